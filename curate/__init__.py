@@ -1,0 +1,1 @@
+"""Candid's curation of face-expression datasets; `curate --help` is the way in."""

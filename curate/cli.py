@@ -1,0 +1,317 @@
+"""The program `curate`: each command calls its stage once and prints the story."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from curate.console import DEFAULT_WORKSPACE, DryRun, EngineName, Json, Seed, Workers, WorkspaceDir, new_app, tell
+
+app = new_app(
+    "Make a face-expression dataset trustworthy: find copies and wrong labels, decide, split without leaks.\n\n"
+    "The usual order: build, inspect, dedup, fold, `train oof`, flag, decide, split, weights, `train run`. "
+    "`curate status` says where a workspace stands and names the next command."
+)
+
+Ratios = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option(
+        "--ratios", metavar="TRAIN VAL TEST", help="Percent or fractions, summing to 100 or 1.", show_default="70 15 15"
+    ),
+]
+
+
+@app.command()
+def build(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]PATH...", help="Datasets as they lie on disk; none: those of the last build again."
+        ),
+    ] = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    votes: Annotated[
+        Path | None, typer.Option(help="CSV of crowd votes: path, and one column of counts per class.")
+    ] = None,
+    spellings: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="NAME=CLASS", help="The class of a folder name of your own; repeatable."),
+    ] = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """List every face image of the datasets, with its label, hashes and size.
+
+    The layout is detected: FER2013 (Kaggle's folders, fer2013.csv, icml_face_data.csv) or class folders, with or without
+    train/, val/, test/ above them. Decisions survive a rebuild for as long as their images do.
+    """
+    from curate import build as stage
+    from curate.workspace import Workspace, run_build
+
+    files = Workspace(workspace)
+    options = stage.BuildOptions(spellings or [], votes, engine, workers)
+    built = stage.build(files, sources or [], options, unpack=not dry_run)
+    result = run_build(files, built.rows, built.sources, built.result, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run, notes=built.notes)
+
+
+@app.command()
+def inspect(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Find the images that show no face: unreadable, blank, black-and-white, almost no information.
+
+    They are dropped as degenerate; `curate decide PATH --keep` brings one back. A dry run shows a sample.
+    """
+    from curate import inspect as stage
+    from curate.workspace import Workspace, run_stage
+
+    files = Workspace(workspace)
+    look = partial(stage.inspect, locate=files.locate(), engine_name=engine, workers=workers)
+    result = run_stage(files, "inspect", look, reads=stage.READS, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run, notes=stage.sample_lines(result) if dry_run else [])
+
+
+@app.command()
+def dedup(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    near: Annotated[
+        bool, typer.Option("--near/--exact-only", help="Find altered copies too, or pixel-identical ones only.")
+    ] = True,
+    sure: Annotated[
+        float | None,
+        typer.Option(min=0.8, max=1, help="Score from which a pair counts as copies.", show_default="0.90"),
+    ] = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Find the copies of one photograph: exact ones, and near ones by perceptual hash verified in pixels.
+
+    Of the copies under one label the best is kept. A copy under another label is never dropped: it is a label conflict.
+    Verified pairs go to pairs.csv, `sure` ones and those to `look` at.
+    """
+    from curate import dedup as stage
+    from curate.workspace import Workspace, run_stage
+
+    files = Workspace(workspace)
+    options = {"near": near, "sure": sure or stage.SURE}
+    find = partial(stage.dedup, locate=files.locate(), engine_name=engine, workers=workers, **options)
+    result = run_stage(files, "dedup", find, reads=stage.READS, options=options, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def fold(
+    k: Annotated[int, typer.Option("--k", help="Number of folds.")] = 5,
+    seed: Seed = 0,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Cut the images into K stratified folds for out-of-fold predictions; no photograph or subject crosses two folds."""
+    from curate import fold as stage
+    from curate.workspace import Workspace, run_stage
+
+    options = {"k": k, "seed": seed}
+    result = run_stage(
+        Workspace(workspace),
+        "fold",
+        partial(stage.fold, **options),
+        reads=stage.READS,
+        options=options,
+        dry_run=dry_run,
+    )
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def flag(
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(help="Predictions tables; repeatable; default: all of the workspace's predictions/."),
+    ] = None,
+    score: Annotated[Literal["margin", "self_confidence"], typer.Option(help="What ranks the images.")] = "margin",
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Rank the images by how far out-of-fold models doubt their label, and suggest another one.
+
+    Reads the tables of `train oof`, or of any model: path, model, fold, p_<class>… per row.
+    """
+    from curate import flag as stage
+    from curate.workspace import Workspace, run_stage
+
+    files = Workspace(workspace)
+    tables = predictions or files.find_predictions()
+    rank = partial(stage.flag_tables, files=tables, score=score)
+    result = run_stage(files, "flag", rank, reads=stage.READS, inputs=tables, options={"score": score}, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def decide(
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="PATH...", help="Images, by the manifest's path column.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Relabel: the right class.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep with the given label, whatever a machine found.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop.")] = False,
+    unsure: Annotated[bool, typer.Option("--unsure", help="Looked at, no verdict.")] = False,
+    undo: Annotated[str | None, typer.Option(metavar="BATCH", help="Void a batch of decisions (or an undo).")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="CSV", help="Many at once: columns path, action (keep, relabel, drop, unsure), label."
+        ),
+    ] = None,
+    by: Annotated[str, typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides.")] = "unknown",
+    note: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Record a human decision about images in the journal, or undo a batch of them.
+
+    A decision outlives every rerun of every stage, until it is undone or the image's bytes change. The story names the
+    batch; `curate decide --undo BATCH` restores the table exactly.
+    """
+    from curate import decide as stage
+    from curate.workspace import Workspace
+
+    wish = stage.Wish(paths or [], label, keep=keep, drop=drop, unsure=unsure, undo=undo, table=table)
+    tell(stage.decide(Workspace(workspace), wish, by=by, note=note, dry_run=dry_run), as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def split(
+    ratios: Ratios = None,
+    from_source: Annotated[bool, typer.Option("--from-source", help="Keep the dataset's own split instead.")] = False,
+    seed: Seed = 0,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Split the kept images into train, val and test: stratified, and no photograph or subject in two of them."""
+    from curate import split as stage
+    from curate.workspace import Workspace, run_stage
+
+    options = {"ratios": ratios, "from_source": from_source, "seed": seed}
+    result = run_stage(
+        Workspace(workspace),
+        "split",
+        partial(stage.split, **options),
+        reads=stage.READS,
+        options=options,
+        dry_run=dry_run,
+    )
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def weights(
+    scheme: Annotated[
+        Literal["balanced", "sqrt", "effective"], typer.Option(help="How strongly rare classes count.")
+    ] = "balanced",
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Weigh the classes of the train split for the weighted cross-entropy of `train run --class-weights`."""
+    from curate import weights as stage
+    from curate.workspace import Workspace, run_stage
+
+    options = {"scheme": scheme}
+    result = run_stage(
+        Workspace(workspace),
+        "weights",
+        partial(stage.weights, **options),
+        reads=stage.READS,
+        options=options,
+        dry_run=dry_run,
+    )
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def audit(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
+    """Count the val and test images that have a copy in train, in the dataset's own split and in ours."""
+    from curate import audit as stage
+    from curate.workspace import Workspace
+
+    leaks = stage.audit(Workspace(workspace).read())
+    typer.echo(
+        json.dumps(stage.audit_rows(leaks)) if as_json else stage.format_audit(leaks) + "\n" + stage.tell_audit(leaks)
+    )
+
+
+@app.command()
+def status(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
+    """Say where the workspace stands, which stage is stale, and which command comes next."""
+    from curate import status as stage
+    from curate.workspace import Workspace
+
+    state = stage.read_status(Workspace(workspace))
+    typer.echo(json.dumps(stage.status_as_dict(state)) if as_json else stage.format_status(state))
+
+
+@app.command()
+def check(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    files: Annotated[bool, typer.Option("--files", help="Hash every image file again too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify every law of the design; exit code 3 and a list when one is broken."""
+    from curate import check as stage
+    from curate.laws import require_no_findings
+    from curate.workspace import Workspace
+
+    findings = stage.check_workspace(Workspace(workspace), files=files)
+    if as_json:
+        typer.echo(json.dumps(findings))
+    require_no_findings(findings, "laws are broken")
+    if not as_json:
+        typer.echo("check: every law holds")
+
+
+@app.command()
+def report(workspace: WorkspaceDir = DEFAULT_WORKSPACE, dry_run: DryRun = False, as_json: Json = False) -> None:
+    """Write report.html: what was kept and dropped and why, with pictures of copies, suspects and degenerate images."""
+    from curate import report as stage
+    from curate.workspace import Workspace
+
+    tell(stage.report(Workspace(workspace), dry_run=dry_run), as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the drawn faces and their workspace go; made anew.")] = Path(
+        "candid-demo"
+    ),
+    faces: Annotated[int, typer.Option(min=300, help="Number of drawn faces.")] = 3000,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw a dataset with planted copies and wrong labels, run the whole chain on it, and compare.
+
+    Nothing is needed beforehand: every command of both programs runs as a user would run it, and the end says what was
+    found against what was planted, and the test accuracy before and after curation.
+    """
+    from curate import demo as stage
+
+    tell(stage.demo(folder, faces=faces, seed=seed), as_json=as_json)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="curate")

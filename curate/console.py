@@ -1,0 +1,81 @@
+"""What the two programs share on the command line: the one place that catches errors and exits, and common options."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol
+
+import typer
+from typer.core import TyperGroup
+
+from curate.errors import EXIT_INTERRUPTED, CandidError
+
+WorkspaceDir = Annotated[
+    Path,
+    typer.Option(
+        "--workspace", "-w", envvar="CURATE_WORKSPACE", metavar="DIR", help="Folder of the manifest and all results."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Do everything but write; every file stays as it is.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+EngineName = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="Where parallel work runs: processes here, or a Ray cluster."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", "-j", min=1, help="Processes; default one per core; 1 is a plain loop.")
+]
+
+DEFAULT_WORKSPACE = Path("manifests")
+
+
+class Told(Protocol):
+    """Anything with a story and its numbers."""
+
+    @property
+    def story(self) -> str:
+        """One line."""
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """The numbers of the story."""
+
+
+class CandidGroup(TyperGroup):
+    """A command group that turns expected errors into one line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; exit 0 done, 1 expected error, 2 wrong usage, 3 a check found something, 130 interrupted."""
+        try:
+            return super().invoke(ctx)
+        except CandidError as error:
+            typer.echo(f"{ctx.info_name}: {error}", err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            typer.echo(f"{ctx.info_name}: interrupted; the workspace is as it was before this command", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+
+
+def new_app(help_text: str) -> typer.Typer:
+    """A Typer program with Candid's error handling and plain help."""
+    return typer.Typer(
+        cls=CandidGroup,
+        help=help_text,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+
+
+def tell(result: Told, *, as_json: bool, dry_run: bool = False, notes: Iterable[str] = ()) -> None:
+    """Print the notes on stderr and the story, or its numbers as JSON, on stdout."""
+    for note in notes:
+        typer.echo(note, err=True)
+    if as_json:
+        typer.echo(json.dumps({"story": result.story, "dry_run": dry_run, **result.counts}))
+    else:
+        typer.echo(result.story + (" (dry run: nothing written)" if dry_run else ""))

@@ -1,0 +1,260 @@
+"""The journal of human decisions, and the one function that turns facts and decisions into verdicts.
+
+`decisions.jsonl` holds one JSON object a line: `batch, by, at, path, sha256, action, label, expected, note`, or
+`batch, by, at, action=undo, undoes`. It is append-only and flushed to the disk before anybody is told "saved"; it is the
+only file of a workspace that cannot be computed again. `apply` is pure and replays the whole journal, so applying twice
+is applying once (law 2), and the undo of a batch restores the table exactly (law 3).
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock
+
+from curate.errors import JournalError, examples
+from curate.files import cannot_write
+from curate.labels import VOCABULARY
+
+ACTIONS = ("keep", "relabel", "drop", "unsure", "undo")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One line of the journal.
+
+    `expected` is the label that the person saw when deciding; `sha256` binds the decision to the bytes that were seen.
+    """
+
+    batch: str
+    by: str
+    at: str
+    action: str
+    path: str = ""
+    sha256: str = ""
+    label: str = ""
+    expected: str = ""
+    note: str = ""
+    undoes: str = ""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the journal says about one table: the decision that stands for a path, moved files, and stale decisions."""
+
+    by_path: dict[str, Decision]
+    moved: tuple[tuple[str, str], ...]
+    stale: tuple[Decision, ...]
+
+
+def apply(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.DataFrame:
+    """Derive `label`, `status` and `reason` of every row.
+
+    The rule: the newest standing human decision; else drop if unreadable, degenerate or a redundant copy; else keep with
+    the given label. A copy is redundant only while the row it points to is kept under the same label, so dropping or
+    relabelling an original brings its copies back instead of losing the photograph.
+    """
+    standing = standing_decisions(manifest, journal).by_path
+    human = {path: decision for path, decision in standing.items() if decision.action != "unsure"}
+    relabelled = {path: decision.label for path, decision in human.items() if decision.action == "relabel"}
+    dropped = {path for path, decision in human.items() if decision.action == "drop"}
+
+    path = manifest["path"]
+    is_human = path.isin(list(human))
+    label = path.map(relabelled).fillna(manifest["given_label"]).astype(manifest["given_label"].dtype)
+    reason = pd.Series("", index=manifest.index, dtype=manifest["given_label"].dtype)
+    reason[manifest["quality"] != ""] = "degenerate"
+    reason[manifest["pixel_hash"] == ""] = "unreadable"
+    reason[is_human] = "human"
+    is_kept = (reason == "") | (is_human & ~path.isin(list(dropped)))
+
+    original = pd.Series(label.where(is_kept, "").to_numpy(), index=path)
+    points_to = manifest["duplicate_of"].map(original).fillna("")
+    redundant = (reason == "") & (points_to == label)
+    reason[redundant] = manifest.loc[redundant, "duplicate_kind"] + "_copy"
+    status = (is_kept & ~redundant).map({True: "keep", False: "drop"}).astype(label.dtype)
+    return manifest.assign(label=label, status=status, reason=reason)
+
+
+def standing_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Standing:
+    """The newest decision about each image that no undo has voided.
+
+    A decision follows the bytes: where its path holds other bytes now, or is gone, and its sha256 appears exactly once
+    elsewhere, the file was moved and the decision goes with it; otherwise it is stale, listed and not applied.
+    """
+    sha256_at = dict(zip(manifest["path"], manifest["sha256"], strict=True))
+    once = manifest.drop_duplicates("sha256", keep=False)
+    path_of = dict(zip(once["sha256"], once["path"], strict=True))
+    by_path: dict[str, Decision] = {}
+    moved: dict[str, str] = {}
+    stale: list[Decision] = []
+    for decision in drop_undone(journal):
+        if sha256_at.get(decision.path) == decision.sha256:
+            by_path[decision.path] = decision
+        elif decision.sha256 in path_of:
+            moved[decision.path] = path_of[decision.sha256]
+            by_path[path_of[decision.sha256]] = decision
+        else:
+            stale.append(decision)
+    return Standing(by_path, tuple(sorted(moved.items())), tuple(stale))
+
+
+def drop_undone(journal: Sequence[Decision]) -> list[Decision]:
+    """The decisions that stand, oldest first; the undo of an undo brings its batch back."""
+    undone: set[str] = set()
+    standing: list[Decision] = []
+    for decision in reversed(journal):
+        if decision.batch in undone:
+            continue
+        if decision.action == "undo":
+            undone.add(decision.undoes)
+        else:
+            standing.append(decision)
+    return standing[::-1]
+
+
+def new_batch(by: str) -> Decision:
+    """A blank decision with the batch name (UTC time and six random hex digits) and time that a batch shares."""
+    now = datetime.now(UTC)
+    return Decision(f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}", by, now.isoformat(timespec="seconds"), "unsure")
+
+
+def new_decisions(
+    manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], *, note: str = "", by: str
+) -> list[Decision]:
+    """One batch of decisions, bound to the bytes and labels of now, ready to be appended.
+
+    Parameters
+    ----------
+    wanted : (path, action, label) each; the label is empty unless the action is relabel
+
+    Raises
+    ------
+    JournalError  if nothing is wanted, a path is not in the manifest, an action is unknown, or a relabel names no class
+    """
+    _check_wanted(manifest, wanted)
+    rows = manifest.set_index("path")
+    blank = replace(new_batch(by), note=note)
+    return [
+        replace(
+            blank,
+            action=action,
+            label=label if action == "relabel" else "",
+            path=path,
+            sha256=str(rows.at[path, "sha256"]),
+            expected=str(rows.at[path, "label"]),
+        )
+        for path, action, label in wanted
+    ]
+
+
+def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
+    if not wanted:
+        raise JournalError("there is nothing to decide: the list of images is empty")
+    known = set(manifest["path"])
+    unknown = [path for path, _, _ in wanted if path not in known]
+    if unknown:
+        raise JournalError(
+            f"{len(unknown)} paths are not in the manifest ({examples(unknown)}): copy them from its path column"
+        )
+    actions = [action for _, action, _ in wanted if action not in ACTIONS or action == "undo"]
+    if actions:
+        raise JournalError(f"{len(actions)} actions are unknown ({examples(actions)}): keep, relabel, drop or unsure")
+    labels = [label for _, action, label in wanted if action == "relabel" and label not in VOCABULARY]
+    if labels:
+        raise JournalError(f"{len(labels)} labels are no class ({examples(labels)}): choose of {', '.join(VOCABULARY)}")
+
+
+def undo_batch(journal: Sequence[Decision], batch: str, *, by: str) -> list[Decision]:
+    """The line that voids a batch.
+
+    Raises
+    ------
+    JournalError  if no such batch stands in the journal
+    """
+    known = [decision.batch for decision in journal]
+    if batch not in known:
+        last = list(dict.fromkeys(known))[-3:]
+        raise JournalError(f"no batch '{batch}' in the journal (newest: {examples(last) or 'none yet'})")
+    return [replace(new_batch(by), action="undo", undoes=batch)]
+
+
+def read_journal(file: Path) -> list[Decision]:
+    """Every decision, oldest first; a last line without its line end was never acknowledged and is left out.
+
+    Raises
+    ------
+    JournalError  if a whole line is not a decision
+    """
+    if not file.is_file():
+        return []
+    lines = file.read_bytes().split(b"\n")[:-1]
+    return [_parse(line, f"{file.name} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
+    """Append to the journal and flush to the disk; when this returns, the decisions are safe.
+
+    Raises
+    ------
+    WorkspaceError  if the line could not be written whole; the journal is then as it was
+    """
+    data = b"".join(_line(decision) for decision in decisions)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_name(f".{file.name}.lock")), file.open("ab+") as stream:
+            end = _whole_lines(stream.seek(0, os.SEEK_END), file)
+            stream.truncate(end)
+            try:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError:
+                os.truncate(file, end)
+                raise
+    except OSError as error:
+        raise cannot_write(file, error) from error
+
+
+def _whole_lines(size: int, file: Path) -> int:
+    """The length of the journal up to its last line end: a torn tail was never acknowledged."""
+    if not size:
+        return 0
+    with file.open("rb") as stream:
+        stream.seek(max(0, size - (1 << 16)))
+        tail = stream.read()
+    return size - (len(tail) - (tail.rfind(b"\n") + 1))
+
+
+def _line(decision: Decision) -> bytes:
+    names = (
+        ("batch", "by", "at", "action", "undoes")
+        if decision.action == "undo"
+        else ("batch", "by", "at", "path", "sha256", "action", "label", "expected", "note")
+    )
+    values = asdict(decision)
+    return json.dumps({name: values[name] for name in names}, ensure_ascii=False).encode() + b"\n"
+
+
+def _parse(line: bytes, where: str) -> Decision:
+    try:
+        decision = Decision(**{str(name): str(value) for name, value in json.loads(line).items()})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise JournalError(
+            f"{where}: not a decision ({line[:60]!r}): restore the line from a copy of the journal"
+        ) from error
+    needs = decision.undoes if decision.action == "undo" else decision.path and decision.sha256
+    if (
+        decision.action not in ACTIONS
+        or not needs
+        or (decision.action == "relabel" and decision.label not in VOCABULARY)
+    ):
+        raise JournalError(
+            f"{where}: action '{decision.action}' with label '{decision.label}' is no decision: actions are {', '.join(ACTIONS)}"
+        )
+    return decision

@@ -1,0 +1,101 @@
+"""status: where a workspace stands, which stage is stale, and the next command."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+
+from curate.decisions import drop_undone, standing_decisions
+from curate.manifest import kept_rows
+from curate.workspace import Workspace, is_stale
+
+# The order of the work; each stage with the command that runs it.
+COMMANDS = {
+    "build": "curate build FOLDER",
+    "inspect": "curate inspect",
+    "dedup": "curate dedup",
+    "fold": "curate fold --k 5",
+    "oof": "train oof",
+    "flag": "curate flag",
+    "split": "curate split --ratios 70 15 15",
+    "weights": "curate weights",
+    "run": "train run --class-weights",
+    "evaluate": "train evaluate --tta 10",
+}
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a workspace; `stages` maps each stage to done, stale or never."""
+
+    rows: int
+    kept: int
+    per_class: dict[str, int]
+    per_reason: dict[str, int]
+    per_split: dict[str, int]
+    decisions: int
+    stale_decisions: int
+    suspects_left: int
+    stages: dict[str, str]
+    next_command: str
+
+
+def read_status(workspace: Workspace) -> Status:
+    """Count what is there; ManifestError if there is no manifest."""
+    manifest = workspace.read()
+    journal = workspace.read_journal()
+    kept = kept_rows(manifest)
+    stages = judge_stages(workspace, manifest, workspace.read_receipts())
+    undecided = kept[(kept["suggested_label"] != "") & (kept["reason"] != "human")]
+    return Status(
+        rows=len(manifest),
+        kept=len(kept),
+        per_class=_count(kept["label"]),
+        per_reason=_count(manifest.loc[manifest["status"] == "drop", "reason"]),
+        per_split=_count(kept["split"]),
+        decisions=len(drop_undone(journal)),
+        stale_decisions=len(standing_decisions(manifest, journal).stale),
+        suspects_left=len(undecided),
+        stages=stages,
+        next_command=next((COMMANDS[stage] for stage, state in stages.items() if state != "done"), "curate report"),
+    )
+
+
+def judge_stages(workspace: Workspace, manifest: pd.DataFrame, receipts: Mapping[str, Any]) -> dict[str, str]:
+    """Stage -> done, stale (something it read has changed since it ran) or never."""
+    states = {}
+    for stage in COMMANDS:
+        if stage not in receipts:
+            states[stage] = "never"
+        else:
+            states[stage] = "stale" if is_stale(workspace, manifest, receipts[stage]) else "done"
+    return states
+
+
+def format_status(status: Status) -> str:
+    """Lines for people."""
+
+    def listed(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{name or 'none'} {count:,}" for name, count in counts.items()) or "none"
+
+    return "\n".join(
+        (
+            f"rows       {status.rows:,}, kept {status.kept:,}",
+            f"classes    {listed(status.per_class)}",
+            f"dropped    {listed(status.per_reason)}",
+            f"splits     {listed(status.per_split)}",
+            f"decisions  {status.decisions:,} stand, {status.stale_decisions:,} stale; {status.suspects_left:,} suspects undecided",
+            f"stages     {', '.join(f'{stage} {state}' for stage, state in status.stages.items())}",
+            f"next       {status.next_command}",
+        )
+    )
+
+
+def status_as_dict(status: Status) -> dict[str, object]:
+    """The status as a record, for JSON."""
+    return asdict(status)
+
+
+def _count(values: "pd.Series[str]") -> dict[str, int]:
+    return {str(name): int(count) for name, count in values.value_counts().sort_index().items()}

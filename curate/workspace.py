@@ -1,0 +1,326 @@
+"""The workspace: where the files of a curation lie, and the one way in which a stage runs.
+
+`run_stage` is the same for every stage: read and check, run the pure function, join its columns, apply the journal,
+check again, then (unless it is a dry run) write the manifest, the tables and, last, the receipt.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from curate import decisions, laws
+from curate.errors import ManifestError, WorkspaceError
+from curate.files import cannot_write, sha256_of, write_atomically
+from curate.manifest import NAMES, empty_manifest, owned_by, read_manifest, table_bytes, write_manifest
+
+LOCK_SECONDS = 10
+PACKAGES = ("candid-fer", "numpy", "pandas", "pillow", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage hands back.
+
+    Attributes
+    ----------
+    columns : the stage's own columns, one row per row of the manifest, in its order; None if it has none
+    tables : file name (inside the workspace) -> table
+    files : file name -> bytes, for pages and pictures
+    counts : the numbers of the story, for the receipt and --json
+    story : one line
+    """
+
+    story: str
+    columns: pd.DataFrame | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The files of one curation, all under `root`."""
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """One row per image: the current state of every fact and verdict."""
+        return self.root / "manifest.csv"
+
+    @property
+    def journal(self) -> Path:
+        """The human decisions; append-only."""
+        return self.root / "decisions.jsonl"
+
+    @property
+    def pairs(self) -> Path:
+        """Verified copies: path_a, path_b, score, transform, band."""
+        return self.root / "pairs.csv"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the predictions tables."""
+        return self.root / "predictions"
+
+    @property
+    def class_weights(self) -> Path:
+        """class, count, weight."""
+        return self.root / "class_weights.csv"
+
+    @property
+    def sources(self) -> Path:
+        """Source name -> image root and layout."""
+        return self.root / "sources.json"
+
+    @property
+    def receipts(self) -> Path:
+        """One JSON per stage: what ran, on what, with what result."""
+        return self.root / "receipts"
+
+    @property
+    def cache(self) -> Path:
+        """Anything that can be made again."""
+        return self.root / ".cache"
+
+    def read(self) -> pd.DataFrame:
+        """The checked manifest; ManifestError if there is none."""
+        return read_manifest(self.manifest)
+
+    def read_journal(self) -> list[decisions.Decision]:
+        """Every decision, oldest first."""
+        return decisions.read_journal(self.journal)
+
+    def read_sources(self) -> dict[str, dict[str, str]]:
+        """Source name -> {root, layout}."""
+        return dict(json.loads(self.sources.read_text())) if self.sources.is_file() else {}
+
+    def read_receipts(self) -> dict[str, dict[str, Any]]:
+        """Stage -> its last receipt."""
+        files = sorted(self.receipts.glob("*.json")) if self.receipts.is_dir() else []
+        return {file.stem: json.loads(file.read_text()) for file in files}
+
+    def find_predictions(self) -> list[Path]:
+        """All predictions tables, sorted by name."""
+        return sorted(self.predictions.glob("*.csv"))
+
+    def locate(self) -> Callable[[str], Path]:
+        """A function from a manifest path to the image file (several faces of one picture share it).
+
+        Raises
+        ------
+        WorkspaceError  (from the function) if the path's source is not known here
+        """
+        roots = {name: self.image_root(source["root"]) for name, source in self.read_sources().items()}
+
+        def file_of(path: str) -> Path:
+            source, _, inside = path.partition("/")
+            if source not in roots:
+                raise WorkspaceError(
+                    f"{self.sources}: source '{source}' is not listed: run `curate build {source}=FOLDER`"
+                )
+            return roots[source] / split_face(inside)[0]
+
+        return file_of
+
+    def image_root(self, root: str) -> Path:
+        """Where a source's images lie; a relative root is one inside the workspace (pictures that `build` unpacked)."""
+        return self.root / Path(root).expanduser()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other writers out; the lock goes with the process, however it ends."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.root / ".lock", timeout=LOCK_SECONDS):
+                yield
+        except Timeout as error:
+            raise WorkspaceError(f"{self.root}: another command is writing here: run again when it is done") from error
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
+
+    def write_receipt(self, receipt: dict[str, Any], *, seconds: float) -> None:
+        """Write the receipt of a stage, unless the one that lies there differs in time only."""
+        file = self.receipts / f"{receipt['stage']}.json"
+        timed = {**receipt, "seconds": round(seconds, 2), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        if file.is_file():
+            old = json.loads(file.read_text())
+            if {**timed, "seconds": old["seconds"], "at": old["at"]} == old:
+                return
+        write_atomically(file, (json.dumps(timed, indent=1, sort_keys=True) + "\n").encode())
+
+
+def split_face(path: str) -> tuple[str, str]:
+    """("a/b.jpg", "2") of "a/b.jpg#2"; the second is empty for a picture with one face."""
+    file, mark, face = path.rpartition("#")
+    return (file, face) if mark and face.isdigit() else (path, "")
+
+
+def run_stage(
+    workspace: Workspace,
+    stage: str,
+    compute: Callable[[pd.DataFrame], StageResult],
+    *,
+    reads: Sequence[str],
+    inputs: Sequence[Path] = (),
+    options: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+) -> StageResult:
+    """Run a stage on the manifest and, unless `dry_run`, keep its result.
+
+    Parameters
+    ----------
+    compute : the pure function, its options bound
+    reads : the columns it reads (`human` stands for the human verdicts), for the receipt: when one of them changes
+        later, the stage is stale
+    inputs : further files it reads
+
+    Raises
+    ------
+    CandidError  whatever the stage raises; nothing is written then
+    """
+    if dry_run:
+        return _compute(workspace, stage, compute)[0]
+    with workspace.lock():
+        start = time.perf_counter()
+        result, after = _compute(workspace, stage, compute)
+        _write(workspace, result, after)
+        receipt = new_receipt(workspace, stage, after, reads=reads, inputs=inputs, options=options or {}, result=result)
+        workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
+    return result
+
+
+def _compute(
+    workspace: Workspace, stage: str, compute: Callable[[pd.DataFrame], StageResult]
+) -> tuple[StageResult, pd.DataFrame]:
+    before = workspace.read()
+    result = compute(before)
+    joined = before if result.columns is None else _join(before, result.columns, stage)
+    after = decisions.apply(joined, workspace.read_journal())
+    laws.require_laws(after, stage)
+    kept = int((after["status"] == "keep").sum())
+    story = f"{result.story}; {kept:,} of {len(after):,} rows kept"
+    return replace(result, story=story, counts={**result.counts, "kept": kept}), after
+
+
+def _join(before: pd.DataFrame, columns: pd.DataFrame, stage: str) -> pd.DataFrame:
+    assert tuple(columns.columns) == owned_by(stage), f"{stage} wrote columns that it does not own"
+    assert len(columns) == len(before), f"{stage} changed the number of rows"
+    return before.assign(**{name: columns[name].to_numpy() for name in columns})
+
+
+def _write(workspace: Workspace, result: StageResult, after: pd.DataFrame) -> None:
+    for name, table in result.tables.items():
+        write_atomically(workspace.root / name, table_bytes(table))
+    for name, data in result.files.items():
+        write_atomically(workspace.root / name, data)
+    write_manifest(workspace.manifest, after)
+
+
+def run_build(
+    workspace: Workspace,
+    rows: pd.DataFrame,
+    sources: Mapping[str, Mapping[str, str]],
+    result: StageResult,
+    *,
+    dry_run: bool = False,
+) -> StageResult:
+    """Replace the rows of the manifest (build alone may), keeping what other stages know while it still holds."""
+    if dry_run:
+        return result
+    with workspace.lock():
+        start = time.perf_counter()
+        before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
+        after = decisions.apply(carry_facts(before, rows), workspace.read_journal())
+        listing = json.dumps(dict(sources), indent=1, sort_keys=True) + "\n"
+        write_atomically(workspace.sources, listing.encode())
+        write_manifest(workspace.manifest, after)
+        receipt = new_receipt(workspace, "build", after, reads=(), inputs=(), options={}, result=result)
+        workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
+    return result
+
+
+def record_decisions(workspace: Workspace, made: Sequence[decisions.Decision]) -> pd.DataFrame:
+    """Append decisions to the journal, then derive the verdicts again; returns the manifest.
+
+    The decisions are safe once the journal has them, even if the manifest cannot be written now: the next command that
+    writes it applies them.
+    """
+    decisions.append_decisions(workspace.journal, made)
+    with workspace.lock():
+        manifest = decisions.apply(workspace.read(), workspace.read_journal())
+        write_manifest(workspace.manifest, manifest)
+    return manifest
+
+
+def carry_facts(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The new rows of build with the facts of the later stages that are still true.
+
+    Those stages compare rows with each other, so their columns survive only if no row came, went or changed; `quality`
+    belongs to one image alone and stays with its pixels.
+    """
+    new = empty_manifest(list(rows["path"]))
+    build = list(owned_by("build"))
+    new[build] = rows.sort_values("path", kind="stable")[build].to_numpy()
+    if len(before) == len(new) and before[build].to_numpy().tolist() == new[build].to_numpy().tolist():
+        return before
+    known = before.drop_duplicates("pixel_hash").set_index("pixel_hash")["quality"]
+    return new.assign(quality=new["pixel_hash"].map(known).fillna("").astype(new["quality"].dtype))
+
+
+def new_receipt(
+    workspace: Workspace,
+    stage: str,
+    manifest: pd.DataFrame,
+    *,
+    reads: Sequence[str],
+    inputs: Sequence[Path],
+    options: Mapping[str, Any],
+    result: StageResult,
+) -> dict[str, Any]:
+    """What ran, on which columns and files, with which result; the same run gives the same receipt."""
+    written = [workspace.root / name for name in (*result.tables, *result.files)]
+    return {
+        "stage": stage,
+        "options": dict(options),
+        "reads": {name: digest_column(manifest, name) for name in reads},
+        "inputs": {os.path.relpath(file, workspace.root): sha256_of(file) for file in inputs},
+        "outputs": {
+            **{name: digest_column(manifest, name) for name in owned_by(stage)},
+            **{str(file.relative_to(workspace.root)): sha256_of(file) for file in written},
+        },
+        "counts": dict(result.counts),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+
+
+def digest_column(manifest: pd.DataFrame, name: str) -> str:
+    """64 hex digits of the paths and one column; `human` stands for the verdicts that people gave."""
+    if name == "human":
+        values = (manifest["status"] + " " + manifest["label"]).where(manifest["reason"] == "human", "")
+    elif name in NAMES:
+        values = manifest[name]
+    else:
+        raise ManifestError(f"manifest.csv: there is no column '{name}' to read")
+    return hashlib.sha256("\n".join(manifest["path"] + "\t" + values).encode()).hexdigest()
+
+
+def is_stale(workspace: Workspace, manifest: pd.DataFrame, receipt: Mapping[str, Any]) -> bool:
+    """Whether something that the stage read has changed since it ran, or something that it wrote is gone."""
+    columns = {**receipt["reads"], **{name: digest for name, digest in receipt["outputs"].items() if name in NAMES}}
+    files = {**receipt["inputs"], **{name: digest for name, digest in receipt["outputs"].items() if name not in NAMES}}
+    return any(digest_column(manifest, name) != digest for name, digest in columns.items()) or any(
+        not (workspace.root / name).is_file() or sha256_of(workspace.root / name) != digest
+        for name, digest in files.items()
+    )
