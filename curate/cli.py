@@ -3,7 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -88,7 +88,7 @@ def dedup(
     ] = True,
     sure: Annotated[
         float | None,
-        typer.Option(min=0.8, max=1, help="Score from which a pair counts as copies.", show_default="0.90"),
+        typer.Option(min=0.78, max=1, help="Score from which a pair counts as copies.", show_default="0.88"),
     ] = None,
     engine: EngineName = "local",
     workers: Workers = None,
@@ -101,10 +101,11 @@ def dedup(
     Verified pairs go to pairs.csv, `sure` ones and those to `look` at.
     """
     from curate import dedup as stage
+    from curate import pairs
     from curate.workspace import Workspace, run_stage
 
     files = Workspace(workspace)
-    options = {"near": near, "sure": sure or stage.SURE}
+    options: dict[str, Any] = {"near": near, "sure": sure or pairs.SURE}
     find = partial(stage.dedup, locate=files.locate(), engine_name=engine, workers=workers, **options)
     result = run_stage(files, "dedup", find, reads=stage.READS, options=options, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
@@ -122,7 +123,7 @@ def fold(
     from curate import fold as stage
     from curate.workspace import Workspace, run_stage
 
-    options = {"k": k, "seed": seed}
+    options: dict[str, Any] = {"k": k, "seed": seed}
     result = run_stage(
         Workspace(workspace),
         "fold",
@@ -206,7 +207,7 @@ def split(
     from curate import split as stage
     from curate.workspace import Workspace, run_stage
 
-    options = {"ratios": ratios, "from_source": from_source, "seed": seed}
+    options: dict[str, Any] = {"ratios": ratios, "from_source": from_source, "seed": seed}
     result = run_stage(
         Workspace(workspace),
         "split",
@@ -231,7 +232,7 @@ def weights(
     from curate import weights as stage
     from curate.workspace import Workspace, run_stage
 
-    options = {"scheme": scheme}
+    options: dict[str, Any] = {"scheme": scheme}
     result = run_stage(
         Workspace(workspace),
         "weights",

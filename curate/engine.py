@@ -4,6 +4,7 @@
 gives the same results (law 10). Ray lives here and nowhere else.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -149,12 +150,14 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
     ours = not ray.is_initialized()
     if ours:
         # An address in RAY_ADDRESS joins that cluster; without one Ray starts a cluster on this machine.
-        local = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(log_to_driver=False, logging_level="error", **local)
+        local: dict[str, Any] = (
+            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+        )
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
     remote = ray.remote(_run_chunk)
 
     def submit(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> Callable[[], list[Any]]:
-        reference = remote.remote(fn, chunk)
+        reference: Any = remote.remote(fn, chunk)
         return lambda: list(ray.get(reference))
 
     try:

@@ -17,7 +17,7 @@ from curate.workspace import StageResult
 
 READS = ("given_label", "fold")
 
-Labels = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.integer]
 Probs = npt.NDArray[np.float64]
 
 
@@ -87,13 +87,13 @@ def flag(manifest: pd.DataFrame, predictions: Sequence[pd.DataFrame], score: str
     best = mean.argmax(axis=1)
     rank = np.empty(len(folded), np.int64)
     rank[np.argsort(suspicion, kind="stable")] = np.arange(1, len(folded) + 1)
-    columns = pd.DataFrame(
-        "", index=manifest.index, columns=["self_confidence", "issue_rank", "suggested_label"], dtype=str
-    )
-    columns.loc[folded.index, "self_confidence"] = [f"{value:.6f}" for value in self_confidence(labels, mean)]
-    columns.loc[folded.index, "issue_rank"] = rank.astype(str)
     suggested = np.where(best == labels, "", np.array(classes)[best])
-    columns.loc[folded.index, "suggested_label"] = suggested
+    own = {
+        "self_confidence": [f"{value:.6f}" for value in self_confidence(labels, mean)],
+        "issue_rank": rank.astype(str),
+        "suggested_label": suggested,
+    }
+    columns = pd.DataFrame(own, index=folded.index, dtype=str).reindex(manifest.index, fill_value="")
     count = int((suggested != "").sum())
     story = (
         f"flag: {len(folded):,} rows ranked by {score} over {len(tables)} model{'s' * (len(tables) > 1)}; another label is "

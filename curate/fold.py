@@ -33,5 +33,6 @@ def fold(manifest: pd.DataFrame, k: int, seed: int = 0) -> StageResult:
     column = pd.Series("", index=manifest.index, dtype=manifest["path"].dtype)
     column[manifest["pixel_hash"] != ""] = part.astype(str)
     sizes = np.bincount(part, minlength=k).tolist()
-    story = f"fold: {len(rows):,} rows in {k} folds of {min(sizes):,} to {max(sizes):,}, {len(np.unique(units)):,} units kept whole"
+    whole = f"{len(np.unique(units)):,} photographs and subjects kept whole"
+    story = f"fold: {len(rows):,} rows in {k} folds of {min(sizes):,} to {max(sizes):,}, {whole}"
     return StageResult(story, column.to_frame("fold"), counts={"sizes": sizes, "units": len(np.unique(units))})

@@ -103,6 +103,13 @@ def resize_grey(grey: Pixels, size: int) -> Pixels:
     )
 
 
+def encode_png(pixels: Pixels) -> bytes:
+    """The bytes of a PNG of an image in the stated form."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return buffer.getvalue()
+
+
 def measure_images(batch: Sequence[tuple[Path, str]]) -> list[ImageFacts]:
     """Decode and hash a batch of (file, box).
 
@@ -159,8 +166,8 @@ def hash_perceptually(small: Pixels) -> list[str]:
     distance = low - np.median(low, axis=1, keepdims=True)
     words = np.packbits(distance > 0, axis=1)
     hashes = [word.tobytes().hex() for word in words]
-    # At most two coefficients are the median itself; rounding differs by under 1e-9 at magnitudes up to 1e6.
-    unsure = (np.abs(distance) < 1e-6).sum(axis=1) > 0
+    # Coefficients reach 1e6 and the two ways of summing differ by under 1e-9: nearer than this, the sign is not certain.
+    unsure = np.abs(distance).min(axis=1) < 1e-6
     return [_imagehash(small[k]) if unsure[k] else text for k, text in enumerate(hashes)]
 
 

@@ -47,7 +47,7 @@ def inspect(
     found = [finding for batch in results for finding in batch]
     _refuse_damaged([path for path, finding in zip(readable["path"], found, strict=True) if finding == "unreadable"])
     quality = pd.Series("unreadable", index=manifest.index, dtype=manifest["path"].dtype)
-    quality[readable.index] = found
+    quality[readable.index] = pd.Series(found, index=readable.index, dtype=quality.dtype)
     counts = {name: int((quality == name).sum()) for name in QUALITIES}
     total = sum(counts.values())
     named = ", ".join(f"{count:,} {name}" for name, count in counts.items())

@@ -21,8 +21,8 @@ from curate.images import Pixels, UnreadableImageError, read_grey
 MAX_DISTANCE_BITS = 10
 SIDE = 48  # pixels of the compared thumbnails
 MAX_SHIFT = 2  # pixels of 48, either way: the shifts seen in re-crops of one photograph
-SURE = 0.90
-LOOK = 0.80
+SURE = 0.88
+LOOK = 0.78
 # A thumbnail with less contrast has no pattern to compare; its copies are found by exact pixels only.
 MIN_STD = 2.0
 BLOCK = 4096  # queries, or pairs, handled at once: about 150 MB
@@ -138,7 +138,8 @@ def _correlate(a: Floats, b: Floats) -> Floats:
     a = a - a.mean(axis=1, keepdims=True)
     b = b - b.mean(axis=1, keepdims=True)
     norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), norm, out=np.zeros_like(norm), where=norm > 0)
+    ratio: Floats = np.divide((a * b).sum(axis=1), norm, out=np.zeros_like(norm), where=norm > 0)
+    return ratio
 
 
 def _read_thumbnails(files: Sequence[tuple[Path, str]], engine_name: engine.Engine, workers: int | None) -> Pixels:

@@ -79,13 +79,14 @@ def format_status(status: Status) -> str:
     def listed(counts: Mapping[str, int]) -> str:
         return ", ".join(f"{name or 'none'} {count:,}" for name, count in counts.items()) or "none"
 
+    stand = f"{status.decisions:,} stand, {status.stale_decisions:,} stale"
     return "\n".join(
         (
             f"rows       {status.rows:,}, kept {status.kept:,}",
             f"classes    {listed(status.per_class)}",
             f"dropped    {listed(status.per_reason)}",
             f"splits     {listed(status.per_split)}",
-            f"decisions  {status.decisions:,} stand, {status.stale_decisions:,} stale; {status.suspects_left:,} suspects undecided",
+            f"decisions  {stand}; {status.suspects_left:,} suspects undecided",
             f"stages     {', '.join(f'{stage} {state}' for stage, state in status.stages.items())}",
             f"next       {status.next_command}",
         )

@@ -31,8 +31,9 @@ def link_rows(keys: Sequence["pd.Series[str]"]) -> Ints:
         first = pd.Series(rows).groupby(codes[rows]).transform("first").to_numpy()
         links.append(np.stack([rows, first]))
     i, j = np.concatenate(links, axis=1).astype(np.int64)
-    _, unit = connected_components(coo_array((np.ones(len(i), bool), (i, j)), shape=(size, size)), directed=False)
-    return unit.astype(np.int64)
+    linked = coo_array((np.ones(len(i), bool), (i, j)), shape=(size, size))
+    unit: Ints = connected_components(linked, directed=False)[1].astype(np.int64)
+    return unit
 
 
 def assign_parts(labels: Ints, units: Ints, ratios: Sequence[float], seed: int) -> Ints:

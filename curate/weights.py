@@ -36,7 +36,7 @@ def weights(manifest: pd.DataFrame, scheme: Scheme = "balanced") -> StageResult:
     has_split = bool((kept["split"] != "").any())
     labels = kept.loc[kept["split"] == "train", "label"] if has_split else kept["label"]
     classes = sorted(set(labels))
-    counts = labels.value_counts().reindex(classes).to_numpy()
+    counts = labels.value_counts().reindex(classes).to_numpy(dtype=np.int64)
     values = weigh_classes(counts, scheme)
     table = pd.DataFrame(
         {"class": classes, "count": counts.astype(str), "weight": [f"{value:.6f}" for value in values]}, dtype=str
@@ -50,7 +50,7 @@ def weights(manifest: pd.DataFrame, scheme: Scheme = "balanced") -> StageResult:
     )
 
 
-def weigh_classes(counts: npt.NDArray[np.int64], scheme: Scheme) -> npt.NDArray[np.float64]:
+def weigh_classes(counts: npt.NDArray[np.integer], scheme: Scheme) -> npt.NDArray[np.float64]:
     """One weight per class; the mean weight of an image is 1, so that the loss keeps its size.
 
     Parameters

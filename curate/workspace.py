@@ -217,7 +217,7 @@ def _compute(
 def _join(before: pd.DataFrame, columns: pd.DataFrame, stage: str) -> pd.DataFrame:
     assert tuple(columns.columns) == owned_by(stage), f"{stage} wrote columns that it does not own"
     assert len(columns) == len(before), f"{stage} changed the number of rows"
-    return before.assign(**{name: columns[name].to_numpy() for name in columns})
+    return before.assign(**{name: columns[name].to_numpy() for name in owned_by(stage)})
 
 
 def _write(workspace: Workspace, result: StageResult, after: pd.DataFrame) -> None:
