@@ -56,28 +56,31 @@ def apply(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.DataFrame:
     """Derive `label`, `status` and `reason` of every row.
 
     The rule: the newest standing human decision; else drop if unreadable, degenerate or a redundant copy; else keep with
-    the given label. A copy is redundant only while the row it points to is kept under the same label, so dropping or
-    relabelling an original brings its copies back instead of losing the photograph.
+    the given label. A copy is redundant only while the row it points to is kept and agrees with its given label, so an
+    original that is dropped later gives its copies back instead of losing the photograph. A redundant copy carries the
+    label of the row it points to: it is the same photograph, and a person who relabels one relabels it.
     """
     standing = standing_decisions(manifest, journal).by_path
     human = {path: decision for path, decision in standing.items() if decision.action != "unsure"}
     relabelled = {path: decision.label for path, decision in human.items() if decision.action == "relabel"}
     dropped = {path for path, decision in human.items() if decision.action == "drop"}
 
-    path = manifest["path"]
+    path, given = manifest["path"], manifest["given_label"]
     is_human = path.isin(list(human))
-    label = path.map(relabelled).fillna(manifest["given_label"]).astype(manifest["given_label"].dtype)
-    reason = pd.Series("", index=manifest.index, dtype=manifest["given_label"].dtype)
+    verdicts = [relabelled.get(*pair) for pair in zip(path, given, strict=True)]
+    label = pd.Series(verdicts, index=manifest.index, dtype=given.dtype)
+    reason = pd.Series("", index=manifest.index, dtype=given.dtype)
     reason[manifest["quality"] != ""] = "degenerate"
     reason[manifest["pixel_hash"] == ""] = "unreadable"
     reason[is_human] = "human"
     is_kept = (reason == "") | (is_human & ~path.isin(list(dropped)))
 
-    original = pd.Series(label.where(is_kept, "").to_numpy(), index=path)
-    points_to = manifest["duplicate_of"].map(original).fillna("")
-    redundant = (reason == "") & (points_to == label)
+    originals = pd.DataFrame({"given": given, "label": label})[is_kept].set_index(path[is_kept])
+    pointed = originals.reindex(manifest["duplicate_of"]).set_index(manifest.index)
+    redundant = (reason == "") & ((pointed["given"] == given) | (pointed["label"] == given))
     reason[redundant] = manifest.loc[redundant, "duplicate_kind"] + "_copy"
-    status = (is_kept & ~redundant).map({True: "keep", False: "drop"}).astype(label.dtype)
+    label[redundant] = pointed.loc[redundant, "label"]
+    status = (is_kept & ~redundant).map({True: "keep", False: "drop"}).astype(given.dtype)
     return manifest.assign(label=label, status=status, reason=reason)
 
 

@@ -7,7 +7,7 @@ itself a verified copy of the image that is kept, under the same label (law 6). 
 dropped; it is a label conflict for the reviewer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -119,30 +119,36 @@ def _redundant_rows(
 ) -> dict[int, int]:
     """Redundant row -> the kept row it is a verified copy of.
 
-    The rows of a group are visited best first; each is redundant if it is a copy of one that is already kept under its
-    label, else it is kept. What a person decided stays as it is decided.
+    The rows of a group are visited best first; each is redundant if it is a copy of one that is already kept and agrees
+    with its label, else it is kept. What a person decided stays as it is decided.
     """
     copies = {*near, *((b, a) for a, b in near)}
-    kept: dict[tuple[int, str], list[int]] = {}
+    given, label = manifest["given_label"].to_numpy(), manifest["label"].to_numpy()
+    is_human = (manifest["reason"] == "human").to_numpy()
+    kept: dict[int, list[int]] = {}
     redundant: dict[int, int] = {}
-    for row, label, is_human in _best_first(manifest, component):
-        of_label = kept.setdefault((int(component[row]), label), [])
-        same = (k for k in of_label if node[k] == node[row] or (int(node[k]), int(node[row])) in copies)
-        keeper = None if is_human else next(same, None)
+    for row in _best_first(manifest, component):
+        of_group = kept.setdefault(int(component[row]), [])
+        same = (
+            k
+            for k in of_group
+            if (node[k] == node[row] or (int(node[k]), int(node[row])) in copies)
+            and given[row] in (given[k], label[k] if is_human[k] else given[k])
+        )
+        keeper = None if is_human[row] else next(same, None)
         if keeper is None:
-            of_label.append(row)
+            of_group.append(row)
         else:
             redundant[row] = keeper
     return redundant
 
 
-def _best_first(manifest: pd.DataFrame, component: Rows) -> Iterator[tuple[int, str, bool]]:
-    """(row, label, whether a person decided) of the grouped rows that may be kept, the best copy first."""
+def _best_first(manifest: pd.DataFrame, component: Rows) -> list[int]:
+    """The grouped rows that may be kept, the best copy of a group first."""
     is_human = manifest["reason"] == "human"
     table = pd.DataFrame(
         {
             "row": np.arange(len(manifest)),
-            "label": manifest["label"].where(is_human, manifest["given_label"]),
             "is_human": is_human,
             "split": manifest["source_split"].map(KEEP_FIRST),
             "pixels": _area(manifest),
@@ -152,8 +158,7 @@ def _best_first(manifest: pd.DataFrame, component: Rows) -> Iterator[tuple[int, 
     grouped = pd.Series(component, index=manifest.index).duplicated(keep=False)
     table = table[grouped & ~is_dropped & (is_human | (manifest["quality"] == ""))]
     order = ["is_human", "split", "pixels", "row"]
-    table = table.sort_values(order, ascending=[False, True, False, True])
-    yield from zip(table["row"].tolist(), table["label"].tolist(), table["is_human"].tolist(), strict=True)
+    return table.sort_values(order, ascending=[False, True, False, True])["row"].tolist()
 
 
 def _area(manifest: pd.DataFrame) -> "pd.Series[int]":

@@ -1,7 +1,7 @@
 """flag: out-of-fold predictions -> how far the model doubts each given label.
 
 Reads any predictions table. Several models are averaged score by score. The ranking uses one of the documented scores; the
-suggestion is the class that the averaged model believes most, where that is not the given label.
+suggestion is the class of this manifest that the averaged model believes most, where that is not the given label.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import PredictionsError
-from curate.predictions import class_names, probabilities, read_predictions
+from curate.predictions import PREFIX, class_names, read_predictions
 from curate.workspace import StageResult
 
 READS = ("given_label", "fold")
@@ -78,10 +78,10 @@ def flag(manifest: pd.DataFrame, predictions: Sequence[pd.DataFrame], score: str
     ------
     PredictionsError  if there is no table, or the tables hold different classes
     """
-    classes = _common_classes(predictions)
+    classes = [name for name in _common_classes(predictions) if name in set(manifest["given_label"])]
     folded = manifest[manifest["fold"] != ""]
     labels = folded["given_label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    tables = [probabilities(table) for table in predictions]
+    tables = [table[[PREFIX + name for name in classes]].to_numpy(dtype=np.float64) for table in predictions]
     suspicion = np.mean([SCORES[score](labels, probs) for probs in tables], axis=0).round(9)
     mean = np.mean(tables, axis=0)
     best = mean.argmax(axis=1)

@@ -48,14 +48,14 @@ def split(
     """
     if from_source and ratios is not None:
         raise UsageError("split: --ratios and --from-source exclude each other: name one")
+    if not (manifest["status"] == "keep").any():
+        raise ManifestError("manifest.csv: no row is kept: `curate status` says why")
     return split_from_source(manifest) if from_source else split_by_ratios(manifest, ratios or RATIOS, seed)
 
 
 def split_by_ratios(manifest: pd.DataFrame, ratios: Sequence[float], seed: int) -> StageResult:
     """Parts of the asked sizes with the class shares of the whole."""
     kept = manifest[manifest["status"] == "keep"].reset_index(drop=True)
-    if kept.empty:
-        raise ManifestError("manifest.csv: no row is kept: `curate status` says why")
     labels, _ = pd.factorize(kept["label"], sort=True)
     part = assign_parts(labels, link_rows(list(linked_by(kept).values())), parse_ratios(ratios), seed)
     return _result(manifest, pd.Series(np.array(SPLITS)[part]), "")

@@ -201,14 +201,22 @@ def run_stage(
     return result
 
 
+def apply_result(
+    before: pd.DataFrame, result: StageResult, stage: str, journal: Sequence[decisions.Decision]
+) -> pd.DataFrame:
+    """The manifest after a stage: its columns joined, the verdicts derived again, the stage's own laws checked."""
+    joined = before if result.columns is None else _join(before, result.columns, stage)
+    after = decisions.apply(joined, journal)
+    laws.require_laws(after, stage)
+    return after
+
+
 def _compute(
     workspace: Workspace, stage: str, compute: Callable[[pd.DataFrame], StageResult]
 ) -> tuple[StageResult, pd.DataFrame]:
     before = workspace.read()
     result = compute(before)
-    joined = before if result.columns is None else _join(before, result.columns, stage)
-    after = decisions.apply(joined, workspace.read_journal())
-    laws.require_laws(after, stage)
+    after = apply_result(before, result, stage, workspace.read_journal())
     kept = int((after["status"] == "keep").sum())
     story = f"{result.story}; {kept:,} of {len(after):,} rows kept"
     return replace(result, story=story, counts={**result.counts, "kept": kept}), after

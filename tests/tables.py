@@ -1,0 +1,54 @@
+"""Random and worked manifests for the tests: rows that no file stands behind."""
+
+import hashlib
+from collections.abc import Sequence
+
+import pandas as pd
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from curate.decisions import apply
+from curate.manifest import empty_manifest
+
+# Slow machines fail no deadline, and a failure can be run again.
+settings.register_profile("candid", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("candid")
+
+CLASSES = ("angry", "happy", "sad")
+
+
+def sha(text: object) -> str:
+    """64 hex digits that stand for some bytes."""
+    return hashlib.sha256(str(text).encode()).hexdigest()
+
+
+def make_manifest(rows: Sequence[dict[str, str]]) -> pd.DataFrame:
+    """A manifest of rows that name what matters; `pixels` is shorthand for the pixel hash, absent for unreadable."""
+    paths = [row.get("path", f"s/{k:03d}.png") for k, row in enumerate(rows)]
+    frame = empty_manifest(paths)
+    by_path = dict(zip(paths, rows, strict=True))
+    for k, path in enumerate(frame["path"]):
+        row = {"given_label": "happy", "pixels": path, **by_path[path]}
+        pixels = row.pop("pixels")
+        if pixels:
+            row |= {"pixel_hash": sha(pixels), "phash": sha(pixels)[:16], "width": "48", "height": "48"}
+        frame.loc[k, list(row)] = list(row.values())
+        frame.loc[k, "sha256"] = row.get("sha256", sha(path))
+        frame.loc[k, "path"] = path
+    return apply(frame, [])
+
+
+@st.composite
+def manifests(draw: st.DrawFn, max_rows: int = 16) -> pd.DataFrame:
+    """Up to `max_rows` rows with shared pixels, subjects, sequences, unreadable and degenerate images."""
+    row = st.fixed_dictionaries(
+        {
+            "given_label": st.sampled_from(CLASSES),
+            "pixels": st.sampled_from(["", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"]),
+            "subject": st.sampled_from(["", "", "", "S1", "S2", "S3"]),
+            "sequence": st.sampled_from(["", "", "1", "2"]),
+            "source_split": st.sampled_from(["train", "val", "test"]),
+            "quality": st.sampled_from(["", "", "", "", "blank"]),
+        }
+    )
+    return make_manifest(draw(st.lists(row, min_size=1, max_size=max_rows)))
