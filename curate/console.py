@@ -71,6 +71,12 @@ def new_app(help_text: str) -> typer.Typer:
     )
 
 
+def say(line: str) -> None:
+    """A line on stdout at once, for a command that runs others."""
+    typer.echo(line)
+    sys.stdout.flush()
+
+
 def tell(result: Told, *, as_json: bool, dry_run: bool = False, notes: Iterable[str] = ()) -> None:
     """Print the notes on stderr and the story, or its numbers as JSON, on stdout."""
     for note in notes:

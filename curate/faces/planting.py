@@ -1,22 +1,23 @@
 """A drawn dataset with planted defects and the truth about every file, to see what each stage finds.
 
 In: how many faces, how many people, a seed. Out: `folder/{train,val,test}/<given label>/face_00001.jpg` and,
-beside the folder so that `build` does not read it, `<folder>-planted.csv`. The law: the same arguments give
-the same bytes, each file's bytes follow from its plan alone, and no file's name tells what was done to it.
+beside the folder so that `build` does not read it, `<folder>-planted.csv`. The law: the same arguments give the same
+bytes on any number of workers, for each file's bytes follow from its plan alone; and no file's name tells what was done
+to it.
 """
 
-import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import PIL.Image
 
-from curate.faces import EXPRESSIONS, Image, draw_face
+from curate import engine
+from curate.errors import WorkspaceError
+from curate.faces.defects import TRANSFORMS, draw_blank, draw_placeholder, encode_copy, encode_picture
+from curate.faces.drawing import draw_face
+from curate.faces.people import EXPRESSIONS
 from curate.files import write_atomically
 
 # Shares of `faces`, which counts every file
@@ -27,28 +28,18 @@ BLACK_AND_WHITE_SHARE = 0.004  # as many; downloads leave such "image removed" p
 UNREADABLE_FILES = 1  # one truncated download shows that the chain does not stop at it
 
 # Shares of something else
-MISLABELLED_SHARE = (
-    0.08  # of the clean faces; above the 3.3 % of Northcutt et al. 2021: expressions are harder to label
-)
+MISLABELLED_SHARE = 0.08  # of the clean faces; above Northcutt et al. 2021's 3.3 %: expressions are harder to label
 CONFLICTING_SHARE = 0.10  # of the copies: the same picture labelled twice by two annotators who disagreed
 CROSSING_SHARE = 1 / 3  # of the copies: leakage from train to test must be frequent enough to be measured
 BYTE_IDENTICAL_SHARE = 0.5  # of the exact copies; the others hold the same pixels in different bytes
 AMBIGUOUS_SHARE = 0.02  # of the clean faces: so faint that a person could not tell; a handful keeps the ceiling below 1
 
-SPLITS = {
-    "train": 0.70,
-    "val": 0.15,
-    "test": 0.15,
-}  # drawn per picture, as people do, so that people cross it
-JPEG_QUALITY = 92  # a good camera's; loses little at 48 pixels
-LOW_QUALITY = (60, 81)  # of a re-encoded copy: what image boards and messengers send on
+SPLITS = {"train": 0.70, "val": 0.15, "test": 0.15}  # drawn per picture, as people do, so that people cross it
 AMBIGUOUS_INTENSITY = 0.12  # below a person's own variation at rest
-ZOOM = (0.03, 0.08)  # of the side cut off; below it nothing changes, above it the copy is a new crop
-SHIFT = (1, 3)  # pixels, upper bound exclusive
-
 PNG_SHARE = 0.05  # of the clean faces, so that a PNG is not a sign of a planted copy
 PEOPLE_PER_SEED = 1_000_000  # people's numbers start at seed times this; fresh people take the upper half
 FACES_PER_FRESH_PERSON = 4  # fewer than in the planted set: a test should meet many people
+CHUNK_SIZE = 64  # faces sent to a worker at once: about 0.2 s of drawing, far more than sending them costs
 
 # Given label's chances when a label is wrong: row is the true expression, columns in the order of EXPRESSIONS
 CONFUSIONS = np.array([
@@ -60,8 +51,6 @@ CONFUSIONS = np.array([
     [0.15, 0.10, 0.15, 0.05, 0.55, 0.00, 0.00],  # sad
     [0.05, 0.00, 0.65, 0.20, 0.10, 0.00, 0.00],  # surprise
 ])  # fmt: skip
-
-TRANSFORMS = ("brightness", "crop", "reencode", "shift")
 
 
 @dataclass(frozen=True)
@@ -89,7 +78,7 @@ def plant_dataset(
     faces: int = 3000,
     identities: int = 250,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
 ) -> pd.DataFrame:
     """Draw a dataset with defects and record the truth about it.
 
@@ -99,7 +88,7 @@ def plant_dataset(
     faces : number of files in all, copies and other defects among them
     identities : number of people to draw from, below 500,000
     seed : decides everything
-    progress : called after each file with (files written, files in all)
+    workers : processes that draw; None takes one per core, and no byte depends on it
 
     Returns
     -------
@@ -107,24 +96,24 @@ def plant_dataset(
 
     Raises
     ------
-    FileExistsError  if the folder holds anything
+    WorkspaceError  if the folder holds anything
     """
     require_empty(folder)
     truth_path = folder.parent / f"{folder.name}-planted.csv"
     truth_path.unlink(missing_ok=True)
     plans = plan_dataset(faces, identities, seed)
-    write_pictures(folder, plans, progress)
+    write_pictures(folder, plans, workers)
     table = tabulate_truth(plans)
     write_truth(table, truth_path)
     return table
 
 
-def draw_fresh(folder: Path, *, faces: int, seed: int) -> None:
+def draw_fresh(folder: Path, *, faces: int, seed: int, workers: int | None = None) -> None:
     """Draw clean faces of people that no planted dataset holds, into `folder/<true label>/`.
 
     Raises
     ------
-    FileExistsError  if the folder holds anything
+    WorkspaceError  if the folder holds anything
     """
     require_empty(folder)
     rng = np.random.default_rng([seed, 2])
@@ -134,7 +123,7 @@ def draw_fresh(folder: Path, *, faces: int, seed: int) -> None:
     for i, photo in enumerate(draw_photo_seeds(rng, faces)):
         label = EXPRESSIONS[i % len(EXPRESSIONS)]
         plans.append(Plan(f"{label}/{name_file(i + 1)}", label, "clean", photo, label, int(people[i])))
-    write_pictures(folder, plans, None)
+    write_pictures(folder, plans, workers)
 
 
 def plan_dataset(faces: int, identities: int, seed: int) -> list[Plan]:
@@ -266,79 +255,18 @@ def encode_plan(plan: Plan) -> bytes:
     return encode_copy(plan.transforms, encode_plan(plan.original), rng)
 
 
-def encode_copy(transforms: tuple[str, ...], original: bytes, rng: np.random.Generator) -> bytes:
-    """A copy of an encoded picture: the same bytes, the same pixels in other bytes, or a changed picture."""
-    if not transforms:
-        return original
-    if transforms == ("comment",):
-        note = b"copied"
-        return original[:2] + b"\xff\xfe" + (len(note) + 2).to_bytes(2, "big") + note + original[2:]
-    pixels = np.asarray(PIL.Image.open(io.BytesIO(original)))
-    if transforms == ("png",):
-        return encode_picture(pixels, png=True, compress_level=1)
-    quality = int(rng.integers(*LOW_QUALITY)) if "reencode" in transforms else JPEG_QUALITY
-    return encode_picture(alter_picture(pixels, transforms, rng), quality=quality)
-
-
-def encode_picture(pixels: Image, *, png: bool = False, quality: int = JPEG_QUALITY, compress_level: int = 9) -> bytes:
-    buffer = io.BytesIO()
-    picture = PIL.Image.fromarray(pixels)
-    if png:
-        picture.save(buffer, "PNG", compress_level=compress_level)
-    else:
-        picture.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
-
-
-def alter_picture(pixels: Image, transforms: tuple[str, ...], rng: np.random.Generator) -> Image:
-    """Crop, shift or relight a grey picture a little; re-encoding alone leaves it as it is."""
-    side = pixels.shape[0]
-    if "crop" in transforms:
-        left, top, kept = *(rng.uniform(0, 1, 2)), 1 - rng.uniform(*ZOOM)
-        corner = np.array([left, top]) * (1 - kept) * side
-        frame = np.array([[1 / kept, 0, -corner[0] / kept], [0, 1 / kept, -corner[1] / kept]])
-        pixels = np.asarray(cv2.warpAffine(pixels, frame, (side, side), borderMode=cv2.BORDER_REPLICATE), np.uint8)
-    if "shift" in transforms:
-        x, y = (rng.integers(*SHIFT, 2) * rng.choice([-1, 1], 2)).tolist()
-        padded = np.pad(pixels, 2, mode="edge")
-        pixels = padded[2 + y : 2 + y + side, 2 + x : 2 + x + side]
-    if "brightness" in transforms:
-        gain, lift = rng.uniform(0.85, 1.15), rng.choice([-1, 1]) * rng.uniform(8, 25)
-        pixels = np.clip(pixels * gain + lift, 0, 255).astype(np.uint8)
-    return pixels
-
-
-def draw_blank(rng: np.random.Generator) -> Image:
-    """One tone all over, or one with a sensor's faint noise: (48, 48) uint8."""
-    noise = rng.normal(0, rng.choice([0.0, 1.5]), (48, 48))
-    return np.clip(rng.integers(0, 256) + noise, 0, 255).astype(np.uint8)
-
-
-def draw_placeholder(rng: np.random.Generator) -> Image:
-    """What a website shows for a missing picture: (48, 48) uint8, 0 and 255 only."""
-    picture = np.zeros((48, 48), np.uint8)
-    for line in range(int(rng.integers(1, 4))):
-        word = "".join(rng.choice(list("ADEGHIMNORST"), rng.integers(2, 5)))
-        corner = (int(rng.integers(0, 10)), 13 + 14 * line + int(rng.integers(-2, 3)))
-        cv2.putText(picture, word, corner, cv2.FONT_HERSHEY_SIMPLEX, rng.uniform(0.4, 0.6), 255, 1, cv2.LINE_8)
-    if rng.random() < 0.5:
-        centre, radius = rng.integers(10, 38, 2).tolist(), int(rng.integers(6, 20))
-        cv2.circle(picture, centre, radius, 255, int(rng.choice([2, cv2.FILLED])), cv2.LINE_8)
-    return 255 - picture if rng.random() < 0.5 else picture
-
-
 def require_empty(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder}: the folder is not empty; name a new one, its files will not be overwritten")
+        raise WorkspaceError(f"{folder}: is not empty: give a new folder")
 
 
-def write_pictures(folder: Path, plans: list[Plan], progress: Callable[[int, int], None] | None) -> None:
+def write_pictures(folder: Path, plans: list[Plan], workers: int | None) -> None:
+    """Draw in `workers` processes, write in this one."""
     for parent in sorted({(folder / plan.path).parent for plan in plans}):
         parent.mkdir(parents=True, exist_ok=True)
-    for done, plan in enumerate(plans, start=1):
-        (folder / plan.path).write_bytes(encode_plan(plan))
-        if progress is not None:
-            progress(done, len(plans))
+    pictures = engine.map(encode_plan, plans, what="faces", workers=workers, chunk_size=CHUNK_SIZE)
+    for plan, picture in zip(plans, pictures, strict=True):
+        (folder / plan.path).write_bytes(picture)
 
 
 def tabulate_truth(plans: list[Plan]) -> pd.DataFrame:

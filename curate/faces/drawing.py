@@ -1,66 +1,16 @@
-"""Drawn faces, to try the chain on pictures whose every fact is known.
+"""One drawn photograph of one person.
 
-A person's number and a photograph's number go in, one small grey face comes out. The law: `draw_face` is a
-pure function of its arguments, so any worker draws the same bytes in any order. Expressions are mixtures of
-facial actions after Ekman and Friesen's FACS (1978); many are faint or lean towards a neighbour.
+An expression, a person's number and a photograph's number go in, one small grey face comes out. The law: `draw_face` is
+a pure function of its arguments, so any worker draws the same bytes in any order.
 """
-
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from curate.faces.people import Floats, Person, choose_actions, make_person
+
 Image = npt.NDArray[np.uint8]
-
-EXPRESSIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-
-# Columns of RECIPES. In FACS: AU1, AU2, AU4, AU5 (below 0: AU7), AU6, AU9, AU10, AU12 (below 0: AU15), AU26,
-# AU24, AU20
-ACTIONS = (
-    "inner", "outer", "furrow", "lids", "cheeks", "wrinkle", "upper_lip", "corners", "jaw", "press",
-    "stretch",
-)  # fmt: skip
-
-# Two ways of showing each expression, mixed anew in every photograph: anger presses the lips or shouts
-RECIPES = {
-    "angry": (
-        (0.0, 0.1, 1.0, 0.2, 0.1, 0.2, 0.0, -0.4, 0.0, 1.0, 0.0),
-        (0.0, 0.2, 1.0, 0.5, 0.2, 0.4, 0.6, -0.3, 0.6, 0.0, 0.4),
-    ),
-    "disgust": (
-        (0.0, -0.2, 0.6, -0.4, 0.5, 1.0, 0.8, -0.5, 0.0, 0.2, 0.0),
-        (0.0, 0.0, 0.5, -0.6, 0.6, 1.0, 1.0, -0.3, 0.4, 0.0, 0.2),
-    ),
-    "fear": (
-        (1.0, 0.3, 0.6, 0.8, 0.0, 0.0, 0.0, -0.3, 0.2, 0.0, 1.0),
-        (0.9, 0.5, 0.5, 1.0, 0.0, 0.0, 0.2, -0.2, 0.6, 0.0, 0.7),
-    ),
-    "happy": (
-        (0.1, 0.1, 0.0, -0.1, 0.7, 0.0, 0.0, 1.0, 0.0, 0.1, 0.2),
-        (0.2, 0.2, 0.0, -0.3, 1.0, 0.0, 0.3, 1.0, 0.6, 0.0, 0.4),
-    ),
-    "neutral": (
-        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
-        (0.1, 0.1, 0.0, 0.1, 0.0, 0.0, 0.0, 0.1, 0.1, 0.0, 0.0),
-    ),
-    "sad": (
-        (1.0, -0.3, 0.4, -0.3, 0.0, 0.0, 0.0, -0.8, 0.0, 0.2, -0.2),
-        (0.8, -0.4, 0.6, -0.6, 0.4, 0.1, 0.2, -1.0, 0.2, 0.0, 0.1),
-    ),
-    "surprise": (
-        (0.9, 1.0, 0.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.6, 0.0, -0.4),
-        (1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.1, 1.1, 0.0, -0.3),
-    ),
-}
-
-# The expression each one is most often taken for; a photograph leans towards it by up to LEAN
-NEIGHBOURS = {
-    "angry": "disgust", "disgust": "angry", "fear": "surprise", "happy": "neutral", "neutral": "sad",
-    "sad": "neutral", "surprise": "fear",
-}  # fmt: skip
-LEAN = 0.4  # below one half: the true expression stays the larger part of the mixture
 
 SUPERSAMPLING = 4  # drawn at four times the size and averaged down: smooth edges without anti-aliased filling
 SUBPIXEL_BITS = 4  # cv2 takes coordinates in sixteenths of a pixel
@@ -69,35 +19,34 @@ ARC = np.linspace(0.0, 2 * np.pi, 36, endpoint=False)
 HEAD_DEPTH = 0.55  # how far the nose tip stands before the ears, in half frames; drives how a turn moves features
 
 
-@dataclass(frozen=True)
-class Person:
-    """What stays the same from photograph to photograph; lengths in half frames, tones 0-255."""
+def draw_face(expression: str, identity: int, seed: int, *, intensity: float | None = None, size: int = 48) -> Image:
+    """One photograph of one person.
 
-    width: float
-    height: float
-    jaw: float
-    skin: float
-    hair: float
-    hairline: float
-    hair_style: str
-    volume: float
-    part: float
-    eye_distance: float
-    eye_height: float
-    eye_size: float
-    eye_tilt: float
-    iris: float
-    brow_height: float
-    brow_weight: float
-    nose_length: float
-    nose_width: float
-    mouth_height: float
-    mouth_width: float
-    lips: float
-    beard: str
-    glasses: str
-    age: float
-    rest: Floats  # (11,) actions of the face at rest: some people look stern or sad without being so
+    Parameters
+    ----------
+    expression : one of EXPRESSIONS
+    identity : the person, 0 or above
+    seed : the photograph (pose, light, background, noise), 0 or above
+    intensity : how strongly the expression shows, 0 (not at all) to 1; None draws it, at times faint
+    size : side of the picture in pixels
+
+    Returns
+    -------
+    (size, size) uint8 grey, 0-255
+    """
+    person = make_person(identity)
+    rng = np.random.default_rng(seed)
+    face = choose_actions(expression, person, intensity, rng)
+    sketch = Sketch(size, person, rng)
+    draw_background(sketch, rng)
+    draw_head(sketch, person, face)
+    draw_eyes(sketch, person, face, gaze=rng.normal(0, 0.25))
+    draw_brows(sketch, person, face)
+    draw_nose(sketch, person, face)
+    draw_mouth(sketch, person, face)
+    draw_hair(sketch, person)
+    draw_glasses(sketch, person)
+    return expose(sketch, size, rng)
 
 
 class Sketch:
@@ -145,108 +94,6 @@ class Sketch:
         thick = max(1, round(width * self.zoom * self.side / 4))
         pixels = self.pixels(points, 1.0, self.side // 2)
         cv2.polylines(self.shadow, [pixels], False, 255 * min(strength, 0.9), thick, cv2.LINE_8, SUBPIXEL_BITS)
-
-
-def draw_face(expression: str, identity: int, seed: int, *, intensity: float | None = None, size: int = 48) -> Image:
-    """One photograph of one person.
-
-    Parameters
-    ----------
-    expression : one of EXPRESSIONS
-    identity : the person, 0 or above
-    seed : the photograph (pose, light, background, noise), 0 or above
-    intensity : how strongly the expression shows, 0 (not at all) to 1; None draws it, at times faint
-    size : side of the picture in pixels
-
-    Returns
-    -------
-    (size, size) uint8 grey, 0-255
-    """
-    person = make_person(identity)
-    rng = np.random.default_rng(seed)
-    face = choose_actions(expression, person, intensity, rng)
-    sketch = Sketch(size, person, rng)
-    draw_background(sketch, rng)
-    draw_head(sketch, person, face)
-    draw_eyes(sketch, person, face, gaze=rng.normal(0, 0.25))
-    draw_brows(sketch, person, face)
-    draw_nose(sketch, person, face)
-    draw_mouth(sketch, person, face)
-    draw_hair(sketch, person)
-    draw_glasses(sketch, person)
-    return expose(sketch, size, rng)
-
-
-def make_person(identity: int) -> Person:
-    """The looks of one person, always the same for the same number."""
-    rng = np.random.default_rng([identity, 0xFACE])  # a stream of its own: photo seeds count from 0 as well
-    return Person(
-        width=rng.uniform(0.56, 0.72),
-        height=rng.uniform(0.8, 0.96),
-        jaw=rng.uniform(0.0, 0.32),
-        skin=rng.uniform(120, 215),
-        hair=rng.uniform(15, 120) if rng.random() < 0.75 else rng.uniform(120, 225),
-        hairline=rng.uniform(-0.8, -0.5),
-        hair_style=pick(rng, bald=0.1, short=0.3, long=0.25, fringe=0.15, curly=0.12, hat=0.08),
-        volume=rng.uniform(1.03, 1.22),
-        part=rng.uniform(-0.8, 0.8),
-        eye_distance=rng.uniform(0.26, 0.33),
-        eye_height=rng.uniform(-0.2, -0.08),
-        eye_size=rng.uniform(0.145, 0.185),
-        eye_tilt=rng.normal(0, 0.1),
-        iris=rng.uniform(15, 100),
-        brow_height=rng.uniform(0.18, 0.22),
-        brow_weight=rng.uniform(0.028, 0.05),
-        nose_length=rng.uniform(0.27, 0.37),
-        nose_width=rng.uniform(0.09, 0.15),
-        mouth_height=rng.uniform(0.42, 0.5),
-        mouth_width=rng.uniform(0.26, 0.33),
-        lips=rng.uniform(0.03, 0.06),
-        beard=pick(rng, none=0.76, moustache=0.07, full=0.1, stubble=0.07),
-        glasses=pick(rng, none=0.78, thin=0.12, thick=0.1),
-        age=rng.uniform(0.0, 1.0),
-        rest=rng.normal(0, 0.08, len(ACTIONS)),
-    )
-
-
-def pick(rng: np.random.Generator, **shares: float) -> str:
-    """One of the names, each as often as its share says; the shares sum to 1."""
-    return str(rng.choice(list(shares), p=list(shares.values())))
-
-
-def choose_actions(
-    expression: str, person: Person, intensity: float | None, rng: np.random.Generator
-) -> dict[str, float]:
-    """What each part of the face does in this photograph; 0 is at rest, 1 is full strength."""
-    drawn, way, lean = 0.32 + 0.68 * rng.beta(2.6, 1.1), rng.random(), LEAN * rng.beta(1, 2)
-    recipe = (1 - way) * np.array(RECIPES[expression][0]) + way * np.array(RECIPES[expression][1])
-    neighbour = np.array(RECIPES[NEIGHBOURS[expression]][0])
-    strength = drawn if intensity is None else intensity
-    mixed = strength * ((1 - lean) * recipe + lean * neighbour)
-    values = mixed + person.rest + rng.normal(0, 0.08, len(ACTIONS))
-    return dict(zip(ACTIONS, values.tolist(), strict=True))
-
-
-def bow(x: float, y: float, half_width: float, rise: float, tilt: float = 0.0) -> Floats:
-    """A parabola through (x, y) +- half_width whose middle stands `rise` below them (y points down)."""
-    return np.stack([x + half_width * STEPS, y + rise * (1 - STEPS**2) + tilt * half_width * STEPS], axis=1)
-
-
-def between(upper: Floats, lower: Floats) -> Floats:
-    """The outline of the area between two curves that run the same way."""
-    return np.concatenate([upper, lower[::-1]])
-
-
-def oval(x: float, y: float, half_width: float, half_height: float) -> Floats:
-    return np.stack([x + half_width * np.cos(ARC), y + half_height * np.sin(ARC)], axis=1)
-
-
-def head_outline(person: Person, jaw_drop: float, grow: float = 1.0) -> Floats:
-    """The face from the front, narrower below by `jaw` and longer by the open mouth."""
-    down = np.sin(ARC)
-    lower = np.maximum(down, 0.0)
-    x = person.width * np.cos(ARC) * (1 - person.jaw * lower**2)
-    return grow * np.stack([x, person.height * down + 0.1 * max(jaw_drop, 0.0) * lower], axis=1)
 
 
 def draw_background(sketch: Sketch, rng: np.random.Generator) -> None:
@@ -416,3 +263,25 @@ def expose(sketch: Sketch, size: int, rng: np.random.Generator) -> Image:
     grain = rng.standard_normal((size, size)) * rng.uniform(1, 6)
     developed: Image = np.clip(graded + grain, 0, 255).astype(np.uint8)
     return developed
+
+
+def bow(x: float, y: float, half_width: float, rise: float, tilt: float = 0.0) -> Floats:
+    """A parabola through (x, y) +- half_width whose middle stands `rise` below them (y points down)."""
+    return np.stack([x + half_width * STEPS, y + rise * (1 - STEPS**2) + tilt * half_width * STEPS], axis=1)
+
+
+def between(upper: Floats, lower: Floats) -> Floats:
+    """The outline of the area between two curves that run the same way."""
+    return np.concatenate([upper, lower[::-1]])
+
+
+def oval(x: float, y: float, half_width: float, half_height: float) -> Floats:
+    return np.stack([x + half_width * np.cos(ARC), y + half_height * np.sin(ARC)], axis=1)
+
+
+def head_outline(person: Person, jaw_drop: float, grow: float = 1.0) -> Floats:
+    """The face from the front, narrower below by `jaw` and longer by the open mouth."""
+    down = np.sin(ARC)
+    lower = np.maximum(down, 0.0)
+    x = person.width * np.cos(ARC) * (1 - person.jaw * lower**2)
+    return grow * np.stack([x, person.height * down + 0.1 * max(jaw_drop, 0.0) * lower], axis=1)
