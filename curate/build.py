@@ -149,7 +149,7 @@ def _add_votes(rows: pd.DataFrame, workspace: Workspace, options: BuildOptions, 
         votes = dict(zip(before["path"], before["votes"], strict=True))
     else:
         votes = {}
-    return rows.assign(votes=rows["path"].map(votes).fillna("").astype(rows["path"].dtype))
+    return rows.assign(votes=pd.Series([votes.get(path, "") for path in rows["path"]], index=rows.index, dtype=str))
 
 
 def _summarise(rows: pd.DataFrame) -> StageResult:

@@ -211,27 +211,17 @@ def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_name(f".{file.name}.lock")), file.open("ab+") as stream:
-            end = _whole_lines(stream.seek(0, os.SEEK_END), file)
+            end = file.read_bytes().rfind(b"\n") + 1  # a torn tail was never acknowledged
             stream.truncate(end)
             try:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            except OSError:
+            except BaseException:  # Ctrl-C too: what was not acknowledged does not stand
                 os.truncate(file, end)
                 raise
     except OSError as error:
         raise cannot_write(file, error) from error
-
-
-def _whole_lines(size: int, file: Path) -> int:
-    """The length of the journal up to its last line end: a torn tail was never acknowledged."""
-    if not size:
-        return 0
-    with file.open("rb") as stream:
-        stream.seek(max(0, size - (1 << 16)))
-        tail = stream.read()
-    return size - (len(tail) - (tail.rfind(b"\n") + 1))
 
 
 def _line(decision: Decision) -> bytes:

@@ -163,7 +163,8 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
     try:
         yield submit
     except ray.exceptions.RayTaskError as error:
-        raise error.cause if isinstance(error.cause, CandidError) else EngineError(str(error.cause)) from error
+        cause: Any = error.cause
+        raise cause if isinstance(cause, CandidError) else EngineError(str(cause).splitlines()[0]) from error
     except ray.exceptions.RayError as error:
         raise EngineError(f"ray: {str(error).splitlines()[0]}: see the cluster's log, or use --engine local") from error
     finally:

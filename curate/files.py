@@ -4,6 +4,7 @@ A file appears under a temporary name, is flushed to the disk, and is then renam
 moment leaves the old bytes or the new ones (law 9).
 """
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -34,9 +35,16 @@ def write_atomically(file: Path, data: bytes) -> bool:
         temporary.replace(file)
         sync_folder(file.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise cannot_write(file, error) from error
+    finally:
+        _remove(temporary)
     return True
+
+
+def _remove(temporary: Path) -> None:
+    """Remove what an error or Ctrl-C left; in a folder that refuses even that, the error itself is what counts."""
+    with contextlib.suppress(OSError):
+        temporary.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,7 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+
+from curate.errors import SourceError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 # A larger picture is no face crop, and one of 10,000 x 10,000 in colour would take 0.5 GB to decode and hash.
@@ -57,13 +59,15 @@ def decode_image(data: bytes, box: str = "") -> Pixels:
     UnreadableImageError  if the bytes are truncated, no picture, or hold over `MAX_PIXELS` pixels
     """
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
-            warnings.simplefilter("ignore")  # a large picture and damaged metadata are judged below
+        # A large picture and damaged metadata are judged here, not warned about.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels")
             pixels = np.asarray(_upright(image))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, UnidentifiedImageError) as error:
-        raise UnreadableImageError(str(error).split(" <")[0] or type(error).__name__) from error
+    except (UnreadableImageError, MemoryError):
+        raise
+    except Exception as error:  # damaged bytes make Pillow raise anything, struct.error and TypeError among it
+        raise UnreadableImageError(" ".join(str(error).split(" <")[0].split()) or type(error).__name__) from error
     if pixels.ndim == 3 and (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all():
         pixels = np.ascontiguousarray(pixels[..., 0])
     return _crop(pixels, box) if box else pixels
@@ -115,12 +119,15 @@ def measure_images(batch: Sequence[tuple[Path, str]]) -> list[ImageFacts]:
 
     Raises
     ------
-    OSError  if a file cannot be opened at all: a missing disk is no property of an image
+    SourceError  if a file cannot be opened at all: a missing disk is no property of an image
     """
     facts: list[ImageFacts] = []
     small: list[Pixels] = []
     for file, box in batch:
-        data = file.read_bytes()
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise SourceError(f"{file}: cannot be opened ({error.strerror}): restore or remove it") from error
         sha256 = hashlib.sha256(data).hexdigest()
         try:
             pixels = decode_image(data, box)

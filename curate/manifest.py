@@ -81,8 +81,11 @@ def read_manifest(file: Path) -> pd.DataFrame:
         raise ManifestError(
             f"{file}: no manifest here: run `curate build FOLDER` first (or name the workspace with -w)"
         )
+    data = file.read_bytes()
+    if data and not data.endswith(b"\n"):  # pandas would fill the lost cells up with empty ones
+        raise ManifestError(f"{file}: the last row is cut off: restore the file or run `curate build` again")
     try:
-        frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
+        frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise ManifestError(f"{file}: not a CSV table ({_first_line(error)}): run `curate build` again") from error
     check_rows(frame, where=file.name)

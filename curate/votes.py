@@ -37,9 +37,14 @@ def read_votes(file: Path) -> dict[str, str]:
     foreign = [name for name, answer in answers.items() if answer is None]
     if foreign or not answers:
         raise SourceError(f"{file}: columns that are no class ({examples(foreign)}): classes, `unknown` or `NF` only")
+    if len(set(answers.values())) < len(answers):
+        raise SourceError(f"{file}: {len(answers)} columns are {len(set(answers.values()))} classes ({examples(list(answers), 8)}): one column per class")
+    if table.empty:
+        raise SourceError(f"{file}: the table has no row")
     counts = table[list(answers)].apply(pd.to_numeric, errors="coerce")
-    bad = table.loc[(counts.isna() | (counts < 0) | (counts % 1 != 0)).any(axis=1), "path"]
-    if len(bad) or table["path"].duplicated().any():
+    no_count = (counts.isna() | (counts < 0) | (counts % 1 != 0)).any(axis=1)
+    bad = table.loc[no_count | table["path"].duplicated(), "path"]
+    if len(bad):
         raise SourceError(
             f"{file}: {len(bad)} rows hold no whole counts, or a path stands twice (first: {examples(list(bad), 1)})"
         )

@@ -27,7 +27,7 @@ def weights(manifest: pd.DataFrame, scheme: Scheme = "balanced") -> StageResult:
 
     Raises
     ------
-    ManifestError  if no row is kept, or some kept rows have no split
+    ManifestError  if no row is kept or none is in the train split, or some kept rows have no split
     """
     require_laws(manifest, "split")
     kept = kept_rows(manifest)
@@ -35,6 +35,8 @@ def weights(manifest: pd.DataFrame, scheme: Scheme = "balanced") -> StageResult:
         raise ManifestError("manifest.csv: no row is kept: `curate status` says why")
     has_split = bool((kept["split"] != "").any())
     labels = kept.loc[kept["split"] == "train", "label"] if has_split else kept["label"]
+    if labels.empty:
+        raise ManifestError("manifest.csv: no kept row is in the train split: run `curate split` again")
     classes = sorted(set(labels))
     counts = labels.value_counts().reindex(classes).to_numpy(dtype=np.int64)
     values = weigh_classes(counts, scheme)

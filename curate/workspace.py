@@ -283,8 +283,8 @@ def carry_facts(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     new[build] = rows.sort_values("path", kind="stable")[build].to_numpy()
     if len(before) == len(new) and before[build].to_numpy().tolist() == new[build].to_numpy().tolist():
         return before
-    known = before.drop_duplicates("pixel_hash").set_index("pixel_hash")["quality"]
-    return new.assign(quality=new["pixel_hash"].map(known).fillna("").astype(new["quality"].dtype))
+    known = dict(zip(before["pixel_hash"], before["quality"], strict=True))
+    return new.assign(quality=pd.Series([known.get(pixels, "") for pixels in new["pixel_hash"]], dtype=str))
 
 
 def new_receipt(

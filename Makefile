@@ -1,0 +1,31 @@
+# `make demo` and `make test` need nothing but make and Python 3.11, 3.12 or 3.13.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test lint bench clean
+
+demo: $(INSTALLED) ## the whole chain on drawn faces
+	$(BIN)/curate demo candid-demo
+
+test: $(INSTALLED) ## every test
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED) ## the long measurements, into benchmarks/RESULTS.md; FER2013=FOLDER names the data set
+	$(BIN)/python benchmarks/run_all.py $(FER2013)
+
+clean: ## the environment and what the demo wrote
+	rm -rf $(VENV) candid-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found: name one with PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
