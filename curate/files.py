@@ -7,6 +7,9 @@ moment leaves the old bytes or the new ones (law 9).
 import contextlib
 import hashlib
 import os
+import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import WorkspaceError
@@ -37,14 +40,27 @@ def write_atomically(file: Path, data: bytes) -> bool:
     except OSError as error:
         raise cannot_write(file, error) from error
     finally:
-        _remove(temporary)
+        remove_quietly(temporary)
     return True
 
 
-def _remove(temporary: Path) -> None:
+def remove_quietly(temporary: Path) -> None:
     """Remove what an error or Ctrl-C left; in a folder that refuses even that, the error itself is what counts."""
     with contextlib.suppress(OSError):
         temporary.unlink()
+
+
+@contextlib.contextmanager
+def finish_first() -> Iterator[None]:
+    """Let Ctrl-C come too late for a group of writes: a command that says "interrupted" has written nothing."""
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def sync_folder(folder: Path) -> None:

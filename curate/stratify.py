@@ -19,6 +19,10 @@ Floats = npt.NDArray[np.float64]
 # Exchanges look at pairs of groups, so only the largest are tried; the rest are small enough for the greedy start.
 EXCHANGED_GROUPS = 1500
 EXCHANGE_ROUNDS = 20
+# Escapes from a local optimum, tried only where large groups leave no single rows to even things out.
+KICKS_IN_VAIN = 100
+KICKED_GROUPS = 2
+EVEN_SHARE = 0.001  # of a part's rows: a fifth of the half point promised, and half of the 0.2 % of its size
 
 
 def link_rows(keys: Sequence["pd.Series[str]"]) -> Ints:
@@ -61,7 +65,7 @@ def assign_parts(labels: Ints, units: Ints, ratios: Sequence[float], seed: int) 
     groups = groups[size[groups] > 1]
     wanted = np.outer(ratios, counts.sum(axis=0))  # (P, K)
     part = np.full(len(counts), -1)
-    part[groups] = _place_groups(counts[groups], wanted, np.asarray(ratios) > 0)
+    part[groups] = _place_groups(counts[groups], wanted, np.asarray(ratios) > 0, rng)
     singles = shuffled[size[shuffled] == 1]
     part[singles] = _fill_up(
         counts[singles].argmax(axis=1), _sum_parts(counts[groups], part[groups], len(ratios)), wanted
@@ -69,63 +73,115 @@ def assign_parts(labels: Ints, units: Ints, ratios: Sequence[float], seed: int) 
     return part[units]
 
 
-def _place_groups(counts: Ints, wanted: Floats, is_open: npt.NDArray[np.bool_]) -> Ints:
+def _place_groups(counts: Ints, wanted: Floats, is_open: npt.NDArray[np.bool_], rng: np.random.Generator) -> Ints:
     """(G,) part of each group, given (G, K) counts, largest group first."""
+    if not len(counts):
+        return np.empty(0, np.int64)
     # The row total counts as one more class, so that sizes are held as well as shares.
-    counts = np.column_stack([counts, counts.sum(axis=1)])
-    wanted = np.column_stack([wanted, wanted.sum(axis=1)])
-    weight = 1 / np.maximum(wanted.sum(axis=0), 1) ** 2  # (K + 1,) errors count as shares of their class
-    error = -wanted  # (P, K + 1) rows placed so far minus rows wanted
-    part = np.empty(len(counts), np.int64)
-    for group, count in enumerate(counts):
-        # Fill what is emptiest in relation to its size, else small parts would overflow before they are noticed.
-        cost = ((2 * error * count + count**2) * weight / np.maximum(wanted, 1e-9)).sum(axis=1)
-        part[group] = np.where(is_open, cost, np.inf).argmin()
-        error[part[group]] += count
-    _exchange(counts, part, error, weight, is_open)
-    return part
+    search = _Search(
+        np.column_stack([counts, counts.sum(axis=1)]),
+        np.column_stack([wanted, wanted.sum(axis=1)]),
+        np.flatnonzero(is_open),
+    )
+    search.place()
+    search.exchange(np.arange(search.tried))
+    best, best_cost = search.part.copy(), search.cost()
+    in_vain = 0
+    while in_vain < KICKS_IN_VAIN and not search.is_even():
+        search.exchange(search.kick(rng))
+        if search.cost() < best_cost - 1e-9:
+            best, best_cost, in_vain = search.part.copy(), search.cost(), 0
+        else:
+            search.restore(best)
+            in_vain += 1
+    return best
 
 
-def _exchange(counts: Ints, part: Ints, error: Floats, weight: Floats, is_open: npt.NDArray[np.bool_]) -> None:
-    """Move single groups and swap pairs of them, in place, as long as the error falls."""
-    tried = min(len(counts), EXCHANGED_GROUPS)
-    for _ in range(EXCHANGE_ROUNDS):
-        changed = False
-        for group in range(tried):
-            changed |= _improve(group, counts[:tried], part[:tried], error, weight, is_open)
-        if not changed:
-            return
+class _Search:
+    """Iterated local search over the parts of the groups; the cost is Pearson's chi-square of rows placed against wanted.
 
+    Attributes
+    ----------
+    counts : (G, K + 1) rows of each class and in all
+    part : (G,) part of each group
+    error : (P, K + 1) rows placed so far minus rows wanted
 
-def _improve(
-    group: int, counts: Ints, part: Ints, error: Floats, weight: Floats, is_open: npt.NDArray[np.bool_]
-) -> bool:
-    """The best move or swap of one group, made if the squared error falls."""
-    here = part[group]
-    # (P,) moving the group to each part, and (G,) swapping it with each other group
-    to = np.flatnonzero(is_open)
-    move = _gain(counts[group][None, :], error[here], error[to], weight)
-    swap = _gain(counts[group] - counts, error[here], error[part], weight)
-    move[to == here] = np.inf
-    swap[part == here] = np.inf
-    best_move, best_swap = int(move.argmin()), int(swap.argmin())
-    if min(move[best_move], swap[best_swap]) > -1e-12:
-        return False
-    if move[best_move] <= swap[best_swap]:
-        target, shifted = int(to[best_move]), counts[group]
-    else:
-        target, shifted = int(part[best_swap]), counts[group] - counts[best_swap]
-        part[best_swap] = here
-    part[group] = target
-    error[here] -= shifted
-    error[target] += shifted
-    return True
+    References
+    ----------
+    Lourenco, Martin, Stuetzle, Iterated Local Search, 2003
+    """
 
+    def __init__(self, counts: Ints, wanted: Floats, parts: npt.NDArray[np.intp]) -> None:
+        self.counts, self.wanted, self.parts = counts, wanted, parts
+        self.weight = 1 / np.maximum(wanted, 0.5)
+        self.error = -wanted
+        self.part = np.zeros(len(counts), np.int64)
+        self.tried = min(len(counts), EXCHANGED_GROUPS)
 
-def _gain(shifted: Ints, source: Floats, targets: Floats, weight: Floats) -> Floats:
-    """Change of the weighted squared error when `shifted` rows go from the source to each target."""
-    change: Floats = 2 * shifted * (targets - source) + 2 * shifted**2
-    return change @ weight
+    def place(self) -> None:
+        """Greedily, in the order given: each group where it is missed most."""
+        weight = self.weight / np.maximum(self.wanted, 0.5)  # the share of a part that is still open, not its rows
+        for group, count in enumerate(self.counts):
+            cost = ((2 * self.error * count + count**2) * weight).sum(axis=1)[self.parts]
+            self.part[group] = self.parts[cost.argmin()]
+            self.error[self.part[group]] += count
+
+    def exchange(self, groups: Ints) -> None:
+        """Move single groups and swap pairs of them for as long as the cost falls."""
+        for _ in range(EXCHANGE_ROUNDS):
+            if not sum(self._improve(int(group)) for group in groups):
+                return
+
+    def kick(self, rng: np.random.Generator) -> Ints:
+        """Put a few groups into random parts; returns the groups that should be tried next, a random tenth of all."""
+        for group in rng.integers(0, self.tried, KICKED_GROUPS):
+            self._move(int(group), int(rng.choice(self.parts)))
+        return rng.permutation(self.tried)[: max(KICKED_GROUPS, self.tried // 10)]
+
+    def restore(self, part: Ints) -> None:
+        """Go back to an earlier state."""
+        for group in np.flatnonzero(part != self.part):
+            self._move(int(group), int(part[group]))
+
+    def cost(self) -> float:
+        """Chi-square of the open parts."""
+        return float((self.error[self.parts] ** 2 * self.weight[self.parts]).sum())
+
+    def is_even(self) -> bool:
+        """Whether single rows can fill the rest, or what is left is well within the promise of half a point."""
+        error = self.error[self.parts]
+        size = self.wanted[self.parts, -1:]
+        return bool((error <= 0.5).all() or (np.abs(error) <= EVEN_SHARE * size).all())
+
+    def _improve(self, group: int) -> bool:
+        """The best move or swap of one group, made if the cost falls."""
+        here = self.part[group]
+        part = self.part[: self.tried]
+        move = self._gain(self.counts[group][None, :], here, self.parts)
+        swap = self._gain(self.counts[group] - self.counts[: self.tried], here, part)
+        move[self.parts == here] = np.inf
+        swap[part == here] = np.inf
+        best_move, best_swap = int(move.argmin()), int(swap.argmin())
+        if min(move[best_move], swap[best_swap]) > -1e-9:
+            return False
+        if move[best_move] <= swap[best_swap]:
+            self._move(group, int(self.parts[best_move]))
+        else:
+            self._move(group, int(part[best_swap]))
+            self._move(best_swap, int(here))
+        return True
+
+    def _gain(self, shifted: Ints, source: int, targets: npt.NDArray[np.integer]) -> Floats:
+        """Change of the cost when `shifted` rows go from the source to each target."""
+        leave = (shifted - 2 * self.error[source]) * shifted * self.weight[source]
+        enter = (shifted + 2 * self.error[targets]) * shifted * self.weight[targets]
+        change: Floats = (leave + enter).sum(axis=1)
+        return change
+
+    def _move(self, group: int, target: int) -> None:
+        self.error[self.part[group]] -= self.counts[group]
+        self.error[target] += self.counts[group]
+        self.part[group] = target
 
 
 def _fill_up(labels: Ints, placed: Ints, wanted: Floats) -> Ints:

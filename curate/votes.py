@@ -38,7 +38,9 @@ def read_votes(file: Path) -> dict[str, str]:
     if foreign or not answers:
         raise SourceError(f"{file}: columns that are no class ({examples(foreign)}): classes, `unknown` or `NF` only")
     if len(set(answers.values())) < len(answers):
-        raise SourceError(f"{file}: {len(answers)} columns are {len(set(answers.values()))} classes ({examples(list(answers), 8)}): one column per class")
+        raise SourceError(
+            f"{file}: {len(answers)} columns are {len(set(answers.values()))} classes ({examples(list(answers), 8)}): one column per class"
+        )
     if table.empty:
         raise SourceError(f"{file}: the table has no row")
     counts = table[list(answers)].apply(pd.to_numeric, errors="coerce")

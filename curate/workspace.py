@@ -20,8 +20,8 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from curate import decisions, laws
-from curate.errors import ManifestError, WorkspaceError
-from curate.files import cannot_write, sha256_of, write_atomically
+from curate.errors import CandidError, ManifestError, WorkspaceError
+from curate.files import cannot_write, finish_first, sha256_of, write_atomically
 from curate.manifest import NAMES, empty_manifest, owned_by, read_manifest, table_bytes, write_manifest
 
 LOCK_SECONDS = 10
@@ -104,12 +104,12 @@ class Workspace:
 
     def read_sources(self) -> dict[str, dict[str, str]]:
         """Source name -> {root, layout}."""
-        return dict(json.loads(self.sources.read_text())) if self.sources.is_file() else {}
+        return _read_json(self.sources) if self.sources.is_file() else {}
 
     def read_receipts(self) -> dict[str, dict[str, Any]]:
         """Stage -> its last receipt."""
         files = sorted(self.receipts.glob("*.json")) if self.receipts.is_dir() else []
-        return {file.stem: json.loads(file.read_text()) for file in files}
+        return {file.stem: _read_json(file) for file in files}
 
     def find_predictions(self) -> list[Path]:
         """All predictions tables, sorted by name."""
@@ -143,22 +143,34 @@ class Workspace:
         """Keep other writers out; the lock goes with the process, however it ends."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.root / ".lock", timeout=LOCK_SECONDS):
-                yield
+            held = FileLock(self.root / ".lock", timeout=LOCK_SECONDS).acquire()
         except Timeout as error:
             raise WorkspaceError(f"{self.root}: another command is writing here: run again when it is done") from error
         except OSError as error:
             raise cannot_write(self.root, error) from error
+        with held:
+            yield
 
     def write_receipt(self, receipt: dict[str, Any], *, seconds: float) -> None:
         """Write the receipt of a stage, unless the one that lies there differs in time only."""
         file = self.receipts / f"{receipt['stage']}.json"
         timed = {**receipt, "seconds": round(seconds, 2), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        timed = json.loads(json.dumps(timed))  # as it will read back: a tuple is a list there
         if file.is_file():
-            old = json.loads(file.read_text())
-            if {**timed, "seconds": old["seconds"], "at": old["at"]} == old:
+            old = _read_json(file)
+            if {**timed, "seconds": old.get("seconds"), "at": old.get("at")} == old:
                 return
         write_atomically(file, (json.dumps(timed, indent=1, sort_keys=True) + "\n").encode())
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(file.read_bytes())
+    except ValueError:  # of JSON and of UTF-8
+        record = None
+    if not isinstance(record, dict):
+        raise WorkspaceError(f"{file}: holds no JSON object: remove it and run the command that writes it again")
+    return record
 
 
 def split_face(path: str) -> tuple[str, str]:
@@ -190,14 +202,17 @@ def run_stage(
     ------
     CandidError  whatever the stage raises; nothing is written then
     """
-    if dry_run:
+    if dry_run or not workspace.manifest.is_file():  # without a manifest that is an error, and makes no folder
         return _compute(workspace, stage, compute)[0]
     with workspace.lock():
         start = time.perf_counter()
         result, after = _compute(workspace, stage, compute)
-        _write(workspace, result, after)
-        receipt = new_receipt(workspace, stage, after, reads=reads, inputs=inputs, options=options or {}, result=result)
-        workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
+        with finish_first():
+            _write(workspace, result, after)
+            receipt = new_receipt(
+                workspace, stage, after, reads=reads, inputs=inputs, options=options or {}, result=result
+            )
+            workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
     return result
 
 
@@ -252,10 +267,11 @@ def run_build(
         before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
         after = decisions.apply(carry_facts(before, rows), workspace.read_journal())
         listing = json.dumps(dict(sources), indent=1, sort_keys=True) + "\n"
-        write_atomically(workspace.sources, listing.encode())
-        write_manifest(workspace.manifest, after)
-        receipt = new_receipt(workspace, "build", after, reads=(), inputs=(), options={}, result=result)
-        workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
+        with finish_first():
+            write_atomically(workspace.sources, listing.encode())
+            write_manifest(workspace.manifest, after)
+            receipt = new_receipt(workspace, "build", after, reads=(), inputs=(), options={}, result=result)
+            workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
     return result
 
 
@@ -265,10 +281,16 @@ def record_decisions(workspace: Workspace, made: Sequence[decisions.Decision]) -
     The decisions are safe once the journal has them, even if the manifest cannot be written now: the next command that
     writes it applies them.
     """
-    decisions.append_decisions(workspace.journal, made)
-    with workspace.lock():
-        manifest = decisions.apply(workspace.read(), workspace.read_journal())
-        write_manifest(workspace.manifest, manifest)
+    with finish_first():
+        decisions.append_decisions(workspace.journal, made)
+        try:
+            with workspace.lock():
+                manifest = decisions.apply(workspace.read(), workspace.read_journal())
+                write_manifest(workspace.manifest, manifest)
+        except CandidError as error:
+            raise WorkspaceError(
+                f"batch {made[0].batch} is recorded; do not decide again, the next stage that runs applies it: {error}"
+            ) from error
     return manifest
 
 
@@ -308,7 +330,8 @@ def new_receipt(
             **{name: digest_column(manifest, name) for name in owned_by(stage)},
             **{str(file.relative_to(workspace.root)): sha256_of(file) for file in written},
         },
-        "counts": dict(result.counts),
+        # The rows kept depend on what other stages have found since, and would make each rerun another run.
+        "counts": {name: count for name, count in result.counts.items() if name != "kept"},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
 

@@ -31,7 +31,7 @@ def make_manifest(rows: Sequence[dict[str, str]]) -> pd.DataFrame:
         row = {"given_label": "happy", "pixels": path, **by_path[path]}
         pixels = row.pop("pixels")
         if pixels:
-            row |= {"pixel_hash": sha(pixels), "phash": sha(pixels)[:16], "width": "48", "height": "48"}
+            row = {"pixel_hash": sha(pixels), "phash": sha(pixels)[:16], "width": "48", "height": "48", **row}
         frame.loc[k, list(row)] = list(row.values())
         frame.loc[k, "sha256"] = row.get("sha256", sha(path))
         frame.loc[k, "path"] = path

@@ -15,7 +15,21 @@ from curate.console import new_app
 from curate.errors import FoundError, ManifestError, UsageError
 
 ROOT = Path(curate.__file__).parent.parent
-HEAVY = ("numpy", "pandas", "PIL", "cv2", "scipy", "sklearn", "matplotlib", "tensorflow", "keras", "fiftyone", "faiss", "ray", "tqdm")
+HEAVY = (
+    "numpy",
+    "pandas",
+    "PIL",
+    "cv2",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "tensorflow",
+    "keras",
+    "fiftyone",
+    "faiss",
+    "ray",
+    "tqdm",
+)
 
 # Who may import whom inside the project: DESIGN.md's picture, a line a module. A stage never imports a stage.
 BASE = {"errors", "files", "labels", "manifest"}
@@ -53,7 +67,18 @@ IMPORTS = {
     "sources": BASE | {"engine", "images", "sources"},
     "faces": BASE | {"engine", "faces"},
 }
-TRAIN_MAY_IMPORT = {"console", "engine", "errors", "files", "images", "labels", "laws", "manifest", "predictions", "workspace"}
+TRAIN_MAY_IMPORT = {
+    "console",
+    "engine",
+    "errors",
+    "files",
+    "images",
+    "labels",
+    "laws",
+    "manifest",
+    "predictions",
+    "workspace",
+}
 
 
 def imports_of(file: Path) -> set[str]:
@@ -76,10 +101,14 @@ def test_every_module_imports_only_what_the_design_allows():
         allowed = IMPORTS.get(module) if module != "__init__" else set()
         assert allowed is not None, f"curate/{module} has no line in IMPORTS: say who may import whom"
         if allowed != "anything":
-            wrong += [f"{file.name}: {name}" for name in imports_of(file) if name not in {f"curate.{m}" for m in allowed}]
+            wrong += [
+                f"{file.name}: {name}" for name in imports_of(file) if name not in {f"curate.{m}" for m in allowed}
+            ]
     for file in sorted((ROOT / "train").rglob("*.py")):
         names = {name for name in imports_of(file) if name.startswith("curate.")}
-        wrong += [f"train/{file.name}: {name}" for name in names if name.removeprefix("curate.") not in TRAIN_MAY_IMPORT]
+        wrong += [
+            f"train/{file.name}: {name}" for name in names if name.removeprefix("curate.") not in TRAIN_MAY_IMPORT
+        ]
     assert wrong == []
 
 
@@ -94,7 +123,9 @@ def test_a_heavy_package_is_imported_only_in_its_home():
     }
     for file in (ROOT / "curate").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None) or ""]
+            names = (
+                [a.name for a in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", None) or ""]
+            )
             for name in names if isinstance(node, ast.Import | ast.ImportFrom) else []:
                 package = name.split(".")[0]
                 assert file.name in homes.get(package, {file.name}), f"{file.name} imports {package}"

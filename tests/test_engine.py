@@ -11,7 +11,6 @@ from curate import engine
 from curate.errors import EngineError, SourceError
 
 
-
 def square(number: int) -> int:
     return number * number
 

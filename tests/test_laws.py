@@ -21,7 +21,9 @@ Stage = Callable[[pd.DataFrame], StageResult]
 
 near_pairs = st.lists(st.tuples(st.integers(0, 23), st.integers(0, 23)), max_size=12)
 decided = st.lists(
-    st.tuples(st.integers(0, 23), st.sampled_from(["keep", "relabel", "drop", "unsure", "undo"]), st.sampled_from(CLASSES)),
+    st.tuples(
+        st.integers(0, 23), st.sampled_from(["keep", "relabel", "drop", "unsure", "undo"]), st.sampled_from(CLASSES)
+    ),
     max_size=12,
 )
 
@@ -41,7 +43,9 @@ def fold_stage(manifest: pd.DataFrame) -> StageResult:
     """fold where two units exist, else nothing folded."""
     rows = manifest[manifest["pixel_hash"] != ""]
     units = fold.link_rows([key.reset_index(drop=True) for key in linked_by(rows).values()]) if len(rows) else []
-    return fold.fold(manifest, 2, seed=1) if len(set(units)) > 1 else StageResult("", manifest[["fold"]].assign(fold=""))
+    return (
+        fold.fold(manifest, 2, seed=1) if len(set(units)) > 1 else StageResult("", manifest[["fold"]].assign(fold=""))
+    )
 
 
 def flag_stage(manifest: pd.DataFrame) -> StageResult:
@@ -173,7 +177,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
 
 @settings(max_examples=15)
 @given(manifests(), near_pairs, st.booleans())
-def test_laws_8_and_10_a_dry_run_writes_nothing_and_a_second_run_changes_no_byte(tmp_path_factory, manifest, near, dry_first):
+def test_laws_8_and_10_a_dry_run_writes_nothing_and_a_second_run_changes_no_byte(
+    tmp_path_factory, manifest, near, dry_first
+):
     root = tmp_path_factory.mktemp("laws")
     workspace = Workspace(root)
     write_manifest(workspace.manifest, manifest)

@@ -92,7 +92,8 @@ def _files(folder: Path, top: Path) -> Iterator[str]:
     for here, inner, names in os.walk(folder):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         prefix = Path(here).relative_to(top).as_posix()
-        yield from (f"{prefix}/{name}" for name in sorted(names) if not name.startswith("."))
+        linked = [f"{name}/" for name in inner if (Path(here) / name).is_symlink()]  # not entered: it may be a loop
+        yield from (f"{prefix}/{name}" for name in sorted([*names, *linked]) if not name.startswith("."))
 
 
 def _strays(top: Path) -> tuple[str, ...]:

@@ -1,0 +1,126 @@
+"""What several test files stand on: some drawn faces on disk, and workspaces of them at two stages of the work.
+
+The templates are made once a session; a test gets a copy of its own and may ruin it. The faces themselves are shared:
+a test that changes them copies them first.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from curate.cli import app
+from curate.faces import EXPRESSIONS, draw_face
+from curate.manifest import VOCABULARY
+from curate.predictions import write_predictions
+from curate.workspace import Workspace
+
+Curate = Callable[..., Result]
+
+# Every stage after build in the order of the work; --workers 1 is the plain loop, without the second that a pool takes.
+CHAIN = (
+    ("inspect", "-j", "1"),
+    ("dedup", "-j", "1"),
+    ("fold", "--k", "3"),
+    ("flag",),
+    ("split", "--ratios", "60", "20", "20"),
+    ("weights",),
+)
+
+
+def call_curate(*args: object) -> Result:
+    """Run the program in this process; a bug shows its traceback."""
+    return CliRunner().invoke(app, [str(arg) for arg in args], prog_name="curate", catch_exceptions=False)
+
+
+def read_files(root: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes, but for the empty lock files."""
+    files = (file for file in sorted(root.rglob("*")) if file.is_file() and not file.name.endswith("lock"))
+    return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
+
+
+def predict(workspace: Workspace) -> Path:
+    """A predictions table of every folded row: each sixth is believed to be of the next class."""
+    folded = workspace.read().query("fold != ''").reset_index(drop=True)
+    classes = [name for name in VOCABULARY if name in set(folded["given_label"])]
+    given = folded["given_label"].map(classes.index).to_numpy()
+    believed = (given + (np.arange(len(folded)) % 6 == 0)) % len(classes)
+    probs = np.full((len(folded), len(classes)), 0.3 / (len(classes) - 1))
+    probs[np.arange(len(folded)), believed] = 0.7
+    table = folded[["path", "fold"]].assign(model="net", **{f"p_{name}": probs[:, k] for k, name in enumerate(classes)})
+    file = workspace.predictions / "net.csv"
+    write_predictions(file, table[["path", "model", "fold", *(f"p_{name}" for name in classes)]])
+    return file
+
+
+@pytest.fixture(scope="session")
+def curate() -> Curate:
+    """`curate("dedup", "-w", folder)`, in this process."""
+    return call_curate
+
+
+@pytest.fixture(scope="session")
+def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """47 files in train/ and test/: 42 faces of 14 people, and one each of what a stage should find.
+
+    - train/happy/copy.png has the pixels of train/happy/0.png, test/happy/copy.png those of train/happy/1.png
+    - train/sad/near.png is test/sad/0.png made brighter; train/fear/conflict.png is train/sad/0.png
+    - train/angry/blank.png is grey all over
+    """
+    root = tmp_path_factory.mktemp("sets") / "tiny"
+    for number, expression in enumerate(EXPRESSIONS):
+        for k in range(6):
+            face = draw_face(expression, identity=number * 2 + k % 2, seed=100 * number + k, intensity=0.9)
+            file = root / ("train" if k < 4 else "test") / expression / f"{k % 4}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), face)
+    for source, copy in (
+        ("train/happy/0.png", "train/happy/copy.png"),
+        ("train/happy/1.png", "test/happy/copy.png"),
+        ("train/sad/0.png", "train/fear/conflict.png"),
+    ):
+        shutil.copy(root / source, root / copy)
+    brighter = cv2.convertScaleAbs(cv2.imread(str(root / "test/sad/0.png"), cv2.IMREAD_GRAYSCALE), alpha=0.9, beta=20)
+    cv2.imwrite(str(root / "train/sad/near.png"), brighter)
+    cv2.imwrite(str(root / "train/angry/blank.png"), np.full((48, 48), 127, np.uint8))
+    return root
+
+
+@pytest.fixture(scope="session")
+def built_template(tiny_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which only build has run."""
+    root = tmp_path_factory.mktemp("built") / "manifests"
+    assert call_curate("build", tiny_faces, "-w", root, "-j", "1").exit_code == 0
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished_template(built_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which every stage has run, with two decisions in the journal."""
+    root = tmp_path_factory.mktemp("finished") / "manifests"
+    shutil.copytree(built_template, root)
+    for stage in CHAIN:
+        if stage[0] == "flag":
+            predict(Workspace(root))
+        assert call_curate(*stage, "-w", root).exit_code == 0
+        if stage[0] == "fold":
+            for decision in (("tiny/train/sad/1.png", "--label", "fear"), ("tiny/train/sad/2.png", "--drop")):
+                assert call_curate("decide", *decision, "--by", "a", "-w", root).exit_code == 0
+    return root
+
+
+@pytest.fixture
+def built(built_template: Path, tmp_path: Path) -> Workspace:
+    """A copy of the built workspace, free to change."""
+    return Workspace(Path(shutil.copytree(built_template, tmp_path / "manifests")))
+
+
+@pytest.fixture
+def finished(finished_template: Path, tmp_path: Path) -> Workspace:
+    """A copy of the finished workspace, free to change."""
+    return Workspace(Path(shutil.copytree(finished_template, tmp_path / "manifests")))
