@@ -1,0 +1,129 @@
+"""flag, weights and audit: worked examples, and the libraries that define the scores."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from curate.audit import audit, format_audit, tell_audit
+from curate.errors import ManifestError, PredictionsError
+from curate.flag import flag, margin, self_confidence
+from curate.weights import weigh_classes, weights
+from tables import make_manifest
+
+PROBS = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.35, 0.25]])
+GIVEN = ("angry", "angry", "sad", "happy")
+
+
+def predicted(probs=PROBS, given=GIVEN):
+    manifest = make_manifest([{"given_label": label} for label in given])
+    manifest["fold"] = [str(k % 2) for k in range(len(manifest))]
+    table = manifest[["path", "fold"]].assign(model="net", p_angry=probs[:, 0], p_happy=probs[:, 1], p_sad=probs[:, 2])
+    return manifest, table
+
+
+def test_self_confidence_and_margin_by_hand():
+    labels = np.array([0, 0, 2, 1])
+    assert self_confidence(labels, PROBS).tolist() == [0.7, 0.2, 0.8, 0.35]
+    assert margin(labels, PROBS).round(6).tolist() == [0.5, -0.3, 0.7, -0.05]
+
+
+def test_the_most_doubted_label_is_ranked_first_and_gets_a_suggestion():
+    manifest, table = predicted()
+    columns = flag(manifest, [table]).columns
+    assert list(columns["issue_rank"]) == ["3", "1", "4", "2"]
+    assert list(columns["self_confidence"]) == ["0.700000", "0.200000", "0.800000", "0.350000"]
+    assert list(columns["suggested_label"]) == ["", "happy", "", "angry"]
+
+
+def test_several_models_are_averaged_and_ties_go_by_path():
+    manifest, table = predicted()
+    mirrored = table.assign(p_angry=table["p_happy"], p_happy=table["p_angry"])
+    both = flag(manifest, [table, mirrored]).columns
+    assert list(both["self_confidence"]) == ["0.450000", "0.350000", "0.800000", "0.375000"]
+    same = flag(*[predicted(np.full((4, 3), 1 / 3))[0], [predicted(np.full((4, 3), 1 / 3))[1]]]).columns
+    assert list(same["issue_rank"]) == ["1", "2", "3", "4"]
+
+
+def test_a_class_that_the_manifest_does_not_hold_is_never_suggested():
+    manifest, table = predicted()
+    table = table.assign(p_contempt=0.9, p_angry=table["p_angry"] / 10, p_happy=table["p_happy"] / 10, p_sad=table["p_sad"] / 10)
+    assert "contempt" not in set(flag(manifest, [table]).columns["suggested_label"])
+
+
+def test_tables_of_different_classes_are_refused():
+    manifest, table = predicted()
+    with pytest.raises(PredictionsError, match="hold different classes"):
+        flag(manifest, [table, table.assign(p_fear=0.0)])
+    with pytest.raises(PredictionsError, match="none found: run `train oof`"):
+        flag(manifest, [])
+
+
+def test_balanced_weights_are_scikit_learns():
+    labels = np.repeat([0, 1, 2], [10, 3, 87])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert weigh_classes(np.bincount(labels), "balanced") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("scheme", ["balanced", "sqrt", "effective"])
+def test_every_scheme_weighs_an_image_by_one_in_the_mean_and_rare_classes_more(scheme):
+    counts = np.array([547, 4953, 8989])
+    values = weigh_classes(counts, scheme)
+    assert values @ counts == pytest.approx(counts.sum())
+    assert values[0] > values[1] > values[2]
+
+
+def test_softer_schemes_lie_between_equal_and_balanced():
+    counts = np.array([547, 8989])
+    spread = {scheme: np.divide(*weigh_classes(counts, scheme)) for scheme in ("sqrt", "effective", "balanced")}
+    assert 1 < spread["sqrt"] < spread["effective"] < spread["balanced"]
+
+
+def test_weights_count_the_kept_rows_of_train_alone():
+    rows = make_manifest([{"given_label": label} for label in ("sad", "sad", "fear", "happy")])
+    assert "all kept rows (no split yet)" in weights(rows).story
+    rows["split"] = ["train", "train", "train", "test"]
+    table = weights(rows).tables["class_weights.csv"]
+    assert table.to_numpy().tolist() == [["fear", "1", "1.500000"], ["sad", "2", "0.750000"]]
+    rows["split"] = ["train", "", "train", "test"]
+    with pytest.raises(ManifestError, match=r"1 kept rows have no split \(first: s/001.png\); run `curate split` again"):
+        weights(rows)
+
+
+def leaking():
+    rows = make_manifest(
+        [
+            {"pixels": "a", "source_split": "train", "given_label": "sad"},
+            {"pixels": "a", "source_split": "test", "given_label": "sad"},
+            {"pixels": "b", "source_split": "test", "given_label": "fear"},
+            {"pixels": "c", "source_split": "test", "given_label": "fear"},
+            {"pixels": "", "source_split": "train"},
+            {"pixels": "", "source_split": "test", "given_label": "fear"},
+        ]
+    )
+    return rows.assign(duplicate_group=["s/000.png"] * 3 + [""] * 3)
+
+
+def test_audit_counts_exact_and_near_copies_in_train_and_whether_their_labels_agree():
+    found = {(leak.part, leak.label): leak for leak in audit(leaking())}
+    everything = found["test", "all"]
+    assert (everything.rows, everything.exact, everything.copies) == (4, 1, 2)  # two unreadable images are no copies
+    assert (everything.agree, everything.disagree) == (1, 1)
+    assert (found["test", "fear"].rows, found["test", "fear"].copies) == (3, 1)
+    assert tell_audit(list(found.values())) == "audit: source_split: 2 of 4 val and test rows have a copy in train (1 exact)"
+    assert "50.0 %" in format_audit(list(found.values()))
+
+
+def test_audit_needs_the_copies_and_a_split():
+    with pytest.raises(ManifestError, match="run `curate dedup` first"):
+        audit(leaking().assign(duplicate_group=""))
+    with pytest.raises(ManifestError, match="no split to audit"):
+        audit(make_manifest([{}, {}]))
+
+
+def test_audit_of_our_own_split_finds_nothing(finished, curate):
+    result = curate("audit", "--json", "-w", finished.root)
+    leaks = json.loads(result.stdout)
+    assert sum(leak["copies"] for leak in leaks if leak["split"] == "split") == 0
+    assert sum(leak["exact"] for leak in leaks if leak["split"] == "source_split" and leak["label"] == "all") == 1

@@ -1,0 +1,152 @@
+"""decide, status, check, report and the receipts: what a person sees of a workspace."""
+
+import json
+import re
+
+import pytest
+
+from curate import decisions
+from curate.errors import JournalError
+from curate.status import read_status
+from tables import make_manifest
+
+COPY = "tiny/train/happy/copy.png"
+
+
+def batch_of(result):
+    return re.search(r"batch (\S+)", result.output)[1]
+
+
+def test_an_undo_from_the_command_line_restores_the_manifest_byte_for_byte(finished, curate):
+    before = finished.manifest.read_bytes()
+    made = curate("decide", COPY, "tiny/train/sad/0.png", "--label", "fear", "--by", "ann", "-w", finished.root)
+    assert made.stdout.startswith("decide: 2 decisions, ")
+    assert finished.manifest.read_bytes() != before
+    curate("decide", "--undo", batch_of(made), "-w", finished.root)
+    assert finished.manifest.read_bytes() == before
+    lines = [json.loads(line) for line in finished.journal.read_text().splitlines()]
+    assert [line["action"] for line in lines[-3:]] == ["relabel", "relabel", "undo"]
+    assert (lines[-2]["by"], lines[-2]["expected"], lines[-2]["path"]) == ("ann", "sad", "tiny/train/sad/0.png")
+
+
+def test_many_decisions_come_from_a_table_in_one_batch(finished, curate, tmp_path):
+    table = tmp_path / "d.csv"
+    table.write_text("path,action,label\ntiny/train/sad/0.png,relabel,fear\ntiny/train/fear/0.png,unsure,\n")
+    result = curate("decide", "--from", table, "-w", finished.root)
+    assert result.exit_code == 0
+    journal = finished.read_journal()
+    assert len({line.batch for line in journal[-2:]}) == 1
+    assert finished.read().set_index("path").at["tiny/train/fear/0.png", "reason"] == ""
+
+
+def test_a_dry_decision_says_what_would_change_and_records_nothing(finished, curate):
+    before = finished.journal.read_bytes()
+    result = curate("decide", "tiny/train/sad/0.png", "--drop", "-n", "-w", finished.root)
+    assert "1 decisions, " in result.stdout
+    assert finished.journal.read_bytes() == before
+
+
+def test_the_newest_standing_decision_wins_and_unsure_is_no_verdict():
+    manifest = make_manifest([{"given_label": "sad"}])
+    journal = []
+    for action, label, verdict in (
+        ("drop", "", ("drop", "sad", "human")),
+        ("relabel", "fear", ("keep", "fear", "human")),
+        ("unsure", "", ("keep", "sad", "")),
+        ("keep", "", ("keep", "sad", "human")),
+    ):
+        journal += decisions.new_decisions(manifest, [("s/000.png", action, label)], by="t")
+        assert tuple(decisions.apply(manifest, journal).loc[0, ["status", "label", "reason"]]) == verdict
+
+
+def test_a_decision_about_other_bytes_is_stale_and_listed():
+    manifest = make_manifest([{"given_label": "sad"}, {}])
+    journal = decisions.new_decisions(manifest, [("s/000.png", "drop", "")], by="t")
+    changed = manifest.assign(sha256=["f" * 64, manifest["sha256"].iat[1]])
+    standing = decisions.standing_decisions(changed, journal)
+    assert (standing.by_path, [d.path for d in standing.stale]) == ({}, ["s/000.png"])
+    assert decisions.apply(changed, journal)["status"].tolist() == ["keep", "keep"]
+
+
+def test_bytes_that_appear_twice_elsewhere_are_not_followed():
+    manifest = make_manifest([{"given_label": "sad"}])
+    journal = decisions.new_decisions(manifest, [("s/000.png", "drop", "")], by="t")
+    sha256 = manifest["sha256"].iat[0]
+    once = make_manifest([{"path": "s/b.png", "sha256": sha256}])
+    twice = make_manifest([{"path": "s/b.png", "sha256": sha256}, {"path": "s/c.png", "sha256": sha256}])
+    assert decisions.standing_decisions(once, journal).moved == (("s/000.png", "s/b.png"),)
+    assert len(decisions.standing_decisions(twice, journal).stale) == 1
+
+
+def test_an_unknown_batch_names_the_newest_ones():
+    with pytest.raises(JournalError, match=r"no batch 'x' in the journal \(newest: none yet\)"):
+        decisions.undo_batch([], "x", by="t")
+
+
+def test_status_names_the_next_command_at_every_step(built, curate):
+    for command, following in (
+        ("inspect", "curate dedup"),
+        ("dedup", "curate fold --k 5"),
+        ("fold", "train oof"),
+    ):
+        assert read_status(built).next_command.startswith(f"curate {command}")
+        curate(command, "-w", built.root)
+        assert read_status(built).next_command == following
+
+
+def test_a_stage_is_stale_once_a_column_it_read_has_changed(finished, curate):
+    assert read_status(finished).stages["split"] == "done"
+    curate("decide", "tiny/train/sad/0.png", "--label", "fear", "-w", finished.root)
+    stages = read_status(finished).stages
+    assert (stages["split"], stages["weights"], stages["fold"], stages["inspect"]) == ("stale", "stale", "done", "done")
+    curate("split", "--ratios", 60, 20, 20, "-w", finished.root)
+    curate("weights", "-w", finished.root)
+    assert set(read_status(finished).stages.values()) <= {"done", "never", "stale"}
+    assert read_status(finished).stages["split"] == "done"
+
+
+def test_a_stage_is_stale_once_a_table_it_read_has_changed(finished):
+    (table,) = finished.find_predictions()
+    table.write_text(table.read_text().replace("net,", "other,", 1))
+    assert read_status(finished).stages["flag"] == "stale"
+
+
+def test_check_holds_on_a_finished_workspace_and_finds_what_is_broken(finished, curate, tiny_faces):
+    assert curate("check", "--files", "-w", finished.root).stdout == "check: every law holds\n"
+    text = finished.manifest.read_text()
+    finished.manifest.write_text(re.sub(r"human", "", text, count=1).replace(",keep,", ",drop,", 0))
+    result = curate("check", "-w", finished.root)
+    assert result.exit_code in (1, 3)
+    assert result.stderr.count("curate: ") == 1
+
+
+def test_check_hashes_the_files_again(built, curate, tiny_faces, tmp_path):
+    import shutil
+
+    shutil.copytree(tiny_faces, tmp_path / "tiny")
+    curate("build", tmp_path / "tiny", "-w", built.root, "-j", 1)
+    (tmp_path / "tiny/train/sad/0.png").unlink()
+    (tmp_path / "tiny/train/sad/1.png").write_bytes(b"other")
+    result = curate("check", "--files", "-w", built.root)
+    assert result.exit_code == 3
+    assert "1 image files are gone since the build (first: tiny/train/sad/0.png)" in result.stderr
+    assert "1 image files are changed since the build (first: tiny/train/sad/1.png)" in result.stderr
+
+
+def test_a_receipt_tells_what_ran_on_what_with_which_result(finished):
+    receipt = finished.read_receipts()["split"]
+    assert receipt["options"] == {"ratios": [60.0, 20.0, 20.0], "from_source": False, "seed": 0}
+    assert set(receipt["reads"]) == {"label", "status", "subject", "sequence", "duplicate_group", "source_split"}
+    assert {"seconds", "versions", "outputs", "at"} <= set(receipt)
+
+
+def test_the_report_shows_copies_suspects_and_degenerate_images(finished, curate):
+    curate("report", "-w", finished.root)
+    page = (finished.root / "report.html").read_text()
+    for path in ("tiny/train/angry/blank.png", "tiny/train/sad/near.png", "tiny/train/fear/conflict.png"):
+        assert f'title="{path}"' in page
+    assert page.count("data:image/png;base64,") > 10
+    assert "http" not in page  # one file, nothing from elsewhere
+    again = page
+    curate("report", "-w", finished.root)
+    assert (finished.root / "report.html").read_text() == again
