@@ -210,12 +210,13 @@ def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
     data = b"".join(_line(decision) for decision in decisions)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_name(f".{file.name}.lock")), file.open("ab+") as stream:
+        with FileLock(file.with_name(f".{file.name}.lock")), file.open("ab", buffering=0) as stream:
             end = file.read_bytes().rfind(b"\n") + 1  # a torn tail was never acknowledged
             stream.truncate(end)
             try:
-                stream.write(data)
-                stream.flush()
+                rest = memoryview(data)
+                while rest:  # unbuffered: what a full disk refused must not be written again when the file is closed
+                    rest = rest[stream.write(rest) :]
                 os.fsync(stream.fileno())
             except BaseException:  # Ctrl-C too: what was not acknowledged does not stand
                 os.truncate(file, end)

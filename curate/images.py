@@ -136,7 +136,7 @@ def measure_images(batch: Sequence[tuple[Path, str]]) -> list[ImageFacts]:
             continue
         height, width = pixels.shape[:2]
         facts.append(ImageFacts(sha256, pixel_hash(pixels), "", str(width), str(height)))
-        small.append(_shrink_for_phash(pixels))
+        small.append(shrink_for_phash(pixels))
     hashes = iter(hash_perceptually(np.stack(small)) if small else [])
     return [ImageFacts(f.sha256, f.pixel_hash, next(hashes), f.width, f.height) if f.pixel_hash else f for f in facts]
 
@@ -190,7 +190,8 @@ def _dct_basis() -> npt.NDArray[np.float64]:
     return 2 * np.cos(np.pi * frequency * (2 * sample + 1) / 64)
 
 
-def _shrink_for_phash(pixels: Pixels) -> Pixels:
+def shrink_for_phash(pixels: Pixels) -> Pixels:
+    """(32, 32) uint8 grey, shrunk as `imagehash.phash` shrinks."""
     image = Image.fromarray(pixels).convert("L")
     return np.asarray(image.resize((32, 32), Image.Resampling.LANCZOS))
 

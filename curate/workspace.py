@@ -265,8 +265,13 @@ def run_build(
     with workspace.lock():
         start = time.perf_counter()
         before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
+        known = workspace.read_sources()
+        late = set(known) - set(sources)  # added by another build since this one began: it keeps its rows
+        if late:
+            is_late = [path.partition("/")[0] in late for path in before["path"]]
+            rows = pd.concat([rows, before.loc[is_late, list(owned_by("build"))]], ignore_index=True)
         after = decisions.apply(carry_facts(before, rows), workspace.read_journal())
-        listing = json.dumps(dict(sources), indent=1, sort_keys=True) + "\n"
+        listing = json.dumps({**known, **sources}, indent=1, sort_keys=True) + "\n"
         with finish_first():
             write_atomically(workspace.sources, listing.encode())
             write_manifest(workspace.manifest, after)

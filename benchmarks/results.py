@@ -1,0 +1,61 @@
+"""Where measurements end up: named sections of RESULTS.md and of the README, replaced whole by the script that made them."""
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+README = ROOT / "README.md"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished command: what it printed, wall and CPU seconds, peak memory of its largest process in MB."""
+
+    command: str
+    stdout: str
+    wall_seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+
+def run_command(words: Sequence[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> Run:
+    """Run to the end; its progress stays on this terminal, and a failure ends the benchmark."""
+    start = time.perf_counter()
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=cwd, env={**os.environ, **(env or {})})
+    assert process.stdout is not None
+    stdout = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise SystemExit(f"`{' '.join(words)}` failed: {stdout}")
+    return Run(" ".join(words), stdout.rstrip(), seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def replace_section(file: Path, name: str, body: str) -> None:
+    """Put `body` between `<!-- name -->` and `<!-- /name -->`; a file without the markers gets them at its end."""
+    text = file.read_text() if file.is_file() else ""
+    section = f"<!-- {name} -->\n{body.strip()}\n<!-- /{name} -->"
+    pattern = re.compile(rf"<!-- {re.escape(name)} -->.*?<!-- /{re.escape(name)} -->", re.DOTALL)
+    text = pattern.sub(lambda _: section, text) if pattern.search(text) else f"{text.rstrip()}\n\n{section}\n"
+    file.write_text(text)
+
+
+def describe_machine() -> str:
+    """Processor, cores, Python, day."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else []
+    processor = names[0] if names else platform.processor()
+    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+
+
+def to_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(map(str, row))} |" for row in (header, ["---"] * len(header), *rows)]
+    return "\n".join(lines)
