@@ -88,7 +88,7 @@ def dedup(
     ] = True,
     sure: Annotated[
         float | None,
-        typer.Option(min=0.78, max=1, help="Score from which a pair counts as copies.", show_default="0.88"),
+        typer.Option(min=0.8, max=1, help="Score from which a pair counts as copies.", show_default="0.92"),
     ] = None,
     engine: EngineName = "local",
     workers: Workers = None,

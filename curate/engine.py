@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from typing import Any, Literal, TypeVar
 
 from tqdm import tqdm
@@ -119,14 +119,37 @@ def _open_pool(workers: int) -> Iterator[_Submit]:
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (os.getpid(),))
 
     def submit(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> Callable[[], list[Any]]:
-        return pool.submit(_run_chunk, fn, chunk).result
+        with _hold_interrupts():
+            return pool.submit(_run_chunk, fn, chunk).result
 
+    resource_tracker.ensure_running()  # its own start would let the interrupts through again
     try:
         yield submit
     except BrokenProcessPool as error:
         raise EngineError("a worker process died (out of memory?): lower the number of workers with -j") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _hold_interrupts() -> Iterator[None]:
+    """Deliver Ctrl-C afterwards, so that no worker is left half started.
+
+    The worker inherits the mask and is deaf to Ctrl-C from its first moment; the handler holds what reaches this process
+    by a thread of some library, which has no mask.
+    """
+    held: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if in_main else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+    if held:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker(parent: int) -> None:

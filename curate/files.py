@@ -5,6 +5,7 @@ moment leaves the old bytes or the new ones (law 9).
 """
 
 import contextlib
+import glob
 import hashlib
 import os
 import signal
@@ -31,6 +32,7 @@ def write_atomically(file: Path, data: bytes) -> bool:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        _remove_rests(file)
         with temporary.open("wb") as stream:
             stream.write(data)
             stream.flush()
@@ -41,6 +43,24 @@ def write_atomically(file: Path, data: bytes) -> bool:
         raise cannot_write(file, error) from error
     finally:
         remove_quietly(temporary)
+    return True
+
+
+def _remove_rests(file: Path) -> None:
+    """Remove what killed writers of this file left; a writer that lives is let be."""
+    for rest in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):
+        pid = rest.name.split(".")[-2]
+        if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
+            remove_quietly(rest)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
     return True
 
 

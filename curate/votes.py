@@ -37,9 +37,10 @@ def read_votes(file: Path) -> dict[str, str]:
     foreign = [name for name, answer in answers.items() if answer is None]
     if foreign or not answers:
         raise SourceError(f"{file}: columns that are no class ({examples(foreign)}): classes, `unknown` or `NF` only")
-    if len(set(answers.values())) < len(answers):
+    classes = len(set(answers.values()))
+    if classes < len(answers):
         raise SourceError(
-            f"{file}: {len(answers)} columns are {len(set(answers.values()))} classes ({examples(list(answers), 8)}): one column per class"
+            f"{file}: {len(answers)} columns are {classes} classes ({examples(list(answers), 8)}): one column per class"
         )
     if table.empty:
         raise SourceError(f"{file}: the table has no row")

@@ -133,7 +133,8 @@ def test_a_heavy_package_is_imported_only_in_its_home():
 
 @pytest.mark.parametrize("command", [["--help"], ["dedup", "--help"], ["split", "--help"]])
 def test_help_loads_no_heavy_package(command):
-    script = f"import sys; from curate.cli import main; sys.argv = ['curate', *{command!r}]\ntry: main()\nexcept SystemExit: pass\n"
+    script = f"import sys; from curate.cli import main; sys.argv = ['curate', *{command!r}]\n"
+    script += "try: main()\nexcept SystemExit: pass\n"
     script += f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"

@@ -3,13 +3,13 @@
 import imagehash
 import numpy as np
 import pytest
+from tables import make_manifest
 
 from curate import decisions
 from curate.dedup import group_duplicates
 from curate.faces import draw_face
 from curate.pairs import correlate_pairs, near_hashes
 from curate.workspace import StageResult, apply_result
-from tables import make_manifest
 
 
 def dedup(manifest, near=(), journal=()):

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
+from tables import make_manifest
 
 from curate.audit import audit, format_audit, tell_audit
 from curate.errors import ManifestError, PredictionsError
 from curate.flag import flag, margin, self_confidence
 from curate.weights import weigh_classes, weights
-from tables import make_manifest
 
 PROBS = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.35, 0.25]])
 GIVEN = ("angry", "angry", "sad", "happy")
@@ -48,7 +48,9 @@ def test_several_models_are_averaged_and_ties_go_by_path():
 
 def test_a_class_that_the_manifest_does_not_hold_is_never_suggested():
     manifest, table = predicted()
-    table = table.assign(p_contempt=0.9, p_angry=table["p_angry"] / 10, p_happy=table["p_happy"] / 10, p_sad=table["p_sad"] / 10)
+    table = table.assign(
+        p_contempt=0.9, p_angry=table["p_angry"] / 10, p_happy=table["p_happy"] / 10, p_sad=table["p_sad"] / 10
+    )
     assert "contempt" not in set(flag(manifest, [table]).columns["suggested_label"])
 
 
@@ -87,7 +89,9 @@ def test_weights_count_the_kept_rows_of_train_alone():
     table = weights(rows).tables["class_weights.csv"]
     assert table.to_numpy().tolist() == [["fear", "1", "1.500000"], ["sad", "2", "0.750000"]]
     rows["split"] = ["train", "", "train", "test"]
-    with pytest.raises(ManifestError, match=r"1 kept rows have no split \(first: s/001.png\); run `curate split` again"):
+    with pytest.raises(
+        ManifestError, match=r"1 kept rows have no split \(first: s/001.png\); run `curate split` again"
+    ):
         weights(rows)
 
 
@@ -111,7 +115,10 @@ def test_audit_counts_exact_and_near_copies_in_train_and_whether_their_labels_ag
     assert (everything.rows, everything.exact, everything.copies) == (4, 1, 2)  # two unreadable images are no copies
     assert (everything.agree, everything.disagree) == (1, 1)
     assert (found["test", "fear"].rows, found["test", "fear"].copies) == (3, 1)
-    assert tell_audit(list(found.values())) == "audit: source_split: 2 of 4 val and test rows have a copy in train (1 exact)"
+    assert (
+        tell_audit(list(found.values()))
+        == "audit: source_split: 2 of 4 val and test rows have a copy in train (1 exact)"
+    )
     assert "50.0 %" in format_audit(list(found.values()))
 
 

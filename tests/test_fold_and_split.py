@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
+from tables import make_manifest
 
 from curate import fold, split
 from curate.errors import UsageError
 from curate.split import parse_ratios
 from curate.stratify import assign_parts, link_rows
-from tables import make_manifest
 
 FER2013 = (4953, 547, 5121, 8989, 6198, 6077, 4002)
 

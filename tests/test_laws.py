@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import CLASSES, make_manifest, manifests
 
 from curate import decisions, dedup, flag, fold, split, weights
 from curate.laws import broken_laws, linked_by
-from curate.manifest import NAMES, check_rows, owned_by, table_bytes, write_manifest
+from curate.manifest import NAMES, check_rows, owned_by, write_manifest
 from curate.workspace import StageResult, Workspace, apply_result, run_stage
-from tables import CLASSES, make_manifest, manifests
 
 Stage = Callable[[pd.DataFrame], StageResult]
 

@@ -142,7 +142,7 @@ def test_an_unknown_layout_says_what_was_seen_and_what_was_tried(tmp_path):
 def test_every_layout_names_itself_and_how_it_looks():
     for name in LAYOUTS:
         layout = load_layout(name)
-        assert layout.NAME == name
+        assert name == layout.NAME
         assert layout.LOOKS_LIKE
 
 

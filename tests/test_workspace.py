@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
+from tables import make_manifest
 
 from curate import decisions
 from curate.errors import JournalError
 from curate.status import read_status
-from tables import make_manifest
 
 COPY = "tiny/train/happy/copy.png"
 
@@ -111,7 +111,7 @@ def test_a_stage_is_stale_once_a_table_it_read_has_changed(finished):
     assert read_status(finished).stages["flag"] == "stale"
 
 
-def test_check_holds_on_a_finished_workspace_and_finds_what_is_broken(finished, curate, tiny_faces):
+def test_check_holds_on_a_finished_workspace_and_finds_what_is_broken(finished, curate):
     assert curate("check", "--files", "-w", finished.root).stdout == "check: every law holds\n"
     text = finished.manifest.read_text()
     finished.manifest.write_text(re.sub(r"human", "", text, count=1).replace(",keep,", ",drop,", 0))

@@ -1,0 +1,577 @@
+"""Interrupted, killed, out of disk, or not alone: the workspace reads back whole and nothing acknowledged is lost (law 9)."""
+
+import errno
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import pytest
+from conftest import CHAIN, Curate, read_files
+from filelock import FileLock
+
+from curate.faces import EXPRESSIONS, draw_face
+from curate.workspace import Workspace
+
+DECIDED = "tiny/test/angry/0.png"
+DECIDE = ("decide", DECIDED, "--label", "sad", "--by", "b")
+BUILD = ("build", "-j", "1")
+WRITERS = (BUILD, *CHAIN, DECIDE)
+NAMES = [command[0] for command in WRITERS]
+
+
+@pytest.fixture
+def unfinished(built_template: Path, finished_template: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """A template of the workspace as it is before the stage's first run: what it writes is not there yet."""
+
+    def make(stage: str) -> Path:
+        root = tmp_path / "template"
+        shutil.copytree(built_template if stage in ("build", "inspect") else finished_template, root)
+        workspace = Workspace(root)
+        if stage == "build":
+            for file in (workspace.manifest, workspace.receipts / "build.json"):
+                file.unlink()
+        elif stage != "decide":
+            _forget(workspace, stage)
+        return root
+
+    return make
+
+
+def _forget(workspace: Workspace, stage: str) -> None:
+    from curate.decisions import apply
+    from curate.manifest import owned_by, write_manifest
+
+    manifest = workspace.read()
+    empty = manifest.assign(**dict.fromkeys(owned_by(stage), ""))
+    write_manifest(workspace.manifest, apply(empty, workspace.read_journal()))
+    for name in (f"receipts/{stage}.json", {"dedup": "pairs.csv", "weights": "class_weights.csv"}.get(stage, "none")):
+        (workspace.root / name).unlink(missing_ok=True)
+
+
+def without_times(files: dict[str, bytes]) -> dict[str, object]:
+    """The files of a workspace, but for the times in receipts and journal and the names of batches."""
+    found: dict[str, object] = dict(files)
+    for name, data in files.items():
+        if name.startswith("receipts/"):
+            found[name] = {key: value for key, value in json.loads(data).items() if key not in ("at", "seconds")}
+        elif name == "decisions.jsonl":
+            lines = [json.loads(line) for line in data.splitlines()]
+            found[name] = [{key: value for key, value in line.items() if key not in ("at", "batch")} for line in lines]
+    return found
+
+
+def without_rests(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Without the temporary files that a killed process could not remove."""
+    return {name: data for name, data in files.items() if not name.endswith(".tmp")}
+
+
+def assert_whole(curate: Curate, root: Path) -> None:
+    """Everything reads back, and each broken law names the stage that mends it."""
+    workspace = Workspace(root)
+    workspace.read_receipts()
+    workspace.read_journal()
+    if not workspace.manifest.is_file():
+        return
+    result = curate("check", "-w", root)
+    assert result.exit_code in (0, 3)
+    for line in result.stderr.splitlines()[1:]:
+        assert "run `curate " in line or "run any stage again" in line, line
+
+
+# Killed
+
+# Runs one command again and again, each time in a fork that dies (as by kill -9: no handler runs) before its n-th step on
+# the disk: opening a file of the workspace for writing, renaming, truncating, making a folder, or an fsync.
+CRASH = """
+import os, shutil, sys
+from pathlib import Path
+import curate.cli, curate.build, curate.inspect, curate.dedup, curate.fold, curate.flag, curate.split, curate.weights
+import curate.decide, faiss, imagehash, sklearn.utils.class_weight
+
+template, runs, *command = sys.argv[1:]
+STEPS = {"os.rename", "os.mkdir", "os.truncate"}
+real_fsync = os.fsync
+
+
+def run(root, fatal):
+    steps = 0
+
+    def step():
+        nonlocal steps
+        steps += 1
+        if steps == fatal:
+            os._exit(99)
+
+    def hear(event, arguments):
+        if event in STEPS or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+            if str(arguments[0]).startswith(root):
+                step()
+
+    def fsync(descriptor):
+        step()
+        real_fsync(descriptor)
+
+    os.fsync = fsync
+    sys.addaudithook(hear)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    curate.cli.app([*command, "-w", root], prog_name="curate")
+
+
+for fatal in range(1, 100):
+    root = f"{runs}/{fatal:03d}"
+    shutil.copytree(template, root)
+    child = os.fork()
+    if not child:
+        run(root, fatal)
+        os._exit(98)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code != 99:
+        sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("command", WRITERS, ids=NAMES)
+def test_killed_at_any_step_on_the_disk_the_workspace_is_whole_and_a_rerun_gives_the_same_bytes(
+    curate: Curate, unfinished: Callable[[str], Path], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    template, runs = unfinished(command[0]), tmp_path / "runs"
+    before = read_files(template)
+    subprocess.run([sys.executable, "-c", CRASH, str(template), str(runs), *command], check=True, timeout=60)
+    *killed, undisturbed = sorted(runs.iterdir())
+    after = read_files(undisturbed)
+    wanted = without_times(after)
+    assert len(killed) >= 8
+    assert wanted != without_times(before)
+    states: list[dict[str, object]] = []
+    for root in killed:
+        found = without_rests(read_files(root))
+        state = without_times(found)
+        if state in states:  # as one step before
+            continue
+        states.append(state)
+        assert_whole(curate, root)
+        for name, data in found.items():
+            if not name.startswith("receipts/") and name != "decisions.jsonl":
+                assert data in (before.get(name), after.get(name)), f"{name} is neither old nor new"
+        journal = found.get("decisions.jsonl", b"")
+        assert journal.startswith(before.get("decisions.jsonl", b""))
+        if command[0] == "decide" and journal != before["decisions.jsonl"]:
+            assert curate("weights", "-w", root).exit_code in (0, 1)
+            rows = Workspace(root).read().set_index("path")
+            assert (rows.at[DECIDED, "label"], rows.at[DECIDED, "reason"]) == ("sad", "human")
+            continue
+        assert curate(*command, "-w", root).exit_code == 0
+        assert without_times(without_rests(read_files(root))) == wanted
+
+
+def test_the_rests_of_a_killed_command_are_removed_by_the_next_that_writes(curate: Curate, built: Workspace) -> None:
+    for name in (".manifest.csv.99999.tmp", "receipts/.inspect.json.99999.tmp"):
+        (built.root / name).write_text("half")
+    assert curate("inspect", "-w", built.root, "-j", "1").exit_code == 0
+    assert [name for name in read_files(built.root) if name.endswith(".tmp")] == []
+
+
+# Processes
+
+
+@pytest.fixture(scope="session")
+def large_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """520 larger faces, in pairs of near copies: enough for three chunks of work and a second of decoding."""
+    root = tmp_path_factory.mktemp("sets") / "large"
+    for k in range(260):
+        folder = root / EXPRESSIONS[k % 7]
+        folder.mkdir(parents=True, exist_ok=True)
+        face = cv2.resize(draw_face(EXPRESSIONS[k % 7], identity=k, seed=k), (600, 600))
+        cv2.imwrite(str(folder / f"{k:03d}.jpg"), face)
+        cv2.imwrite(str(folder / f"{k:03d}-near.jpg"), cv2.convertScaleAbs(face, alpha=0.9, beta=9))
+    return root
+
+
+@pytest.fixture(scope="session")
+def large_template(curate: Curate, large_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The large faces, built."""
+    root = tmp_path_factory.mktemp("large") / "manifests"
+    assert curate("build", large_faces, "-w", root, "-j", "1").exit_code == 0
+    return root
+
+
+# The program itself, which touches a file as soon as its parallel work begins.
+MARKED = """
+import sys
+from pathlib import Path
+import curate.engine
+from curate.cli import main
+
+mark, progress = Path(sys.argv.pop(1)), curate.engine.progress
+curate.engine.progress = lambda total, what: (mark.touch(), progress(total, what))[1]
+main()
+"""
+
+
+def living(group: int) -> list[int]:
+    """The processes of a group that have not ended."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, its_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # no process, or one that has just gone
+        if int(its_group) == group and state not in "ZX":
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until(is_true: Callable[[], bool], seconds: float) -> bool:
+    """Whether it became true in time."""
+    end = time.monotonic() + seconds
+    while not is_true() and time.monotonic() < end:
+        time.sleep(0.02)
+    return is_true()
+
+
+@contextmanager
+def started(tmp_path: Path, *command: object) -> Iterator["subprocess.Popen[str]"]:
+    """A command in a process group of its own, in the middle of its parallel work."""
+    mark = tmp_path / "mark"
+    arguments = [sys.executable, "-c", MARKED, str(mark), *map(str, command)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(arguments, start_new_session=True, text=True, **streams)
+    try:
+        assert wait_until(mark.exists, 10)
+        yield process
+    finally:
+        for survivor in living(process.pid):
+            os.kill(survivor, signal.SIGKILL)
+        process.communicate()
+
+
+linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+
+
+def large_command(stage: str, large_faces: Path, root: Path, workers: int) -> list[object]:
+    return [stage, *([large_faces] if stage == "build" else []), "-w", root, "-j", workers]
+
+
+@linux_only
+@pytest.mark.parametrize(
+    ("stage", "workers", "delay"),
+    [
+        ("build", 1, 0.1), ("build", 2, 0.0), ("build", 2, 0.05), ("build", 2, 0.15), ("inspect", 1, 0.2),
+        ("dedup", 1, 0.0), ("dedup", 2, 0.4),
+    ],
+)  # fmt: skip
+def test_ctrl_c_ends_with_130_and_one_line_and_leaves_no_process_and_the_workspace_as_it_was(
+    large_faces: Path, large_template: Path, tmp_path: Path, stage: str, workers: int, delay: float
+) -> None:
+    root = tmp_path / "manifests"
+    if stage != "build":
+        shutil.copytree(large_template, root)
+    before = read_files(tmp_path)
+    with started(tmp_path, *large_command(stage, large_faces, root, workers)) as process:
+        time.sleep(delay)
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=20)
+        told = (process.returncode, stdout, stderr)
+        assert told == (130, "", "curate: interrupted; the workspace is as it was before this command\n")
+        assert wait_until(lambda: living(process.pid) == [], 3)
+    after = read_files(tmp_path)
+    del after["mark"]
+    assert after == before
+
+
+@linux_only
+@pytest.mark.parametrize(("stage", "delay"), [("build", 0.0), ("build", 0.7), ("dedup", 0.3), ("inspect", 0.5)])
+def test_kill_9_takes_the_worker_processes_along_and_the_rerun_works(
+    curate: Curate, large_faces: Path, large_template: Path, tmp_path: Path, stage: str, delay: float
+) -> None:
+    root = tmp_path / "manifests"
+    if stage != "build":
+        shutil.copytree(large_template, root)
+    before = read_files(tmp_path)
+    with started(tmp_path, *large_command(stage, large_faces, root, 2)) as process:
+        assert wait_until(lambda: len(living(process.pid)) > 1, 10)
+        time.sleep(delay)
+        process.kill()
+        assert process.wait(timeout=5) == -signal.SIGKILL
+        assert wait_until(lambda: living(process.pid) == [], 5)
+    after = read_files(tmp_path)
+    del after["mark"]
+    assert after == before
+    if stage == "inspect":  # the lock went with the process
+        assert curate("inspect", "-w", root, "-j", "1").exit_code == 0
+
+
+def test_ctrl_c_while_the_result_is_written_comes_too_late(
+    curate: Curate, built: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def interrupted_fsync(descriptor: int) -> None:
+        signal.raise_signal(signal.SIGINT)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", interrupted_fsync)
+    for command in (("inspect", "-j", "1"), DECIDE, ("fold", "--k", "3"), ("split",), ("weights",)):
+        assert curate(*command, "-w", built.root).exit_code == 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert curate("check", "-w", built.root).exit_code == 0
+    assert len(built.read_journal()) == 1
+
+
+def test_ctrl_c_before_anything_is_written_changes_nothing(
+    curate: Curate, built: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = read_files(built.root)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("curate.laws.require_laws", interrupt)
+    result = curate("fold", "--k", "3", "-w", built.root)
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "curate: interrupted; the workspace is as it was before this command\n"
+    assert read_files(built.root) == before
+
+
+# A full disk, a folder that cannot be written
+
+
+def fail_fsync_at(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """The disk is full at the n-th flush; returns the list of flushes seen."""
+    seen: list[int] = []
+    fsync = os.fsync
+
+    def full_fsync(descriptor: int) -> None:
+        seen.append(descriptor)
+        if len(seen) == number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_fsync)
+    return seen
+
+
+@pytest.mark.parametrize("command", WRITERS, ids=NAMES)
+def test_a_full_disk_at_any_flush_is_one_line_and_keeps_the_old_bytes_whole(
+    curate: Curate, unfinished: Callable[[str], Path], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    template = unfinished(command[0])
+    before = read_files(template)
+    undisturbed = Path(shutil.copytree(template, tmp_path / "undisturbed"))
+    assert curate(*command, "-w", undisturbed).exit_code == 0
+    wanted = without_times(read_files(undisturbed))
+    for number in range(1, 20):
+        root = Path(shutil.copytree(template, tmp_path / str(number)))
+        with pytest.MonkeyPatch.context() as patch:
+            seen = fail_fsync_at(patch, number)
+            result = curate(*command, "-w", root)
+        found = read_files(root)
+        assert [name for name in found if name.endswith(".tmp")] == []
+        if len(seen) < number:
+            break
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+        assert "cannot be written (No space left on device): free or unlock the disk" in result.stderr
+        assert all(
+            data in (before.get(name), wanted[name]) or "receipts" in name
+            for name, data in found.items()
+            if name != "decisions.jsonl"
+        )
+        assert_whole(curate, root)
+        if command[0] != "decide":
+            assert curate(*command, "-w", root).exit_code == 0
+            assert without_times(read_files(root)) == wanted
+        elif number == 1:
+            assert found == before
+        else:
+            assert f"batch {Workspace(root).read_journal()[-1].batch} is recorded" in result.stderr
+    assert number > 3
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Real writes fail half-way, as on a full disk: no file may grow over `size` bytes."""
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_write_that_stops_half_way_leaves_the_old_bytes(curate: Curate, finished: Workspace) -> None:
+    before = read_files(finished.root)
+    with file_size_limit(len(before["decisions.jsonl"]) + 50):
+        decided = curate(*DECIDE, "-w", finished.root)
+        folded = curate("fold", "--k", "4", "-w", finished.root)
+    for result, name in ((decided, "decisions.jsonl"), (folded, "manifest.csv")):
+        message = (
+            f"{finished.root / name}: cannot be written (File too large): free or unlock the disk; nothing was changed"
+        )
+        assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"curate: {message}\n")
+    assert read_files(finished.root) == before
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Turns a folder read-only, for root too: what would change it fails as it does on a read-only disk."""
+
+    def make(root: Path) -> None:
+        def refuse(function: Callable[..., object], writes: Callable[..., bool]) -> Callable[..., object]:
+            def guarded(path: object, *rest: object, **named: object) -> object:
+                if isinstance(path, str | os.PathLike) and Path(path).is_relative_to(root) and writes(*rest, **named):
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+                return function(path, *rest, **named)
+
+            return guarded
+
+        def always(*_: object, **__: object) -> bool:
+            return True
+
+        monkeypatch.setattr(
+            os, "open", refuse(os.open, lambda flags, *_, **__: bool(flags & (os.O_WRONLY | os.O_RDWR)))
+        )
+        monkeypatch.setattr(io, "open", refuse(io.open, lambda mode="r", *_, **__: mode not in ("r", "rb")))
+        for name in ("mkdir", "replace", "rename", "unlink", "truncate"):
+            monkeypatch.setattr(os, name, refuse(getattr(os, name), always))
+
+    return make
+
+
+@pytest.mark.parametrize("command", [*WRITERS, ("report",)], ids=[*NAMES, "report"])
+def test_a_read_only_workspace_is_one_line_and_its_dry_run_works(
+    curate: Curate, finished: Workspace, read_only: Callable[[Path], None], command: tuple[str, ...]
+) -> None:
+    before = read_files(finished.root)
+    read_only(finished.root)
+    result = curate(*command, "-w", finished.root)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith(f"curate: {finished.root}")
+    assert result.stderr.endswith(
+        "cannot be written (Read-only file system): free or unlock the disk; nothing was changed\n"
+    )
+    assert curate(*command, "--dry-run", "-w", finished.root).exit_code == 0
+    for reader in ("status", "check", "audit"):
+        assert curate(reader, "-w", finished.root).exit_code == 0
+    assert read_files(finished.root) == before
+
+
+def test_a_workspace_below_a_regular_file_is_one_line(curate: Curate, tiny_faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    root = tmp_path / "file" / "manifests"
+    table = tmp_path / "fer2013.csv"
+    table.write_text(f"emotion,pixels,Usage\n3,{' '.join(['9'] * 2304)},Training\n")
+    for source, place in ((tiny_faces, root), (table, root / "images/fer2013/Training/00000.png")):
+        result = curate("build", source, "-w", root, "-j", "1")
+        message = f"{place}: cannot be written (Not a directory): free or unlock the disk; nothing was changed"
+        assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"curate: {message}\n")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+# Two commands at once
+
+
+def test_a_second_command_waits_for_the_first(curate: Curate, built: Workspace) -> None:
+    lock = FileLock(built.root / ".lock", thread_local=False)
+    lock.acquire()
+    threading.Timer(0.5, lock.release).start()
+    start = time.monotonic()
+    assert curate("inspect", "-w", built.root, "-j", "1").exit_code == 0
+    assert time.monotonic() - start >= 0.4
+
+
+@pytest.mark.parametrize("command", [BUILD, *CHAIN[:3]], ids=["build", "inspect", "dedup", "fold"])
+def test_a_second_command_that_waited_long_enough_says_why_it_gives_up(
+    curate: Curate, built: Workspace, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("curate.workspace.LOCK_SECONDS", 0.05)
+    before = read_files(built.root)
+    with FileLock(built.root / ".lock"):
+        result = curate(*command, "-w", built.root)
+    message = f"curate: {built.root}: another command is writing here: run again when it is done\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", message)
+    assert read_files(built.root) == before
+
+
+def test_a_decision_made_while_a_stage_runs_is_recorded_and_says_so(
+    curate: Curate, built: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.workspace.LOCK_SECONDS", 0.05)
+    with FileLock(built.root / ".lock"):
+        result = curate(*DECIDE, "-w", built.root)
+    batch = built.read_journal()[0].batch
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"curate: batch {batch} is recorded; do not decide again, the next stage that runs applies it: "
+        f"{built.root}: another command is writing here: run again when it is done\n"
+    )
+    assert curate("check", "-w", built.root).exit_code == 3
+    assert curate("inspect", "-w", built.root, "-j", "1").exit_code == 0
+    assert built.read().set_index("path").at[DECIDED, "label"] == "sad"
+    assert curate("check", "-w", built.root).exit_code == 0
+
+
+# Four processes, each of which decides about some images, one command after the other.
+DECIDERS = """
+import os, sys
+from pathlib import Path
+import curate.cli, curate.decide
+from curate.workspace import Workspace
+
+root = sys.argv[1]
+paths = list(Workspace(Path(root)).read()["path"])[:24]
+children = []
+for k in range(4):
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        for path in paths[k::4]:
+            curate.cli.app(["decide", path, "--drop", "-w", root], prog_name="curate", standalone_mode=False)
+        os._exit(0)
+    children.append(child)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+def test_decisions_of_several_processes_at_once_are_all_kept(curate: Curate, built: Workspace) -> None:
+    subprocess.run([sys.executable, "-c", DECIDERS, str(built.root)], check=True, timeout=60)
+    manifest = built.read()
+    wanted = set(manifest["path"][:24])
+    assert [decision.action for decision in built.read_journal()] == ["drop"] * 24
+    assert {decision.path for decision in built.read_journal()} == wanted
+    assert set(manifest.loc[manifest["reason"] == "human", "path"]) == wanted
+    assert curate("check", "-w", built.root).exit_code == 0
+
+
+def test_two_builds_at_once_lose_no_row(
+    curate: Curate, tiny_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from curate import workspace as module
+
+    root, run_build = tmp_path / "ws", module.run_build
+
+    def run_after_another(*arguments: object, **named: object) -> object:
+        monkeypatch.setattr(module, "run_build", run_build)
+        assert curate("build", f"one={tiny_faces}", "-w", root, "-j", "1").exit_code == 0
+        return run_build(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "run_build", run_after_another)
+    result = curate("build", f"two={tiny_faces}", "-w", root, "-j", "1")
+    if result.exit_code:  # refused is well, lost is not
+        assert result.stderr == f"curate: {root}: another command wrote here during this build: run it again\n"
+        assert curate("build", f"two={tiny_faces}", "-w", root, "-j", "1").exit_code == 0
+    sources = Workspace(root).read()["path"].str.split("/").str[0]
+    assert sources.value_counts().to_dict() == {"one": 47, "two": 47}
+    assert set(Workspace(root).read_sources()) == {"one", "two"}
+    assert curate("check", "-w", root).exit_code == 0

@@ -1,0 +1,84 @@
+"""Augmentation: bounds, seeds, and views that are exact where they must be."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from train.augment import draw_transforms, plan_mirror, plan_views, warp_images
+from train.recipes import RECIPES
+
+RECIPE = RECIPES["fast"]
+STILL = replace(RECIPE, flip=False, rotation=0.0, shift=0.0, zoom=0.0, shear=0.0)
+
+
+def draw_images(count: int = 20) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (count, 48, 48)).astype(np.uint8)
+
+
+def test_the_same_seed_gives_the_same_images_and_another_seed_others() -> None:
+    images = draw_images()
+    first, again, other = (
+        warp_images(images, draw_transforms(len(images), RECIPE, 48, seed)) for seed in ((0, 1), (0, 1), (0, 2))
+    )
+    assert (first == again).all()
+    assert (first != other).any(axis=(1, 2)).all()
+
+
+def test_without_ranges_every_image_stays_as_it_is() -> None:
+    images = draw_images()
+    assert (warp_images(images, draw_transforms(len(images), STILL, 48, (0,))) == images).all()
+
+
+@pytest.mark.parametrize("shear", [0.0, 10.0])
+def test_rotation_zoom_shift_and_shear_stay_in_their_bounds_and_reach_near_them(shear: float) -> None:
+    recipe = replace(RECIPE, shear=shear, flip=False)
+    transforms = draw_transforms(4000, recipe, 48, (7,)).astype(np.float64)
+    linear, offset = transforms[:, :, :2], transforms[:, :, 2]
+    zoom = 1 / np.hypot(linear[:, 0, 0], linear[:, 1, 0])
+    angle = np.degrees(np.arctan2(linear[:, 1, 0], linear[:, 0, 0]))
+    # A shear keeps the area: the determinant is that of the zoom alone.
+    assert np.allclose(np.linalg.det(linear), 1 / zoom**2, rtol=1e-4)
+    moved = offset + linear @ np.full(2, 23.5) - 23.5
+    assert 0.9 - 1e-6 <= zoom.min() < 0.905
+    assert 1.095 < zoom.max() <= 1.1 + 1e-6
+    assert 9.9 < np.abs(angle).max() <= 10 + 1e-4
+    assert 4.75 < np.abs(moved).max() <= 4.8 + 1e-4
+    along = (linear[:, 0, 0] * linear[:, 0, 1] + linear[:, 1, 0] * linear[:, 1, 1]) * zoom**2
+    slant = np.degrees(np.arctan(along))
+    assert np.abs(slant).max() <= shear + 1e-3
+    assert np.abs(slant).max() >= 0.98 * shear
+
+
+def test_half_of_the_images_are_mirrored() -> None:
+    transforms = draw_transforms(4000, RECIPE, 48, (7,))
+    assert 0.47 < (np.linalg.det(transforms[:, :, :2]) < 0).mean() < 0.53
+
+
+def test_the_border_is_repeated_and_no_black_comes_in() -> None:
+    white = np.full((50, 48, 48), 255, np.uint8)
+    assert (warp_images(white, draw_transforms(50, replace(RECIPE, shear=10.0), 48, (1,))) == 255).all()
+
+
+def test_the_first_view_is_the_image_and_the_others_follow_from_the_seed() -> None:
+    images = draw_images()
+    views = [warp_images(images, view) for view in plan_views(len(images), RECIPE, 48, 10, seed=0)]
+    again = [warp_images(images, view) for view in plan_views(len(images), RECIPE, 48, 10, seed=0)]
+    assert len(views) == 10
+    assert (views[0] == images).all()
+    assert all((one == two).all() for one, two in zip(views, again, strict=True))
+    assert all((views[0] != other).any() for other in views[1:])
+
+
+def test_the_mirror_view_exchanges_left_and_right_to_the_bit() -> None:
+    images = draw_images()
+    plain, mirrored = (warp_images(images, view) for view in plan_mirror(len(images), 48))
+    assert (plain == images).all()
+    assert (mirrored == images[:, :, ::-1]).all()
+
+
+def test_what_happens_to_an_image_does_not_depend_on_its_neighbours() -> None:
+    images = draw_images()
+    transforms = draw_transforms(len(images), RECIPE, 48, (0,))
+    alone = np.concatenate([warp_images(images[k : k + 1], transforms[k : k + 1]) for k in range(len(images))])
+    assert (alone == warp_images(images, transforms)).all()

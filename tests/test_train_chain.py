@@ -1,0 +1,368 @@
+"""`train oof`, `run` and `evaluate` from the command line, on a workspace of bars."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_train_workspace import CLASSES, FOLDS, PER_CLASS, list_bytes, make_workspace
+from typer.testing import CliRunner, Result
+
+from curate.errors import ManifestError
+from curate.manifest import read_manifest, write_manifest
+from curate.predictions import read_predictions
+from curate.workspace import Workspace
+from train import fit, recipes
+from train.cli import app
+from train.evaluate import evaluate_run, has_copy_in_train
+from train.oof import predict_out_of_fold
+
+# Keras' own conversion of a learning rate; NumPy 2 will want another signature.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+# A net of a few thousand weights: the chain is tested here, not its accuracy.
+TINY = replace(
+    recipes.RECIPES["fast"], widths=(8,), batch_size=8, learning_rate=0.02, epochs=4, oof_epochs=4, dropout=0.0
+)
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
+
+
+def say_nothing(_model: Any, _images: Any, rows: Any, _views: Any) -> Any:
+    """Predictions without a model."""
+    return np.full((len(rows), 3), 1 / 3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_recipe() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(recipes.RECIPES, "fast", TINY)
+        yield
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Predicted out of fold, and with one run of 4 epochs: tests only read it."""
+    made = make_workspace(tmp_path_factory.mktemp("chain"))
+    assert call("oof", "-w", made.root).exit_code == 0
+    assert call("run", "-w", made.root, "--name", "first").exit_code == 0
+    return made
+
+
+@pytest.fixture
+def copy(workspace: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(workspace.root, tmp_path / "ws")
+    return Workspace(tmp_path / "ws")
+
+
+def test_oof_predicts_every_folded_row_dropped_copies_too(workspace: Workspace) -> None:
+    manifest = workspace.read()
+    table = read_predictions(workspace.predictions / "fast.csv", manifest)
+    assert len(table) == len(CLASSES) * PER_CLASS
+    assert "bars/happy/01.png" in set(table["path"])
+    assert [name for name in table.columns if name.startswith("p_")] == [f"p_{name}" for name in CLASSES]
+    raw = pd.read_csv(workspace.predictions / "fast.csv", dtype=str)
+    sums = sum(raw[f"p_{name}"].map(lambda text: round(float(text) * 1e6)) for name in CLASSES)
+    assert (sums == 1_000_000).all()
+
+
+def test_oof_learns_the_bars(workspace: Workspace) -> None:
+    manifest = workspace.read()
+    table = read_predictions(workspace.predictions / "fast.csv", manifest)
+    predicted = table[[f"p_{name}" for name in CLASSES]].to_numpy().argmax(axis=1)
+    assert (np.array(CLASSES)[predicted] == manifest["given_label"]).mean() > 0.9
+
+
+def test_no_model_of_oof_sees_its_fold_a_dropped_row_or_a_verdict(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = copy.read()
+    shutil.rmtree(copy.cache / "oof")
+    seen: list[set[int]] = []
+
+    def remember(_recipe: Any, _classes: int, train: Any, **_: Any) -> tuple[Any, list[Any]]:
+        seen.append(set(train.rows.tolist()))
+        assert (np.array(CLASSES)[train.targets] == manifest["given_label"][train.rows]).all()
+        return None, []
+
+    monkeypatch.setattr(fit, "fit_model", remember)
+    monkeypatch.setattr(fit, "predict_probs", say_nothing)
+    predict_out_of_fold(copy, [TINY])
+    dropped = set(np.flatnonzero(manifest["status"] == "drop"))
+    assert len(seen) == FOLDS
+    for fold, rows in enumerate(seen):
+        held_out = set(np.flatnonzero(manifest["fold"] == str(fold)))
+        assert rows == set(range(len(manifest))) - held_out - dropped
+
+
+def test_a_killed_oof_trains_only_the_missing_folds_and_gives_the_same_bytes(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = (copy.predictions / "fast.csv").read_bytes()
+    shutil.rmtree(copy.cache / "oof")
+    trained: list[tuple[int, ...]] = []
+    real = fit.fit_model
+
+    def die_in_the_second_job(*arguments: Any, **options: Any) -> Any:
+        if len(trained) == 1:
+            raise KeyboardInterrupt
+        trained.append(options["seed"])
+        return real(*arguments, **options)
+
+    def count(*arguments: Any, **options: Any) -> Any:
+        trained.append(options["seed"])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(fit, "fit_model", die_in_the_second_job)
+    assert call("oof", "-w", copy.root).exit_code == 130
+    monkeypatch.setattr(fit, "fit_model", count)
+    done = call("oof", "-w", copy.root)
+    assert done.output.startswith("oof: 3 of 3 jobs done (2 trained now")
+    assert trained == [(0, 0), (0, 1), (0, 2)]
+    assert (copy.predictions / "fast.csv").read_bytes() == finished
+
+
+def test_a_second_oof_trains_nothing_and_changes_no_byte(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "fit_model", None)
+    before = list_bytes(copy.root)
+    done = call("oof", "-w", copy.root)
+    assert done.exit_code == 0
+    assert list_bytes(copy.root) == before
+
+
+def test_one_fold_alone_leaves_the_others_to_another_machine(copy: Workspace) -> None:
+    shutil.rmtree(copy.cache / "oof")
+    done = call("oof", "-w", copy.root, "--fold", "1", "--epochs", "1")
+    assert done.output.startswith("oof: 1 of 3 jobs done (1 trained now")
+    assert done.output.endswith("2 are left before predictions can be written\n")
+
+
+def test_oof_asks_for_folds_and_refuses_one_that_is_not_there(copy: Workspace) -> None:
+    wrong = call("oof", "-w", copy.root, "--fold", "3")
+    assert (wrong.exit_code, wrong.stderr) == (2, "train: --fold 3: there is none: choose from 0, 1, 2\n")
+    manifest = copy.read()
+    manifest["fold"] = ""
+    write_manifest(copy.manifest, manifest)
+    asked = call("oof", "-w", copy.root)
+    assert (asked.exit_code, asked.stderr) == (1, "train: manifest.csv: 0 folds: run `curate fold` first\n")
+
+
+def test_a_manifest_that_changes_during_oof_is_refused(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(copy.cache / "oof")
+
+    def change_the_manifest(*_: Any, **__: Any) -> tuple[Any, list[Any]]:
+        manifest = read_manifest(copy.manifest)
+        manifest.loc[5, "fold"] = "0"
+        write_manifest(copy.manifest, manifest)
+        return None, []
+
+    monkeypatch.setattr(fit, "fit_model", change_the_manifest)
+    monkeypatch.setattr(fit, "predict_probs", say_nothing)
+    before = (copy.predictions / "fast.csv").read_bytes()
+    with pytest.raises(ManifestError, match="changed while the models were trained: run `train oof` again"):
+        predict_out_of_fold(copy, [TINY])
+    assert (copy.predictions / "fast.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "command", ["oof --epochs 2", "run", "run --recipe five-layer", "evaluate", "evaluate --rows all"]
+)
+def test_a_dry_run_leaves_the_workspace_byte_identical(workspace: Workspace, command: str) -> None:
+    before = list_bytes(workspace.root)
+    done = call(*command.split(), "-w", workspace.root, "--dry-run")
+    assert done.exit_code == 0
+    assert " would " in done.output
+    assert list_bytes(workspace.root) == before
+
+
+def test_a_run_holds_what_made_it(workspace: Workspace) -> None:
+    folder = workspace.root / "runs" / "first"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "best.weights.h5", "curves.png", "history.csv", "metrics.json", "recipe.json", "train_rows.csv",
+    ]  # fmt: skip
+    made = json.loads((folder / "recipe.json").read_text())
+    assert made["classes"] == list(CLASSES)
+    assert made["rows"] == {"train": {"angry": 16, "happy": 15, "sad": 16}, "val": {"angry": 4, "happy": 4, "sad": 4}}
+    assert made["precision_reason"]
+    history = pd.read_csv(folder / "history.csv")
+    assert len(history) == 4
+    assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"]
+
+
+def test_a_run_says_its_story_and_never_reads_test(copy: Workspace) -> None:
+    for file in (copy.cache).glob("pixels-*.npy"):
+        images = np.load(file)
+        images[(copy.read()["split"] == "test").to_numpy()] = 255
+        np.save(file, images)
+    done = call("run", "-w", copy.root, "--name", "again")
+    assert done.exit_code == 0
+    assert done.output.startswith("run: fast, 4 epochs (best ")
+    assert done.output.endswith(f" s -> {copy.root / 'runs' / 'again'}\n")
+    assert not (copy.root / "runs" / "again" / "reads.json").exists()
+    same = [(copy.root / "runs" / name / "history.csv").read_bytes() for name in ("first", "again")]
+    assert same[0] == same[1]
+
+
+def test_a_name_that_is_taken_is_an_error(workspace: Workspace) -> None:
+    done = call("run", "-w", workspace.root, "--name", "first")
+    assert (done.exit_code, done.stderr) == (
+        1, f"train: {workspace.root / 'runs' / 'first'}: already exists: choose another --name\n",
+    )  # fmt: skip
+
+
+def test_missing_class_weights_say_which_command_makes_them(workspace: Workspace) -> None:
+    done = call("run", "-w", workspace.root, "--class-weights")
+    expected = (
+        f"train: {workspace.root}/class_weights.csv: there are no class weights here: run `curate weights` first\n"
+    )
+    assert (done.exit_code, done.stderr) == (1, expected)
+
+
+def test_class_weights_of_other_classes_are_refused(copy: Workspace) -> None:
+    copy.class_weights.write_text("class,count,weight\nangry,16,1.0\nfear,15,1.0\n")
+    done = call("run", "-w", copy.root, "--class-weights")
+    assert done.exit_code == 1
+    assert done.stderr.endswith(
+        "the weights are for angry, fear, but the rows of split train are angry, happy, sad: run `curate weights` first\n"
+    )
+
+
+def test_class_weights_reach_the_loss_and_the_record(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy.class_weights.write_text("class,count,weight\nangry,16,0.5\nhappy,15,3.0\nsad,16,1.0\n")
+    given: list[Any] = []
+    real = fit.fit_model
+
+    def remember(recipe: Any, classes: int, train: Any, **options: Any) -> Any:
+        given.append(train)
+        return real(recipe, classes, train, **options)
+
+    monkeypatch.setattr("train.run.fit_model", remember)
+    assert call("run", "-w", copy.root, "--class-weights", "--epochs", "1", "--name", "weighted").exit_code == 0
+    assert set(zip(given[0].targets.tolist(), given[0].weights.tolist(), strict=True)) == {(0, 0.5), (1, 3.0), (2, 1.0)}
+    made = json.loads((copy.root / "runs" / "weighted" / "recipe.json").read_text())
+    assert made["class_weights"] == {"angry": 0.5, "happy": 3.0, "sad": 1.0}
+
+
+def test_a_manifest_without_a_split_asks_for_one(copy: Workspace) -> None:
+    manifest = copy.read()
+    manifest["split"] = ""
+    write_manifest(copy.manifest, manifest)
+    done = call("run", "-w", copy.root)
+    assert (done.exit_code, done.stderr) == (
+        1, "train: manifest.csv: no row has a split; run `curate split` first\n",
+    )  # fmt: skip
+    scored = call("evaluate", "-w", copy.root)
+    assert scored.stderr == (
+        "train: manifest.csv: no kept row has split test: run `curate split` first, or choose --rows all\n"
+    )
+
+
+def test_a_split_that_leaks_is_not_trained_on(copy: Workspace) -> None:
+    manifest = copy.read().set_index("path", drop=False)
+    manifest.loc[["bars/sad/00.png", "bars/sad/23.png"], "duplicate_group"] = "bars/sad/00.png"
+    write_manifest(copy.manifest, manifest.reset_index(drop=True))
+    done = call("run", "-w", copy.root)
+    assert done.exit_code == 1
+    assert "1 duplicate_groups cross a split (first: bars/sad/00.png); run `curate split` again" in done.stderr
+
+
+def test_evaluate_writes_every_file_and_counts_each_read_of_test(copy: Workspace) -> None:
+    done = call("evaluate", "-w", copy.root, "--tta", "4", "--json")
+    scores = json.loads(done.stdout)
+    folder = copy.root / "runs" / "first" / "evaluation-test"
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "confusion.csv", "confusion.png", "metrics.json", "per_class.csv", "predictions.csv",
+    ]  # fmt: skip
+    assert scores["rows"] == 12
+    assert scores["without_copy_in_train"]["rows"] == 11
+    assert scores["one_view"]["rows"] == 12
+    assert scores["test_reads"] == 1
+    assert call("evaluate", "-w", copy.root).output.endswith("reads of test so far: 2\n")
+    call("evaluate", "-w", copy.root, "--rows", "val")
+    call("evaluate", "-w", copy.root, "--dry-run")
+    assert json.loads((copy.root / "runs" / "first" / "reads.json").read_text())["test_reads"] == 2
+
+
+def test_evaluate_scores_the_verdict_and_its_tables_agree(copy: Workspace) -> None:
+    scores = evaluate_run(copy).counts
+    folder = copy.root / "runs" / "first" / "evaluation-test"
+    rows = pd.read_csv(folder / "predictions.csv")
+    assert rows.set_index("path").loc["bars/sad/22.png", "label"] == "angry"
+    assert (rows["label"] == rows["predicted"]).mean() == scores["accuracy"]
+    counts = pd.read_csv(folder / "confusion.csv", index_col="label")
+    assert np.trace(counts.to_numpy()) == round(12 * scores["accuracy"])
+    assert counts.sum(axis=1).to_dict() == rows["label"].value_counts().to_dict()
+    assert pd.read_csv(folder / "per_class.csv")["support"].tolist() == [5, 4, 3]
+
+
+def test_scores_with_batch_size_1_equal_those_with_128(copy: Workspace) -> None:
+    beliefs = []
+    for batch_size in (1, 128):
+        evaluate_run(copy, rows="all", views=3, batch_size=batch_size)
+        folder = copy.root / "runs" / "first" / "evaluation-all"
+        beliefs.append(pd.read_csv(folder / "predictions.csv"))
+    assert beliefs[0]["predicted"].tolist() == beliefs[1]["predicted"].tolist()
+    columns = [f"p_{name}" for name in CLASSES]
+    assert np.abs(beliefs[0][columns] - beliefs[1][columns]).to_numpy().max() <= 2e-6
+
+
+def test_another_workspace_is_matched_by_class_name(workspace: Workspace, copy: Workspace, tmp_path: Path) -> None:
+    run = copy.root / "runs" / "first"
+    manifest = workspace.read()
+    other = make_workspace(tmp_path / "other")
+    happy_only = manifest.assign(duplicate_group="", duplicate_of="", duplicate_kind="")
+    keep = happy_only["given_label"] == "happy"
+    happy_only.loc[~keep, ["status", "reason", "split"]] = ["drop", "human", ""]
+    happy_only.loc[keep, ["status", "reason"]] = ["keep", ""]
+    write_manifest(other.manifest, happy_only)
+    scores = evaluate_run(other, run, rows="all").counts
+    assert (scores["rows"], scores["accuracy"]) == (24, 1.0)
+    happy_only.loc[keep, "label"] = "fear"
+    write_manifest(other.manifest, happy_only)
+    done = call("evaluate", run, "-w", other.root, "--rows", "all")
+    assert done.exit_code == 1
+    assert "24 rows are labelled fear, which the model does not know (it knows angry, happy, sad)" in done.stderr
+
+
+def test_a_row_has_a_copy_in_train_by_path_by_pixels_or_by_group() -> None:
+    manifest = pd.DataFrame(
+        {
+            "path": ["a", "b", "c", "d", "e"],
+            "pixel_hash": ["1", "2", "1", "4", "5"],
+            "duplicate_group": ["a", "a", "", "", "e"],
+        }
+    )
+    train_rows = pd.DataFrame({"path": ["a"], "pixel_hash": ["1"]})
+    assert has_copy_in_train(manifest, train_rows).tolist() == [True, True, True, False, False]
+
+
+def test_no_run_an_unfinished_run_and_a_wrong_choice_of_rows_are_clear_errors(copy: Workspace) -> None:
+    assert call("evaluate", "-w", copy.root, "--rows", "some").stderr == (
+        "train: --rows some: must be one of train, val, test, all\n"
+    )
+    (copy.root / "runs" / "first" / "metrics.json").unlink()
+    run = copy.root / "runs" / "first"
+    assert call("evaluate", run, "-w", copy.root).stderr == (
+        f"train: {run}: this run did not finish (metrics.json is missing): run `train run` again\n"
+    )
+    assert call("evaluate", "-w", copy.root).stderr == (
+        f"train: {copy.root / 'runs'}: no finished run here: run `train run` first, or name a run's folder\n"
+    )
+
+
+def test_the_newest_run_is_the_one_that_started_last(copy: Workspace) -> None:
+    assert call("run", "-w", copy.root, "--epochs", "1", "--name", "a-later-one").exit_code == 0
+    assert evaluate_run(copy, rows="val").counts["run"] == "a-later-one"
+
+
+def test_recipes_are_listed_with_their_reasons() -> None:
+    listed = json.loads(call("recipes", "--json").stdout)
+    assert list(listed["recipes"]) == ["fast", "five-layer"]
+    assert listed["reasons"]["schedule"]
+    assert "five-layer: The 1.33-million-parameter CNN" in call("recipes").stdout

@@ -1,0 +1,203 @@
+"""The networks, the weighted loss, the learning rate and the choice of precision."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from curate.errors import UsageError
+from train import backend
+from train.backend import BFLOAT16, FLOAT32, choose_precision, keras
+from train.data import Examples
+from train.fit import compile_model, one_hot, plan_rate, stream_batches
+from train.models import build_model
+from train.models.layers import FusedBatchNorm
+from train.recipes import RECIPES, find_recipe, from_json, override, reasons, to_json
+
+FAST, FIVE_LAYER = RECIPES["fast"], RECIPES["five-layer"]
+
+
+def test_the_five_layer_net_has_a_million_and_a_third_parameters() -> None:
+    assert round(build_model(FIVE_LAYER, 7).count_params() / 1e6, 2) == 1.33
+
+
+def test_the_fast_net_has_two_thirds_of_a_million_parameters() -> None:
+    assert round(build_model(FAST, 7).count_params() / 1e6, 2) == 0.65
+
+
+def test_a_built_model_has_its_precision_and_leaves_the_policy_of_keras_alone() -> None:
+    before = keras.config.dtype_policy().name
+    model = build_model(FAST, 3, BFLOAT16)
+    assert keras.config.dtype_policy().name == before
+    assert any(layer.compute_dtype == "bfloat16" for layer in model.layers)
+    assert model.layers[-1].compute_dtype == "float32"
+    assert all(weight.dtype == "float32" for weight in model.weights)
+
+
+def test_folding_pixels_keeps_each_two_by_two_square_together() -> None:
+    from train.models.fast import space_to_depth
+
+    pixels = keras.Input((4, 4, 1))
+    fold = keras.Model(pixels, space_to_depth(pixels, 4))
+    image = np.arange(16, dtype=np.float32).reshape(1, 4, 4, 1)
+    folded = np.asarray(fold(image))
+    assert folded.shape == (1, 2, 2, 4)
+    assert folded[0, 0, 1].tolist() == [2, 3, 6, 7]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fused_batch_norm_gives_what_keras_gives(training: bool) -> None:
+    x = np.random.default_rng(0).normal(3, 2, (8, 5, 5, 4)).astype(np.float32)
+    ours, theirs = FusedBatchNorm(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    pairs = [np.asarray(layer(x, training=training)) for layer in (ours, theirs)]
+    assert np.allclose(*pairs, atol=1e-5)
+    assert np.allclose(ours.moving_mean, theirs.moving_mean, atol=1e-6)
+    bessel = 200 / 199 if training else 1.0
+    grown = (np.asarray(theirs.moving_variance) - (0.9 if training else 0)) * bessel + (0.9 if training else 0)
+    assert np.allclose(ours.moving_variance, grown, atol=1e-5)
+
+
+def test_the_weighted_loss_is_the_one_of_a_calculation_by_hand() -> None:
+    # Row 1: true class believed with 0.5, weight 2; row 2: with 0.25, weight 0.5. (2 ln 2 + 0.5 ln 4) / 2 rows = 1.5 ln 2
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    compile_model(model, FAST, steps=1)
+    logs = model.evaluate(
+        np.array([[0.5, 0.5], [0.75, 0.25]], np.float32),
+        one_hot(np.array([0, 1]), 2),
+        sample_weight=np.array([2.0, 0.5], np.float32),
+        verbose=0,
+        return_dict=True,
+    )
+    assert logs["loss"] == pytest.approx(1.5 * np.log(2), rel=1e-5)
+
+
+def test_the_cosine_rises_for_an_epoch_and_ends_at_zero() -> None:
+    rate = plan_rate(replace(FAST, epochs=5), steps=100)
+    rates = [float(rate(step)) for step in (0, 50, 100, 300, 500)]
+    assert rates[0] == pytest.approx(FAST.learning_rate / 10, rel=1e-3)
+    assert rates[0] < rates[1] < rates[2] == pytest.approx(FAST.learning_rate, rel=1e-3)
+    assert rates[3] == pytest.approx(FAST.learning_rate / 2, rel=1e-3)
+    assert rates[4] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_plateau_schedule_begins_constant() -> None:
+    assert plan_rate(FIVE_LAYER, steps=100) == FIVE_LAYER.learning_rate
+
+
+def test_every_epoch_shows_each_row_once_in_another_order() -> None:
+    rows = np.array([5, 7, 2, 9, 0])
+    images = np.arange(10, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
+    train = Examples(images, rows, np.array([0, 1, 0, 1, 0]), np.linspace(1, 2, 5, dtype=np.float32))
+    stream = stream_batches(replace(FAST, batch_size=2), 2, train, seed=(0,))
+    epochs: list[list[tuple[int, int, float]]] = [[], []]
+    for epoch in epochs:
+        for _ in range(3):
+            pixels, targets, weights = next(stream)
+            epoch += zip(pixels[:, 0, 0, 0].tolist(), targets.argmax(axis=1).tolist(), weights.tolist(), strict=True)
+    expected = list(zip(rows.tolist(), train.targets.tolist(), train.weights.tolist(), strict=True))
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(expected)
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "policy", "reason"),
+    [
+        ({"avx2", "avx512_bf16"}, BFLOAT16, "the CPU has avx512_bf16"),
+        ({"avx512_bf16", "amx_bf16"}, BFLOAT16, "the CPU has amx_bf16"),
+        ({"avx2"}, FLOAT32, "the CPU has neither amx_bf16 nor avx512_bf16"),
+        (set(), FLOAT32, "the CPU has neither amx_bf16 nor avx512_bf16"),
+    ],
+)
+def test_bfloat16_is_taken_where_the_cpu_is_fast_in_it(
+    flags: set[str], policy: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "HAS_GPU", False)
+    monkeypatch.setattr(backend, "cpu_flags", lambda: flags)
+    assert choose_precision() == (policy, reason)
+    assert choose_precision(FLOAT32) == (FLOAT32, "asked for")
+
+
+def test_an_unknown_precision_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="--precision half: must be one of auto, float32, mixed_bfloat16"):
+        choose_precision("half")
+
+
+def test_what_native_code_writes_during_an_import_shows_only_if_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    with backend.mute_stderr():
+        os.write(2, b"chatter")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ZeroDivisionError), backend.mute_stderr():
+        os.write(2, b"cause") / 0
+    assert capfd.readouterr().err == "cause"
+
+
+def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
+    for recipe in RECIPES.values():
+        assert from_json(to_json(recipe)) == recipe
+        assert set(reasons()) == set(to_json(recipe)) - {"name", "about", "published", "model"}
+    assert all(reasons().values())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"learning_rate": 0.0}, "--learning-rate 0.0: must be in (0, 10)"),
+        ({"schedule": "steps"}, "--schedule steps: must be one of cosine, plateau"),
+        ({"epochs": 0}, "--epochs 0: must be >= 1"),
+    ],
+)
+def test_an_override_out_of_range_is_wrong_usage(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        override(FAST, **values)
+    assert str(error.value) == message
+
+
+def test_an_override_of_none_changes_nothing() -> None:
+    assert override(FAST, epochs=None, batch_size=None) == FAST
+    assert override(FAST, epochs=3).epochs == 3
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="--recipe slow: no such recipe: choose from fast, five-layer"):
+        find_recipe("slow")
+
+
+HELP = "from train.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass"
+
+
+@pytest.mark.parametrize("code", ["import train", "import train.cli", HELP])
+def test_the_command_line_loads_no_heavy_package(code: str) -> None:
+    heavy = ["tensorflow", "keras", "pandas", "matplotlib", "numpy", "sklearn", "cv2"]
+    code = f"import sys\n{code}\nprint(sorted({{name.split('.')[0] for name in sys.modules}} & set(sys.argv[1:])))"
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert done.stderr == ""
+
+
+def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:
+    code = "from train.models import build_model; from train.recipes import RECIPES; build_model(RECIPES['fast'], 3)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_the_bar_follows_batches_and_forgets_epochs_that_early_stopping_saved() -> None:
+    from train.fit import FollowEpochs
+
+    moved: list[int] = []
+    bar = SimpleNamespace(total=50, update=lambda: moved.append(1), set_postfix_str=lambda *_, **__: None)
+    follower = FollowEpochs(bar, epochs=5)
+    follower.set_params({"steps": 10})
+    follower.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.25)))
+    logs = {"loss": 1.0, "val_accuracy": 0.5}
+    for epoch in range(2):
+        for batch in range(10):
+            follower.on_train_batch_end(batch, logs)
+        follower.on_epoch_end(epoch, logs)
+    follower.on_train_end()
+    assert (len(moved), bar.total, logs["learning_rate"]) == (20, 20, 0.25)

@@ -1,0 +1,1 @@
+"""Candid's trainer of face-expression models; `train --help` is the way in."""

@@ -1,0 +1,100 @@
+"""Augmentation: one affine warp per image, drawn for all images at once.
+
+All transforms of an epoch are drawn before its first batch, so what happens to an image depends on the seed, the epoch and
+its row, never on the batch size or on which thread was faster. Images stay uint8; what a warp pulls in from outside repeats
+the border.
+"""
+
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+Transforms = npt.NDArray[np.float32]
+
+
+class Ranges(Protocol):
+    """The fields of a recipe that augmentation reads."""
+
+    @property
+    def flip(self) -> bool: ...
+    @property
+    def rotation(self) -> float: ...
+    @property
+    def shift(self) -> float: ...
+    @property
+    def zoom(self) -> float: ...
+    @property
+    def shear(self) -> float: ...
+
+
+def draw_transforms(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]) -> Transforms:
+    """One random affine map per image.
+
+    Parameters
+    ----------
+    count : N
+    ranges : bounds of rotation and shear (degrees), shift (fraction of the side), zoom (relative), and whether to flip
+    size : side of the square images, pixels
+    seed : any tuple of non-negative numbers, such as (seed, epoch)
+
+    Returns
+    -------
+    (N, 2, 3) float32: from output to input pixels, about the middle of the image
+    """
+    random = np.random.default_rng(seed)
+    spread = random.uniform(-1.0, 1.0, size=(count, 5))  # rotation, shift x, shift y, zoom, shear
+    mirrored = random.random(count) < 0.5 if ranges.flip else np.zeros(count, bool)
+    angle = np.deg2rad(spread[:, 0] * ranges.rotation)
+    slant = np.tan(np.deg2rad(spread[:, 4] * ranges.shear))
+    scale = 1.0 / (1.0 + spread[:, 3] * ranges.zoom)
+    sine, cosine = np.sin(angle) * scale, np.cos(angle) * scale
+    sign = np.where(mirrored, -1.0, 1.0)
+    linear = np.empty((count, 2, 2))  # rotation * scale, times shear, times mirror
+    linear[:, 0, 0], linear[:, 0, 1] = cosine * sign, cosine * slant - sine
+    linear[:, 1, 0], linear[:, 1, 1] = sine * sign, sine * slant + cosine
+    middle = np.full(2, (size - 1) / 2)
+    offset = middle - linear @ middle + spread[:, 1:3] * ranges.shift * size
+    return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)
+
+
+def warp_images(images: Pixels, transforms: Transforms) -> Pixels:
+    """Apply one transform to each image.
+
+    Parameters
+    ----------
+    images : (N, S, S) uint8 grey, 0-255
+    transforms : (N, 2, 3) float32, from output to input pixels
+
+    Returns
+    -------
+    (N, S, S) uint8, bilinear, border repeated
+    """
+    warped = np.empty_like(images)
+    shape = images.shape[2], images.shape[1]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    for image, transform, out in zip(images, transforms, warped, strict=True):
+        cv2.warpAffine(image, transform, shape, dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return warped
+
+
+def plan_views(count: int, ranges: Ranges, size: int, views: int, seed: int) -> list[Transforms]:
+    """The views of test-time augmentation: the images themselves, then `views - 1` augmented copies.
+
+    Returns
+    -------
+    `views` arrays (N, 2, 3); the first is the identity, which a warp reproduces to the bit
+    """
+    drawn = [draw_transforms(count, ranges, size, (seed, view)) for view in range(1, views)]
+    return [_repeat([[1, 0, 0], [0, 1, 0]], count), *drawn]
+
+
+def plan_mirror(count: int, size: int) -> list[Transforms]:
+    """Two views: the images themselves, and left and right exchanged (to the bit)."""
+    return [_repeat([[1, 0, 0], [0, 1, 0]], count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
+
+
+def _repeat(matrix: list[list[int]], count: int) -> Transforms:
+    return np.tile(np.array(matrix, np.float32), (count, 1, 1))

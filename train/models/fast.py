@@ -1,0 +1,33 @@
+"""`fast`: a VGG behind a space-to-depth stem.
+
+Folding 2x2 pixels into channels costs no arithmetic and quarters every later image, so six 3x3 convolutions at 24, 12 and
+6 pixels see the whole face for 49 million multiplications. Global average pooling instead of a dense layer keeps it at
+0.65 million weights.
+"""
+
+from typing import Any
+
+from train.backend import keras
+from train.models.layers import classify, convolve, read_pixels
+from train.recipes import Recipe
+
+
+def build(recipe: Recipe, classes: int) -> Any:
+    """Two convolutions per width, 2x2 max pooling between widths, global average, dropout, softmax."""
+    pixels, x = read_pixels(recipe.size)
+    x = space_to_depth(x, recipe.size)
+    for stage, width in enumerate(recipe.widths):
+        if stage:
+            x = keras.layers.MaxPooling2D(2)(x)
+        x = convolve(convolve(x, width), width)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    x = keras.layers.Dropout(recipe.dropout)(x)
+    return keras.Model(pixels, classify(x, classes), name="fast")
+
+
+def space_to_depth(x: Any, size: int) -> Any:
+    """(N, S, S, 1) -> (N, S/2, S/2, 4): each 2x2 square of pixels becomes four channels."""
+    half = size // 2
+    x = keras.layers.Reshape((half, 2, half, 2))(x)
+    x = keras.layers.Permute((1, 3, 2, 4))(x)
+    return keras.layers.Reshape((half, half, 4))(x)

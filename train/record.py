@@ -1,0 +1,116 @@
+"""The folder of a run: what it was made of, its best weights, and how often it has seen the test rows.
+
+recipe.json is written before the first batch and metrics.json last, so a folder with both is a finished run. train_rows.csv
+lists what the model has seen, so that any later evaluation can tell which rows are copies of it.
+"""
+
+import json
+import platform
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curate.errors import CandidError
+from curate.files import write_atomically
+from train.recipes import Recipe, from_json
+
+RECIPE, METRICS, HISTORY, CURVES = "recipe.json", "metrics.json", "history.csv", "curves.png"
+WEIGHTS, TRAIN_ROWS, READS = "best.weights.h5", "train_rows.csv", "reads.json"
+PACKAGES = ("candid-fer", "keras", "tensorflow", "numpy", "pandas", "opencv-python-headless", "scikit-learn")
+
+
+class RunError(CandidError):
+    """A run folder is missing, unfinished or taken: train again or name another."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an evaluation needs to know of a run."""
+
+    folder: Path
+    recipe: Recipe
+    classes: list[str]
+
+    @property
+    def weights(self) -> Path:
+        """The weights of the best epoch."""
+        return self.folder / WEIGHTS
+
+    def read_train_rows(self) -> pd.DataFrame:
+        """path and pixel_hash of every row the model was trained on."""
+        return pd.read_csv(self.folder / TRAIN_ROWS, dtype=str, keep_default_na=False)
+
+
+def name_run(recipe: Recipe) -> str:
+    """UTC time and recipe: names that sort by age."""
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{recipe.name}"
+
+
+def read_record(folder: Path) -> Record:
+    """The run in that folder.
+
+    Raises
+    ------
+    RunError  if it is no finished run
+    """
+    if not (folder / RECIPE).is_file():
+        raise RunError(
+            f"{folder}: no run here ({RECIPE} is missing): name the folder of a run, or run `train run` first"
+        )
+    if not (folder / METRICS).is_file():
+        raise RunError(f"{folder}: this run did not finish ({METRICS} is missing): run `train run` again")
+    made = json.loads((folder / RECIPE).read_text())
+    return Record(folder, from_json(made["recipe"]), list(made["classes"]))
+
+
+def find_newest_run(runs: Path) -> Path:
+    """The finished run that started last.
+
+    Raises
+    ------
+    RunError  if there is none
+    """
+    finished = [file.parent for file in runs.glob(f"*/{METRICS}") if (file.parent / RECIPE).is_file()]
+    if not finished:
+        raise RunError(f"{runs}: no finished run here: run `train run` first, or name a run's folder")
+    return max(finished, key=lambda folder: (json.loads((folder / RECIPE).read_text())["started_at"], folder.name))
+
+
+def write_json(file: Path, values: Any) -> None:
+    """Indented, with the keys in the order they were made."""
+    write_atomically(file, (json.dumps(values, indent=1) + "\n").encode())
+
+
+def count_read(folder: Path, rows: str, views: int, manifest_sha256: str) -> int:
+    """Note that test rows are about to be read; returns how often they have been by now, this time included."""
+    file = folder / READS
+    reads = json.loads(file.read_text())["reads"] if file.is_file() else []
+    reads.append({"at": tell_time(), "rows": rows, "views": views, "manifest_sha256": manifest_sha256})
+    write_json(file, {"test_reads": len(reads), "reads": reads})
+    return len(reads)
+
+
+def tell_time() -> str:
+    """Now, UTC, to the microsecond: two runs of one second must still have an order."""
+    seconds = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}Z"
+
+
+def describe_machine() -> dict[str, str]:
+    """Versions and machine, for the record."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
