@@ -7,7 +7,7 @@ subject and a sequence stay whole (law 5), so that no image is judged by a model
 import numpy as np
 import pandas as pd
 
-from curate.errors import UsageError
+from curate.errors import ManifestError, UsageError
 from curate.laws import linked_by
 from curate.stratify import assign_parts, link_rows
 from curate.workspace import StageResult
@@ -20,9 +20,12 @@ def fold(manifest: pd.DataFrame, k: int, seed: int = 0) -> StageResult:
 
     Raises
     ------
+    ManifestError  if no image can be read
     UsageError  if there are fewer units (photographs or subjects) than folds
     """
     rows = manifest[manifest["pixel_hash"] != ""].reset_index(drop=True)
+    if rows.empty:
+        raise ManifestError("manifest.csv: no image can be read: `curate status` says what was found")
     units = link_rows(list(linked_by(rows).values()))
     if k < 2 or k > len(np.unique(units)):
         raise UsageError(

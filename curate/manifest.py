@@ -18,6 +18,8 @@ from curate.labels import VOCABULARY
 
 SPLITS = ("train", "val", "test")
 QUALITIES = ("unreadable", "blank", "black_and_white", "low_information")
+# No stage can mend a table that it cannot read; nothing in it is lost for good.
+REMEDY = "restore it, or remove it and run `curate build`; decisions stay in the journal"
 REASONS = ("human", "unreadable", "degenerate", "exact_copy", "near_copy")
 
 _CLASS = "|".join(VOCABULARY)
@@ -83,11 +85,11 @@ def read_manifest(file: Path) -> pd.DataFrame:
         )
     data = file.read_bytes()
     if data and not data.endswith(b"\n"):  # pandas would fill the lost cells up with empty ones
-        raise ManifestError(f"{file}: the last row is cut off: restore the file or run `curate build` again")
+        raise ManifestError(f"{file}: the last row is cut off: {REMEDY}")
     try:
         frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise ManifestError(f"{file}: not a CSV table ({_first_line(error)}): run `curate build` again") from error
+        raise ManifestError(f"{file}: not a CSV table ({_first_line(error)}): {REMEDY}") from error
     check_rows(frame, where=file.name)
     return frame
 
@@ -121,22 +123,28 @@ def check_rows(frame: pd.DataFrame, where: str = "manifest.csv") -> None:
     """Raise ManifestError unless every row keeps the form of its columns and the rules within the row."""
     _check_header(frame, where)
     for column in COLUMNS:
-        _refuse(~frame[column.name].str.fullmatch(column.form), frame, where, f"a malformed {column.name}", "build")
+        _refuse(~frame[column.name].str.fullmatch(column.form), frame, where, f"a malformed {column.name}")
     path = frame["path"]
-    _refuse(path.duplicated(), frame, where, "a path that stands twice", "build")
-    _refuse(_has_dot_part(path), frame, where, "a path with `.` or `..` in it", "build")
+    _refuse(path.duplicated(), frame, where, "a path that stands twice")
+    _refuse(_has_dot_part(path), frame, where, "a path with `.` or `..` in it")
     if not path.is_monotonic_increasing:
-        raise ManifestError(f"{where}: the rows are not sorted by path: run `curate build` again")
+        raise ManifestError(f"{where}: the rows are not sorted by path: {REMEDY}")
     unreadable = frame["pixel_hash"] == ""
     for name in ("phash", "width", "height"):
         _refuse(
-            (frame[name] == "") != unreadable, frame, where, f"{name} empty but pixel_hash not, or the reverse", "build"
+            (frame[name] == "") != unreadable,
+            frame,
+            where,
+            f"{name} empty but pixel_hash not, or the reverse",
         )
     _check_copies(frame, where)
     _refuse(
-        (frame["status"] == "drop") & (frame["reason"] == ""), frame, where, "status drop without a reason", "check"
+        (frame["status"] == "drop") & (frame["reason"] == ""),
+        frame,
+        where,
+        "status drop without a reason",
     )
-    _refuse((frame["status"] == "keep") & (frame["label"] == ""), frame, where, "status keep without a label", "check")
+    _refuse((frame["status"] == "keep") & (frame["label"] == ""), frame, where, "status keep without a label")
 
 
 def _check_header(frame: pd.DataFrame, where: str) -> None:
@@ -148,9 +156,7 @@ def _check_header(frame: pd.DataFrame, where: str) -> None:
             if missing
             else f"foreign columns ({examples(foreign)})"
         )
-        raise ManifestError(
-            f"{where}: {what}: a manifest has exactly the columns of manifests/README.md; run `curate build`"
-        )
+        raise ManifestError(f"{where}: {what}: a manifest has exactly the columns of manifests/README.md: {REMEDY}")
 
 
 def _check_copies(frame: pd.DataFrame, where: str) -> None:
@@ -160,7 +166,6 @@ def _check_copies(frame: pd.DataFrame, where: str) -> None:
         frame,
         where,
         "duplicate_kind without duplicate_of, or the reverse",
-        "dedup",
     )
     originals = set(frame.loc[~copy, "path"])
     _refuse(
@@ -168,25 +173,22 @@ def _check_copies(frame: pd.DataFrame, where: str) -> None:
         frame,
         where,
         "duplicate_of a row that is none or a copy itself",
-        "dedup",
     )
     grouped = frame["duplicate_group"] != ""
-    _refuse(copy & ~grouped, frame, where, "duplicate_of without a duplicate_group", "dedup")
+    _refuse(copy & ~grouped, frame, where, "duplicate_of without a duplicate_group")
     first = frame.loc[grouped].groupby("duplicate_group")["path"].transform("min")
     wrong = (first != frame.loc[grouped, "duplicate_group"]).reindex(frame.index, fill_value=False)
-    _refuse(wrong, frame, where, "a duplicate_group that is not the first path of its group", "dedup")
+    _refuse(wrong, frame, where, "a duplicate_group that is not the first path of its group")
 
 
 def _has_dot_part(path: "pd.Series[str]") -> "pd.Series[bool]":
     return path.str.contains(r"(?:^|/)\.{1,2}(?:/|$)", regex=True)
 
 
-def _refuse(bad: "pd.Series[bool]", frame: pd.DataFrame, where: str, what: str, stage: str) -> None:
+def _refuse(bad: "pd.Series[bool]", frame: pd.DataFrame, where: str, what: str) -> None:
     if bad.any():
         rows = frame.loc[bad, "path"]
-        raise ManifestError(
-            f"{where}: {len(rows)} rows with {what} (first: {rows.iloc[0]}); run `curate {stage}` again"
-        )
+        raise ManifestError(f"{where}: {len(rows)} rows with {what} (first: {rows.iloc[0]}): {REMEDY}")
 
 
 def _first_line(error: Exception) -> str:

@@ -19,6 +19,7 @@ from PIL import Image
 from curate.faces import draw_face
 from curate.files import sha256_of
 from curate.labels import VOCABULARY
+from curate.manifest import REMEDY
 from curate.workspace import Workspace
 
 FACE = Image.fromarray(draw_face("happy", identity=1, seed=1))
@@ -538,7 +539,7 @@ def edit_manifest(workspace: Workspace, edit: str) -> None:
 
 
 FIRST = "tiny/test/angry/0.png"
-RULE = "a manifest has exactly the columns of manifests/README.md; run `curate build`"
+RULE = f"a manifest has exactly the columns of manifests/README.md: {REMEDY}"
 
 
 @pytest.mark.parametrize(
@@ -548,25 +549,25 @@ RULE = "a manifest has exactly the columns of manifests/README.md; run `curate b
         ("missing column", f"manifest.csv: 1 columns missing (split): {RULE}"),
         ("extra column", f"manifest.csv: foreign columns (x): {RULE}"),
         ("doubled column", f"manifest.csv: foreign columns (path.1): {RULE}"),
-        ("unsorted", "manifest.csv: the rows are not sorted by path: run `curate build` again"),
+        ("unsorted", f"manifest.csv: the rows are not sorted by path: {REMEDY}"),
         (
             "doubled path",
-            f"manifest.csv: 1 rows with a path that stands twice (first: {FIRST}); run `curate build` again",
+            f"manifest.csv: 1 rows with a path that stands twice (first: {FIRST}): {REMEDY}",
         ),
-        ("bad hash", f"manifest.csv: 1 rows with a malformed sha256 (first: {FIRST}); run `curate build` again"),
-        ("bad label", f"manifest.csv: 1 rows with a malformed given_label (first: {FIRST}); run `curate build` again"),
+        ("bad hash", f"manifest.csv: 1 rows with a malformed sha256 (first: {FIRST}): {REMEDY}"),
+        ("bad label", f"manifest.csv: 1 rows with a malformed given_label (first: {FIRST}): {REMEDY}"),
         ("climbing path", "manifest.csv: 1 rows with a path with `.` or `..` in it (first: tiny/../x.png)"),
         ("not utf-8", "{file}: not a CSV table ('utf-8' codec can't decode byte 0xff"),
-        ("cut in a row", "{file}: the last row is cut off: restore the file or run `curate build` again\n"),
+        ("cut in a row", "{file}: the last row is cut off: " + REMEDY + "\n"),
         (
             "cut in a row's last cells",
-            "{file}: the last row is cut off: restore the file or run `curate build` again\n",
+            "{file}: the last row is cut off: " + REMEDY + "\n",
         ),
         (
             "a cell too many",
             "{file}: not a CSV table (Error tokenizing data. C error: Expected 26 fields in line 6, saw 27",
         ),
-        ("empty", "{file}: not a CSV table (No columns to parse from file): run `curate build` again"),
+        ("empty", "{file}: not a CSV table (No columns to parse from file): " + REMEDY),
         ("an open quote", "{file}: not a CSV table (Error tokenizing data. C error: EOF inside string starting at row"),
     ],
 )

@@ -16,7 +16,7 @@ from curate.errors import ManifestError, UsageError
 from curate.files import sha256_of, write_atomically
 from curate.manifest import SPLITS, table_bytes
 from curate.predictions import PREFIX
-from curate.workspace import Workspace
+from curate.workspace import StageResult, Workspace, new_receipt
 from train.augment import plan_views
 from train.backend import FLOAT32
 from train.data import Images, Rows, count_labels, encode_labels, load_images, number_rows
@@ -29,6 +29,7 @@ from train.record import Record, count_read, find_newest_run, read_record, write
 
 Probs = npt.NDArray[np.float64]
 ROWS = (*SPLITS, "all")
+READS = ("label", "status", "split")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ def evaluate_run(
     probs, scores = _score_rows(known, images, manifest, chosen, targets, (views, seed, batch_size))
     metrics |= scores
     table = _write_evaluation(known, manifest.loc[chosen], targets, probs, metrics)
-    return Evaluation(_tell_story(metrics), format_classes(table), metrics)
+    told = Evaluation(_tell_story(metrics), format_classes(table), metrics)
+    if rows == "test":
+        _write_receipt(workspace, manifest, known, told)
+    return told
 
 
 def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
@@ -152,6 +156,17 @@ def _write_evaluation(
     write_atomically(folder / "predictions.csv", table_bytes(beliefs))
     write_json(folder / "metrics.json", metrics)
     return table
+
+
+def _write_receipt(workspace: Workspace, manifest: pd.DataFrame, known: Record, told: Evaluation) -> None:
+    """The score goes stale with the rows, and when another model takes the run's place."""
+    options = {name: told.counts[name] for name in ("run", "views", "seed")}
+    scores = {name: told.counts[name] for name in ("accuracy", "macro_f1", "test_reads")}
+    result = StageResult(told.story, counts=scores)
+    receipt = new_receipt(
+        workspace, "evaluate", manifest, reads=READS, inputs=[known.weights], options=options, result=result
+    )
+    workspace.write_receipt(receipt, seconds=0.0)
 
 
 def _tell_story(metrics: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ Folder names are labels in any known spelling. A root that holds nothing but one
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from curate.sources import Listing, SourceRow
 NAME = "folder"
 LOOKS_LIKE = "class folders (happy/, sad/, …), with or without train/, val/, test/ above them"
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "train_set"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "val_set"), "val"),
@@ -40,7 +42,8 @@ def rows(root: Path, *, unpack_to: Path, spellings: Mapping[str, str]) -> Listin
     """
     top = image_root(root)
     folders = _class_folders(top)
-    _refuse_twins([folder.relative_to(top).as_posix() for _, folder in folders], root)
+    names = {folder.relative_to(top).as_posix() for _, folder in folders}
+    _refuse_twins(sorted(names | {name.partition("/")[0] for name in names}), root)
     label_of = canonical_labels(sorted({folder.name for _, folder in folders}), where=str(root), extra=spellings)
     found: list[SourceRow] = []
     passed_over: list[str] = []
@@ -124,7 +127,7 @@ def _refuse_twins(folders: list[str], root: Path) -> None:
 
 
 def _refuse_odd_names(paths: list[str], root: Path) -> None:
-    odd = [path for path in paths if not path.isprintable() or not _is_utf8(path)]
+    odd = [path for path in paths if _CONTROL.search(path) or not _is_utf8(path)]
     if odd:
         raise SourceError(
             f"{root}: {len(odd)} file names are not plain text ({examples([repr(p) for p in odd])}): rename them"
