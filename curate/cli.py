@@ -299,7 +299,7 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where the drawn faces and their workspace go; made anew.")] = Path(
         "candid-demo"
     ),
-    faces: Annotated[int, typer.Option(min=300, help="Number of drawn faces.")] = 3000,
+    faces: Annotated[int, typer.Option(min=300, help="Number of drawn faces.")] = 2500,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
