@@ -1,0 +1,28 @@
+"""Every measurement again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (about an hour)."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def main() -> None:
+    run("demo.py")
+    run("split_balance.py")
+    if len(sys.argv) > 1:
+        folder = sys.argv[1]
+        with tempfile.TemporaryDirectory() as scratch:
+            workspace = str(Path(scratch) / "manifests")
+            run("build_profile.py", folder)
+            run("fer2013_chain.py", folder, "--workspace", workspace)
+
+
+def run(script: str, *words: str) -> None:
+    print(f"$ python benchmarks/{script} {' '.join(words)}", flush=True)
+    subprocess.run([sys.executable, str(HERE / script), *words], check=True)
+
+
+if __name__ == "__main__":
+    main()
