@@ -16,10 +16,11 @@ from curate import engine
 from curate.errors import SourceError, UsageError, examples
 from curate.images import ImageFacts, measure_images
 from curate.labels import VOCABULARY
-from curate.manifest import owned_by
+from curate.manifest import owned_by, split_face
+from curate.receipts import StageResult
 from curate.sources import Listing, SourceRow, detect_layout
 from curate.votes import read_votes
-from curate.workspace import StageResult, Workspace, split_face
+from curate.workspace import Workspace
 
 # Pictures that a worker decodes and hashes together: enough for the matrix products, little enough for a progress bar.
 BATCH = 256

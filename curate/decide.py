@@ -8,7 +8,8 @@ import pandas as pd
 
 from curate.decisions import Decision, apply, new_decisions, undo_batch
 from curate.errors import JournalError, UsageError, examples
-from curate.workspace import StageResult, Workspace, record_decisions
+from curate.receipts import StageResult
+from curate.workspace import Workspace, record_decisions
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from curate import engine
 from curate.manifest import owned_by
 from curate.pairs import SURE, Pair, find_pairs
-from curate.workspace import StageResult
+from curate.receipts import StageResult
 
 READS = ("pixel_hash", "phash", "width", "height", "box", "given_label", "source_split", "quality", "human")
 PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]

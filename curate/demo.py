@@ -20,7 +20,8 @@ from curate.errors import CandidError, WorkspaceError
 from curate.faces.planting import draw_fresh, plant_dataset
 from curate.faces.scoring import LOOKED_AT, format_findings, score_curation
 from curate.manifest import table_bytes
-from curate.workspace import StageResult, Workspace
+from curate.receipts import StageResult
+from curate.workspace import Workspace
 
 MARK = ".candid-demo"
 SOURCE = "faces"

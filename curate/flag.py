@@ -13,7 +13,7 @@ import pandas as pd
 
 from curate.errors import PredictionsError
 from curate.predictions import PREFIX, class_names, read_predictions
-from curate.workspace import StageResult
+from curate.receipts import StageResult
 
 READS = ("given_label", "fold")
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 from curate.errors import ManifestError, UsageError
 from curate.laws import linked_by
+from curate.receipts import StageResult
 from curate.stratify import assign_parts, link_rows
-from curate.workspace import StageResult
 
 READS = ("pixel_hash", "given_label", "subject", "sequence", "duplicate_group")
 

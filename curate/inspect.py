@@ -14,7 +14,7 @@ from curate import engine
 from curate.errors import SourceError, examples
 from curate.images import Pixels, UnreadableImageError, decode_image, to_grey
 from curate.manifest import QUALITIES
-from curate.workspace import StageResult
+from curate.receipts import StageResult
 
 READS = ("pixel_hash", "box")
 BATCH = 256

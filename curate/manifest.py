@@ -119,6 +119,12 @@ def kept_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["status"] == "keep"]
 
 
+def split_face(path: str) -> tuple[str, str]:
+    """("a/b.jpg", "2") of "a/b.jpg#2"; the second is empty for a picture with one face."""
+    file, mark, face = path.rpartition("#")
+    return (file, face) if mark and face.isdigit() else (path, "")
+
+
 def check_rows(frame: pd.DataFrame, where: str = "manifest.csv") -> None:
     """Raise ManifestError unless every row keeps the form of its columns and the rules within the row."""
     _check_header(frame, where)

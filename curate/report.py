@@ -17,8 +17,9 @@ from curate.errors import ManifestError
 from curate.files import write_atomically
 from curate.images import UnreadableImageError, encode_png, read_grey
 from curate.manifest import kept_rows
+from curate.receipts import StageResult
 from curate.status import format_status, read_status
-from curate.workspace import StageResult, Workspace
+from curate.workspace import Workspace
 
 SHOWN = 24  # pictures or groups a section
 SIDE = 96  # pixels of a thumbnail: 48-pixel faces stay sharp, larger ones stay small

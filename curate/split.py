@@ -11,8 +11,8 @@ import pandas as pd
 from curate.errors import ManifestError, UsageError
 from curate.laws import linked_by
 from curate.manifest import SPLITS
+from curate.receipts import StageResult
 from curate.stratify import assign_parts, link_rows
-from curate.workspace import StageResult
 
 READS = ("label", "status", "subject", "sequence", "duplicate_group", "source_split")
 

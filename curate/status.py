@@ -8,7 +8,8 @@ import pandas as pd
 
 from curate.decisions import drop_undone, standing_decisions
 from curate.manifest import kept_rows
-from curate.workspace import Workspace, is_stale
+from curate.receipts import is_stale, read_receipts
+from curate.workspace import Workspace
 
 # The order of the work; each stage with the command that runs it.
 COMMANDS = {
@@ -46,7 +47,7 @@ def read_status(workspace: Workspace) -> Status:
     manifest = workspace.read()
     journal = workspace.read_journal()
     kept = kept_rows(manifest)
-    stages = judge_stages(workspace, manifest, workspace.read_receipts())
+    stages = judge_stages(workspace, manifest, read_receipts(workspace.root))
     undecided = kept[(kept["suggested_label"] != "") & (kept["reason"] != "human")]
     return Status(
         rows=len(manifest),
@@ -69,7 +70,7 @@ def judge_stages(workspace: Workspace, manifest: pd.DataFrame, receipts: Mapping
         if stage not in receipts:
             states[stage] = "never"
         else:
-            states[stage] = "stale" if is_stale(workspace, manifest, receipts[stage]) else "done"
+            states[stage] = "stale" if is_stale(workspace.root, manifest, receipts[stage]) else "done"
     return states
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from curate.errors import ManifestError
 from curate.laws import require_laws
 from curate.manifest import kept_rows
-from curate.workspace import StageResult
+from curate.receipts import StageResult
 
 READS = ("label", "status", "split")
 TABLE = "class_weights.csv"

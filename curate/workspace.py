@@ -4,48 +4,23 @@
 check again, then (unless it is a dry run) write the manifest, the tables and, last, the receipt.
 """
 
-import hashlib
 import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from curate import decisions, laws
-from curate.errors import CandidError, ManifestError, WorkspaceError
-from curate.files import cannot_write, finish_first, sha256_of, write_atomically
-from curate.manifest import NAMES, empty_manifest, owned_by, read_manifest, table_bytes, write_manifest
+from curate.errors import CandidError, WorkspaceError
+from curate.files import cannot_write, finish_first, write_atomically
+from curate.manifest import empty_manifest, owned_by, read_manifest, split_face, table_bytes, write_manifest
+from curate.receipts import StageResult, new_receipt, read_json, write_receipt
 
 LOCK_SECONDS = 10
-PACKAGES = ("candid-fer", "numpy", "pandas", "pillow", "scikit-learn")
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a stage hands back.
-
-    Attributes
-    ----------
-    columns : the stage's own columns, one row per row of the manifest, in its order; None if it has none
-    tables : file name (inside the workspace) -> table
-    files : file name -> bytes, for pages and pictures
-    counts : the numbers of the story, for the receipt and --json
-    story : one line
-    """
-
-    story: str
-    columns: pd.DataFrame | None = None
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)
-    counts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,11 +60,6 @@ class Workspace:
         return self.root / "sources.json"
 
     @property
-    def receipts(self) -> Path:
-        """One JSON per stage: what ran, on what, with what result."""
-        return self.root / "receipts"
-
-    @property
     def cache(self) -> Path:
         """Anything that can be made again."""
         return self.root / ".cache"
@@ -104,12 +74,7 @@ class Workspace:
 
     def read_sources(self) -> dict[str, dict[str, str]]:
         """Source name -> {root, layout}."""
-        return _read_json(self.sources) if self.sources.is_file() else {}
-
-    def read_receipts(self) -> dict[str, dict[str, Any]]:
-        """Stage -> its last receipt."""
-        files = sorted(self.receipts.glob("*.json")) if self.receipts.is_dir() else []
-        return {file.stem: _read_json(file) for file in files}
+        return read_json(self.sources) if self.sources.is_file() else {}
 
     def find_predictions(self) -> list[Path]:
         """All predictions tables, sorted by name."""
@@ -151,33 +116,6 @@ class Workspace:
         with held:
             yield
 
-    def write_receipt(self, receipt: dict[str, Any], *, seconds: float) -> None:
-        """Write the receipt of a stage, unless the one that lies there differs in time only."""
-        file = self.receipts / f"{receipt['stage']}.json"
-        timed = {**receipt, "seconds": round(seconds, 2), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        timed = json.loads(json.dumps(timed))  # as it will read back: a tuple is a list there
-        if file.is_file():
-            old = _read_json(file)
-            if {**timed, "seconds": old.get("seconds"), "at": old.get("at")} == old:
-                return
-        write_atomically(file, (json.dumps(timed, indent=1, sort_keys=True) + "\n").encode())
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(file.read_bytes())
-    except ValueError:  # of JSON and of UTF-8
-        record = None
-    if not isinstance(record, dict):
-        raise WorkspaceError(f"{file}: holds no JSON object: remove it and run the command that writes it again")
-    return record
-
-
-def split_face(path: str) -> tuple[str, str]:
-    """("a/b.jpg", "2") of "a/b.jpg#2"; the second is empty for a picture with one face."""
-    file, mark, face = path.rpartition("#")
-    return (file, face) if mark and face.isdigit() else (path, "")
-
 
 def run_stage(
     workspace: Workspace,
@@ -186,7 +124,7 @@ def run_stage(
     *,
     reads: Sequence[str],
     inputs: Sequence[Path] = (),
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     dry_run: bool = False,
 ) -> StageResult:
     """Run a stage on the manifest and, unless `dry_run`, keep its result.
@@ -210,9 +148,9 @@ def run_stage(
         with finish_first():
             _write(workspace, result, after)
             receipt = new_receipt(
-                workspace, stage, after, reads=reads, inputs=inputs, options=options or {}, result=result
+                workspace.root, stage, after, reads=reads, inputs=inputs, options=options or {}, result=result
             )
-            workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
+            write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
     return result
 
 
@@ -275,8 +213,8 @@ def run_build(
         with finish_first():
             write_atomically(workspace.sources, listing.encode())
             write_manifest(workspace.manifest, after)
-            receipt = new_receipt(workspace, "build", after, reads=(), inputs=(), options={}, result=result)
-            workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
+            receipt = new_receipt(workspace.root, "build", after, reads=(), inputs=(), options={}, result=result)
+            write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
     return result
 
 
@@ -308,55 +246,8 @@ def carry_facts(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     new = empty_manifest(list(rows["path"]))
     build = list(owned_by("build"))
     new[build] = rows.sort_values("path", kind="stable")[build].to_numpy()
-    if len(before) == len(new) and before[build].to_numpy().tolist() == new[build].to_numpy().tolist():
-        return before
+    compared = [name for name in build if name != "votes"]  # no stage reads the crowd's votes
+    if len(before) == len(new) and before[compared].to_numpy().tolist() == new[compared].to_numpy().tolist():
+        return before.assign(votes=new["votes"])
     known = dict(zip(before["pixel_hash"], before["quality"], strict=True))
     return new.assign(quality=pd.Series([known.get(pixels, "") for pixels in new["pixel_hash"]], dtype=str))
-
-
-def new_receipt(
-    workspace: Workspace,
-    stage: str,
-    manifest: pd.DataFrame,
-    *,
-    reads: Sequence[str],
-    inputs: Sequence[Path],
-    options: Mapping[str, Any],
-    result: StageResult,
-) -> dict[str, Any]:
-    """What ran, on which columns and files, with which result; the same run gives the same receipt."""
-    written = [workspace.root / name for name in (*result.tables, *result.files)]
-    return {
-        "stage": stage,
-        "options": dict(options),
-        "reads": {name: digest_column(manifest, name) for name in reads},
-        "inputs": {os.path.relpath(file, workspace.root): sha256_of(file) for file in inputs},
-        "outputs": {
-            **{name: digest_column(manifest, name) for name in owned_by(stage)},
-            **{str(file.relative_to(workspace.root)): sha256_of(file) for file in written},
-        },
-        # The rows kept depend on what other stages have found since, and would make each rerun another run.
-        "counts": {name: count for name, count in result.counts.items() if name != "kept"},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-    }
-
-
-def digest_column(manifest: pd.DataFrame, name: str) -> str:
-    """64 hex digits of the paths and one column; `human` stands for the verdicts that people gave."""
-    if name == "human":
-        values = (manifest["status"] + " " + manifest["label"]).where(manifest["reason"] == "human", "")
-    elif name in NAMES:
-        values = manifest[name]
-    else:
-        raise ManifestError(f"manifest.csv: there is no column '{name}' to read")
-    return hashlib.sha256("\n".join(manifest["path"] + "\t" + values).encode()).hexdigest()
-
-
-def is_stale(workspace: Workspace, manifest: pd.DataFrame, receipt: Mapping[str, Any]) -> bool:
-    """Whether something that the stage read has changed since it ran, or something that it wrote is gone."""
-    columns = {**receipt["reads"], **{name: digest for name, digest in receipt["outputs"].items() if name in NAMES}}
-    files = {**receipt["inputs"], **{name: digest for name, digest in receipt["outputs"].items() if name not in NAMES}}
-    return any(digest_column(manifest, name) != digest for name, digest in columns.items()) or any(
-        not (workspace.root / name).is_file() or sha256_of(workspace.root / name) != digest
-        for name, digest in files.items()
-    )

@@ -33,7 +33,7 @@ HEAVY = (
 
 # Who may import whom inside the project: DESIGN.md's picture, a line a module. A stage never imports a stage.
 BASE = {"errors", "files", "labels", "manifest"}
-STAGE = BASE | {"workspace", "laws"}
+STAGE = BASE | {"receipts", "laws"}
 IMPORTS = {
     "__main__": {"cli"},
     "cli": "anything",
@@ -48,10 +48,11 @@ IMPORTS = {
     "votes": BASE,
     "engine": {"errors"},
     "images": {"errors"},
-    "workspace": BASE | {"decisions", "laws"},
+    "receipts": BASE,
+    "workspace": BASE | {"decisions", "laws", "receipts"},
     "stratify": set(),
     "pairs": {"errors", "engine", "images"},
-    "build": STAGE | {"engine", "images", "sources", "votes"},
+    "build": STAGE | {"engine", "images", "sources", "votes", "workspace"},
     "inspect": STAGE | {"engine", "images"},
     "dedup": STAGE | {"engine", "pairs"},
     "fold": STAGE | {"stratify"},
@@ -59,11 +60,11 @@ IMPORTS = {
     "split": STAGE | {"stratify"},
     "weights": STAGE,
     "audit": STAGE,
-    "decide": STAGE | {"decisions"},
-    "status": STAGE | {"decisions"},
-    "check": STAGE | {"decisions", "engine"},
-    "report": STAGE | {"audit", "images", "status"},  # a page about stages, not a stage
-    "demo": STAGE | {"console", "faces"},
+    "decide": STAGE | {"decisions", "workspace"},
+    "status": STAGE | {"decisions", "workspace"},
+    "check": STAGE | {"decisions", "engine", "workspace"},
+    "report": STAGE | {"audit", "images", "status", "workspace"},  # a page about stages, not a stage
+    "demo": STAGE | {"console", "faces", "workspace"},
     "sources": BASE | {"engine", "images", "sources"},
     "faces": BASE | {"engine", "faces"},
 }
@@ -77,6 +78,7 @@ TRAIN_MAY_IMPORT = {
     "laws",
     "manifest",
     "predictions",
+    "receipts",
     "workspace",
 }
 

@@ -9,7 +9,8 @@ from curate import decisions
 from curate.dedup import group_duplicates
 from curate.faces import draw_face
 from curate.pairs import correlate_pairs, near_hashes
-from curate.workspace import StageResult, apply_result
+from curate.receipts import StageResult
+from curate.workspace import apply_result
 
 
 def dedup(manifest, near=(), journal=()):

@@ -20,6 +20,7 @@ from conftest import CHAIN, Curate, read_files
 from filelock import FileLock
 
 from curate.faces import EXPRESSIONS, draw_face
+from curate.receipts import read_receipts
 from curate.workspace import Workspace
 
 DECIDED = "tiny/test/angry/0.png"
@@ -38,7 +39,7 @@ def unfinished(built_template: Path, finished_template: Path, tmp_path: Path) ->
         shutil.copytree(built_template if stage in ("build", "inspect") else finished_template, root)
         workspace = Workspace(root)
         if stage == "build":
-            for file in (workspace.manifest, workspace.receipts / "build.json"):
+            for file in (workspace.manifest, workspace.root / "receipts/build.json"):
                 file.unlink()
         elif stage != "decide":
             _forget(workspace, stage)
@@ -78,7 +79,7 @@ def without_rests(files: dict[str, bytes]) -> dict[str, bytes]:
 def assert_whole(curate: Curate, root: Path) -> None:
     """Everything reads back, and each broken law names the stage that mends it."""
     workspace = Workspace(root)
-    workspace.read_receipts()
+    read_receipts(workspace.root)
     workspace.read_journal()
     if not workspace.manifest.is_file():
         return

@@ -15,7 +15,8 @@ from tables import CLASSES, make_manifest, manifests
 from curate import decisions, dedup, flag, fold, split, weights
 from curate.laws import broken_laws, linked_by
 from curate.manifest import NAMES, check_rows, owned_by, write_manifest
-from curate.workspace import StageResult, Workspace, apply_result, run_stage
+from curate.receipts import StageResult
+from curate.workspace import Workspace, apply_result, run_stage
 
 Stage = Callable[[pd.DataFrame], StageResult]
 

@@ -8,6 +8,7 @@ from tables import make_manifest
 
 from curate import decisions
 from curate.errors import JournalError
+from curate.receipts import read_receipts
 from curate.status import read_status
 
 COPY = "tiny/train/happy/copy.png"
@@ -134,7 +135,7 @@ def test_check_hashes_the_files_again(built, curate, tiny_faces, tmp_path):
 
 
 def test_a_receipt_tells_what_ran_on_what_with_which_result(finished):
-    receipt = finished.read_receipts()["split"]
+    receipt = read_receipts(finished.root)["split"]
     assert receipt["options"] == {"ratios": [60.0, 20.0, 20.0], "from_source": False, "seed": 0}
     assert set(receipt["reads"]) == {"label", "status", "subject", "sequence", "duplicate_group", "source_split"}
     assert {"seconds", "versions", "outputs", "at"} <= set(receipt)

@@ -16,7 +16,8 @@ from curate.errors import ManifestError, UsageError
 from curate.files import sha256_of, write_atomically
 from curate.manifest import SPLITS, table_bytes
 from curate.predictions import PREFIX
-from curate.workspace import StageResult, Workspace, new_receipt
+from curate.receipts import StageResult, new_receipt, write_receipt
+from curate.workspace import Workspace
 from train.augment import plan_views
 from train.backend import FLOAT32
 from train.data import Images, Rows, count_labels, encode_labels, load_images, number_rows
@@ -164,9 +165,9 @@ def _write_receipt(workspace: Workspace, manifest: pd.DataFrame, known: Record, 
     scores = {name: told.counts[name] for name in ("accuracy", "macro_f1", "test_reads")}
     result = StageResult(told.story, counts=scores)
     receipt = new_receipt(
-        workspace, "evaluate", manifest, reads=READS, inputs=[known.weights], options=options, result=result
+        workspace.root, "evaluate", manifest, reads=READS, inputs=[known.weights], options=options, result=result
     )
-    workspace.write_receipt(receipt, seconds=0.0)
+    write_receipt(workspace.root, receipt, seconds=0.0)
 
 
 def _tell_story(metrics: Mapping[str, Any]) -> str:

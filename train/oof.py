@@ -22,7 +22,8 @@ import pandas as pd
 from curate import engine
 from curate.errors import ManifestError, UsageError
 from curate.predictions import PREFIX, class_names, write_predictions
-from curate.workspace import StageResult, Workspace, new_receipt
+from curate.receipts import StageResult, new_receipt, write_receipt
+from curate.workspace import Workspace
 from train.augment import plan_mirror
 from train.data import Examples, Images, count_labels, encode_labels, list_classes, load_images, number_rows
 from train.recipes import Recipe, find_recipe, override, to_json
@@ -176,8 +177,10 @@ def _keep_predictions(workspace: Workspace, jobs: Sequence[Job], seed: int, trai
         result = StageResult(story, tables=tables, counts=counts)
         if not left:
             options = {"models": {name: to_json(recipe) for name, recipe in recipes.items()}, "seed": seed}
-            receipt = new_receipt(workspace, "oof", manifest, reads=READS, inputs=(), options=options, result=result)
-            workspace.write_receipt(receipt, seconds=seconds)
+            receipt = new_receipt(
+                workspace.root, "oof", manifest, reads=READS, inputs=(), options=options, result=result
+            )
+            write_receipt(workspace.root, receipt, seconds=seconds)
     return result
 
 

@@ -17,7 +17,8 @@ from curate.errors import ManifestError, WorkspaceError
 from curate.files import cannot_write, sha256_of, write_atomically
 from curate.laws import require_split
 from curate.manifest import kept_rows, table_bytes
-from curate.workspace import StageResult, Workspace, new_receipt
+from curate.receipts import StageResult, new_receipt, write_receipt
+from curate.workspace import Workspace
 from train import record
 from train.augment import plan_views
 from train.backend import choose_precision
@@ -83,8 +84,8 @@ def train_run(
     inputs = [workspace.class_weights] if use_class_weights else []
     told = StageResult(result.story, counts=result.counts)
     options = {"recipe": to_json(recipe), "seed": seed}
-    receipt = new_receipt(workspace, "run", manifest, reads=READS, inputs=inputs, options=options, result=told)
-    workspace.write_receipt(receipt, seconds=time.perf_counter() - start)
+    receipt = new_receipt(workspace.root, "run", manifest, reads=READS, inputs=inputs, options=options, result=told)
+    write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
     return result
 
 
