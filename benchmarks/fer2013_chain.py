@@ -1,9 +1,9 @@
 """The ten commands on FER2013, from a folder to a confusion matrix: what each prints, its time and its memory.
 
-    python benchmarks/fer2013_chain.py ~/data/fer2013 [--votes ferplus_votes.csv] [--epochs 20] [--oof-epochs 8]
+    python benchmarks/fer2013_chain.py ~/data/fer2013
 
-Writes the section `fer2013` of RESULTS.md and of the README, and runs every stage of `curate` twice to show that the
-second run changes no byte.
+Writes the section `fer2013` of RESULTS.md and of the README, and runs every stage up to the class weights twice to show
+that the second run changes no byte.
 """
 
 import argparse

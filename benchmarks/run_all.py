@@ -1,4 +1,7 @@
-"""Every measurement again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (about an hour)."""
+"""The measurements again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (about an hour).
+
+`quality.py` alone is not among them: it needs crowd votes, which Candid does not ship.
+"""
 
 import subprocess
 import sys

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 
 from curate.errors import ManifestError
+from curate.receipts import digest_column, read_receipts
+from curate.workspace import Workspace
 
 HELD_OUT = ("val", "test")
 
@@ -28,6 +30,21 @@ class Leak:
     copies: int
     agree: int
     disagree: int
+
+
+def audit_workspace(workspace: Workspace) -> list[Leak]:
+    """`audit` of a workspace whose copies are known.
+
+    Raises
+    ------
+    ManifestError  if dedup has not run, or not since the images changed
+    """
+    manifest = workspace.read()
+    receipt = read_receipts(workspace.root).get("dedup")
+    known = receipt and {**receipt["reads"], **receipt["outputs"]}
+    if not known or any(known[name] != digest_column(manifest, name) for name in ("pixel_hash", "duplicate_group")):
+        raise ManifestError("manifest.csv: the copies are not known yet, or no longer: run `curate dedup` first")
+    return audit(manifest)
 
 
 def audit(manifest: pd.DataFrame) -> list[Leak]:

@@ -61,6 +61,7 @@ def build(workspace: Workspace, wanted: Sequence[str], options: BuildOptions, *,
     """
     known = workspace.read_sources()
     spellings = _parse_spellings(options.spellings)
+    votes = read_votes(options.votes) if options.votes else {}
     roots = _name_sources(wanted) or {name: workspace.image_root(source["origin"]) for name, source in known.items()}
     if not roots:
         raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
@@ -69,13 +70,15 @@ def build(workspace: Workspace, wanted: Sequence[str], options: BuildOptions, *,
         for name, root in roots.items():
             layout = detect_layout(root)
             unpack_to = (workspace.root if unpack else Path(scratch)) / "images" / name
-            listing = layout.rows(root, unpack_to=unpack_to, spellings=spellings)
+            told = spellings or _parse_spellings(known.get(name, {}).get("map", "").splitlines())
+            listing = layout.rows(root, unpack_to=unpack_to, spellings=told)
             notes += [f"{name}: {note}" for note in listing.notes]
             tables.append(_measure(name, listing, options, notes))
             place = _relative(listing.image_root, workspace)
             sources[name] = {"root": place, "origin": str(root.resolve()), "layout": layout.NAME}
+            sources[name] |= {"map": "\n".join(f"{k}={v}" for k, v in told.items())} if told else {}
     rows = pd.concat([*tables, *_other_rows(workspace, set(roots))], ignore_index=True)
-    rows = _add_votes(rows.sort_values("path", kind="stable", ignore_index=True), workspace, options, notes)
+    rows = _add_votes(rows.sort_values("path", kind="stable", ignore_index=True), workspace, votes, options, notes)
     return Built(rows, sources, notes, _summarise(rows))
 
 
@@ -135,22 +138,30 @@ def _other_rows(workspace: Workspace, replaced: set[str]) -> list[pd.DataFrame]:
     return [before[~before["path"].str.split("/", n=1).str[0].isin(replaced)]]
 
 
-def _add_votes(rows: pd.DataFrame, workspace: Workspace, options: BuildOptions, notes: list[str]) -> pd.DataFrame:
-    """Votes from the file, else those that the same images had before."""
-    if options.votes is not None:
-        votes = read_votes(options.votes)
-        lost = sorted(set(votes) - set(rows["path"]))
-        if len(lost) == len(votes):
+def _add_votes(
+    rows: pd.DataFrame, workspace: Workspace, given: dict[str, str], options: BuildOptions, notes: list[str]
+) -> pd.DataFrame:
+    """The votes that the same images had before, and those of the file over them."""
+    before = _votes_before(workspace)
+    if given:
+        lost = sorted(set(given) - set(rows["path"]))
+        if len(lost) == len(given):
             raise SourceError(
-                f"{options.votes}: none of its {len(votes)} paths is in the manifest (first: {examples(lost, 1)})"
+                f"{options.votes}: none of its {len(given)} paths is in the manifest (first: {examples(lost, 1)})"
             )
-        notes.append(f"votes: {len(votes) - len(lost)} of {len(votes)} rows found their image")
-    elif workspace.manifest.is_file():
-        before = workspace.read()
-        votes = dict(zip(before["path"], before["votes"], strict=True))
-    else:
-        votes = {}
-    return rows.assign(votes=pd.Series([votes.get(path, "") for path in rows["path"]], index=rows.index, dtype=str))
+        notes.append(f"votes: {len(given) - len(lost)} of {len(given)} rows found their image")
+    keys = zip(rows["path"], rows["sha256"], strict=True)
+    found = [given.get(key[0]) or before.get(key, "") for key in keys]
+    return rows.assign(votes=pd.Series(found, index=rows.index, dtype=str))
+
+
+def _votes_before(workspace: Workspace) -> dict[tuple[str, str], str]:
+    """(path, sha256) -> votes: another picture under an old name has not been voted on."""
+    if not workspace.manifest.is_file():
+        return {}
+    before = workspace.read()
+    rows = zip(before["path"], before["sha256"], before["votes"], strict=True)
+    return {(path, sha256): votes for path, sha256, votes in rows}
 
 
 def _summarise(rows: pd.DataFrame) -> StageResult:

@@ -250,7 +250,7 @@ def audit(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) ->
     from curate import audit as stage
     from curate.workspace import Workspace
 
-    leaks = stage.audit(Workspace(workspace).read())
+    leaks = stage.audit_workspace(Workspace(workspace))
     typer.echo(
         json.dumps(stage.audit_rows(leaks)) if as_json else stage.format_audit(leaks) + "\n" + stage.tell_audit(leaks)
     )
@@ -301,7 +301,6 @@ def demo(
     ),
     faces: Annotated[int, typer.Option(min=300, help="Number of drawn faces.")] = 2500,
     seed: Seed = 0,
-    as_json: Json = False,
 ) -> None:
     """Draw a dataset with planted copies and wrong labels, run the whole chain on it, and compare.
 
@@ -310,7 +309,7 @@ def demo(
     """
     from curate import demo as stage
 
-    tell(stage.demo(folder, faces=faces, seed=seed), as_json=as_json)
+    tell(stage.demo(folder, faces=faces, seed=seed), as_json=False)
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ class CandidGroup(TyperGroup):
             typer.echo(f"{ctx.info_name}: {error}", err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            typer.echo(f"{ctx.info_name}: interrupted; the workspace is as it was before this command", err=True)
+            typer.echo(f"{ctx.info_name}: interrupted; the workspace is whole; run the command again", err=True)
             sys.exit(EXIT_INTERRUPTED)
 
 

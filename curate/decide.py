@@ -36,7 +36,7 @@ def decide(workspace: Workspace, wish: Wish, *, by: str, note: str, dry_run: boo
     action = _read_action(wish)
     before, journal = workspace.read(), workspace.read_journal()
     if action == "undo":
-        made = undo_batch(journal, wish.undo or "", by=by)
+        made = undo_batch(journal, wish.undo or "", by=by, note=note)
     else:
         wanted = _read_table(wish.table) if wish.table else [(path, action, wish.label or "") for path in wish.paths]
         made = new_decisions(before, wanted, note=note, by=by)

@@ -95,16 +95,17 @@ def standing_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> S
     path_of = dict(zip(once["sha256"], once["path"], strict=True))
     by_path: dict[str, Decision] = {}
     moved: dict[str, str] = {}
-    stale: list[Decision] = []
+    stale: dict[str, Decision] = {}
     for decision in drop_undone(journal):
         if sha256_at.get(decision.path) == decision.sha256:
             by_path[decision.path] = decision
+            stale.pop(decision.path, None)  # decided again, about the bytes of now
         elif decision.sha256 in path_of:
             moved[decision.path] = path_of[decision.sha256]
             by_path[path_of[decision.sha256]] = decision
         else:
-            stale.append(decision)
-    return Standing(by_path, tuple(sorted(moved.items())), tuple(stale))
+            stale[decision.path] = decision
+    return Standing(by_path, tuple(sorted(moved.items())), tuple(stale.values()))
 
 
 def drop_undone(journal: Sequence[Decision]) -> list[Decision]:
@@ -165,6 +166,12 @@ def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]
         raise JournalError(
             f"{len(unknown)} paths are not in the manifest ({examples(unknown)}): copy them from its path column"
         )
+    unreadable = set(manifest.loc[manifest["pixel_hash"] == "", "path"])
+    kept = [path for path, action, _ in wanted if path in unreadable and action in ("keep", "relabel")]
+    if kept:
+        raise JournalError(
+            f"{len(kept)} images cannot be read, so none can learn from them ({examples(kept)}): drop them"
+        )
     actions = [action for _, action, _ in wanted if action not in ACTIONS or action == "undo"]
     if actions:
         raise JournalError(f"{len(actions)} actions are unknown ({examples(actions)}): keep, relabel, drop or unsure")
@@ -173,7 +180,7 @@ def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]
         raise JournalError(f"{len(labels)} labels are no class ({examples(labels)}): choose of {', '.join(VOCABULARY)}")
 
 
-def undo_batch(journal: Sequence[Decision], batch: str, *, by: str) -> list[Decision]:
+def undo_batch(journal: Sequence[Decision], batch: str, *, by: str, note: str = "") -> list[Decision]:
     """The line that voids a batch.
 
     Raises
@@ -184,7 +191,7 @@ def undo_batch(journal: Sequence[Decision], batch: str, *, by: str) -> list[Deci
     if batch not in known:
         last = list(dict.fromkeys(known))[-3:]
         raise JournalError(f"no batch '{batch}' in the journal (newest: {examples(last) or 'none yet'})")
-    return [replace(new_batch(by), action="undo", undoes=batch)]
+    return [replace(new_batch(by), action="undo", undoes=batch, note=note)]
 
 
 def read_journal(file: Path) -> list[Decision]:
@@ -227,7 +234,7 @@ def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
 
 def _line(decision: Decision) -> bytes:
     names = (
-        ("batch", "by", "at", "action", "undoes")
+        ("batch", "by", "at", "action", "undoes", "note")
         if decision.action == "undo"
         else ("batch", "by", "at", "path", "sha256", "action", "label", "expected", "note")
     )

@@ -118,7 +118,7 @@ def _train_and_score(workspace: Workspace, fresh: Workspace, seed: int) -> dict[
     run = workspace.root / "runs" / "demo"
     _run("train", "evaluate", run, "-w", workspace.root, "--tta", VIEWS)
     _run("train", "evaluate", run, "-w", fresh.root, "--rows", "all", "--tta", VIEWS)
-    return {"own_test": _read_accuracy(run, "test"), "fresh": _read_accuracy(run, "all")}
+    return {"own_test": _read_accuracy(run, "test"), "fresh": _read_accuracy(run, f"{fresh.root.name}-all")}
 
 
 def _curate(workspace: Workspace, command: str, *options: object) -> None:

@@ -24,11 +24,6 @@ def class_names(predictions: pd.DataFrame) -> list[str]:
     return [name.removeprefix(PREFIX) for name in predictions.columns if name.startswith(PREFIX)]
 
 
-def probabilities(predictions: pd.DataFrame) -> np.ndarray:
-    """(N, K) float64, each row summing to 1."""
-    return predictions[[PREFIX + name for name in class_names(predictions)]].to_numpy(dtype=np.float64)
-
-
 def write_predictions(file: Path, predictions: pd.DataFrame) -> bool:
     """Write whole or not at all, probabilities with six decimals, sorted by path; returns whether a byte changed."""
     columns = [PREFIX + name for name in class_names(predictions)]

@@ -34,7 +34,6 @@ class StageResult:
     ----------
     columns : the stage's own columns, one row per row of the manifest, in its order; None if it has none
     tables : file name (inside the workspace) -> table
-    files : file name -> bytes, for pages and pictures
     counts : the numbers of the story, for the receipt and --json
     story : one line
     """
@@ -42,7 +41,6 @@ class StageResult:
     story: str
     columns: pd.DataFrame | None = None
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    files: Mapping[str, bytes] = field(default_factory=dict)
     counts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -57,7 +55,7 @@ def new_receipt(
     result: StageResult,
 ) -> dict[str, Any]:
     """What ran, on which columns and files, with which result; the same run gives the same receipt."""
-    written = [root / name for name in (*result.tables, *result.files)]
+    written = [root / name for name in result.tables]
     return {
         "stage": stage,
         "options": dict(options),

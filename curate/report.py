@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.audit import audit, format_audit
+from curate.audit import audit_workspace, format_audit
 from curate.errors import ManifestError
 from curate.files import write_atomically
 from curate.images import UnreadableImageError, encode_png, read_grey
@@ -69,7 +69,7 @@ def report(workspace: Workspace, *, dry_run: bool = False) -> StageResult:
     sections = [
         _section("Where it stands", f"<pre>{html.escape(format_status(read_status(workspace)))}</pre>"),
         _section("Classes", _class_table(manifest)),
-        _section("Leakage", _leakage(manifest)),
+        _section("Leakage", _leakage(workspace)),
         _section("Most suspect labels", _suspects(manifest, album)),
         _section("Copies under different labels", _conflicts(manifest, album)),
         _section("Near copies", _near_copies(manifest, album)),
@@ -111,9 +111,9 @@ def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else html.escape(str(value))
 
 
-def _leakage(manifest: pd.DataFrame) -> str:
+def _leakage(workspace: Workspace) -> str:
     try:
-        return f"<pre>{html.escape(format_audit(audit(manifest)))}</pre>"
+        return f"<pre>{html.escape(format_audit(audit_workspace(workspace)))}</pre>"
     except ManifestError as reason:
         return f"<p>{html.escape(str(reason))}</p>"
 

@@ -47,7 +47,8 @@ def read_status(workspace: Workspace) -> Status:
     manifest = workspace.read()
     journal = workspace.read_journal()
     kept = kept_rows(manifest)
-    stages = judge_stages(workspace, manifest, read_receipts(workspace.root))
+    receipts = read_receipts(workspace.root)
+    stages = judge_stages(workspace, manifest, receipts)
     undecided = kept[(kept["suggested_label"] != "") & (kept["reason"] != "human")]
     return Status(
         rows=len(manifest),
@@ -59,7 +60,7 @@ def read_status(workspace: Workspace) -> Status:
         stale_decisions=len(standing_decisions(manifest, journal).stale),
         suspects_left=len(undecided),
         stages=stages,
-        next_command=next((COMMANDS[stage] for stage, state in stages.items() if state != "done"), "curate report"),
+        next_command=_name_next(stages, receipts),
     )
 
 
@@ -72,6 +73,20 @@ def judge_stages(workspace: Workspace, manifest: pd.DataFrame, receipts: Mapping
         else:
             states[stage] = "stale" if is_stale(workspace.root, manifest, receipts[stage]) else "done"
     return states
+
+
+def _name_next(stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
+    """The command of the first stage that is not done, as it was run before; predictions may be anybody's."""
+    for stage, state in stages.items():
+        if state == "done" or (stage == "oof" and stages["flag"] == "done"):
+            continue
+        options = receipts.get(stage, {}).get("options", {})
+        if stage == "split" and options.get("from_source"):
+            return "curate split --from-source"
+        if stage == "split" and options.get("ratios"):
+            return f"curate split --ratios {' '.join(f'{ratio:g}' for ratio in options['ratios'])}"
+        return f"curate fold --k {options['k']}" if stage == "fold" and options else COMMANDS[stage]
+    return "curate report"
 
 
 def format_status(status: Status) -> str:

@@ -184,8 +184,6 @@ def _join(before: pd.DataFrame, columns: pd.DataFrame, stage: str) -> pd.DataFra
 def _write(workspace: Workspace, result: StageResult, after: pd.DataFrame) -> None:
     for name, table in result.tables.items():
         write_atomically(workspace.root / name, table_bytes(table))
-    for name, data in result.files.items():
-        write_atomically(workspace.root / name, data)
     write_manifest(workspace.manifest, after)
 
 

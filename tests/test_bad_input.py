@@ -818,7 +818,7 @@ def test_a_value_out_of_range_ends_with_two_and_names_the_option(
 
 
 def test_sure_is_accepted_at_both_ends_of_its_range(curate: Curate, built: Workspace) -> None:
-    for bound in ("0.78", "1"):
+    for bound in ("0.8", "1"):
         assert curate("dedup", "--sure", bound, "-w", built.root, "-j", "1", "-n").exit_code == 0
 
 

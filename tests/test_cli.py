@@ -59,7 +59,7 @@ IMPORTS = {
     "flag": STAGE | {"predictions"},
     "split": STAGE | {"stratify"},
     "weights": STAGE,
-    "audit": STAGE,
+    "audit": STAGE | {"workspace"},
     "decide": STAGE | {"decisions", "workspace"},
     "status": STAGE | {"decisions", "workspace"},
     "check": STAGE | {"decisions", "engine", "workspace"},
@@ -159,7 +159,7 @@ def test_every_command_has_a_full_sentence_and_every_option_a_help():
         (ManifestError("m.csv: 3 rows are odd: run it again"), 1, "candid: m.csv: 3 rows are odd: run it again\n"),
         (UsageError("--k 1: must be 2 to 9"), 2, "candid: --k 1: must be 2 to 9\n"),
         (FoundError("1 law is broken:\n  x"), 3, "candid: 1 law is broken:\n  x\n"),
-        (KeyboardInterrupt(), 130, "candid: interrupted; the workspace is as it was before this command\n"),
+        (KeyboardInterrupt(), 130, "candid: interrupted; the workspace is whole; run the command again\n"),
     ],
 )
 def test_the_one_catcher_prints_one_line_and_exits_with_the_code_of_the_error(raised, code, stderr):

@@ -283,7 +283,7 @@ def test_ctrl_c_ends_with_130_and_one_line_and_leaves_no_process_and_the_workspa
         os.killpg(process.pid, signal.SIGINT)
         stdout, stderr = process.communicate(timeout=20)
         told = (process.returncode, stdout, stderr)
-        assert told == (130, "", "curate: interrupted; the workspace is as it was before this command\n")
+        assert told == (130, "", "curate: interrupted; the workspace is whole; run the command again\n")
         assert wait_until(lambda: living(process.pid) == [], 3)
     after = read_files(tmp_path)
     del after["mark"]
@@ -340,7 +340,7 @@ def test_ctrl_c_before_anything_is_written_changes_nothing(
     monkeypatch.setattr("curate.laws.require_laws", interrupt)
     result = curate("fold", "--k", "3", "-w", built.root)
     assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr == "curate: interrupted; the workspace is as it was before this command\n"
+    assert result.stderr == "curate: interrupted; the workspace is whole; run the command again\n"
     assert read_files(built.root) == before
 
 

@@ -89,6 +89,8 @@ def write_journal(manifest: pd.DataFrame, wanted: list[tuple[int, str, str]]) ->
             journal += decisions.undo_batch(journal, journal[-1].batch, by="t") if journal else []
         else:
             path = manifest["path"].iat[row % len(manifest)]
+            if manifest["pixel_hash"].iat[row % len(manifest)] == "" and action in ("keep", "relabel"):
+                continue  # refused: nobody can have seen it
             journal += decisions.new_decisions(manifest, [(path, action, label)], by="t")
     return journal
 

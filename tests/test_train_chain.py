@@ -229,7 +229,8 @@ def test_class_weights_of_other_classes_are_refused(copy: Workspace) -> None:
     done = call("run", "-w", copy.root, "--class-weights")
     assert done.exit_code == 1
     assert done.stderr.endswith(
-        "the weights are for angry, fear, but the rows of split train are angry, happy, sad: run `curate weights` first\n"
+        "the weights are for angry 16, fear 15, but the rows of split train are angry 16, happy 15, sad 16: "
+        "run `curate weights` again\n"
     )
 
 
@@ -258,9 +259,7 @@ def test_a_manifest_without_a_split_asks_for_one(copy: Workspace) -> None:
         1, "train: manifest.csv: no row has a split; run `curate split` first\n",
     )  # fmt: skip
     scored = call("evaluate", "-w", copy.root)
-    assert scored.stderr == (
-        "train: manifest.csv: no kept row has split test: run `curate split` first, or choose --rows all\n"
-    )
+    assert scored.stderr == ("train: manifest.csv: no row has a split; run `curate split` first\n")
 
 
 def test_a_split_that_leaks_is_not_trained_on(copy: Workspace) -> None:

@@ -102,7 +102,6 @@ def test_a_stage_is_stale_once_a_column_it_read_has_changed(finished, curate):
     assert (stages["split"], stages["weights"], stages["fold"], stages["inspect"]) == ("stale", "stale", "done", "done")
     curate("split", "--ratios", 60, 20, 20, "-w", finished.root)
     curate("weights", "-w", finished.root)
-    assert set(read_status(finished).stages.values()) <= {"done", "never", "stale"}
     assert read_status(finished).stages["split"] == "done"
 
 
@@ -115,10 +114,12 @@ def test_a_stage_is_stale_once_a_table_it_read_has_changed(finished):
 def test_check_holds_on_a_finished_workspace_and_finds_what_is_broken(finished, curate):
     assert curate("check", "--files", "-w", finished.root).stdout == "check: every law holds\n"
     text = finished.manifest.read_text()
-    finished.manifest.write_text(re.sub(r"human", "", text, count=1).replace(",keep,", ",drop,", 0))
+    finished.manifest.write_text(text.replace("fear,keep,human", "sad,keep,human", 1))
     result = curate("check", "-w", finished.root)
-    assert result.exit_code in (1, 3)
-    assert result.stderr.count("curate: ") == 1
+    assert result.exit_code == 3
+    assert (
+        "1 verdicts are not what the journal says (first: tiny/train/sad/1.png); run any stage again" in result.stderr
+    )
 
 
 def test_check_hashes_the_files_again(built, curate, tiny_faces, tmp_path):

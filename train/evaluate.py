@@ -14,6 +14,7 @@ import pandas as pd
 
 from curate.errors import ManifestError, UsageError
 from curate.files import sha256_of, write_atomically
+from curate.laws import require_split
 from curate.manifest import SPLITS, table_bytes
 from curate.predictions import PREFIX
 from curate.receipts import StageResult, new_receipt, write_receipt
@@ -69,6 +70,8 @@ def evaluate_run(
         raise UsageError(f"--rows {rows}: must be one of {', '.join(ROWS)}")
     known = read_record(run or find_newest_run(workspace.root / "runs"))
     manifest = workspace.read()
+    if rows != "all":
+        require_split(manifest)
     chosen = _choose_rows(manifest, rows)
     targets = encode_labels(manifest.loc[chosen, "label"], known.classes, f"rows {rows}")
     if dry_run:
@@ -82,9 +85,11 @@ def evaluate_run(
     images = load_images(workspace, manifest, known.recipe.size)
     probs, scores = _score_rows(known, images, manifest, chosen, targets, (views, seed, batch_size))
     metrics |= scores
-    table = _write_evaluation(known, manifest.loc[chosen], targets, probs, metrics)
+    place = rows if _is_at_home(known, workspace) else f"{workspace.root.name}-{rows}"
+    folder = known.folder / f"evaluation-{place}"
+    table = _write_evaluation(folder, known, manifest.loc[chosen], targets, probs, metrics)
     told = Evaluation(_tell_story(metrics), format_classes(table), metrics)
-    if rows == "test":
+    if rows == "test" and _is_at_home(known, workspace):
         _write_receipt(workspace, manifest, known, told)
     return told
 
@@ -138,9 +143,8 @@ def _score_rows(
 
 
 def _write_evaluation(
-    known: Record, rows: pd.DataFrame, targets: Rows, probs: Probs, metrics: Mapping[str, Any]
+    folder: Path, known: Record, rows: pd.DataFrame, targets: Rows, probs: Probs, metrics: Mapping[str, Any]
 ) -> pd.DataFrame:
-    folder = known.folder / f"evaluation-{metrics['evaluated']}"
     predicted = probs.argmax(axis=1)
     table = score_classes(targets, predicted, known.classes)
     confusions = count_confusions(targets, predicted, known.classes)
@@ -159,13 +163,25 @@ def _write_evaluation(
     return table
 
 
+def _is_at_home(known: Record, workspace: Workspace) -> bool:
+    """Whether the run was trained in this workspace."""
+    return known.folder.resolve().is_relative_to(workspace.root.resolve())
+
+
+def _newest_run(workspace: Workspace) -> list[Path]:
+    """The receipt of the last run, where there is one: a newer run makes the score stale."""
+    file = workspace.root / "receipts" / "run.json"
+    return [file] if file.is_file() else []
+
+
 def _write_receipt(workspace: Workspace, manifest: pd.DataFrame, known: Record, told: Evaluation) -> None:
     """The score goes stale with the rows, and when another model takes the run's place."""
     options = {name: told.counts[name] for name in ("run", "views", "seed")}
     scores = {name: told.counts[name] for name in ("accuracy", "macro_f1", "test_reads")}
     result = StageResult(told.story, counts=scores)
+    inputs = [known.weights, *_newest_run(workspace)]
     receipt = new_receipt(
-        workspace.root, "evaluate", manifest, reads=READS, inputs=[known.weights], options=options, result=result
+        workspace.root, "evaluate", manifest, reads=READS, inputs=inputs, options=options, result=result
     )
     write_receipt(workspace.root, receipt, seconds=0.0)
 

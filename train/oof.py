@@ -21,6 +21,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import ManifestError, UsageError
+from curate.laws import require_laws
 from curate.predictions import PREFIX, class_names, write_predictions
 from curate.receipts import StageResult, new_receipt, write_receipt
 from curate.workspace import Workspace
@@ -29,7 +30,7 @@ from train.data import Examples, Images, count_labels, encode_labels, list_class
 from train.recipes import Recipe, find_recipe, override, to_json
 
 # Facts alone: a decision about one image must not make every model train again.
-READS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_of")
+READS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
 # Fields that do not change what is trained.
 _WORDS = ("about", "published", "oof_epochs")
 
@@ -71,22 +72,26 @@ def predict_out_of_fold(
     """
     start = time.perf_counter()
     manifest = workspace.read()
-    jobs = plan_jobs(workspace, manifest, recipes, seed)
+    require_laws(manifest, "fold")
+    jobs = plan_jobs(workspace, manifest, recipes, seed, precision)
     missing = [job for job in _choose_jobs(jobs, model, fold) if not job.file.is_file()]
     if dry_run:
         return StageResult(_tell_plan(manifest, missing, len(jobs)))
     if missing:
         sizes = sorted({job.recipe.size for job in missing})
         _run_jobs(missing, manifest, {size: load_images(workspace, manifest, size) for size in sizes}, precision)
-    return _keep_predictions(workspace, jobs, seed, len(missing), start)
+    return _keep_predictions(workspace, jobs, seed, precision, len(missing), start)
 
 
 def choose_recipes(names: str, epochs: int | None = None, batch_size: int | None = None) -> list[Recipe]:
     """The recipes of a comma-separated list, with `oof_epochs` and `batch_size` replaced unless None."""
-    return [override(find_recipe(name.strip()), oof_epochs=epochs, batch_size=batch_size) for name in names.split(",")]
+    chosen = dict.fromkeys(name.strip() for name in names.split(","))
+    return [override(find_recipe(name), oof_epochs=epochs, batch_size=batch_size) for name in chosen]
 
 
-def plan_jobs(workspace: Workspace, manifest: pd.DataFrame, recipes: Sequence[Recipe], seed: int) -> list[Job]:
+def plan_jobs(
+    workspace: Workspace, manifest: pd.DataFrame, recipes: Sequence[Recipe], seed: int, precision: str = "auto"
+) -> list[Job]:
     """Every (model, seed, fold), with the file that holds its result; the file's name changes with whatever it depends on."""
     folds = sorted(set(manifest["fold"]) - {""}, key=int)
     if len(folds) < 2:
@@ -94,7 +99,7 @@ def plan_jobs(workspace: Workspace, manifest: pd.DataFrame, recipes: Sequence[Re
     jobs = []
     for recipe in recipes:
         shortened = replace(recipe, epochs=recipe.oof_epochs, schedule="cosine")
-        folder = workspace.cache / "oof" / _digest(shortened, manifest)
+        folder = workspace.cache / "oof" / _digest(shortened, manifest, precision)
         jobs += [Job(shortened, seed, fold, folder / f"{recipe.name}-s{seed}-f{fold}.csv") for fold in folds]
     return jobs
 
@@ -143,8 +148,11 @@ def _run_jobs(jobs: Sequence[Job], manifest: pd.DataFrame, images_of: Mapping[in
 
 
 def _learns_from(manifest: pd.DataFrame, fold: str) -> "pd.Series[bool]":
-    is_photograph = (manifest["quality"] == "") & (manifest["duplicate_of"] == "")
-    return (manifest["fold"] != "") & (manifest["fold"] != fold) & is_photograph
+    """One copy of each photograph and label in the other folds."""
+    group = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])
+    eligible = (manifest["quality"] == "") & (manifest["fold"] != "")
+    first = ~pd.DataFrame({"group": group, "label": manifest["given_label"]})[eligible].duplicated()
+    return first.reindex(manifest.index, fill_value=False) & (manifest["fold"] != fold)
 
 
 def _write_job(job: Job, paths: "pd.Series[str]", classes: Sequence[str], probs: npt.NDArray[np.float64]) -> None:
@@ -155,12 +163,14 @@ def _write_job(job: Job, paths: "pd.Series[str]", classes: Sequence[str], probs:
     write_predictions(job.file, table)
 
 
-def _keep_predictions(workspace: Workspace, jobs: Sequence[Job], seed: int, trained: int, start: float) -> StageResult:
+def _keep_predictions(
+    workspace: Workspace, jobs: Sequence[Job], seed: int, precision: str, trained: int, start: float
+) -> StageResult:
     """Join the folds of each complete model; the manifest must still be the one that they were trained on."""
     with workspace.lock():
         manifest = workspace.read()
         recipes = {job.recipe.name: job.recipe for job in jobs}
-        if plan_jobs(workspace, manifest, list(recipes.values()), seed) != list(jobs):
+        if plan_jobs(workspace, manifest, list(recipes.values()), seed, precision) != list(jobs):
             raise ManifestError("manifest.csv: changed while the models were trained: run `train oof` again")
         tables = {}
         for name in recipes:
@@ -176,7 +186,11 @@ def _keep_predictions(workspace: Workspace, jobs: Sequence[Job], seed: int, trai
         story = _tell_story(counts, trained, seconds, list(tables))
         result = StageResult(story, tables=tables, counts=counts)
         if not left:
-            options = {"models": {name: to_json(recipe) for name, recipe in recipes.items()}, "seed": seed}
+            options = {
+                "models": {name: to_json(recipe) for name, recipe in recipes.items()},
+                "seed": seed,
+                "precision": precision,
+            }
             receipt = new_receipt(
                 workspace.root, "oof", manifest, reads=READS, inputs=(), options=options, result=result
             )
@@ -189,11 +203,11 @@ def _join_folds(files: Sequence[Path]) -> pd.DataFrame:
     return table.astype({PREFIX + name: float for name in class_names(table)})
 
 
-def _digest(recipe: Recipe, manifest: pd.DataFrame) -> str:
+def _digest(recipe: Recipe, manifest: pd.DataFrame, precision: str) -> str:
     """16 hex digits of everything a job depends on but its seed and fold."""
     settings: dict[str, Any] = {name: value for name, value in to_json(recipe).items() if name not in _WORDS}
     columns = manifest[["path", *READS]].agg("\t".join, axis=1)
-    text = json.dumps(settings, sort_keys=True) + "\n" + "\n".join(columns)
+    text = json.dumps([settings, precision], sort_keys=True) + "\n" + "\n".join(columns)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

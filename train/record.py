@@ -67,6 +67,11 @@ def read_record(folder: Path) -> Record:
     return Record(folder, from_json(made["recipe"]), list(made["classes"]))
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Whether a run began in the folder and was interrupted; its name is free again."""
+    return (folder / RECIPE).is_file() and not (folder / METRICS).is_file()
+
+
 def find_newest_run(runs: Path) -> Path:
     """The finished run that started last.
 

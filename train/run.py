@@ -3,6 +3,7 @@
 The label is the verdict column `label`. The folder of the run holds everything that made it and its best weights.
 """
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,13 +69,14 @@ def train_run(
     manifest = workspace.read()
     require_split(manifest)
     classes, counts = _count_rows(manifest)
-    weights = _read_class_weights(workspace.class_weights, classes) if use_class_weights else None
+    weights = _read_class_weights(workspace.class_weights, counts["train"]) if use_class_weights else None
     folder = (runs or workspace.root / "runs") / (name or record.name_run(recipe))
-    if folder.exists():
+    if folder.exists() and not record.is_unfinished(folder):
         raise record.RunError(f"{folder}: already exists: choose another --name")
     if dry_run:
         return RunResult(folder, _tell_plan(recipe, counts, folder))
     start = time.perf_counter()
+    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run of this name left
     images = load_images(workspace, manifest, recipe.size)
     train, val = (_choose_rows(manifest, images, split, classes, weights) for split in ("train", "val"))
     made = {"recipe": to_json(recipe), "seed": seed, "classes": classes, "class_weights": weights, "rows": counts}
@@ -168,22 +170,29 @@ def _choose_rows(
     return Examples(images, rows, targets, factors[targets])
 
 
-def _read_class_weights(file: Path, classes: list[str]) -> dict[str, float]:
+def _read_class_weights(file: Path, counts: Mapping[str, int]) -> dict[str, float]:
     if not file.is_file():
         raise WorkspaceError(f"{file}: there are no class weights here: run `curate weights` first")
-    table = pd.read_csv(file, dtype={"class": str, "weight": float}, keep_default_na=False)
-    weights = dict(zip(table["class"], table["weight"], strict=True))
-    if set(weights) != set(classes):
+    try:
+        table = pd.read_csv(file, dtype={"class": str, "count": int, "weight": float}, keep_default_na=False)
+        weights = dict(zip(table["class"], table["weight"], strict=True))
+        counted = dict(zip(table["class"], table["count"], strict=True))
+    except (ValueError, KeyError) as error:
+        raise WorkspaceError(f"{file}: no table of class, count, weight: run `curate weights` again") from error
+    if counted != dict(counts):
         raise WorkspaceError(
-            f"{file}: the weights are for {', '.join(weights)}, but the rows of split train are {', '.join(classes)}: "
-            "run `curate weights` first"
+            f"{file}: the weights are for {_tell_counts(counted)}, but the rows of split train are {_tell_counts(counts)}: "
+            "run `curate weights` again"
         )
-    return {name: float(weights[name]) for name in classes}
+    return {name: float(weights[name]) for name in counts}
+
+
+def _tell_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _tell_plan(recipe: Recipe, counts: Mapping[str, Mapping[str, int]], folder: Path) -> str:
     per_split = "; ".join(
-        f"{split} {sum(labels.values()):,} rows ({', '.join(f'{name} {count:,}' for name, count in labels.items())})"
-        for split, labels in counts.items()
+        f"{split} {sum(labels.values()):,} rows ({_tell_counts(labels)})" for split, labels in counts.items()
     )
     return f"run: would train {recipe.name} for up to {recipe.epochs} epochs on {per_split} -> {folder}"

@@ -107,11 +107,13 @@ def _strays(top: Path) -> tuple[str, ...]:
         for entry in place.iterdir()
         if entry.is_file() and entry.suffix.lower() in SUFFIXES
     )
-    return (
-        (f"{len(strays)} pictures lie outside of a class folder and were passed over ({examples(strays)})",)
-        if strays
-        else ()
-    )
+    beside = [folder.name for folder in _folders(top) if not _split_of(folder)] if len(places) > 1 else []
+    notes = []
+    if strays:
+        notes.append(f"{len(strays)} pictures lie outside of a class folder and were passed over ({examples(strays)})")
+    if beside:
+        notes.append(f"{len(beside)} folders beside the splits are no split and were passed over ({examples(beside)})")
+    return tuple(notes)
 
 
 def _refuse_twins(folders: list[str], root: Path) -> None:
