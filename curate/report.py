@@ -29,7 +29,7 @@ body{font:15px/1.5 system-ui,sans-serif;max-width:1080px;margin:2rem auto;paddin
 h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ddd}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.15rem .7rem;text-align:right}
 th:first-child,td:first-child{text-align:left}tr:nth-child(even){background:#f6f6f6}
-pre{background:#f6f6f6;padding:.8rem;overflow:auto}
+pre{background:#f6f6f6;padding:.8rem;white-space:pre-wrap}
 figure{display:inline-block;margin:.3rem;vertical-align:top;width:108px;font-size:12px;overflow-wrap:anywhere}
 figure img{width:96px;height:96px;image-rendering:pixelated;background:#eee}
 .group{border-left:3px solid #ccc;margin:.5rem 0;padding-left:.5rem}
