@@ -11,7 +11,7 @@ from curate.decisions import apply
 from curate.manifest import empty_manifest
 
 # Slow machines fail no deadline, and a failure can be run again.
-settings.register_profile("candid", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("candid", deadline=None, derandomize=True, max_examples=15)
 settings.load_profile("candid")
 
 CLASSES = ("angry", "happy", "sad")

@@ -42,7 +42,7 @@ def measure(labels: np.ndarray, part: np.ndarray, ratios: tuple[float, ...]) -> 
 )
 @pytest.mark.parametrize("ratios", [(0.7, 0.15, 0.15), (0.8, 0.1, 0.1), (0.2,) * 5])
 def test_sizes_hold_within_a_fifth_of_a_percent_and_class_shares_within_half_a_point(group_sizes, purity, ratios):
-    for seed in range(3):
+    for seed in range(2):
         labels, units = draw_rows(seed, 6000, group_sizes, purity)
         part = assign_parts(labels, units, ratios, seed)
         size, share = measure(labels, part, ratios)
@@ -54,7 +54,7 @@ def test_sizes_hold_within_a_fifth_of_a_percent_and_class_shares_within_half_a_p
 def test_scikit_learns_grouped_folds_cut_into_ratios_are_further_off():
     """The usual way to 70/15/15: twenty grouped folds, dealt out 14, 3, 3."""
     worse = 0
-    for seed in range(5):
+    for seed in range(3):
         labels, units = draw_rows(seed, 2000, (8, 40))
         folds = np.empty(len(labels), int)
         for k, (_, held_out) in enumerate(
@@ -64,7 +64,7 @@ def test_scikit_learns_grouped_folds_cut_into_ratios_are_further_off():
         theirs = measure(labels, np.digitize(folds, [14, 17]), (0.7, 0.15, 0.15))
         ours = measure(labels, assign_parts(labels, units, (0.7, 0.15, 0.15), seed), (0.7, 0.15, 0.15))
         worse += ours[0] < theirs[0] and ours[1] < theirs[1]
-    assert worse == 5
+    assert worse == 3
 
 
 def test_a_small_part_gets_its_share_of_a_rare_class():
