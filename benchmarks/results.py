@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ class Run:
 def run_command(words: Sequence[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> Run:
     """Run to the end; its progress stays on this terminal, and a failure ends the benchmark."""
     start = time.perf_counter()
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=cwd, env={**os.environ, **(env or {})})
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    everything = {**os.environ, "PATH": programs, **(env or {})}
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=cwd, env=everything)
     assert process.stdout is not None
     stdout = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)

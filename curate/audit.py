@@ -59,17 +59,21 @@ def audit(manifest: pd.DataFrame) -> list[Leak]:
         and manifest.loc[manifest["pixel_hash"] != "", "pixel_hash"].duplicated().any()
     ):
         raise ManifestError("manifest.csv: the copies are not known yet: run `curate dedup` first")
-    found: list[Leak] = []
-    ours = manifest[manifest["status"] == "keep"]
-    for name, rows, part, label in (
-        ("source_split", manifest, "source_split", "given_label"),
-        ("split", ours, "split", "label"),
-    ):
-        if (rows[part] == "train").any():
-            found += _audit_split(name, rows, rows[part], rows[label])
+    found = [
+        leak
+        for name, rows, label in filled_splits(manifest)
+        for leak in _audit_split(name, rows, rows[name], rows[label])
+    ]
     if not found:
         raise ManifestError("manifest.csv: no split to audit: the source has none and `curate split` has not run")
     return found
+
+
+def filled_splits(manifest: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
+    """The split columns that are filled, with the rows and the label that they stand for."""
+    kept = manifest[manifest["status"] == "keep"]
+    splits = (("source_split", manifest, "given_label"), ("split", kept, "label"))
+    return [(name, rows, label) for name, rows, label in splits if (rows[name] == "train").any()]
 
 
 def audit_rows(leaks: list[Leak]) -> list[dict[str, object]]:

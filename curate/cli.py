@@ -88,17 +88,22 @@ def dedup(
     ] = True,
     sure: Annotated[
         float | None,
-        typer.Option(min=0.8, max=1, help="Score from which a pair counts as copies.", show_default="0.92"),
+        typer.Option(min=0.94, max=1, help="Score from which a pair counts as copies.", show_default="0.98"),
     ] = None,
+    only_new: Annotated[
+        bool, typer.Option("--only-new", help="Compare the images added since the last run with all; redo no old pair.")
+    ] = False,
+    memory: Annotated[float, typer.Option(min=0.25, help="Bound of what the search holds at once, in GB.")] = 4,
     engine: EngineName = "local",
     workers: Workers = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Find the copies of one photograph: exact ones, and near ones by perceptual hash verified in pixels.
+    """Find the copies of one photograph: exact ones, and altered ones by neighbourhood and alignment of their pixels.
 
-    Of the copies under one label the best is kept. A copy under another label is never dropped: it is a label conflict.
-    Verified pairs go to pairs.csv, `sure` ones and those to `look` at.
+    Zoomed, shifted, rotated, mirrored, relit, re-encoded or watermarked copies are found. Of the copies under one label the
+    best is kept. A copy under another label is never dropped: it is a label conflict. Verified pairs go to pairs.csv, `sure`
+    ones and those to `look` at. A run that was killed goes on where it was.
     """
     from curate import dedup as stage
     from curate import pairs
@@ -106,7 +111,8 @@ def dedup(
 
     files = Workspace(workspace)
     options: dict[str, Any] = {"near": near, "sure": sure or pairs.SURE}
-    find = partial(stage.dedup, locate=files.locate(), engine_name=engine, workers=workers, **options)
+    search = pairs.SearchOptions(engine, workers, None if dry_run else files.cache, int(memory * 2**30))
+    find = partial(stage.dedup, locate=files.locate(), only_new=only_new, options=search, **options)
     result = run_stage(files, "dedup", find, reads=stage.READS, options=options, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 
@@ -245,15 +251,29 @@ def weights(
 
 
 @app.command()
-def audit(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
-    """Count the val and test images that have a copy in train, in the dataset's own split and in ours."""
+def audit(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    html: Annotated[bool, typer.Option("--html", help="Write audit.html: leaked images beside their copies.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Write leaks.csv: every leaked row with its nearest copy.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Count the val and test images that have a copy in train, in the dataset's own split and in ours.
+
+    A model is scored on them as it was trained on them. `train evaluate` gives its accuracy with and without such rows.
+    """
     from curate import audit as stage
+    from curate.leaks import write_leaks
     from curate.workspace import Workspace
 
-    leaks = stage.audit_workspace(Workspace(workspace))
-    typer.echo(
-        json.dumps(stage.audit_rows(leaks)) if as_json else stage.format_audit(leaks) + "\n" + stage.tell_audit(leaks)
-    )
+    files = Workspace(workspace)
+    leaks = stage.audit_workspace(files)
+    written = write_leaks(files, page=html, table=csv) if html or csv else []
+    if as_json:
+        typer.echo(json.dumps(stage.audit_rows(leaks)))
+    else:
+        typer.echo("\n".join([stage.format_audit(leaks), *written, stage.tell_audit(leaks)]))
 
 
 @app.command()

@@ -16,12 +16,15 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from curate import engine
+from curate.comparison import read_comparison, write_comparison
 from curate.manifest import owned_by
-from curate.pairs import SURE, Pair, find_pairs
+from curate.pairs import SURE, Pair, SearchOptions, find_pairs
 from curate.receipts import StageResult
+from curate.thumbnails import ChosenThumbnails, load_thumbnails
 
-READS = ("pixel_hash", "phash", "width", "height", "box", "given_label", "source_split", "quality", "human")
+READS = (
+    "pixel_hash", "phash", "width", "height", "box", "given_label", "source_split", "subject", "sequence", "quality", "human",
+)  # fmt: skip
 PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]
 # The copy in the most held-out split stays, so that a published test set stays whole and the training set gives way.
 KEEP_FIRST = {"test": 0, "val": 1, "train": 2, "": 3}
@@ -35,8 +38,8 @@ def dedup(
     *,
     sure: float = SURE,
     near: bool = True,
-    engine_name: engine.Engine = "local",
-    workers: int | None = None,
+    only_new: bool = False,
+    options: SearchOptions | None = None,
 ) -> StageResult:
     """Find the copies.
 
@@ -44,9 +47,13 @@ def dedup(
     ----------
     sure : score from which (inclusive) a pair counts as copies; between `LOOK` and it a pair is listed for the reviewer
     near : False finds exact copies only
+    only_new : compare the images added since the last run with all, and keep what that run found about the others
+
+    Raises
+    ------
+    WorkspaceError  if `only_new` and no earlier run is remembered
     """
-    readable = manifest[manifest["pixel_hash"] != ""]
-    pairs = _near_pairs(readable, locate, engine_name, workers) if near else []
+    pairs = _near_pairs(manifest, locate, sure, only_new, options or SearchOptions()) if near else []
     columns = group_duplicates(manifest, [(p.first, p.second) for p in pairs if p.score >= sure])
     table = _pairs_table(manifest, pairs, sure)
     counts = count_copies(manifest, columns) | {"look_pairs": int((table["band"] == "look").sum())}
@@ -167,14 +174,35 @@ def _area(manifest: pd.DataFrame) -> "pd.Series[int]":
 
 
 def _near_pairs(
-    readable: pd.DataFrame, locate: Callable[[str], Path], engine_name: engine.Engine, workers: int | None
+    manifest: pd.DataFrame, locate: Callable[[str], Path], sure: float, only_new: bool, options: SearchOptions
 ) -> list[Pair]:
     """Verified pairs among the distinct images; a blank image has exact copies only."""
-    distinct = readable[(readable["quality"] == "") & ~readable["pixel_hash"].duplicated()]
-    files = [(locate(path), box) for path, box in zip(distinct["path"], distinct["box"], strict=True)]
-    rows = distinct.index.to_numpy()
-    found = find_pairs(list(distinct["phash"]), files, engine_name=engine_name, workers=workers)
-    return [Pair(int(rows[p.first]), int(rows[p.second]), p.score, p.shift) for p in found]
+    is_distinct = (manifest["pixel_hash"] != "") & (manifest["quality"] == "") & ~manifest["pixel_hash"].duplicated()
+    distinct, rows = manifest[is_distinct], np.flatnonzero(is_distinct)
+    pixels = list(distinct["pixel_hash"])
+    known, is_known = read_comparison(options.cache, pixels) if only_new else ([], None)
+    every = load_thumbnails(
+        [(locate(path), box) for path, box in zip(manifest["path"], manifest["box"], strict=True)],
+        list(manifest["pixel_hash"]),
+        cache=options.cache,
+        memory_bytes=options.memory_bytes // 4,
+        engine_name=options.engine_name,
+        workers=options.workers,
+    )
+    thumbnails = ChosenThumbnails(every, rows)
+    is_new = None if is_known is None else ~is_known
+    found = find_pairs(thumbnails, list(distinct["phash"]), sure=sure, known=known, is_new=is_new, options=options)
+    if options.cache is not None:
+        write_comparison(options.cache, pixels, found)
+    film = _name_films(distinct)
+    apart = [pair for pair in found if not film[pair.first] or film[pair.first] != film[pair.second]]
+    return [Pair(int(rows[p.first]), int(rows[p.second]), p.score, p.transform) for p in apart]
+
+
+def _name_films(manifest: pd.DataFrame) -> list[str]:
+    """The source and sequence of each row, or "": the frames of one film are alike without being copies."""
+    films = zip(manifest["path"], manifest["subject"], manifest["sequence"], strict=True)
+    return [f"{path.partition('/')[0]}/{subject}/{film}" if film else "" for path, subject, film in films]
 
 
 def _pairs_table(manifest: pd.DataFrame, pairs: Sequence[Pair], sure: float) -> pd.DataFrame:
@@ -182,7 +210,6 @@ def _pairs_table(manifest: pd.DataFrame, pairs: Sequence[Pair], sure: float) -> 
     exact = enumerate(_first_of_pixels(manifest))
     rows = [(path[first], path[row], "1.0000", "identical", "sure") for row, first in exact if first != row]
     for pair in pairs:
-        shift = "shift {} {}".format(*pair.shift) if any(pair.shift) else "none"
         band = "sure" if pair.score >= sure else "look"
-        rows.append((path[pair.first], path[pair.second], f"{pair.score:.4f}", shift, band))
+        rows.append((path[pair.first], path[pair.second], f"{pair.score:.4f}", pair.transform, band))
     return pd.DataFrame(sorted(rows), columns=PAIR_COLUMNS, dtype=str)

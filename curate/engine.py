@@ -56,8 +56,9 @@ def map(
     EngineError  if Ray is not installed, a worker died, or `fn` failed (the message names the item)
     """
     workers = workers or os.cpu_count() or 1
-    chunks = [items[start : start + chunk_size] for start in range(0, len(items), chunk_size)]
-    with progress(len(items), what) as bar, _open(engine, min(workers, len(chunks))) as submit:
+    starts = range(0, len(items), chunk_size)
+    chunks = (items[start : start + chunk_size] for start in starts)  # made when they are sent: items may be lazy
+    with progress(len(items), what) as bar, _open(engine, min(workers, len(starts))) as submit:
         for results in _in_order(submit, fn, chunks, ahead=AHEAD * workers):
             bar.update(len(results))
             yield from results

@@ -51,19 +51,25 @@ IMPORTS = {
     "receipts": BASE,
     "workspace": BASE | {"decisions", "laws", "receipts"},
     "stratify": set(),
-    "pairs": {"errors", "engine", "images"},
+    "thumbnails": {"engine", "errors", "files", "images"},
+    "neighbours": {"engine", "images", "thumbnails"},
+    "alignment": {"images"},
+    "pairs": {"alignment", "engine", "neighbours", "thumbnails"},
+    "comparison": {"errors", "files", "pairs"},
     "build": STAGE | {"engine", "images", "sources", "votes", "workspace"},
     "inspect": STAGE | {"engine", "images"},
-    "dedup": STAGE | {"engine", "pairs"},
+    "dedup": STAGE | {"comparison", "pairs", "thumbnails"},
     "fold": STAGE | {"stratify"},
     "flag": STAGE | {"predictions"},
     "split": STAGE | {"stratify"},
     "weights": STAGE,
+    "pages": {"images"},
     "audit": STAGE | {"workspace"},
+    "leaks": STAGE | {"audit", "pages", "workspace"},  # the rows behind a stage's numbers
     "decide": STAGE | {"decisions", "workspace"},
     "status": STAGE | {"decisions", "workspace"},
     "check": STAGE | {"decisions", "engine", "workspace"},
-    "report": STAGE | {"audit", "images", "status", "workspace"},  # a page about stages, not a stage
+    "report": STAGE | {"audit", "pages", "status", "workspace"},  # a page about stages, not a stage
     "demo": STAGE | {"console", "faces", "workspace"},
     "sources": BASE | {"engine", "images", "sources"},
     "faces": BASE | {"engine", "faces"},
@@ -79,6 +85,7 @@ TRAIN_MAY_IMPORT = {
     "manifest",
     "predictions",
     "receipts",
+    "thumbnails",
     "workspace",
 }
 

@@ -1,5 +1,7 @@
 """dedup: groups, the copy that stays, conflicts, and the guard against chaining."""
 
+import shutil
+
 import imagehash
 import numpy as np
 import pytest
@@ -7,8 +9,8 @@ from tables import make_manifest
 
 from curate import decisions
 from curate.dedup import group_duplicates
-from curate.faces import draw_face
-from curate.pairs import correlate_pairs, near_hashes
+from curate.manifest import write_manifest
+from curate.pairs import near_hashes
 from curate.receipts import StageResult
 from curate.workspace import apply_result
 
@@ -109,17 +111,56 @@ def test_near_hashes_agree_with_imagehash_on_every_pair():
     assert list(zip(*near_hashes(hashes, 26), strict=True)) == expected
 
 
-def test_the_score_of_a_shifted_copy_is_high_and_names_the_shift():
-    face = draw_face("happy", 3, 3)
-    shifted = np.roll(face, (2, -1), axis=(0, 1))
-    other = draw_face("happy", 4, 4)
-    blank = np.full_like(face, 90)
-    images = np.stack([face, shifted, other, blank])
-    scores, shifts = correlate_pairs(images, np.array([0, 0, 0, 3]), np.array([1, 2, 3, 3]))
-    assert scores[0] > 0.97
-    assert shifts[0].tolist() == [-1, 2]
-    assert scores[1] < 0.6
-    assert scores[2:].tolist() == [0, 0]  # a blank image has exact copies only
+def test_only_new_gives_the_table_that_comparing_all_gives(curate, tiny_faces, tmp_path):
+    """Half of the faces first, then all of them; an exact, a near and a conflicting copy are among the later ones."""
+    folder, parts = tmp_path / "faces" / "tiny", tmp_path / "parts"
+    shutil.copytree(tiny_faces, folder, ignore=shutil.ignore_patterns("copy.png", "near.png", "conflict.png", "3.png"))
+    for command in (("build", folder), ("inspect",), ("dedup",)):
+        assert curate(*command, "-w", parts, "-j", "1").exit_code == 0
+    shutil.copytree(tiny_faces, folder, dirs_exist_ok=True)
+    for command in (("build", folder), ("inspect",), ("dedup", "--only-new")):
+        assert curate(*command, "-w", parts, "-j", "1").exit_code == 0
+    whole = tmp_path / "whole"
+    for command in (("build", folder), ("inspect",), ("dedup",)):
+        assert curate(*command, "-w", whole, "-j", "1").exit_code == 0
+    for name in ("manifest.csv", "pairs.csv"):
+        assert (parts / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_only_new_without_an_earlier_comparison_says_what_to_do(curate, built):
+    failed = curate("dedup", "--only-new", "-w", built.root)
+    assert failed.exit_code == 1
+    assert "no earlier comparison is remembered here: run `curate dedup` without --only-new" in failed.stderr
+
+
+@pytest.fixture
+def ray_cluster():
+    """Two workers on this machine, which every map of the command joins."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_two_workers_of_any_engine_write_the_bytes_of_one(curate, built, tmp_path, engine, request):
+    if engine == "ray":
+        request.getfixturevalue("ray_cluster")
+    other = shutil.copytree(built.root, tmp_path / "other")
+    assert curate("dedup", "-w", built.root, "-j", "1").exit_code == 0
+    assert curate("dedup", "-w", other, "-j", "2", "--engine", engine).exit_code == 0
+    for name in ("manifest.csv", "pairs.csv"):
+        assert (other / name).read_bytes() == (built.root / name).read_bytes()
+
+
+def test_frames_of_one_film_are_no_copies_of_each_other(curate, built):
+    manifest = built.read()
+    film = manifest["path"].isin(["tiny/test/sad/0.png", "tiny/train/sad/near.png", "tiny/train/sad/0.png"])
+    write_manifest(built.manifest, manifest.assign(sequence=np.where(film, "S1", "")))
+    assert curate("dedup", "-w", built.root, "-j", "1").exit_code == 0
+    rows = built.read().set_index("path")
+    assert rows.at["tiny/train/sad/near.png", "duplicate_group"] == ""
+    assert rows.at["tiny/train/fear/conflict.png", "duplicate_group"] != ""
 
 
 def test_the_chain_finds_the_planted_copies_of_the_tiny_set(finished):

@@ -196,7 +196,7 @@ def test_a_run_holds_what_made_it(workspace: Workspace) -> None:
 
 
 def test_a_run_says_its_story_and_never_reads_test(copy: Workspace) -> None:
-    for file in (copy.cache).glob("pixels-*.npy"):
+    for file in (copy.cache).glob("thumbnails/*.npy"):
         images = np.load(file)
         images[(copy.read()["split"] == "test").to_numpy()] = 255
         np.save(file, images)

@@ -12,8 +12,9 @@ from PIL import Image
 from curate.errors import ManifestError, SourceError
 from curate.images import pixel_hash, read_grey
 from curate.manifest import empty_manifest, write_manifest
+from curate.thumbnails import Thumbnails
 from curate.workspace import Workspace
-from train.data import FileImages, count_labels, encode_labels, list_classes, load_images
+from train.data import count_labels, encode_labels, list_classes, load_images
 
 CLASSES = ("angry", "happy", "sad")
 PER_CLASS = 24
@@ -84,18 +85,18 @@ def test_a_second_load_reads_the_cache_and_not_the_files(workspace: Workspace, m
     manifest = workspace.read()
     rows = np.arange(len(manifest))
     first = load_images(workspace, manifest)[rows]
-    monkeypatch.setattr("train.data._decode", None)
+    monkeypatch.setattr("curate.thumbnails.read_face", None)
     assert (load_images(workspace, manifest)[rows] == first).all()
 
 
 def test_a_changed_pixel_hash_makes_a_new_cache_and_removes_the_old(workspace: Workspace) -> None:
     manifest = workspace.read()
     load_images(workspace, manifest)
-    before = sorted(workspace.cache.glob("pixels-48-*.npy"))
+    before = sorted(workspace.cache.glob("thumbnails/48-*.npy"))
     changed = manifest.copy()
     changed.loc[0, "pixel_hash"] = "f" * 64
     load_images(workspace, changed)
-    after = sorted(workspace.cache.glob("pixels-48-*.npy"))
+    after = sorted(workspace.cache.glob("thumbnails/48-*.npy"))
     assert len(before) == len(after) == 1
     assert before != after
 
@@ -105,7 +106,7 @@ def test_images_beyond_the_memory_budget_stay_on_disk_and_are_the_same(workspace
     rows = np.array([3, 70, 12])
     streamed = load_images(workspace, manifest, budget_bytes=len(manifest) * 48 * 48 - 1)
     held = load_images(workspace, manifest, budget_bytes=len(manifest) * 48 * 48)
-    assert isinstance(streamed, FileImages)
+    assert isinstance(streamed, Thumbnails)
     assert isinstance(held, np.ndarray)
     assert (streamed[rows] == held[rows]).all()
 

@@ -1,0 +1,179 @@
+"""Altered copies among thousands of faces: which methods find them, and what else they take for copies.
+
+    python benchmarks/near_duplicates.py ~/data/fer2013 --name FER2013
+    python benchmarks/near_duplicates.py --drawn                          faces drawn by `curate demo`
+    python benchmarks/near_duplicates.py ~/faces --pairs mine.csv         any other method's pairs of the same files
+
+One image of each photograph of the folder is kept, thirteen alterations (`alterations.py`) are planted at a fixed seed, one
+a source, and every pair of images that is no planted copy counts against a method's precision. The sources are dealt into
+two halves: the bounds of `curate.pairs` were chosen on the first, the table shows the second. `--workspace DIR` keeps the
+files, `truth.csv` and what `curate dedup` wrote about them.
+"""
+
+import argparse
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from alterations import ALTERATIONS
+from results import RESULTS, describe_machine, replace_section, run_command, to_table
+
+from curate.faces.planting import draw_fresh
+from curate.images import decode_image, to_grey
+from curate.manifest import read_manifest
+from curate.pairs import LOOK, SURE, near_hashes
+from curate.workspace import Workspace
+
+FACES = 16_641
+DRAWN = 6000
+COPIES = 300  # of each alteration; fewer where the folder is small
+Found = set[tuple[str, str]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--drawn", action="store_true")
+    parser.add_argument("--name", default="faces")
+    parser.add_argument("--workspace", type=Path)
+    parser.add_argument("--pairs", type=Path, help="CSV with the file names path_a, path_b of another method")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--half", choices=("choose", "report"), default="report")
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        root = options.workspace or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = draw_faces(root) if options.drawn else options.folder
+        truth = plant(folder, root, options.seed)
+        methods = measure(root, sweep=options.half == "choose")
+        if options.pairs:
+            table = pd.read_csv(options.pairs, dtype=str)
+            methods[options.pairs.stem] = to_pairs(*of_columns(table))
+        report(methods, truth, options, len(list((root / "faces" / "neutral").iterdir())))
+
+
+def draw_faces(root: Path) -> Path:
+    """The faces of the demo, other people, clean."""
+    draw_fresh(root / "drawn", faces=DRAWN, seed=1)
+    return root / "drawn"
+
+
+def plant(folder: Path, root: Path, seed: int) -> pd.DataFrame:
+    """Write the faces and the altered copies under `root`; returns source, copy, alteration, half."""
+    manifest = first_of_each_photograph(folder, root / "clean")
+    rng = np.random.default_rng(seed)
+    each = min(COPIES, len(manifest) // 45)
+    count = min(len(manifest), FACES - each * len(ALTERATIONS))
+    chosen = manifest.iloc[np.sort(rng.choice(len(manifest), count, replace=False))]
+    locate = Workspace(root / "clean").locate()
+    images = [
+        to_grey(decode_image(locate(path).read_bytes(), box))
+        for path, box in zip(chosen["path"], chosen["box"], strict=True)
+    ]
+    out = root / "faces" / "neutral"
+    out.mkdir(parents=True, exist_ok=True)
+    for k, image in enumerate(images):
+        cv2.imwrite(str(out / f"{k:05d}.png"), image)
+    sources = rng.permutation(count)[: each * len(ALTERATIONS)]
+    rows = []
+    for k, source in enumerate(sources):
+        kind = list(ALTERATIONS)[k % len(ALTERATIONS)]
+        name = f"{count + k:05d}.png"
+        cv2.imwrite(str(out / name), ALTERATIONS[kind](images[source], rng))
+        rows.append((f"{source:05d}.png", name, kind))
+    truth = pd.DataFrame(rows, columns=["source", "copy", "alteration"])
+    truth["half"] = truth["source"].map(half_of)
+    truth.to_csv(root / "truth.csv", index=False)
+    return truth
+
+
+def first_of_each_photograph(folder: Path, workspace: Path) -> pd.DataFrame:
+    for words in (["build", f"faces={folder}"], ["inspect"], ["dedup"]):
+        run_command(["curate", *words, "-w", str(workspace)])
+    manifest = read_manifest(workspace / "manifest.csv")
+    alone = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])
+    return manifest[(manifest["pixel_hash"] != "") & (manifest["quality"] == "") & ~alone.duplicated()]
+
+
+def half_of(name: str) -> str:
+    return "choose" if int(name.split(".")[0]) % 2 else "report"
+
+
+def measure(root: Path, *, sweep: bool) -> dict[str, Found]:
+    """Method -> the pairs of file names that it calls copies; with `sweep`, ours at many bounds."""
+    workspace = root / "manifests"
+    run_command(["curate", "build", f"b={root / 'faces'}", "-w", str(workspace)])
+    run_command(["curate", "dedup", "-w", str(workspace)])
+    pairs = pd.read_csv(workspace / "pairs.csv", dtype=str)
+    scores = pairs["score"].astype(float)
+    manifest = read_manifest(workspace / "manifest.csv")
+
+    def by_hash(bits: int) -> Found:
+        first, second = near_hashes(list(manifest["phash"]), bits)
+        return to_pairs(manifest["path"].iloc[first], manifest["path"].iloc[second])
+
+    if sweep:
+        bounds = np.arange(LOOK, 0.991, 0.005)
+        return {f"score >= {bound:.3f}": to_pairs(*of_columns(pairs[scores >= bound])) for bound in bounds}
+    return {
+        "cleanvision (exact and near)": ask_cleanvision(root / "faces"),
+        "imagehash.phash, distance <= 4": by_hash(4),
+        "imagehash.phash, distance <= 10 (imagededup's rule)": by_hash(10),
+        f"candid, sure (score >= {SURE})": to_pairs(*of_columns(pairs[scores >= SURE])),
+    }
+
+
+def ask_cleanvision(folder: Path) -> Found:
+    from cleanvision import Imagelab
+
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        lab = Imagelab(data_path=str(folder))
+        lab.find_issues({"exact_duplicates": {}, "near_duplicates": {}})
+    sets = [group for kind in ("exact_duplicates", "near_duplicates") for group in lab.info[kind]["sets"]]
+    couples = [(a, b) for group in sets for i, a in enumerate(group) for b in group[i + 1 :]]
+    return to_pairs([a for a, _ in couples], [b for _, b in couples])
+
+
+def of_columns(table: pd.DataFrame) -> tuple["pd.Series[str]", "pd.Series[str]"]:
+    return table["path_a"], table["path_b"]
+
+
+def to_pairs(first: "pd.Series[str] | list[str]", second: "pd.Series[str] | list[str]") -> Found:
+    names = ([path.rpartition("/")[2] for path in paths] for paths in (first, second))
+    return {(min(a, b), max(a, b)) for a, b in zip(*names, strict=True)}
+
+
+def report(methods: dict[str, Found], truth: pd.DataFrame, options: argparse.Namespace, faces: int) -> None:
+    half = truth[truth["half"] == options.half]
+    every = to_pairs(truth["source"], truth["copy"])
+    wanted = to_pairs(half["source"], half["copy"])
+    rows, by_kind = [], []
+    for name, found in methods.items():
+        true = found & wanted
+        false = {pair for pair in found - every if half_of(pair[0]) == options.half}
+        precision = 100 * len(true) / max(1, len(true) + len(false))
+        rows.append([name, f"{precision:.2f}", f"{100 * len(true) / len(wanted):.2f}", len(true), len(false)])
+        found_copy = half["copy"].isin({copy for _, copy in true})
+        by_kind.append([name, *(f"{100 * part.mean():.1f}" for _, part in found_copy.groupby(half["alteration"]))])
+    kinds = sorted(set(half["alteration"]))
+    table = to_table(["method", "precision %", "recall %", "copies found", "other pairs"], rows)
+    recalls = to_table(["recall %", *kinds], by_kind)
+    print(table, recalls, sep="\n\n")
+    if options.half == "choose":
+        return
+    name = "drawn faces" if options.drawn else options.name
+    pairs = faces * (faces - 1) // 2 - len(truth)
+    body = (
+        f"Measured by `python benchmarks/near_duplicates.py`: {faces:,} images of {name}, {len(truth):,} altered copies of as "
+        f"many sources among them, seed {options.seed}; the half of the sources on which no bound was chosen "
+        f"({len(wanted):,} copies), and the {pairs:,} other pairs counted against precision to the half of their first "
+        f"image. {describe_machine()}."
+    )
+    replace_section(RESULTS, f"near-duplicates {name}", f"## Altered copies: {name}\n\n{body}\n\n{table}\n\n{recalls}")
+
+
+if __name__ == "__main__":
+    main()

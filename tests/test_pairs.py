@@ -1,0 +1,180 @@
+"""Copies by their pixels: what the neighbours find, what the alignment says, and that nothing decides it but the pixels."""
+
+import cv2
+import numpy as np
+import pytest
+
+from curate import pairs
+from curate.alignment import PairBatch, describe_affine, has_contrast, verify_batch
+from curate.faces import EXPRESSIONS, draw_face
+from curate.images import hash_perceptually, shrink_for_phash
+from curate.neighbours import find_neighbours, join_candidates
+from curate.pairs import LOOK, SURE, SearchOptions, find_pairs
+from curate.thumbnails import SHARD_IMAGES, Thumbnails
+
+
+def move(image: np.ndarray, *, zoom: float = 1, angle: float = 0, dx: float = 0, dy: float = 0) -> np.ndarray:
+    matrix = cv2.getRotationMatrix2D((23.5, 23.5), angle, zoom)
+    matrix[:, 2] += (dx, dy)
+    return cv2.warpAffine(image, matrix, (48, 48), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def mark(image: np.ndarray) -> np.ndarray:
+    letters = cv2.putText(image.copy(), "sample", (3, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.35, 255, 1, cv2.LINE_AA)
+    return cv2.addWeighted(letters, 0.6, image, 0.4, 0)
+
+
+ALTERED = {
+    "zoom 1.060": lambda image: move(image, zoom=1.06),
+    "angle 4.0": lambda image: move(image, angle=4),
+    "angle -4.0": lambda image: move(image, angle=-4),
+    "shift 3.0 -2.0": lambda image: move(image, dx=3, dy=-2),
+    "mirror": lambda image: np.ascontiguousarray(image[:, ::-1]),
+    "mirror shift -2.0 0.0": lambda image: move(np.ascontiguousarray(image[:, ::-1]), dx=-2),
+    "mirror zoom 1.040 angle 3.0": lambda image: move(np.ascontiguousarray(image[:, ::-1]), zoom=1.04, angle=3),
+    "none": lambda image: cv2.convertScaleAbs(image, alpha=0.8, beta=25),
+    "none (marked)": mark,
+}
+
+
+def to_thumbnails(images: np.ndarray) -> Thumbnails:
+    return Thumbnails([images[s : s + SHARD_IMAGES] for s in range(0, len(images), SHARD_IMAGES)], 48)
+
+
+def hash_all(images: np.ndarray) -> list[str]:
+    return hash_perceptually(np.stack([shrink_for_phash(image) for image in images]))
+
+
+def find(images: np.ndarray, **options: object) -> list[pairs.Pair]:
+    return find_pairs(to_thumbnails(images), hash_all(images), options=SearchOptions(workers=1, **options))
+
+
+@pytest.fixture(scope="module")
+def faces() -> np.ndarray:
+    """120 faces of as many people."""
+    return np.stack([draw_face(EXPRESSIONS[k % 7], identity=500 + k, seed=k, intensity=0.9) for k in range(120)])
+
+
+@pytest.fixture(scope="module")
+def with_copies(faces: np.ndarray) -> np.ndarray:
+    """The faces, and one altered copy of each of the first nine."""
+    return np.concatenate([faces, [alter(faces[k]) for k, alter in enumerate(ALTERED.values())]])
+
+
+def parse(transform: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for word in transform.split():
+        if word[-1].isalpha():
+            found[word] = []
+        else:
+            found[list(found)[-1]].append(float(word))
+    return found
+
+
+def test_every_altered_copy_is_found_and_what_was_done_to_it_is_named(with_copies):
+    found = {(pair.first, pair.second): pair for pair in find(with_copies)}
+    for k, name in enumerate(ALTERED):
+        pair = found[k, 120 + k]
+        assert pair.score >= SURE, name
+        said, done = parse(pair.transform), parse(name.removesuffix(" (marked)"))
+        assert ("mirror" in said) == ("mirror" in done), name
+        for word, tolerance, default in (("zoom", 0.015, [1.0]), ("angle", 0.8, [0.0]), ("shift", 0.7, [0.0, 0.0])):
+            assert said.get(word, default)[:1] == pytest.approx(done.get(word, default)[:1], abs=tolerance), name
+    assert {pair for pair, found in found.items() if found.score >= SURE} == {(k, 120 + k) for k in range(9)}
+
+
+def test_the_transform_is_that_of_the_first_image_whichever_was_moved_to_find_it(faces):
+    """Zoomed in, then as seen from the zoomed one."""
+    larger = move(faces[0], zoom=1.06)
+    there = find(np.stack([faces[0], larger, *faces[1:9]]))
+    back = find(np.stack([larger, faces[0], *faces[1:9]]))
+    assert [parse(pair.transform)["zoom"][0] for pair in (there[0], back[0])] == pytest.approx(
+        [1.06, 1 / 1.06], abs=0.015
+    )
+
+
+def test_other_workers_shards_and_an_index_give_the_same_pairs(with_copies, tmp_path):
+    alone = find(with_copies)
+    assert find_pairs(to_thumbnails(with_copies), hash_all(with_copies), options=SearchOptions(workers=2)) == alone
+    assert find(with_copies, cache=tmp_path) == alone
+    assert find(with_copies, exhaustive=False) == alone
+    assert find(with_copies, memory_bytes=1) == alone
+
+
+def test_finished_shards_are_not_verified_again(with_copies, tmp_path, monkeypatch):
+    alone = find(with_copies, cache=tmp_path)
+    kept = sorted(tmp_path.rglob("*.npy"))
+    assert kept
+    monkeypatch.setattr(pairs, "verify_batch", None)
+    assert find(with_copies, cache=tmp_path) == alone
+    assert sorted(tmp_path.rglob("*.npy")) == kept
+
+
+def test_what_another_run_left_in_the_cache_is_removed(with_copies, tmp_path):
+    find(with_copies, cache=tmp_path)
+    before = set(tmp_path.rglob("*.npy"))
+    find(with_copies[:60], cache=tmp_path)
+    assert not before & set(tmp_path.rglob("*.npy"))
+
+
+def test_new_images_compared_with_all_give_what_comparing_all_gives(with_copies):
+    hashes, order = hash_all(with_copies), np.random.default_rng(0).permutation(len(with_copies))
+    images, hashes = with_copies[order], [hashes[k] for k in order]
+    every = find_pairs(to_thumbnails(images), hashes, options=SearchOptions(workers=1))
+    is_new = np.arange(len(images)) >= 70
+    old = [pair for pair in every if pair.second < 70]
+    assert 0 < len(old) < len(every)
+    found = find_pairs(to_thumbnails(images), hashes, known=old, is_new=is_new, options=SearchOptions(workers=1))
+    assert found == every
+
+
+def test_blank_and_faint_images_pair_with_nothing(faces):
+    blank = np.full((2, 48, 48), 90, np.uint8)
+    blank[1, 0, 0] = 91
+    assert has_contrast(np.concatenate([blank, faces[:1]])).tolist() == [False, False, True]
+    assert find(np.concatenate([blank, faces[:3]])) == []
+
+
+def test_fewer_images_than_neighbours_are_asked_for(faces):
+    assert find(faces[:1]) == []
+    assert find_pairs(to_thumbnails(faces[:0]), []) == []
+    assert [(pair.first, pair.second) for pair in find(np.stack([faces[0], faces[0][:, ::-1]]))] == [(0, 1)]
+
+
+def test_more_copies_than_neighbours_are_all_paired_with_each_other(faces):
+    """Twenty copies of one photograph, each a little lighter than the one before: 190 pairs."""
+    many = np.stack([cv2.convertScaleAbs(faces[3], alpha=0.9, beta=k) for k in range(20)])
+    found = {(pair.first, pair.second) for pair in find(np.concatenate([many, faces[10:40]])) if pair.score >= SURE}
+    assert found == {(i, j) for i in range(20) for j in range(i + 1, 20)}
+
+
+def test_a_candidate_is_named_once_with_its_closest_form(with_copies):
+    rows = np.arange(len(with_copies))
+    blocks = list(find_neighbours(to_thumbnails(with_copies), rows, rows))
+    once = join_candidates(blocks)
+    assert join_candidates([once, *blocks]).affine.tolist() == once.affine.tolist()
+    low, high = np.minimum(once.query, once.other), np.maximum(once.query, once.other)
+    assert len(set(zip(low, high, strict=True))) == len(once)
+
+
+def test_scores_lie_in_zero_to_one_and_a_stranger_scores_below_the_bound(faces):
+    same = np.tile(np.eye(2, 3, dtype=np.float32), (2, 1, 1))
+    batch = PairBatch(np.stack([faces[0]] * 2), np.stack([faces[0], faces[1]]), same)
+    verified = verify_batch(batch)
+    assert verified.place.tolist() == [0]
+    assert verified.score == pytest.approx([1], abs=1e-5)
+    assert 0 < LOOK < SURE < 1
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "affine", "words"),
+    [
+        (False, [[1, 0, 0], [0, 1, 0]], "none"),
+        (True, [[1, 0, 0.1], [0, 1, 0]], "mirror shift 2.4 0.0"),
+        (False, [[1.05, 0, 0], [0, 1.05, 0]], "zoom 1.050"),
+        (False, [[1.05, 0, 0], [0, 1, 0]], "zoom 1.050 1.000"),
+        (False, [[0, 1, 0], [-1, 0, 0]], "angle 90.0"),
+    ],
+)
+def test_the_words_of_a_transform(mirrored, affine, words):
+    assert describe_affine(mirrored, np.array(affine)) == words
