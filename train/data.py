@@ -19,7 +19,7 @@ from curate import engine
 from curate.errors import ManifestError, SourceError
 from curate.files import write_atomically
 from curate.images import UnreadableImageError, read_grey
-from curate.labels import VOCABULARY
+from curate.labels import TRAINED_CLASSES
 from curate.workspace import Workspace
 
 Rows = npt.NDArray[np.int64]
@@ -100,9 +100,9 @@ def read_face(item: tuple[Path, str, int]) -> Pixels:
 
 
 def list_classes(labels: "pd.Series[str]") -> list[str]:
-    """The classes that occur, in the order of the vocabulary."""
+    """The classes that occur, in the order of the vocabulary, merged ones last."""
     present = set(labels)
-    return [name for name in VOCABULARY if name in present]
+    return [name for name in TRAINED_CLASSES if name in present]
 
 
 def encode_labels(labels: "pd.Series[str]", classes: Sequence[str], where: str) -> Rows:
