@@ -39,9 +39,8 @@ def measure_resumably(
     """
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     shards = [cache / f"{_name_batch(batch)}.json" if cache else None for batch in batches]
-    done = {
-        k: facts for k, shard in enumerate(shards) if shard and (facts := _read_shard(shard, batches[k])) is not None
-    }
+    stored = {k: _read_shard(shard, batches[k]) for k, shard in enumerate(shards) if shard}
+    done = {k: found for k, found in stored.items() if found is not None}
     rest = [batch for k, batch in enumerate(batches) if k not in done]
     measured = engine.map(_measure_stamped, rest, what="images", engine=engine_name, workers=workers)
     facts: list[ImageFacts] = []

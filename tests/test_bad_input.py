@@ -70,7 +70,7 @@ def test_an_empty_folder_is_called_empty(curate: Curate, tmp_path: Path) -> None
     (tmp_path / "set").mkdir()
     result = curate("build", tmp_path / "set", "-w", tmp_path / "ws")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert result.stderr.startswith(f"curate: {tmp_path}/set: an empty folder: no known layout (tried fer2013_csv, ")
+    assert result.stderr.startswith(f"curate: {tmp_path}/set: an empty folder: no known layout (tried ckextended, ")
     assert not (tmp_path / "ws").exists()
 
 

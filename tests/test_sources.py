@@ -137,7 +137,7 @@ def test_an_unknown_layout_says_what_was_seen_and_what_was_tried(tmp_path):
     write_faces(tmp_path / "set", ["one/two/three/a.png"])
     with pytest.raises(
         SourceError,
-        match=r"set: holds one: no known layout \(tried fer2013_csv, .*, folder\): `curate sources` shows what",
+        match=r"set: holds one: no known layout \(tried ckextended, .*, folder\): `curate sources` shows what",
     ):
         build_rows(tmp_path, tmp_path / "set")
 

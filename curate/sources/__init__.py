@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from curate.errors import SourceError, examples
 
 LAYOUTS = (
-    "fer2013_csv", "ckextended", "ferplus", "ckplus", "ckplus48", "affectnet", "affectnet_npy", "affectnet_kaggle",
+    "ckextended", "fer2013_csv", "ferplus", "ckplus", "ckplus48", "affectnet", "affectnet_npy", "affectnet_kaggle",
     "rafdb", "rafdb_folders", "expw", "sfew", "jaffe", "kdef", "fer2013", "fer2013_im", "fer2013_images",
     "affectnet_numbered", "table", "folder",
 )  # fmt: skip

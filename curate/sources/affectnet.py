@@ -19,7 +19,7 @@ from pathlib import Path
 from curate.errors import SourceError
 from curate.sources import Listing, Reading, SourceRow
 from curate.sources.affectnet_labels import NO_CLASS, label_codes
-from curate.sources.pictures import clip_box, keep_present, unwrap
+from curate.sources.pictures import clip_box, find_top, keep_present
 from curate.sources.text_tables import read_lists
 
 NAME = "affectnet"
@@ -40,7 +40,7 @@ LISTS: Mapping[str, tuple[str, str]] = {
 
 def detect(root: Path) -> bool:
     """Whether one of the lists lies there."""
-    return root.is_dir() and any((unwrap(root) / name).is_file() for name in LISTS)
+    return root.is_dir() and find_top(root, *LISTS) is not None
 
 
 def rows(root: Path, asked: Reading) -> Listing:
@@ -50,7 +50,8 @@ def rows(root: Path, asked: Reading) -> Listing:
     ------
     SourceError  if a line is not of the form, a code is unknown or in doubt, or a list's pictures are not there
     """
-    top = unwrap(root)
+    top = find_top(root, *LISTS)
+    assert top is not None
     found: list[SourceRow] = []
     notes: list[str] = []
     for name in LISTS:

@@ -14,19 +14,21 @@ from curate.errors import SourceError
 from curate.labels import canonical_label, canonical_labels
 from curate.sources import Listing, Reading, SourceRow
 from curate.sources.affectnet_labels import label_codes
-from curate.sources.pictures import is_picture, keep_present, note_passed, subfolders, unwrap, walk_files
+from curate.sources.pictures import find_top, is_picture, keep_present, note_passed, subfolders, walk_files
 from curate.sources.text_tables import read_header, read_rows
 
 NAME = "affectnet_kaggle"
 LOOKS_LIKE = "labels.csv with the columns pth, label, relFCs beside class folders"
 TOLD_BY = "the columns pth and label of labels.csv"
 
+LIST = "labels.csv"
 COLUMNS = ("pth", "label")
 
 
 def detect(root: Path) -> bool:
     """Whether such a list lies there."""
-    return root.is_dir() and set(COLUMNS) <= set(read_header(unwrap(root) / "labels.csv"))
+    top = find_top(root, LIST) if root.is_dir() else None
+    return top is not None and set(COLUMNS) <= set(read_header(top / LIST))
 
 
 def rows(root: Path, asked: Reading) -> Listing:
@@ -36,8 +38,9 @@ def rows(root: Path, asked: Reading) -> Listing:
     ------
     SourceError  if a label is unknown or a code in doubt, or no listed picture is there
     """
-    top = unwrap(root)
-    table = top / "labels.csv"
+    top = find_top(root, LIST)
+    assert top is not None
+    table = top / LIST
     listed = [(row["pth"], row["label"]) for row in read_rows(table, COLUMNS, looks_like=LOOKS_LIKE)]
     if not listed:
         raise SourceError(f"{table}: the table has no row")

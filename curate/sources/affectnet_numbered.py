@@ -49,9 +49,11 @@ def rows(root: Path, asked: Reading) -> Listing:
 
 
 def _top(root: Path) -> Path:
-    """A split alone is no archive's own folder."""
+    """A split alone, or a number in it, is no archive's own folder."""
     top = unwrap(root)
-    return top.parent if top != root and (folder.split_of(top) or _NUMBER.fullmatch(top.name)) else top
+    while top != root and (folder.split_of(top) or _NUMBER.fullmatch(top.name)):
+        top = top.parent
+    return top
 
 
 def _list_pictures(top: Path) -> Iterator[SourceRow]:

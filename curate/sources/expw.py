@@ -14,7 +14,7 @@ from pathlib import Path
 
 from curate.errors import SourceError
 from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import clip_box, keep_present, note_passed, unwrap
+from curate.sources.pictures import clip_box, find_top, keep_present, note_passed
 
 NAME = "expw"
 LOOKS_LIKE = "image/origin/*.jpg beside label/label.lst"
@@ -54,7 +54,8 @@ def rows(root: Path, asked: Reading) -> Listing:  # noqa: ARG001 - codes, not na
 
 
 def _find_list(root: Path) -> Path | None:
-    return next((unwrap(root) / name for name in FILES if (unwrap(root) / name).is_file()), None)
+    top = find_top(root, *FILES)
+    return next((top / name for name in FILES if (top / name).is_file()), None) if top else None
 
 
 def _read_faces(table: Path) -> Iterator[SourceRow]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from curate.errors import SourceError
 from curate.labels import VOCABULARY
 from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import keep_present, note_passed, unwrap
+from curate.sources.pictures import find_top, keep_present, note_passed
 from curate.sources.text_tables import read_lists
 from curate.votes import CROWD, choose_majority, votes_to_json
 
@@ -23,12 +23,13 @@ LOOKS_LIKE = "FER2013Train/, FER2013Valid/, FER2013Test/ with fer0000000.png and
 TOLD_BY = "the folder names and their label.csv"
 
 PARTS = {"FER2013Train": "train", "FER2013Valid": "val", "FER2013Test": "test"}
+LISTS = tuple(f"{part}/label.csv" for part in PARTS)
 _NAME = re.compile(r"fer([0-9]{7})\.png")
 
 
 def detect(root: Path) -> bool:
     """Whether a part with its list lies there."""
-    return root.is_dir() and any((unwrap(root) / part / "label.csv").is_file() for part in PARTS)
+    return root.is_dir() and find_top(root, *LISTS) is not None
 
 
 def rows(root: Path, asked: Reading) -> Listing:  # noqa: ARG001 - votes, not names
@@ -38,7 +39,8 @@ def rows(root: Path, asked: Reading) -> Listing:  # noqa: ARG001 - votes, not na
     ------
     SourceError  if a line is not of the form, or no listed picture is there
     """
-    top = unwrap(root)
+    top = find_top(root, *LISTS)
+    assert top is not None
     found: list[SourceRow] = []
     undecided: list[str] = []
     notes: list[str] = []

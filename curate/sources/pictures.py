@@ -21,21 +21,30 @@ def subfolders(folder: Path) -> list[Path]:
 
 def unwrap(root: Path) -> Path:
     """The root itself, or the innermost of the folders that are each the only content (an archive's own folder)."""
+    return _outer_folders(root)[-1]
+
+
+def find_top(root: Path, *inside: str) -> Path | None:
+    """The root, or an archive's own folder below it, that holds one of these files or folders; None if none does."""
+    return next((place for place in _outer_folders(root) if any((place / name).exists() for name in inside)), None)
+
+
+def find_folder(root: Path, *names: str) -> Path | None:
+    """The first folder of these names in the root or in an archive's own folder below it."""
+    top = find_top(root, *names)
+    return next((top / name for name in names if (top / name).is_dir()), None) if top else None
+
+
+def _outer_folders(root: Path) -> list[Path]:
+    """The root, and as long as a folder holds nothing but one folder, that."""
+    found = [root]
     while root.is_dir():
         inside = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
         if len(inside) != 1 or not inside[0].is_dir():
             break
         root = inside[0]
-    return root
-
-
-def find_folder(root: Path, *names: str) -> Path | None:
-    """The first folder of these names in the root or in its archive's own folder."""
-    for place in (root, unwrap(root)):
-        for name in names:
-            if (place / name).is_dir():
-                return place / name
-    return None
+        found.append(root)
+    return found
 
 
 def walk_files(folder: Path, top: Path) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from curate.errors import SourceError
 from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import keep_present, unwrap
+from curate.sources.pictures import find_top, keep_present
 
 NAME = "rafdb"
 LOOKS_LIKE = "basic/EmoLabel/list_patition_label.txt beside basic/Image/aligned/"
@@ -57,8 +57,9 @@ def note_counts(rows: list[SourceRow]) -> tuple[str, ...]:
 
 
 def _find_list(root: Path) -> Path | None:
-    places = (root, unwrap(root), root / "basic", unwrap(root) / "basic")
-    return next((place / name for place in places for name in LISTS if (place / name).is_file()), None)
+    names = (*LISTS, *(f"basic/{name}" for name in LISTS))
+    top = find_top(root, *names)
+    return next((top / name for name in names if (top / name).is_file()), None) if top else None
 
 
 def _read_lines(table: Path, suffix: str) -> Iterator[SourceRow]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from curate.errors import SourceError, examples
 from curate.labels import canonical_labels
 from curate.sources import Listing, Reading, SourceRow, folder
-from curate.sources.pictures import is_picture, note_passed, unwrap, walk_files
+from curate.sources.pictures import find_top, is_picture, note_passed, walk_files
 from curate.sources.rafdb import CODES, note_counts
 from curate.sources.text_tables import read_header, read_rows
 
@@ -60,7 +60,9 @@ def rows(root: Path, asked: Reading) -> Listing:
 
 def _top(root: Path) -> Path:
     """The folder of the splits: the root, what it unwraps to, or its DATASET."""
-    top = unwrap(root)
+    top = find_top(root, "DATASET", *folder.SPLIT_NAMES)
+    if top is None:
+        return root
     return top / "DATASET" if (top / "DATASET").is_dir() else top
 
 

@@ -10,7 +10,6 @@ they were cut from, the aligned ones are read: both would be every face twice.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import SourceError
@@ -44,7 +43,7 @@ def rows(root: Path, asked: Reading) -> Listing:
     ------
     SourceError  if a class folder of a labelled part has no known label, or a name tells no film
     """
-    top = unwrap(root)
+    top = _top(root)
     parts = _parts(root)
     aligned = {part.name.split("_")[0] for part in parts if "Aligned" in part.name}
     read = [part for part in parts if part.name.split("_")[0] not in aligned or "Aligned" in part.name]
@@ -62,15 +61,18 @@ def rows(root: Path, asked: Reading) -> Listing:
 
 
 def _parts(root: Path) -> list[Path]:
+    """The parts, or for each the folder of the same kind of name that is all it holds."""
+    parts = [part for part in subfolders(_top(root)) if _PART.fullmatch(part.name)]
+    inner = [unwrap(part) for part in parts]
+    return [deep if _PART.fullmatch(deep.name) else part for part, deep in zip(parts, inner, strict=True)]
+
+
+def _top(root: Path) -> Path:
+    """A part alone, or a class in it, is no archive's own folder."""
     top = unwrap(root)
-    return list(_expand(part for part in subfolders(top) if _PART.fullmatch(part.name)))
-
-
-def _expand(parts: Iterator[Path]) -> Iterator[Path]:
-    """Each part, or the folder of the same kind of name that is all it holds."""
-    for part in parts:
-        inner = unwrap(part)
-        yield inner if _PART.fullmatch(inner.name) else part
+    while top != root and (_PART.fullmatch(top.name) or canonical_label(top.name)):
+        top = top.parent
+    return top
 
 
 def _read_row(part: Path, path: str, label_of: dict[str, str]) -> SourceRow:

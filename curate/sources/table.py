@@ -59,7 +59,8 @@ def rows(root: Path, asked: Reading) -> Listing:
     for number, face in enumerate(faces, start=2):
         path = _relative(face["path"], root.parent)
         if times[face["path"]] > 1 and face.get("box"):
-            path, met[path] = f"{path}#{met[path]}", met[path] + 1
+            met[path] += 1
+            path = f"{path}#{met[path] - 1}"
         found.append(_read_row(path, face, label_of, f"{root} line {number}"))
     present, notes = keep_present(found, root.parent, str(root))
     return Listing(root.parent, present, notes)
