@@ -9,8 +9,9 @@ or as text. A picture without its code has no label; it is counted and passed ov
 
 import ast
 import os
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ LOOKS_LIKE = "train_set/{images,annotations}/ and val_set/{images,annotations}/ 
 TOLD_BY = "the folders train_set/annotations or val_set/annotations; codes by the published training counts or --codes"
 
 PARTS = {"train_set": "train", "val_set": "val"}
+# A disk that holds none of it in memory answers several readers at once: 300,000 arrays in seconds instead of a minute.
+READERS, CHUNK = 8, 500
 _MAGIC = b"\x93NUMPY"
 
 
@@ -70,9 +73,16 @@ def _list_faces(part: Path) -> Iterator[tuple[str, str]]:
     codes = list_names(part / "annotations")
     annotations = f"{part / 'annotations'}{os.sep}"
     pictures = sorted(name for name in list_names(part / "images") if is_picture(name) and not name.startswith("."))
-    for name in track(pictures, f"codes of {part.name}"):
-        file = f"{name.rpartition('.')[0]}_exp.npy"
-        yield name, _read_code(annotations + file) if file in codes else ""
+    arrays = [f"{name.rpartition('.')[0]}_exp.npy" for name in pictures]
+    chunks = [arrays[start : start + CHUNK] for start in range(0, len(arrays), CHUNK)]
+    read = partial(_read_codes, annotations, codes)
+    with ThreadPoolExecutor(READERS) as pool:
+        found = [code for chunk in track(pool.map(read, chunks), f"codes of {part.name}") for code in chunk]
+    yield from zip(pictures, found, strict=True)
+
+
+def _read_codes(folder: str, present: frozenset[str], names: Sequence[str]) -> list[str]:
+    return [_read_code(folder + name) if name in present else "" for name in names]
 
 
 def _read_code(file: str) -> str:
