@@ -72,6 +72,8 @@ def build(workspace: Workspace, wanted: Sequence[str], options: BuildOptions, *,
     UsageError  if no source is named or known, two have one name, or an option means nothing
     """
     check_said(options.said)
+    if options.pixels is not None and options.votes is None:
+        raise UsageError("build: --pixels joins FER+ to pictures: name its table too, as in `--votes fer2013new.csv`")
     known = workspace.read_sources()
     roots = _name_sources(wanted) or {name: workspace.image_root(source["origin"]) for name, source in known.items()}
     if not roots:

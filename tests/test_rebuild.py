@@ -348,6 +348,11 @@ def test_a_finished_build_leaves_no_shard(tmp_path: Path, curate: Curate) -> Non
     assert list((tmp_path / "ws/.cache").rglob("*.json")) == []
 
 
+def test_pixels_without_votes_are_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"build: --pixels joins FER\+ to pictures: name its table too"):
+        stage.build(Workspace(tmp_path / "ws"), [], stage.BuildOptions(pixels=tmp_path / "fer2013.csv"))
+
+
 def test_a_missing_votes_file_is_one_line(tmp_path: Path) -> None:
     root = draw(tmp_path / "a", "happy/1.png")
     with pytest.raises(SourceError, match=r"none.csv: cannot be read as a CSV of votes"):
