@@ -491,16 +491,28 @@ def test_numbered_affectnet_is_read_in_the_order_that_its_counts_tell(tmp_path: 
     assert [labels[f"val/{code}/v.jpg"] for code in range(8)] == list(classes)
 
 
+@pytest.mark.parametrize(("classes", "second"), [(7, "disgust"), (8, "contempt")])
+def test_alphabetical_order_without_contempt_moves_up(tmp_path: Path, classes: int, second: str) -> None:
+    root = make_numbered(tmp_path / "an", list(range(classes)))
+    labels = told(build(root, codes="alphabetical"), "given_label")
+    assert (labels["train/0/0.jpg"], labels["train/1/1.jpg"], labels[f"train/{classes - 1}/{classes - 1}.jpg"]) == (
+        "angry", second, "surprise",
+    )  # fmt: skip
+
+
 def test_numbered_affectnet_with_even_counts_is_ambiguous_until_codes_or_map_says_it(tmp_path: Path) -> None:
     root = make_numbered(tmp_path / "an", [0, 1, 2])
     with pytest.raises(
         SourceError,
         match=r"an: codes 0: 1, 1: 1, 2: 1 fit neither order of AffectNet's training set: say `--codes official` "
-        r"\(0 neutral, 1 happy …\) or `--codes alphabetical` \(0 anger, 1 contempt …\)",
+        r"\(0 neutral, 1 happy …\) or `--codes alphabetical` \(0 anger, 1 contempt …\), or name each with `--map 0=CLASS`",
     ):
         build(root)
     assert told(build(root, codes="official"), "given_label")["train/0/0.jpg"] == "neutral"
-    assert told(build(root, codes="alphabetical"), "given_label")["train/0/0.jpg"] == "angry"
+    with pytest.raises(
+        SourceError, match=r"neither all of 0 to 6 \(without contempt\) nor of 0 to 7, so alphabetical order"
+    ):
+        build(root, codes="alphabetical")
     said = ["0=happy", "1=sad", "2=fear"]
     assert told(build(root, spellings=said), "given_label")["train/2/2.jpg"] == "fear"
     with pytest.raises(UsageError, match=r"build: --codes both: must be official or alphabetical"):

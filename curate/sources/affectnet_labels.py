@@ -1,7 +1,8 @@
 """AffectNet's numbers: two orders of the same classes go about, and only the counts tell them apart.
 
 `official`: 0 neutral, 1 happy, 2 sad, 3 surprise, 4 fear, 5 disgust, 6 angry, 7 contempt, and 8 none, 9 uncertain, 10 no
-face, which are no classes. `alphabetical`: 0 anger … 7 surprise, in copies on Kaggle. A copy whose training counts lie near
+face, which are no classes. `alphabetical`: 0 anger … 7 surprise, in copies on Kaggle; where only 0 to 6 occur contempt is left
+out and the classes after it move up. A copy whose training counts lie near
 the published shares under one order and far from them under the other has that order; any other copy is ambiguous, and
 `--codes` says which it is.
 """
@@ -39,24 +40,35 @@ def label_codes(codes: Iterable[str], asked: str, where: str, *, default: str = 
     SourceError  if the order is ambiguous, or the counts speak against the declared one
     """
     counts = Counter(codes)
-    told = _tell_order(counts)
-    order = asked or told or default
+    order = asked or _tell_order(counts) or default
     if not order:
         raise SourceError(
             f"{where}: codes {_show(counts)} fit neither order of AffectNet's training set: say `--codes official` "
-            "(0 neutral, 1 happy …) or `--codes alphabetical` (0 anger, 1 contempt …)"
+            "(0 neutral, 1 happy …) or `--codes alphabetical` (0 anger, 1 contempt …), or name each with `--map 0=CLASS`"
+        )
+    if order == "alphabetical" and set(counts) not in (set("0123456"), set("01234567")):
+        raise SourceError(
+            f"{where}: codes {_show(counts)} are neither all of 0 to 6 (without contempt) nor of 0 to 7, so alphabetical order "
+            "may mean two things: name each with `--map 0=CLASS`"
         )
     if default and not asked and order != default:
         raise SourceError(
             f"{where}: codes {_show(counts)} are AffectNet's in {order} order, where {default} is declared: "
             f"say `--codes {order}` if that is so"
         )
-    return dict(zip(map(str, range(len(OFFICIAL))), ORDERS[order], strict=True))
+    return dict(zip(map(str, range(len(OFFICIAL))), _orders(counts)[order], strict=False))
+
+
+def _orders(counts: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    """The orders as a copy of these codes has them; one without code 7 has no contempt."""
+    if "7" in counts:
+        return dict(ORDERS)
+    return {name: tuple(label for label in order if label != "contempt") for name, order in ORDERS.items()}
 
 
 def _tell_order(counts: Mapping[str, int]) -> str:
     """The only order under which the counts lie near the published ones; empty if none does."""
-    distances = {name: _distance(counts, order) for name, order in ORDERS.items()}
+    distances = {name: _distance(counts, order) for name, order in _orders(counts).items()}
     near = [name for name, distance in distances.items() if distance <= NEAR]
     return near[0] if len(near) == 1 and max(distances.values()) >= FAR else ""
 
