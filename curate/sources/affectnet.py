@@ -13,7 +13,7 @@ is `val` here; the literature reports it as its test set.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curate.errors import SourceError
@@ -37,6 +37,8 @@ LISTS: Mapping[str, tuple[str, str]] = {
     "Automatically_Annotated_file_lists/automatically_annotated.csv": ("train", "Automatically_Annotated_Images"),
 }
 
+Face = tuple[str, str, str]  # path, box, code
+
 
 def detect(root: Path) -> bool:
     """Whether one of the lists lies there."""
@@ -52,41 +54,50 @@ def rows(root: Path, asked: Reading) -> Listing:
     """
     top = find_top(root, *LISTS)
     assert top is not None
+    faces = {name: list(_read_lines(top / name)) for name in LISTS if (top / name).is_file()}
+    first = next(iter(faces))  # the training list, where it is there: its counts tell the order of the codes
+    judged = [code for _, _, code in faces[first] if code not in NO_CLASS]
+    label_of = label_codes(judged, asked.codes, str(top / first), default="official")
     found: list[SourceRow] = []
     notes: list[str] = []
-    for name in LISTS:
-        if (top / name).is_file():
-            split, folder = LISTS[name]
-            faces, told = _read_list(top / name, split, folder, asked)
-            present, missing = keep_present(faces, top, str(top / name))
-            found, notes = found + present, [*notes, *told, *missing]
+    for name, listed in faces.items():
+        _refuse_unknown({code for _, _, code in listed} - set(label_of) - set(NO_CLASS), top / name)
+        present, missing = keep_present(_make_rows(name, listed, label_of), top, str(top / name))
+        found += present
+        notes += [*_tell_passed(name, listed), *missing]
     return Listing(top, found, tuple(notes))
 
 
-def _read_list(table: Path, split: str, folder: str, asked: Reading) -> tuple[list[SourceRow], list[str]]:
-    lines = list(_read_lines(table))
-    codes = Counter(line["expression"] for line in lines)
-    classes = {code: count for code, count in codes.items() if code not in NO_CLASS}
-    label_of = label_codes(Counter(classes).elements(), asked.codes, str(table), default="official")
-    unknown = sorted(set(classes) - set(label_of))
-    if unknown:
-        raise SourceError(
-            f"{table}: expression '{unknown[0]}' is no code: 0 to 7 are classes, 8 to 10 none, uncertain, no face"
-        )
+def _make_rows(name: str, listed: Sequence[Face], label_of: Mapping[str, str]) -> list[SourceRow]:
+    split, folder = LISTS[name]
     auto = " auto" if folder.startswith("Auto") else ""
-    faces = [
-        SourceRow(f"{folder}/{line[COLUMNS[0]]}", label_of[code], code + auto, split, box=_read_box(line))
-        for line in lines
-        if (code := line["expression"]) in label_of
+    return [
+        SourceRow(f"{folder}/{path}", label_of[code], code + auto, split, box=box)
+        for path, box, code in listed
+        if code in label_of
     ]
+
+
+def _refuse_unknown(codes: set[str], table: Path) -> None:
+    if codes:
+        raise SourceError(
+            f"{table}: expression '{min(codes)}' is no code: 0 to 7 are classes, 8 to 10 none, uncertain, no face"
+        )
+
+
+def _tell_passed(name: str, listed: Sequence[Face]) -> list[str]:
+    codes = Counter(code for _, _, code in listed)
     passed = [f"{codes[code]:,} {what} ({code})" for code, what in NO_CLASS.items() if codes[code]]
-    boxless = sum(not face.box for face in faces)
-    notes = [f"{table.name}: faces without a class were passed over: {', '.join(passed)}"] if passed else []
-    notes += [f"{table.name}: {boxless:,} faces have no usable box: the whole picture is the face"] if boxless else []
-    return faces, notes
+    boxless = sum(not box for _, box, code in listed if code not in NO_CLASS)
+    table = name.rpartition("/")[2]
+    notes = [f"{table}: faces without a class were passed over: {', '.join(passed)}"] if passed else []
+    return notes + (
+        [f"{table}: {boxless:,} faces have no usable box: the whole picture is the face"] if boxless else []
+    )
 
 
-def _read_lines(table: Path) -> Iterator[dict[str, str]]:
+def _read_lines(table: Path) -> Iterator[Face]:
+    """Each face of a list; the landmarks, a kilobyte each, are not kept."""
     for number, line in enumerate(read_lists(table), start=1):
         if number == 1 and line[:1] and line[0].lower() == COLUMNS[0]:
             continue
@@ -94,12 +105,12 @@ def _read_lines(table: Path) -> Iterator[dict[str, str]]:
             raise SourceError(
                 f"{table} line {number}: {len(line)} values where {len(COLUMNS)} should be ({', '.join(COLUMNS)})"
             )
-        yield dict(zip(COLUMNS, line, strict=True))
+        yield line[0], _read_box(line[1:5]), line[6]
 
 
-def _read_box(line: Mapping[str, str]) -> str:
+def _read_box(values: Sequence[str]) -> str:
     try:
-        x, y, width, height = (float(line[name]) for name in COLUMNS[1:5])
+        x, y, width, height = (float(value) for value in values)
     except ValueError:  # NULL
         return ""
     return clip_box(x, y, x + width, y + height) if width > 0 and height > 0 else ""
