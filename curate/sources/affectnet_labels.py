@@ -60,10 +60,10 @@ def label_codes(codes: Iterable[str], asked: str, where: str, *, default: str = 
 
 
 def _orders(counts: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    """The orders as a copy of these codes has them; one without code 7 has no contempt."""
+    """The orders as a copy of these codes has them; without code 7 the alphabet skips contempt (officially it is last)."""
     if "7" in counts:
         return dict(ORDERS)
-    return {name: tuple(label for label in order if label != "contempt") for name, order in ORDERS.items()}
+    return {**ORDERS, "alphabetical": tuple(label for label in ALPHABETICAL if label != "contempt")}
 
 
 def _tell_order(counts: Mapping[str, int]) -> str:
