@@ -22,7 +22,7 @@ from curate.receipts import StageResult
 from curate.shards import measure_resumably
 from curate.sources import Layout, Listing, SourceRow, detect_layout, list_faces, load_layout
 from curate.tally import draw_plan, source_of, summarise, tell_changes, warn_of_differences
-from curate.votes import add_votes, label_by_crowd, read_votes
+from curate.votes import add_votes, label_by_crowd, read_votes, require_votes_fit
 from curate.workspace import Workspace
 
 
@@ -83,22 +83,17 @@ def build(workspace: Workspace, wanted: Sequence[str], options: BuildOptions, *,
     read = [_list_source(workspace, name, root, known.get(name, {}), options, dry_run) for name, root in roots.items()]
     sources = {**known, **{source.name: source.record for source in read}}
     check_vocabulary(sources)
-    tables = []
-    for source in read:
-        joined, told = _join_ferplus(source.listing, options)
-        notes += [f"{source.name}: {note}" for note in (*source.listing.notes, *told)]
-        tables.append(_tabulate(source.name, joined, [ImageFacts("")] * len(joined.rows)) if dry_run
-                      else _measure(workspace, source.name, joined, options, notes))  # fmt: skip
     before = workspace.read() if workspace.manifest.is_file() else None
-    rows = pd.concat(tables, ignore_index=True)
+    others = [] if before is None else [before.loc[~source_of(before).isin(roots), list(owned_by("build"))]]
+    listed = [f"{source.name}/{row.path}" for source in read for row in source.listing.rows]
+    require_votes_fit(given, [*listed, *(path for other in others for path in other["path"])], str(options.votes))
+    tables = [_tabulate_source(workspace, source, options, notes, dry_run) for source in read]
+    rows = pd.concat([*tables, *others], ignore_index=True).sort_values("path", kind="stable", ignore_index=True)
     if dry_run and before is not None:
         rows = _assume_unchanged(rows, before)
-    rows = add_votes(rows, before, given, str(options.votes), notes)
-    rows = _label_by_crowd(rows, sources, notes)
+    rows = _label_by_crowd(add_votes(rows, before, given, notes), sources, notes)
     if not dry_run and before is not None:
         notes += tell_changes(before, rows)
-    others = [] if before is None else [before.loc[~source_of(before).isin(roots), list(owned_by("build"))]]
-    rows = pd.concat([rows, *others], ignore_index=True).sort_values("path", kind="stable", ignore_index=True)
     notes += warn_of_differences(rows)
     return Built(rows, sources, tuple(source.name for source in read), notes, _tell(rows, read, dry_run))
 
@@ -129,6 +124,17 @@ def _list_source(
     listing = list_faces(layout, root, make_reading(said, unpack_to))
     place = {"root": _relative(listing.image_root, workspace), "origin": str(root.resolve()), "layout": layout.NAME}
     return _Source(name, layout, listing, {**place, **said})
+
+
+def _tabulate_source(
+    workspace: Workspace, source: _Source, options: BuildOptions, notes: list[str], dry_run: bool
+) -> pd.DataFrame:
+    """The rows of a source, with FER+'s votes, and measured unless it is a dry run."""
+    listing, told = _join_ferplus(source.listing, options)
+    notes += [f"{source.name}: {note}" for note in (*source.listing.notes, *told)]
+    if dry_run:
+        return _tabulate(source.name, listing, [ImageFacts("")] * len(listing.rows))
+    return _measure(workspace, source.name, listing, options, notes)
 
 
 def _join_ferplus(listing: Listing, options: BuildOptions) -> tuple[Listing, list[str]]:
@@ -186,7 +192,7 @@ def _label_by_crowd(rows: pd.DataFrame, sources: Mapping[str, Mapping[str, str]]
         return rows
     labelled, told = label_by_crowd(rows[is_asked])
     notes += told
-    return pd.concat([rows[~is_asked], labelled], ignore_index=True)
+    return pd.concat([rows[~is_asked], labelled]).sort_index().reset_index(drop=True)
 
 
 def _tell(rows: pd.DataFrame, read: Sequence[_Source], dry_run: bool) -> StageResult:

@@ -37,6 +37,7 @@ def measure_resumably(
     ------
     SourceError  if a file cannot be opened; what was measured until then stays in the cache
     """
+    cache = cache if len(files) > BATCH else None  # one part alone has nothing to go on with
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     shards = [cache / f"{_name_batch(batch)}.json" if cache else None for batch in batches]
     stored = {k: _read_shard(shard, batches[k]) for k, shard in enumerate(shards) if shard}

@@ -9,7 +9,7 @@ majority is `unknown` or `NF`, or that has none, has no label: it is counted and
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -86,8 +86,16 @@ def votes_to_json(votes: Mapping[str, int]) -> str:
     return json.dumps({name: count for name, count in sorted(votes.items()) if count}, separators=(",", ":"))
 
 
+def require_votes_fit(given: Mapping[str, str], paths: Iterable[str], where: str) -> None:
+    """Raise SourceError if votes are given and none is about a path."""
+    if given and not set(given) & set(paths):
+        raise SourceError(
+            f"{where}: none of its {len(given)} paths is in the manifest (first: {examples(sorted(given), 1)})"
+        )
+
+
 def add_votes(
-    rows: pd.DataFrame, before: pd.DataFrame | None, given: Mapping[str, str], where: str, notes: list[str]
+    rows: pd.DataFrame, before: pd.DataFrame | None, given: Mapping[str, str], notes: list[str]
 ) -> pd.DataFrame:
     """The rows with their votes: those of the file, else those that came with the source, else those they had before.
 
@@ -95,18 +103,9 @@ def add_votes(
     ----------
     before : the manifest of the last build; an image that was moved keeps its votes, other bytes under an old name do not
     given : manifest path -> JSON, of a votes file with paths
-    where : that file, for the message
-
-    Raises
-    ------
-    SourceError  if votes are given and none is about a row
     """
     if given:
-        lost = sorted(set(given) - set(rows["path"]))
-        if len(lost) == len(given):
-            raise SourceError(
-                f"{where}: none of its {len(given)} paths is in the manifest (first: {examples(lost, 1)})"
-            )
+        lost = set(given) - set(rows["path"])
         notes.append(f"votes: {len(given) - len(lost)} of {len(given)} rows found their image")
     kept = _votes_before(before)
     found = [

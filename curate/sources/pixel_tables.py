@@ -39,8 +39,8 @@ def list_rows(
     """
     found = []
     for number, record in track(records(), "rows"):
-        parse_pixels(record.get("pixels", ""), f"{where} row {number}")
         found.append(read(number, record))
+        parse_pixels(record.get("pixels", ""), f"{where} row {number}")
     if not found:
         raise SourceError(f"{where}: the table has no row")
     if unpack_to is not None:
@@ -63,10 +63,10 @@ def read_row(table: Path, codes: Sequence[str], number: int, record: Mapping[str
 def parse_pixels(text: str, where: str) -> Pixels:
     """(48, 48) uint8 grey; SourceError unless the text holds just as many numbers from 0 to 255."""
     try:
-        values = np.array(text.split(), np.int64)
-    except (ValueError, OverflowError) as error:
+        values = np.array(text.split(), np.float64)  # a number of any size is a number
+    except ValueError as error:
         raise SourceError(f"{where}: pixels hold something that is no number: restore the file") from error
-    if len(values) != SIDE * SIDE or values.min() < 0 or values.max() > 255:
+    if len(values) != SIDE * SIDE or not ((values >= 0) & (values <= 255) & (values % 1 == 0)).all():
         raise SourceError(
             f"{where}: {len(values)} pixels where {SIDE * SIDE} from 0 to 255 should be: restore the file"
         )
