@@ -101,8 +101,8 @@ def build(
     tell(result, as_json=as_json, dry_run=dry_run, notes=built.notes)
 
 
-@app.command(name="sources")
-def sources_(
+@app.command()
+def sources(
     name: Annotated[str | None, typer.Argument(metavar="[LAYOUT]", help="Draw the tree of this one.")] = None,
     as_json: Json = False,
 ) -> None:
