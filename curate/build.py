@@ -2,84 +2,100 @@
 
 The only stage that creates rows and reads folders. It lists every face through the layout of its source, decodes each
 picture once, and records what can be measured on it alone: hashes and size. Labels come through the declared vocabulary.
+A face without a label is no row: the notes count it.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 
 from curate import engine
-from curate.errors import SourceError, UsageError, examples
-from curate.images import ImageFacts, measure_images
-from curate.labels import VOCABULARY
+from curate.errors import UsageError, examples
+from curate.ferplus import find_pixels, is_ferplus, join_votes
+from curate.images import ImageFacts
 from curate.manifest import owned_by, split_face
+from curate.readings import Said, check_said, check_vocabulary, make_reading, record_reading
 from curate.receipts import StageResult
-from curate.sources import Listing, SourceRow, detect_layout
-from curate.votes import read_votes
+from curate.shards import measure_resumably
+from curate.sources import Layout, Listing, SourceRow, detect_layout, list_faces, load_layout
+from curate.tally import draw_plan, source_of, summarise, tell_changes, warn_of_differences
+from curate.votes import add_votes, label_by_crowd, read_votes, require_votes_fit
 from curate.workspace import Workspace
-
-# Pictures that a worker decodes and hashes together: enough for the matrix products, little enough for a progress bar.
-BATCH = 256
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to read the sources; `spellings` are "NAME=CLASS" for the user's own folder names."""
+    """How to read the sources; `votes` is FER+'s table, joined by `pixels` (fer2013.csv), or one with paths."""
 
-    spellings: Sequence[str] = ()
+    said: Said = field(default_factory=Said)
     votes: Path | None = None
+    pixels: Path | None = None
     engine_name: engine.Engine = "local"
     workers: int | None = None
 
 
 @dataclass(frozen=True)
 class Built:
-    """The rows of a build, the sources they come from, what to tell the user, and the story."""
+    """The rows of a build, all sources, those read now, what to tell the user, and the story."""
 
     rows: pd.DataFrame
     sources: dict[str, dict[str, str]]
+    read: tuple[str, ...]
     notes: list[str]
     result: StageResult
 
 
-def build(workspace: Workspace, wanted: Sequence[str], options: BuildOptions, *, unpack: bool = True) -> Built:
+@dataclass(frozen=True)
+class _Source:
+    """One dataset of this build, listed."""
+
+    name: str
+    layout: Layout
+    listing: Listing
+    record: dict[str, str]
+
+
+def build(workspace: Workspace, wanted: Sequence[str], options: BuildOptions, *, dry_run: bool = False) -> Built:
     """Read the wanted sources (all known ones if none is named); rows of the others stay as they are.
 
     Parameters
     ----------
     wanted : "PATH" or "NAME=PATH" each
-    unpack : False leaves the pictures of a pixel table in no lasting place (for a dry run)
+    dry_run : list, and open no picture but to join FER+ by pixels; the rows hold no facts then
 
     Raises
     ------
-    SourceError  if a source is not as its layout expects
-    UsageError  if no source is named or known, or two have one name
+    SourceError  if a source is not as its layout expects, or two sources contradict each other
+    UsageError  if no source is named or known, two have one name, or an option means nothing
     """
+    check_said(options.said)
+    if options.pixels is not None and options.votes is None:
+        raise UsageError("build: --pixels joins FER+ to pictures: name its table too, as in `--votes fer2013new.csv`")
     known = workspace.read_sources()
-    spellings = _parse_spellings(options.spellings)
-    votes = read_votes(options.votes) if options.votes else {}
     roots = _name_sources(wanted) or {name: workspace.image_root(source["origin"]) for name, source in known.items()}
     if not roots:
         raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
-    tables, sources, notes = [], dict(known), []
-    with TemporaryDirectory() as scratch:
-        for name, root in roots.items():
-            layout = detect_layout(root)
-            unpack_to = (workspace.root if unpack else Path(scratch)) / "images" / name
-            told = spellings or _parse_spellings(known.get(name, {}).get("map", "").splitlines())
-            listing = layout.rows(root, unpack_to=unpack_to, spellings=told)
-            notes += [f"{name}: {note}" for note in listing.notes]
-            tables.append(_measure(name, listing, options, notes))
-            place = _relative(listing.image_root, workspace)
-            sources[name] = {"root": place, "origin": str(root.resolve()), "layout": layout.NAME}
-            sources[name] |= {"map": "\n".join(f"{k}={v}" for k, v in told.items())} if told else {}
-    rows = pd.concat([*tables, *_other_rows(workspace, set(roots))], ignore_index=True)
-    rows = _add_votes(rows.sort_values("path", kind="stable", ignore_index=True), workspace, votes, options, notes)
-    return Built(rows, sources, notes, _summarise(rows))
+    notes: list[str] = []
+    given = read_votes(options.votes) if options.votes and not is_ferplus(options.votes) else {}
+    read = [_list_source(workspace, name, root, known.get(name, {}), options, dry_run) for name, root in roots.items()]
+    sources = {**known, **{source.name: source.record for source in read}}
+    check_vocabulary(sources)
+    before = workspace.read() if workspace.manifest.is_file() else None
+    others = [] if before is None else [before.loc[~source_of(before).isin(roots), list(owned_by("build"))]]
+    listed = [f"{source.name}/{row.path}" for source in read for row in source.listing.rows]
+    require_votes_fit(given, [*listed, *(path for other in others for path in other["path"])], str(options.votes))
+    tables = [_tabulate_source(workspace, source, options, notes, dry_run) for source in read]
+    rows = pd.concat([*tables, *others], ignore_index=True).sort_values("path", kind="stable", ignore_index=True)
+    if dry_run and before is not None:
+        rows = _assume_unchanged(rows, before)
+    rows = _label_by_crowd(add_votes(rows, before, given, notes), sources, notes)
+    if not dry_run and before is not None:
+        notes += tell_changes(before, rows)
+    notes += warn_of_differences(rows)
+    return Built(rows, sources, tuple(source.name for source in read), notes, _tell(rows, read, dry_run))
 
 
 def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
@@ -99,28 +115,59 @@ def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
     return roots
 
 
-def _parse_spellings(texts: Sequence[str]) -> dict[str, str]:
-    spellings = dict(text.partition("=")[::2] for text in texts)
-    wrong = [f"{name}={label}" for name, label in spellings.items() if label not in VOCABULARY]
-    if wrong:
-        raise UsageError(f"build: --map {wrong[0]}: must be NAME=CLASS with a class of {', '.join(VOCABULARY)}")
-    return spellings
+def _list_source(
+    workspace: Workspace, name: str, root: Path, kept: Mapping[str, str], options: BuildOptions, dry_run: bool
+) -> _Source:
+    said = record_reading(options.said, kept)
+    layout = load_layout("table") if said.get("columns") else detect_layout(root)
+    unpack_to = None if dry_run else workspace.root / "images" / name
+    listing = list_faces(layout, root, make_reading(said, unpack_to))
+    place = {"root": _relative(listing.image_root, workspace), "origin": str(root.resolve()), "layout": layout.NAME}
+    return _Source(name, layout, listing, {**place, **said})
 
 
-def _measure(name: str, listing: Listing, options: BuildOptions, notes: list[str]) -> pd.DataFrame:
+def _tabulate_source(
+    workspace: Workspace, source: _Source, options: BuildOptions, notes: list[str], dry_run: bool
+) -> pd.DataFrame:
+    """The rows of a source, with FER+'s votes, and measured unless it is a dry run."""
+    listing, told = _join_ferplus(source.listing, options)
+    notes += [f"{source.name}: {note}" for note in (*source.listing.notes, *told)]
+    if dry_run:
+        return _tabulate(source.name, listing, [ImageFacts("")] * len(listing.rows))
+    return _measure(workspace, source.name, listing, options, notes)
+
+
+def _join_ferplus(listing: Listing, options: BuildOptions) -> tuple[Listing, list[str]]:
+    """The listing with FER+'s votes, where its own table was given."""
+    if options.votes is None or not is_ferplus(options.votes):
+        return listing, []
+    pixels = find_pixels(options.votes, options.pixels)
+    joined, note = join_votes(listing, options.votes, pixels, engine_name=options.engine_name, workers=options.workers)
+    return joined, [note]
+
+
+def _measure(
+    workspace: Workspace, name: str, listing: Listing, options: BuildOptions, notes: list[str]
+) -> pd.DataFrame:
     files = [(listing.image_root / split_face(row.path)[0], row.box) for row in listing.rows]
-    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-    results = engine.map(measure_images, batches, what="images", engine=options.engine_name, workers=options.workers)
-    facts = [fact for batch in results for fact in batch]
+    facts, resumed = measure_resumably(
+        files, workspace.shards / name, engine_name=options.engine_name, workers=options.workers
+    )
+    if resumed:
+        notes.append(f"{name}: {resumed:,} pictures were measured by a build that did not finish, and not read again")
     unreadable = [f"{row.path}: {fact.problem}" for row, fact in zip(listing.rows, facts, strict=True) if fact.problem]
     if unreadable:
         notes.append(f"{name}: {len(unreadable)} unreadable images are recorded as such ({examples(unreadable)})")
+    return _tabulate(name, listing, facts)
+
+
+def _tabulate(name: str, listing: Listing, facts: Sequence[ImageFacts]) -> pd.DataFrame:
     values = [_row(name, row, fact) for row, fact in zip(listing.rows, facts, strict=True)]
     return pd.DataFrame(values, columns=list(owned_by("build")), dtype=str)
 
 
 def _row(name: str, row: SourceRow, fact: ImageFacts) -> tuple[str, ...]:
-    values = {**vars(row), **vars(fact), "path": f"{name}/{row.path}", "votes": ""}
+    values = {**vars(row), **vars(fact), "path": f"{name}/{row.path}"}
     return tuple(values[column] for column in owned_by("build"))
 
 
@@ -131,50 +178,26 @@ def _relative(folder: Path, workspace: Workspace) -> str:
     return inside.relative_to(root).as_posix() if inside.is_relative_to(root) else str(inside)
 
 
-def _other_rows(workspace: Workspace, replaced: set[str]) -> list[pd.DataFrame]:
-    if not workspace.manifest.is_file():
-        return []
-    before = workspace.read()[list(owned_by("build"))]
-    return [before[~before["path"].str.split("/", n=1).str[0].isin(replaced)]]
+def _assume_unchanged(rows: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """A dry run reads no picture: those of the last build count as they were."""
+    sha256 = rows["path"].map(dict(zip(before["path"], before["sha256"], strict=True))).fillna("")
+    return rows.assign(sha256=sha256.astype(rows["sha256"].dtype))
 
 
-def _add_votes(
-    rows: pd.DataFrame, workspace: Workspace, given: dict[str, str], options: BuildOptions, notes: list[str]
-) -> pd.DataFrame:
-    """The votes that the same images had before, and those of the file over them."""
-    before = _votes_before(workspace)
-    if given:
-        lost = sorted(set(given) - set(rows["path"]))
-        if len(lost) == len(given):
-            raise SourceError(
-                f"{options.votes}: none of its {len(given)} paths is in the manifest (first: {examples(lost, 1)})"
-            )
-        notes.append(f"votes: {len(given) - len(lost)} of {len(given)} rows found their image")
-    keys = zip(rows["path"], rows["sha256"], strict=True)
-    found = [given.get(key[0]) or before.get(key, "") for key in keys]
-    return rows.assign(votes=pd.Series(found, index=rows.index, dtype=str))
+def _label_by_crowd(rows: pd.DataFrame, sources: Mapping[str, Mapping[str, str]], notes: list[str]) -> pd.DataFrame:
+    """The crowd's majority as given label in the sources that were asked to take it."""
+    asked = [name for name, source in sources.items() if source.get("labels") == "ferplus"]
+    is_asked = source_of(rows).isin(asked)
+    if not is_asked.any():
+        return rows
+    labelled, told = label_by_crowd(rows[is_asked])
+    notes += told
+    return pd.concat([rows[~is_asked], labelled]).sort_index().reset_index(drop=True)
 
 
-def _votes_before(workspace: Workspace) -> dict[tuple[str, str], str]:
-    """(path, sha256) -> votes: another picture under an old name has not been voted on."""
-    if not workspace.manifest.is_file():
-        return {}
-    before = workspace.read()
-    rows = zip(before["path"], before["sha256"], before["votes"], strict=True)
-    return {(path, sha256): votes for path, sha256, votes in rows}
-
-
-def _summarise(rows: pd.DataFrame) -> StageResult:
-    classes = rows["given_label"].value_counts().sort_index()
-    splits = rows["source_split"].replace("", "none").value_counts()
-    unreadable = int((rows["pixel_hash"] == "").sum())
-    counts = {
-        "rows": len(rows),
-        "unreadable": unreadable,
-        "classes": classes.to_dict(),
-        "source_split": splits.to_dict(),
-    }
-    per_class = ", ".join(f"{name} {count:,}" for name, count in classes.items())
-    per_split = ", ".join(f"{name} {splits[name]:,}" for name in ("train", "val", "test", "none") if name in splits)
-    story = f"build: {len(rows):,} rows ({per_class}); source split: {per_split}; {unreadable:,} unreadable"
-    return StageResult(story, counts=counts)
+def _tell(rows: pd.DataFrame, read: Sequence[_Source], dry_run: bool) -> StageResult:
+    result = summarise(rows, is_measured=not dry_run)
+    layouts = {source.name: (source.layout.NAME, source.layout.LOOKS_LIKE) for source in read}
+    counts = {**result.counts, "layouts": {name: layout for name, (layout, _) in layouts.items()}}
+    story = f"{draw_plan(rows, layouts)}\n{result.story}" if dry_run else result.story
+    return replace(result, story=story, counts=counts)

@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from curate.console import DEFAULT_WORKSPACE, DryRun, EngineName, Json, Seed, Workers, WorkspaceDir, new_app, tell
+from curate.console import (
+    DEFAULT_WORKSPACE,
+    Classes,
+    DryRun,
+    EngineName,
+    Group,
+    Json,
+    Seed,
+    Workers,
+    WorkspaceDir,
+    new_app,
+    tell,
+)
 
 app = new_app(
     "Make a face-expression dataset trustworthy: find copies and wrong labels, decide, split without leaks.\n\n"
@@ -33,11 +45,39 @@ def build(
     ] = None,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     votes: Annotated[
-        Path | None, typer.Option(help="CSV of crowd votes: path, and one column of counts per class.")
+        Path | None,
+        typer.Option(help="Crowd votes: FER+'s fer2013new.csv, or a CSV of path and one column of counts per class."),
+    ] = None,
+    pixels: Annotated[
+        Path | None,
+        typer.Option(help="fer2013.csv, to join FER+ to JPEG folders; default: the one beside the votes."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="source|ferplus", help="Whose label is given: the dataset's own, or the crowd's majority."
+        ),
     ] = None,
     spellings: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="NAME=CLASS", help="The class of a folder name of your own; repeatable."),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="ROLE=NAME",
+            help="Read a CSV of pictures: the column of path, label, split, subject, sequence, box; repeatable.",
+        ),
+    ] = None,
+    codes: Annotated[
+        str | None, typer.Option(metavar="official|alphabetical", help="What AffectNet's numbers mean, where in doubt.")
+    ] = None,
+    neutral_frames: Annotated[
+        int | None, typer.Option(help="CK+: first frames of a labelled sequence taken as neutral.", show_default="1")
+    ] = None,
+    peak_frames: Annotated[
+        int | None, typer.Option(help="CK+: last frames of a labelled sequence taken for its label.", show_default="3")
     ] = None,
     engine: EngineName = "local",
     workers: Workers = None,
@@ -46,17 +86,30 @@ def build(
 ) -> None:
     """List every face image of the datasets, with its label, hashes and size.
 
-    The layout is detected: FER2013 (Kaggle's folders, fer2013.csv, icml_face_data.csv) or class folders, with or without
-    train/, val/, test/ above them. Decisions survive a rebuild for as long as their images do.
+    The layout is detected; `curate sources` lists those known. Decisions survive a rebuild for as long as their images do. A
+    dry run prints layout, counts per class and split, and warnings, and opens no picture.
     """
     from curate import build as stage
+    from curate.readings import Said
     from curate.workspace import Workspace, run_build
 
     files = Workspace(workspace)
-    options = stage.BuildOptions(spellings or [], votes, engine, workers)
-    built = stage.build(files, sources or [], options, unpack=not dry_run)
-    result = run_build(files, built.rows, built.sources, built.result, dry_run=dry_run)
+    said = Said(spellings or (), columns or (), codes, labels, neutral_frames, peak_frames)
+    options = stage.BuildOptions(said, votes, pixels, engine, workers)
+    built = stage.build(files, sources or [], options, dry_run=dry_run)
+    result = run_build(files, built.rows, built.sources, built.result, measured=built.read, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run, notes=built.notes)
+
+
+@app.command()
+def sources(
+    name: Annotated[str | None, typer.Argument(metavar="[LAYOUT]", help="Draw the tree of this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the dataset layouts that build knows: what each looks like and how it is told from the others."""
+    from curate.sources import format_layouts, list_layouts
+
+    typer.echo(json.dumps({"layouts": list_layouts()}) if as_json else format_layouts(name))
 
 
 @app.command()
@@ -204,6 +257,12 @@ def decide(
 def split(
     ratios: Ratios = None,
     from_source: Annotated[bool, typer.Option("--from-source", help="Keep the dataset's own split instead.")] = False,
+    by_subject: Annotated[
+        bool,
+        typer.Option("--by-subject", help="Refuse if a kept image names no person: nobody could keep people apart."),
+    ] = False,
+    classes: Classes = None,
+    group: Group = None,
     seed: Seed = 0,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     dry_run: DryRun = False,
@@ -211,9 +270,11 @@ def split(
 ) -> None:
     """Split the kept images into train, val and test: stratified, and no photograph or subject in two of them."""
     from curate import split as stage
+    from curate.labels import name_view
     from curate.workspace import Workspace, run_stage
 
-    options: dict[str, Any] = {"ratios": ratios, "from_source": from_source, "seed": seed}
+    options: dict[str, Any] = {"ratios": ratios, "from_source": from_source, "seed": seed, **name_view(classes, group)}
+    options |= {"by_subject": True} if by_subject else {}
     result = run_stage(
         Workspace(workspace),
         "split",
@@ -230,15 +291,18 @@ def weights(
     scheme: Annotated[
         Literal["balanced", "sqrt", "effective"], typer.Option(help="How strongly rare classes count.")
     ] = "balanced",
+    classes: Classes = None,
+    group: Group = None,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Weigh the classes of the train split for the weighted cross-entropy of `train run --class-weights`."""
     from curate import weights as stage
+    from curate.labels import name_view
     from curate.workspace import Workspace, run_stage
 
-    options: dict[str, Any] = {"scheme": scheme}
+    options: dict[str, Any] = {"scheme": scheme, **name_view(classes, group)}
     result = run_stage(
         Workspace(workspace),
         "weights",

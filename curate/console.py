@@ -27,6 +27,17 @@ EngineName = Annotated[
 Workers = Annotated[
     int | None, typer.Option("--workers", "-j", min=1, help="Processes; default one per core; 1 is a plain loop.")
 ]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes", metavar="5|7|CLASS,CLASS...",
+        help="Look at these classes only; 5: angry, fear, happy, neutral, sad; 7: FER2013's.", show_default="all",
+    ),
+]  # fmt: skip
+Group = Annotated[
+    str | None,
+    typer.Option("--group", metavar="polarity", help="Look at classes merged into positive, negative and neutral."),
+]
 
 DEFAULT_WORKSPACE = Path("manifests")
 

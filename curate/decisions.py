@@ -20,6 +20,7 @@ from filelock import FileLock
 from curate.errors import JournalError, examples
 from curate.files import cannot_write
 from curate.labels import VOCABULARY
+from curate.manifest import split_face
 
 ACTIONS = ("keep", "relabel", "drop", "unsure", "undo")
 
@@ -87,12 +88,15 @@ def apply(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.DataFrame:
 def standing_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Standing:
     """The newest decision about each image that no undo has voided.
 
-    A decision follows the bytes: where its path holds other bytes now, or is gone, and its sha256 appears exactly once
-    elsewhere, the file was moved and the decision goes with it; otherwise it is stale, listed and not applied.
+    A decision follows the bytes: where its path holds other bytes now, or is gone, and its sha256 (with its face number)
+    appears exactly once elsewhere, the file was moved and the decision goes with it; otherwise it is stale, listed and not
+    applied.
     """
     sha256_at = dict(zip(manifest["path"], manifest["sha256"], strict=True))
-    once = manifest.drop_duplicates("sha256", keep=False)
-    path_of = dict(zip(once["sha256"], once["path"], strict=True))
+    # The faces of one picture share its bytes; their number tells them apart.
+    bytes_of = pd.Series([(sha256, split_face(path)[1]) for path, sha256 in sha256_at.items()], dtype=object)
+    once = ~bytes_of.duplicated(keep=False).to_numpy()
+    path_of = dict(zip(bytes_of[once], manifest["path"][once], strict=True))
     by_path: dict[str, Decision] = {}
     moved: dict[str, str] = {}
     stale: dict[str, Decision] = {}
@@ -100,9 +104,9 @@ def standing_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> S
         if sha256_at.get(decision.path) == decision.sha256:
             by_path[decision.path] = decision
             stale.pop(decision.path, None)  # decided again, about the bytes of now
-        elif decision.sha256 in path_of:
-            moved[decision.path] = path_of[decision.sha256]
-            by_path[path_of[decision.sha256]] = decision
+        elif (here := path_of.get((decision.sha256, split_face(decision.path)[1]))) is not None:
+            moved[decision.path] = here
+            by_path[here] = decision
         else:
             stale[decision.path] = decision
     return Standing(by_path, tuple(sorted(moved.items())), tuple(stale.values()))

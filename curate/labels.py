@@ -1,26 +1,92 @@
-"""The canonical classes, and every spelling of them seen in the wild.
+"""The canonical classes, every spelling of them seen in the wild, and the declared views of them.
 
 A label is canonical or it is an error: no stage guesses. The spellings come from the datasets' own folders and tables
 (FER2013 and its Kaggle copies, FER+, CK+, AffectNet, RAF-DB, JAFFE, KDEF).
+
+A view narrows or merges the classes for split, weights and training (`--classes 5`, `--group polarity`). It is looked
+through, never written: given labels and verdicts stay as they are.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, UsageError, examples
 
 VOCABULARY = ("angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 _SPELLINGS = {
     "angry": ("anger", "angry", "an"),
     "contempt": ("contempt", "contemptuous"),
-    "disgust": ("disgust", "disgusted", "di"),
+    "disgust": ("disgust", "disgusted", "disgusting", "di"),
     "fear": ("fear", "fearful", "afraid", "scared", "fe", "af"),
     "happy": ("happy", "happiness", "joy", "ha"),
-    "neutral": ("neutral", "ne"),
+    "neutral": ("neutral", "neutrality", "natural", "ne"),
     "sad": ("sad", "sadness", "sa"),
-    "surprise": ("surprise", "surprised", "su"),
+    "surprise": ("surprise", "surprised", "suprise", "su"),  # suprise: as several Kaggle copies spell it
 }
 _CANONICAL = {spelling: label for label, spellings in _SPELLINGS.items() for spelling in spellings}
+
+CLASS_SETS = {
+    "5": ("angry", "fear", "happy", "neutral", "sad"),  # the seed study's
+    "7": ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),  # FER2013's
+}
+GROUPS = {
+    "polarity": {
+        "positive": ("happy",),
+        "negative": ("angry", "disgust", "fear", "sad"),
+        "neutral": ("neutral", "surprise"),
+    }
+}
+# Every class that a model may have, in the order of its outputs.
+TRAINED_CLASSES = (*VOCABULARY, "positive", "negative")
+
+
+@dataclass(frozen=True)
+class View:
+    """A way to look at the classes: `class_of` maps those inside to what they are seen as; the others are outside."""
+
+    name: str
+    class_of: Mapping[str, str]
+
+
+def find_view(name: str) -> View:
+    """The view of that name: a class set, a group, or classes with commas between; all classes if it is empty.
+
+    Raises
+    ------
+    UsageError  if it is none of them, or names fewer than two classes
+    """
+    if name in GROUPS:
+        return View(name, {label: group for group, labels in GROUPS[name].items() for label in labels})
+    labels = CLASS_SETS.get(name) or tuple(dict.fromkeys(name.split(","))) if name else VOCABULARY
+    unknown = [label for label in labels if label not in VOCABULARY]
+    if unknown or len(labels) < 2:
+        raise UsageError(
+            f"--classes {name}: must be {', '.join(CLASS_SETS)} or two and more of {', '.join(VOCABULARY)} with commas between"
+        )
+    return View(name, {label: label for label in labels})
+
+
+def name_view(classes: str | None, group: str | None) -> dict[str, str]:
+    """The option `view` of split, weights and training; nothing where neither is asked for.
+
+    Raises
+    ------
+    UsageError  if both are asked for, or either is unknown
+    """
+    if classes is not None and group is not None:
+        raise UsageError("--classes and --group exclude each other: name one")
+    if group is not None and group not in GROUPS:
+        raise UsageError(f"--group {group}: must be one of {', '.join(GROUPS)}")
+    if classes in GROUPS or classes == "":
+        raise UsageError(f"--classes {classes}: must be {', '.join(CLASS_SETS)} or classes with commas between")
+    name = group or classes
+    return {"view": find_view(name).name} if name else {}
+
+
+def show_view(name: str) -> str:
+    """The option that asks for the view, with a space before it; empty for none."""
+    return f" {'--group' if name in GROUPS else '--classes'} {name}" if name else ""
 
 
 def canonical_label(name: str) -> str | None:

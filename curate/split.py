@@ -1,6 +1,8 @@
 """split: train, val and test -> the column `split` of the kept rows.
 
 Stratified by the verdict label; a duplicate group, a subject and a sequence stay whole (law 5). Dropped rows have none.
+Under a view (`--classes 5`) the merged or chosen classes are stratified; kept rows outside of it are split too, so that
+another view of the same split leaks nothing, and are counted apart.
 """
 
 from collections.abc import Sequence
@@ -9,10 +11,12 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import ManifestError, UsageError
+from curate.labels import View, find_view
 from curate.laws import linked_by
 from curate.manifest import SPLITS
 from curate.receipts import StageResult
 from curate.stratify import assign_parts, link_rows
+from curate.views import look_through, tell_outside
 
 READS = ("label", "status", "subject", "sequence", "duplicate_group", "source_split")
 
@@ -37,31 +41,47 @@ def parse_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
 
 
 def split(
-    manifest: pd.DataFrame, ratios: Sequence[float] | None = None, *, from_source: bool = False, seed: int = 0
+    manifest: pd.DataFrame,
+    ratios: Sequence[float] | None = None,
+    *,
+    from_source: bool = False,
+    by_subject: bool = False,
+    view: str = "",
+    seed: int = 0,
 ) -> StageResult:
     """Split the kept rows anew by `ratios` (default `RATIOS`), or keep the split that the dataset ships.
 
+    Parameters
+    ----------
+    by_subject : refuse unless every kept row names a person
+    view : name of a view of the classes, empty for all
+
     Raises
     ------
-    UsageError  if both are asked for
-    ManifestError  if no row is kept
+    UsageError  if both are asked for, or the view is unknown
+    ManifestError  if no row is kept, or none inside of the view, or one has no subject where all must
     """
+    seen = find_view(view)
     if from_source and ratios is not None:
         raise UsageError("split: --ratios and --from-source exclude each other: name one")
     if not (manifest["status"] == "keep").any():
         raise ManifestError("manifest.csv: no row is kept: `curate status` says why")
-    return split_from_source(manifest) if from_source else split_by_ratios(manifest, ratios or RATIOS, seed)
+    look_through(manifest, seen)
+    if by_subject:
+        _require_subjects(manifest)
+    return split_from_source(manifest, seen) if from_source else split_by_ratios(manifest, ratios or RATIOS, seed, seen)
 
 
-def split_by_ratios(manifest: pd.DataFrame, ratios: Sequence[float], seed: int) -> StageResult:
+def split_by_ratios(manifest: pd.DataFrame, ratios: Sequence[float], seed: int, view: View) -> StageResult:
     """Parts of the asked sizes with the class shares of the whole."""
     kept = manifest[manifest["status"] == "keep"].reset_index(drop=True)
-    labels, _ = pd.factorize(kept["label"], sort=True)
+    outside = "outside: " + kept["label"]  # a class of its own each, so that every part gets its share of them too
+    labels, _ = pd.factorize(kept["label"].map(view.class_of).fillna(outside), sort=True)
     part = assign_parts(labels, link_rows(list(linked_by(kept).values())), parse_ratios(ratios), seed)
-    return _result(manifest, pd.Series(np.array(SPLITS)[part]), "")
+    return _result(manifest, pd.Series(np.array(SPLITS)[part]), view, "")
 
 
-def split_from_source(manifest: pd.DataFrame) -> StageResult:
+def split_from_source(manifest: pd.DataFrame, view: View) -> StageResult:
     """Keep the split that the dataset ships.
 
     A photograph with copies in several splits goes whole to the most held-out of them (test, then val), so that the
@@ -83,13 +103,27 @@ def split_from_source(manifest: pd.DataFrame) -> StageResult:
     held_out = kept["source_split"].map(order).groupby(units).transform("max")
     parts = held_out.map(dict(enumerate(SPLITS)))
     moved = int((parts != kept["source_split"]).sum())
-    return _result(manifest, parts, f"; {moved:,} rows moved so that no photograph or subject crosses the splits")
+    note = f"; {moved:,} rows moved so that no photograph or subject crosses the splits"
+    return _result(manifest, parts, view, note)
 
 
-def _result(manifest: pd.DataFrame, parts: "pd.Series[str]", note: str) -> StageResult:
+def _require_subjects(manifest: pd.DataFrame) -> None:
+    nameless = manifest.loc[(manifest["status"] == "keep") & (manifest["subject"] == ""), "path"]
+    if len(nameless):
+        sources = nameless.str.split("/", n=1).str[0].value_counts().sort_index()
+        named = ", ".join(f"{name} {count:,}" for name, count in sources.items())
+        raise ManifestError(
+            f"manifest.csv: {len(nameless):,} kept rows name no person ({named}; first: {nameless.iloc[0]}): their dataset does "
+            "not say who is shown, so a person may cross the splits; leave --by-subject out, or the source"
+        )
+
+
+def _result(manifest: pd.DataFrame, parts: "pd.Series[str]", view: View, note: str) -> StageResult:
+    """The column, and a story of the rows inside of the view."""
     column = pd.Series("", index=manifest.index, dtype=manifest["path"].dtype)
     column[manifest["status"] == "keep"] = parts.to_numpy()
-    sizes = {name: int((parts == name).sum()) for name in SPLITS}
-    kept = len(parts)
+    inside = column[look_through(manifest, view)["status"] == "keep"]
+    sizes = {name: int((inside == name).sum()) for name in SPLITS}
+    kept = len(inside)
     named = ", ".join(f"{name} {size:,} ({100 * size / kept:.2f} %)" for name, size in sizes.items())
-    return StageResult(f"split: {named}{note}", column.to_frame("split"), counts=sizes)
+    return StageResult(f"split: {named}{note}{tell_outside(manifest, view)}", column.to_frame("split"), counts=sizes)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from curate.decisions import drop_undone, standing_decisions
+from curate.labels import show_view
 from curate.manifest import kept_rows
 from curate.receipts import is_stale, read_receipts
 from curate.workspace import Workspace
@@ -81,12 +82,16 @@ def _name_next(stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
         if state == "done" or (stage == "oof" and stages["flag"] == "done"):
             continue
         options = receipts.get(stage, {}).get("options", {})
-        if stage == "split" and options.get("from_source"):
-            return "curate split --from-source"
-        if stage == "split" and options.get("ratios"):
-            return f"curate split --ratios {' '.join(f'{ratio:g}' for ratio in options['ratios'])}"
-        return f"curate fold --k {options['k']}" if stage == "fold" and options else COMMANDS[stage]
+        return _name_command(stage, options) + show_view(options.get("view", ""))
     return "curate report"
+
+
+def _name_command(stage: str, options: Mapping[str, Any]) -> str:
+    if stage == "split" and options.get("from_source"):
+        return "curate split --from-source"
+    if stage == "split" and options.get("ratios"):
+        return f"curate split --ratios {' '.join(f'{ratio:g}' for ratio in options['ratios'])}"
+    return f"curate fold --k {options['k']}" if stage == "fold" and options else COMMANDS[stage]
 
 
 def format_status(status: Status) -> str:

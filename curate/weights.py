@@ -1,6 +1,7 @@
 """weights: class weights for the weighted cross-entropy -> class_weights.csv.
 
-Counted on the kept rows of the train split (of all kept rows while there is no split), by the verdict label.
+Counted on the kept rows of the train split (of all kept rows while there is no split), by the verdict label as the view
+(`--classes 5`) sees it.
 """
 
 from typing import Literal
@@ -10,9 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import ManifestError
+from curate.labels import find_view
 from curate.laws import require_laws
 from curate.manifest import kept_rows
 from curate.receipts import StageResult
+from curate.views import look_through, tell_outside
 
 READS = ("label", "status", "split")
 TABLE = "class_weights.csv"
@@ -22,15 +25,21 @@ BETA = 0.9999
 Scheme = Literal["balanced", "sqrt", "effective"]
 
 
-def weights(manifest: pd.DataFrame, scheme: Scheme = "balanced") -> StageResult:
+def weights(manifest: pd.DataFrame, scheme: Scheme = "balanced", *, view: str = "") -> StageResult:
     """Weigh the classes so that rare ones are not drowned.
+
+    Parameters
+    ----------
+    view : name of a view of the classes, empty for all
 
     Raises
     ------
+    UsageError  if the view is unknown
     ManifestError  if no row is kept or none is in the train split, or some kept rows have no split
     """
     require_laws(manifest, "split")
-    kept = kept_rows(manifest)
+    seen = find_view(view)
+    kept = kept_rows(look_through(manifest, seen))
     if kept.empty:
         raise ManifestError("manifest.csv: no row is kept: `curate status` says why")
     has_split = bool((kept["split"] != "").any())
@@ -46,7 +55,7 @@ def weights(manifest: pd.DataFrame, scheme: Scheme = "balanced") -> StageResult:
     of = "the train split" if has_split else "all kept rows (no split yet)"
     named = ", ".join(f"{name} {value:.2f}" for name, value in zip(classes, values, strict=True))
     return StageResult(
-        f"weights: {scheme} on {len(labels):,} rows of {of}: {named}",
+        f"weights: {scheme} on {len(labels):,} rows of {of}: {named}{tell_outside(manifest, seen)}",
         tables={TABLE: table},
         counts={name: round(float(value), 6) for name, value in zip(classes, values, strict=True)},
     )

@@ -5,6 +5,7 @@ check again, then (unless it is a dry run) write the manifest, the tables and, l
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,11 @@ class Workspace:
     def cache(self) -> Path:
         """Anything that can be made again."""
         return self.root / ".cache"
+
+    @property
+    def shards(self) -> Path:
+        """What an unfinished build has measured, a folder per source."""
+        return self.cache / "build"
 
     def read(self) -> pd.DataFrame:
         """The checked manifest; ManifestError if there is none."""
@@ -193,9 +199,15 @@ def run_build(
     sources: Mapping[str, Mapping[str, str]],
     result: StageResult,
     *,
+    measured: Sequence[str] = (),
     dry_run: bool = False,
 ) -> StageResult:
-    """Replace the rows of the manifest (build alone may), keeping what other stages know while it still holds."""
+    """Replace the rows of the manifest (build alone may), keeping what other stages know while it still holds.
+
+    Parameters
+    ----------
+    measured : the sources read now; what an unfinished build of them left in the cache is removed
+    """
     if dry_run:
         return result
     with workspace.lock():
@@ -213,6 +225,8 @@ def run_build(
             write_manifest(workspace.manifest, after)
             receipt = new_receipt(workspace.root, "build", after, reads=(), inputs=(), options={}, result=result)
             write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
+        for name in measured:
+            shutil.rmtree(workspace.shards / name, ignore_errors=True)  # the manifest holds what they say
     return result
 
 

@@ -71,7 +71,7 @@ def test_an_empty_folder_is_called_empty(curate: Curate, tmp_path: Path) -> None
     (tmp_path / "set").mkdir()
     result = curate("build", tmp_path / "set", "-w", tmp_path / "ws")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert result.stderr.startswith(f"curate: {tmp_path}/set: an empty folder: no known layout (fer2013_csv: ")
+    assert result.stderr.startswith(f"curate: {tmp_path}/set: an empty folder: no known layout (tried ckextended, ")
     assert not (tmp_path / "ws").exists()
 
 
@@ -397,7 +397,9 @@ def build_table(curate: Curate, folder: Path, *lines: str, data: bytes | None = 
     return curate("build", folder / "fer2013.csv", "-w", folder / "ws", "-j", "1")
 
 
-LOOKS_LIKE = "a CSV (or the folder of fer2013.csv, icml_face_data.csv) with the columns emotion, pixels, Usage"
+LOOKS_LIKE = (
+    "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv) with the columns emotion, pixels, Usage"
+)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,11 @@ IMPORTS = {
     "laws": BASE,
     "predictions": BASE,
     "votes": BASE,
+    "views": BASE,
+    "tally": BASE | {"receipts"},
+    "shards": {"engine", "errors", "files", "images"},
+    "ferplus": BASE | {"engine", "images", "sources", "votes"},
+    "readings": BASE | {"sources"},
     "engine": {"errors"},
     "images": {"errors"},
     "receipts": BASE,
@@ -56,14 +61,14 @@ IMPORTS = {
     "alignment": {"images"},
     "pairs": {"alignment", "engine", "neighbours", "thumbnails"},
     "comparison": {"errors", "files", "pairs"},
-    "build": STAGE | {"engine", "images", "sources", "votes", "workspace"},
+    "build": STAGE | {"engine", "ferplus", "images", "readings", "shards", "sources", "tally", "votes", "workspace"},
     "inspect": STAGE | {"engine", "images"},
     "dedup": STAGE | {"comparison", "pairs", "thumbnails"},
     "fold": STAGE | {"stratify"},
     "flag": STAGE | {"predictions"},
-    "split": STAGE | {"stratify"},
-    "weights": STAGE,
     "pages": {"images"},
+    "split": STAGE | {"stratify", "views"},
+    "weights": STAGE | {"views"},
     "audit": STAGE | {"workspace"},
     "leaks": STAGE | {"audit", "pages", "workspace"},  # the rows behind a stage's numbers
     "decide": STAGE | {"decisions", "workspace"},
@@ -71,7 +76,7 @@ IMPORTS = {
     "check": STAGE | {"decisions", "engine", "workspace"},
     "report": STAGE | {"audit", "pages", "status", "workspace"},  # a page about stages, not a stage
     "demo": STAGE | {"console", "faces", "workspace"},
-    "sources": BASE | {"engine", "images", "sources"},
+    "sources": BASE | {"engine", "images", "sources", "votes"},
     "faces": BASE | {"engine", "faces"},
 }
 TRAIN_MAY_IMPORT = {
@@ -86,6 +91,8 @@ TRAIN_MAY_IMPORT = {
     "predictions",
     "receipts",
     "thumbnails",
+=======
+    "views",
     "workspace",
 }
 

@@ -307,7 +307,11 @@ def test_kill_9_takes_the_worker_processes_along_and_the_rerun_works(
         assert wait_until(lambda: living(process.pid) == [], 5)
     after = read_files(tmp_path)
     del after["mark"]
-    assert after == before
+    shards = {name for name in after if name.startswith("manifests/.cache/build/")}  # what the next build need not read
+    assert {name: data for name, data in after.items() if name not in shards} == before
+    if stage == "build":
+        told = curate("build", f"large={large_faces}", "-w", root, "-j", "1").stderr
+        assert not shards or "pictures were measured by a build that did not finish, and not read again" in told
     if stage == "inspect":  # the lock went with the process
         assert curate("inspect", "-w", root, "-j", "1").exit_code == 0
 

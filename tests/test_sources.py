@@ -12,6 +12,7 @@ from PIL import Image
 from curate import build as stage
 from curate.errors import SourceError, UsageError
 from curate.faces import draw_face
+from curate.readings import Said
 from curate.sources import LAYOUTS, detect_layout, load_layout
 from curate.sources.fer2013_csv import CODES
 from curate.votes import read_votes
@@ -29,7 +30,8 @@ def write_faces(root, names):
 
 
 def build_rows(tmp_path, *wanted, **options):
-    return stage.build(Workspace(tmp_path / "ws"), [str(w) for w in wanted], stage.BuildOptions(workers=1, **options))
+    said = Said(**options)
+    return stage.build(Workspace(tmp_path / "ws"), [str(w) for w in wanted], stage.BuildOptions(said, workers=1))
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_dry_run_of_a_pixel_table_leaves_no_picture(tmp_path):
     table = write_pixel_table(
         tmp_path / "fer2013.csv", ["emotion", "pixels", "Usage"], ["Training"], [draw_face("sad", 1, 1)]
     )
-    built = stage.build(Workspace(tmp_path / "ws"), [str(table)], stage.BuildOptions(workers=1), unpack=False)
+    built = stage.build(Workspace(tmp_path / "ws"), [str(table)], stage.BuildOptions(workers=1), dry_run=True)
     assert len(built.rows) == 1
     assert not (tmp_path / "ws").exists()
 
@@ -134,7 +136,8 @@ def test_a_label_outside_of_the_vocabulary_is_refused_until_it_is_mapped(tmp_pat
 def test_an_unknown_layout_says_what_was_seen_and_what_was_tried(tmp_path):
     write_faces(tmp_path / "set", ["one/two/three/a.png"])
     with pytest.raises(
-        SourceError, match=r"set: holds one: no known layout \(fer2013_csv: .*; fer2013: .*; folder: .*\)"
+        SourceError,
+        match=r"set: holds one: no known layout \(tried ckextended, .*, folder\): `curate sources` shows what",
     ):
         build_rows(tmp_path, tmp_path / "set")
 

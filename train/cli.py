@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from curate.console import DEFAULT_WORKSPACE, DryRun, Json, Seed, WorkspaceDir, new_app, tell
+from curate.console import DEFAULT_WORKSPACE, Classes, DryRun, Group, Json, Seed, WorkspaceDir, new_app, tell
 
 app = new_app("Train face-expression models on a curated dataset, and score them honestly.")
 
@@ -66,6 +66,8 @@ def run(
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Weigh the loss by class_weights.csv of `curate weights`.")
     ] = False,
+    classes: Classes = None,
+    group: Group = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     learning_rate: Annotated[
@@ -84,6 +86,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Train one model on the kept rows of split train; split val picks its best epoch, split test is not read."""
+    from curate.labels import name_view
     from curate.workspace import Workspace as Files
     from train.recipes import find_recipe, override
     from train.run import train_run
@@ -95,6 +98,7 @@ def run(
         Files(workspace),
         made,
         use_class_weights=class_weights,
+        **name_view(classes, group),
         seed=seed,
         precision=precision,
         runs=runs,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import ManifestError
-from curate.labels import VOCABULARY
+from curate.labels import TRAINED_CLASSES
 from curate.thumbnails import load_thumbnails
 from curate.workspace import Workspace
 
@@ -72,9 +72,9 @@ def load_images(
 
 
 def list_classes(labels: "pd.Series[str]") -> list[str]:
-    """The classes that occur, in the order of the vocabulary."""
+    """The classes that occur, in the order of the vocabulary, merged ones last."""
     present = set(labels)
-    return [name for name in VOCABULARY if name in present]
+    return [name for name in TRAINED_CLASSES if name in present]
 
 
 def encode_labels(labels: "pd.Series[str]", classes: Sequence[str], where: str) -> Rows:

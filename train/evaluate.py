@@ -14,10 +14,12 @@ import pandas as pd
 
 from curate.errors import ManifestError, UsageError
 from curate.files import sha256_of, write_atomically
+from curate.labels import find_view
 from curate.laws import require_split
 from curate.manifest import SPLITS, table_bytes
 from curate.predictions import PREFIX
 from curate.receipts import StageResult, new_receipt, write_receipt
+from curate.views import count_outside, look_through, tell_outside
 from curate.workspace import Workspace
 from train.augment import plan_views
 from train.backend import FLOAT32
@@ -55,6 +57,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Score a run on the kept rows of a workspace, which may be another than the one it was trained in.
 
+    The labels are seen through the view that the run was trained through; rows outside of it are counted, not scored.
+
     Parameters
     ----------
     run : folder of the run; None for the newest of the workspace
@@ -72,10 +76,14 @@ def evaluate_run(
     manifest = workspace.read()
     if rows != "all":
         require_split(manifest)
-    chosen = _choose_rows(manifest, rows)
-    targets = encode_labels(manifest.loc[chosen, "label"], known.classes, f"rows {rows}")
+    view = find_view(known.view)
+    seen = look_through(manifest, view)
+    chosen = _choose_rows(seen, rows)
+    targets = encode_labels(seen.loc[chosen, "label"], known.classes, f"rows {rows}")
     if dry_run:
-        return Evaluation(_tell_plan(known, manifest.loc[chosen, "label"], rows, views), "", {})
+        return Evaluation(
+            _tell_plan(known, seen.loc[chosen, "label"], rows, views) + tell_outside(manifest, view), "", {}
+        )
     metrics: dict[str, Any] = {
         "run": known.folder.name, "recipe": known.recipe.name, "evaluated": rows, "views": views, "seed": seed,
         "manifest_sha256": sha256_of(workspace.manifest), "test_reads": None,
@@ -84,11 +92,11 @@ def evaluate_run(
         metrics["test_reads"] = count_read(known.folder, rows, views, metrics["manifest_sha256"])
     images = load_images(workspace, manifest, known.recipe.size)
     probs, scores = _score_rows(known, images, manifest, chosen, targets, (views, seed, batch_size))
-    metrics |= scores
+    metrics |= scores | ({"view": known.view, "outside": count_outside(manifest, view)} if known.view else {})
     place = rows if _is_at_home(known, workspace) else f"{workspace.root.name}-{rows}"
     folder = known.folder / f"evaluation-{place}"
-    table = _write_evaluation(folder, known, manifest.loc[chosen], targets, probs, metrics)
-    told = Evaluation(_tell_story(metrics), format_classes(table), metrics)
+    table = _write_evaluation(folder, known, seen.loc[chosen], targets, probs, metrics)
+    told = Evaluation(_tell_story(metrics) + tell_outside(manifest, view), format_classes(table), metrics)
     if rows == "test" and _is_at_home(known, workspace):
         _write_receipt(workspace, manifest, known, told)
     return told

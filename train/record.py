@@ -29,11 +29,12 @@ class RunError(CandidError):
 
 @dataclass(frozen=True)
 class Record:
-    """What an evaluation needs to know of a run."""
+    """What an evaluation needs to know of a run; `view` names the view of the classes that it was trained through."""
 
     folder: Path
     recipe: Recipe
     classes: list[str]
+    view: str = ""
 
     @property
     def weights(self) -> Path:
@@ -64,7 +65,7 @@ def read_record(folder: Path) -> Record:
     if not (folder / METRICS).is_file():
         raise RunError(f"{folder}: this run did not finish ({METRICS} is missing): run `train run` again")
     made = json.loads((folder / RECIPE).read_text())
-    return Record(folder, from_json(made["recipe"]), list(made["classes"]))
+    return Record(folder, from_json(made["recipe"]), list(made["classes"]), made.get("view", ""))
 
 
 def is_unfinished(folder: Path) -> bool:

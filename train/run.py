@@ -1,6 +1,7 @@
 """`train run`: one model from the kept rows of split train, chosen by split val; split test is never read.
 
-The label is the verdict column `label`. The folder of the run holds everything that made it and its best weights.
+The label is the verdict column `label`, as the view (`--classes 5`) sees it. The folder of the run holds everything that made
+it and its best weights.
 """
 
 import shutil
@@ -16,9 +17,11 @@ import pandas as pd
 from curate import engine
 from curate.errors import ManifestError, WorkspaceError
 from curate.files import cannot_write, sha256_of, write_atomically
+from curate.labels import find_view
 from curate.laws import require_split
 from curate.manifest import kept_rows, table_bytes
 from curate.receipts import StageResult, new_receipt, write_receipt
+from curate.views import count_outside, look_through, tell_outside
 from curate.workspace import Workspace
 from train import record
 from train.augment import plan_views
@@ -47,6 +50,7 @@ def train_run(
     recipe: Recipe,
     *,
     use_class_weights: bool = False,
+    view: str = "",
     seed: int = 0,
     precision: str = "auto",
     runs: Path | None = None,
@@ -57,6 +61,7 @@ def train_run(
 
     Parameters
     ----------
+    view : name of a view of the classes, empty for all; rows outside of it are not trained on
     runs : folder that holds the run's own; None for `runs` in the workspace
     name : of the run's folder; None for the time and the recipe
 
@@ -68,24 +73,27 @@ def train_run(
     """
     manifest = workspace.read()
     require_split(manifest)
-    classes, counts = _count_rows(manifest)
+    through = find_view(view)
+    seen = look_through(manifest, through)
+    classes, counts = _count_rows(seen)
     weights = _read_class_weights(workspace.class_weights, counts["train"]) if use_class_weights else None
     folder = (runs or workspace.root / "runs") / (name or record.name_run(recipe))
     if folder.exists() and not record.is_unfinished(folder):
         raise record.RunError(f"{folder}: already exists: choose another --name")
     if dry_run:
-        return RunResult(folder, _tell_plan(recipe, counts, folder))
+        return RunResult(folder, _tell_plan(recipe, counts, folder) + tell_outside(manifest, through))
     start = time.perf_counter()
     shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run of this name left
     images = load_images(workspace, manifest, recipe.size)
-    train, val = (_choose_rows(manifest, images, split, classes, weights) for split in ("train", "val"))
+    train, val = (_choose_rows(seen, images, split, classes, weights) for split in ("train", "val"))
     made = {"recipe": to_json(recipe), "seed": seed, "classes": classes, "class_weights": weights, "rows": counts}
+    made |= {"view": view, "outside": count_outside(manifest, through)} if view else {}
     policy = _write_record(folder, made, workspace, manifest.loc[train.rows, ["path", "pixel_hash"]], precision)
     history = _fit(folder, recipe, len(classes), train, val, seed, policy)
-    result = _finish(folder, recipe, classes, history, val, start)
+    result = _finish(folder, recipe, classes, history, val, start, tell_outside(manifest, through))
     inputs = [workspace.class_weights] if use_class_weights else []
     told = StageResult(result.story, counts=result.counts)
-    options = {"recipe": to_json(recipe), "seed": seed}
+    options = {"recipe": to_json(recipe), "seed": seed} | ({"view": view} if view else {})
     receipt = new_receipt(workspace.root, "run", manifest, reads=READS, inputs=inputs, options=options, result=told)
     write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
     return result
@@ -125,7 +133,13 @@ def _fit(
 
 
 def _finish(
-    folder: Path, recipe: Recipe, classes: list[str], history: list[dict[str, float]], val: Examples, start: float
+    folder: Path,
+    recipe: Recipe,
+    classes: list[str],
+    history: list[dict[str, float]],
+    val: Examples,
+    start: float,
+    outside: str,
 ) -> RunResult:
     """Write history, curves and, last, the scores of the best weights on val."""
     table = pd.DataFrame(history)
@@ -141,7 +155,7 @@ def _finish(
     story = (
         f"run: {recipe.name}, {len(table)} epochs (best {best}), "
         f"val accuracy {format_percent(scores['accuracy'])}, macro F1 {format_percent(scores['macro_f1'])}, "
-        f"{seconds:.0f} s -> {folder}"
+        f"{seconds:.0f} s{outside} -> {folder}"
     )
     return RunResult(folder, story, {**metrics, "folder": str(folder)})
 

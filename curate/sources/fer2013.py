@@ -1,10 +1,13 @@
-"""FER2013 as Kaggle ships it in folders (msambare/fer2013).
+"""FER2013 as Kaggle ships it in folders (msambare/fer2013 and its kin).
 
     root/train/{angry,disgust,fear,happy,neutral,sad,surprise}/Training_<n>.jpg
     root/test/{…}/{PublicTest,PrivateTest}_<n>.jpg
+    root/validation/…                                  (some copies)
+    root/test/disgust/PrivateTest_11895083.jpg0.jpg    (some copies: an altered copy of PrivateTest_11895083.jpg)
 
 The challenge's validation (PublicTest) and test (PrivateTest) images lie mixed in `test/`; the file name tells them
 apart, and wins over the folder. The data set has no subjects, and the file name is not unique: keys are whole paths.
+Copies that somebody altered to enlarge a class are no photographs of the data set; they are counted and passed over.
 """
 
 import re
@@ -12,13 +15,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from curate.sources import Listing, folder
+from curate.sources import Listing, Reading, folder
+from curate.sources.pictures import note_passed
 
 NAME = "fer2013"
 LOOKS_LIKE = "train/ and test/ with class folders of Training_*.jpg, PublicTest_*.jpg, PrivateTest_*.jpg"
+TOLD_BY = "the usage at the start of the file names"
 
-USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
+USAGES: Mapping[str, str] = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 _NAME = re.compile(rf"({'|'.join(USAGES)})_[0-9]+\.")
+_ALTERED = re.compile(r"\.(?:jpg|jpeg|png)[0-9]+\.(?:jpg|jpeg|png)$", re.IGNORECASE)
 
 
 def detect(root: Path) -> bool:
@@ -29,14 +35,21 @@ def detect(root: Path) -> bool:
     return any(_NAME.match(file.name) for file in top.glob("t*/*/P*Test_*")) and any(top.glob("train/*/Training_*"))
 
 
-def rows(root: Path, *, unpack_to: Path, spellings: Mapping[str, str]) -> Listing:
-    """Every picture; raises what the folder layout raises."""
-    listing = folder.rows(root, unpack_to=unpack_to, spellings=spellings)
+def rows(root: Path, asked: Reading) -> Listing:
+    """Every picture but the altered copies; raises what the folder layout raises."""
+    listing = folder.rows(root, asked)
+    altered = [row.path for row in listing.rows if _ALTERED.search(row.path)]
+    found = [
+        replace(row, source_split=usage_of(row.path) or row.source_split)
+        for row in listing.rows
+        if not _ALTERED.search(row.path)
+    ]
     return replace(
-        listing, rows=[replace(row, source_split=_usage(row.path) or row.source_split) for row in listing.rows]
+        listing, rows=found, notes=(*listing.notes, *note_passed(altered, "pictures are altered copies of others"))
     )
 
 
-def _usage(path: str) -> str:
+def usage_of(path: str) -> str:
+    """The split that the file name tells, or empty."""
     match = _NAME.match(path.rpartition("/")[2])
     return USAGES[match[1]] if match else ""

@@ -1,0 +1,116 @@
+"""AffectNet as first released: pictures in numbered folders, and lists.
+
+    root/Manually_Annotated_Images/<n>/<hash>.jpg
+    root/Manually_Annotated_file_lists/{training,validation}.csv        (the latter often without its header)
+    root/Automatically_Annotated_Images/…                               (labels by a machine: source_label says `auto`)
+    root/Automatically_Annotated_file_lists/automatically_annotated.csv
+
+    subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal
+
+The face is the box, clipped to the picture; where a box has no area or is NULL the whole picture is the face. Codes 8 to 10
+(none, uncertain, no face) are no class: such faces are counted and passed over, never trained. The official validation set
+is `val` here; the literature reports it as its test set.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from curate.errors import SourceError
+from curate.sources import Listing, Reading, SourceRow
+from curate.sources.affectnet_labels import NO_CLASS, label_codes
+from curate.sources.pictures import clip_box, find_top, keep_present
+from curate.sources.text_tables import read_lists
+
+NAME = "affectnet"
+LOOKS_LIKE = "Manually_Annotated_file_lists/{training,validation}.csv beside Manually_Annotated_Images/"
+TOLD_BY = "the folder of lists; codes 0 to 7 by the published training counts or --codes"
+
+COLUMNS = (
+    "subdirectory_filepath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression", "valence",
+    "arousal",
+)  # fmt: skip
+# list -> (split, its folder of pictures)
+LISTS: Mapping[str, tuple[str, str]] = {
+    "Manually_Annotated_file_lists/training.csv": ("train", "Manually_Annotated_Images"),
+    "Manually_Annotated_file_lists/validation.csv": ("val", "Manually_Annotated_Images"),
+    "Automatically_Annotated_file_lists/automatically_annotated.csv": ("train", "Automatically_Annotated_Images"),
+}
+
+Face = tuple[str, str, str]  # path, box, code
+
+
+def detect(root: Path) -> bool:
+    """Whether one of the lists lies there."""
+    return root.is_dir() and find_top(root, *LISTS) is not None
+
+
+def rows(root: Path, asked: Reading) -> Listing:
+    """Every face with one of the eight classes.
+
+    Raises
+    ------
+    SourceError  if a line is not of the form, a code is unknown or in doubt, or a list's pictures are not there
+    """
+    top = find_top(root, *LISTS)
+    assert top is not None
+    faces = {name: list(_read_lines(top / name)) for name in LISTS if (top / name).is_file()}
+    first = next(iter(faces))  # the training list, where it is there: its counts tell the order of the codes
+    judged = [code for _, _, code in faces[first] if code not in NO_CLASS]
+    label_of = label_codes(judged, asked.codes, str(top / first), default="official")
+    found: list[SourceRow] = []
+    notes: list[str] = []
+    for name, listed in faces.items():
+        _refuse_unknown({code for _, _, code in listed} - set(label_of) - set(NO_CLASS), top / name)
+        present, missing = keep_present(_make_rows(name, listed, label_of), top, str(top / name))
+        found += present
+        notes += [*_tell_passed(name, listed), *missing]
+    return Listing(top, found, tuple(notes))
+
+
+def _make_rows(name: str, listed: Sequence[Face], label_of: Mapping[str, str]) -> list[SourceRow]:
+    split, folder = LISTS[name]
+    auto = " auto" if folder.startswith("Auto") else ""
+    return [
+        SourceRow(f"{folder}/{path}", label_of[code], code + auto, split, box=box)
+        for path, box, code in listed
+        if code in label_of
+    ]
+
+
+def _refuse_unknown(codes: set[str], table: Path) -> None:
+    if codes:
+        raise SourceError(
+            f"{table}: expression '{min(codes)}' is no code: 0 to 7 are classes, 8 to 10 none, uncertain, no face"
+        )
+
+
+def _tell_passed(name: str, listed: Sequence[Face]) -> list[str]:
+    codes = Counter(code for _, _, code in listed)
+    passed = [f"{codes[code]:,} {what} ({code})" for code, what in NO_CLASS.items() if codes[code]]
+    boxless = sum(not box for _, box, code in listed if code not in NO_CLASS)
+    table = name.rpartition("/")[2]
+    notes = [f"{table}: faces without a class were passed over: {', '.join(passed)}"] if passed else []
+    return notes + (
+        [f"{table}: {boxless:,} faces have no usable box: the whole picture is the face"] if boxless else []
+    )
+
+
+def _read_lines(table: Path) -> Iterator[Face]:
+    """Each face of a list; the landmarks, a kilobyte each, are not kept."""
+    for number, line in enumerate(read_lists(table), start=1):
+        if number == 1 and line[:1] and line[0].lower() == COLUMNS[0]:
+            continue
+        if len(line) != len(COLUMNS):
+            raise SourceError(
+                f"{table} line {number}: {len(line)} values where {len(COLUMNS)} should be ({', '.join(COLUMNS)})"
+            )
+        yield line[0], _read_box(line[1:5]), line[6]
+
+
+def _read_box(values: Sequence[str]) -> str:
+    try:
+        x, y, width, height = (float(value) for value in values)
+    except ValueError:  # NULL
+        return ""
+    return clip_box(x, y, x + width, y + height) if width > 0 and height > 0 else ""

@@ -1,0 +1,52 @@
+"""CK+ in the form of fer2013.csv (Kaggle's ckextended.csv).
+
+    ckextended.csv        emotion,pixels,Usage        920 rows: 327 peaks and 593 neutral frames
+
+FER2013's codes and 7 for contempt. The table names no person, though CK+ shows 123 of them several times: whoever splits it
+anew cannot keep people apart, so `curate split --by-subject` refuses it. Its Usage was drawn by rows and crosses people too.
+Take CK+48 or the official tree instead where they are at hand.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from curate.sources import Listing, Reading
+from curate.sources.fer2013_csv import CODES as FER_CODES
+from curate.sources.pixel_tables import list_rows, read_row
+from curate.sources.text_tables import read_header, read_rows
+
+NAME = "ckextended"
+LOOKS_LIKE = "ckextended.csv (or its folder): columns emotion, pixels, Usage, codes 0 to 7"
+TOLD_BY = "the file name, or exactly 920 rows of pixels"
+
+FILE = "ckextended.csv"
+ROWS = 920  # 327 peaks and 593 neutral frames
+CODES = (*FER_CODES, "contempt")
+COLUMNS = ("emotion", "pixels", "usage")
+NOTE = (
+    "the table names no person, and CK+ shows each several times: splits cannot keep people apart "
+    "(`curate split --by-subject` refuses), so scores on it are too high"
+)
+
+
+def detect(root: Path) -> bool:
+    """Whether it is the file of that name, or a pixel table of exactly its length."""
+    table = root / FILE if root.is_dir() else root
+    if table.suffix.lower() != ".csv" or not table.is_file() or not set(COLUMNS) <= set(read_header(table)):
+        return False
+    if table.name == FILE:
+        return True
+    return sum(1 for _ in islice(read_rows(table, COLUMNS, looks_like=LOOKS_LIKE), ROWS + 1)) == ROWS
+
+
+def rows(root: Path, asked: Reading) -> Listing:
+    """Write the pictures and list them; raises what FER2013's table raises."""
+    table = root / FILE if root.is_dir() else root
+    found = list_rows(partial(_records, table), partial(read_row, table, CODES), str(table), asked.unpack_to)
+    return Listing(asked.unpack_to or table.parent, found, (NOTE,))
+
+
+def _records(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    return enumerate(read_rows(table, COLUMNS, looks_like=LOOKS_LIKE))

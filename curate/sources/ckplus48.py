@@ -1,0 +1,52 @@
+"""CK+48: the three last frames of each labelled CK+ sequence, cut to 48 x 48 (Kaggle).
+
+    CK+48/{anger,contempt,disgust,fear,happy,sadness,surprise}/S010_004_00000017.png     981 = 327 x 3, no neutral
+
+Subject (S010) and sequence (004) are in the name. The frames of a sequence are nearly the same picture, so a split drawn by
+pictures has every test face in train; Candid's splits keep people whole.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from curate.errors import SourceError, examples
+from curate.sources import Listing, Reading, SourceRow, folder
+
+NAME = "ckplus48"
+LOOKS_LIKE = "class folders of S<subject>_<sequence>_<frame>.png"
+TOLD_BY = "the file names S010_004_00000017"
+
+_NAME = re.compile(r"(S[0-9]{3})_([0-9]{3})_[0-9]{8}\.[a-z]+")
+
+
+def detect(root: Path) -> bool:
+    """Whether class folders hold pictures with CK+'s names."""
+    return folder.detect(root) and any(
+        _NAME.fullmatch(file.name)
+        for _, each in folder.class_folders(folder.image_root(root))
+        for file in each.glob("S*_*_*")
+    )
+
+
+def rows(root: Path, asked: Reading) -> Listing:
+    """Every picture with its person and sequence.
+
+    Raises
+    ------
+    SourceError  if a file name tells no person; and what the folder layout raises
+    """
+    listing = folder.rows(root, asked)
+    nameless = [row.path for row in listing.rows if not _NAME.fullmatch(row.path.rpartition("/")[2])]
+    if nameless:
+        raise SourceError(
+            f"{root}: {len(nameless)} file names tell no person ({examples(nameless)}): must be like S010_004_00000017.png, "
+            "or the person could stand on both sides of a split; remove or rename them"
+        )
+    return replace(listing, rows=[_tell_person(row) for row in listing.rows])
+
+
+def _tell_person(row: SourceRow) -> SourceRow:
+    match = _NAME.fullmatch(row.path.rpartition("/")[2])
+    assert match is not None
+    return replace(row, subject=match[1], sequence=match[2])

@@ -1,0 +1,81 @@
+"""ExpW: photographs of the web with several faces each.
+
+    root/image/origin/*.jpg
+    root/label/label.lst          image_name face_id_in_image top left right bottom confidence label
+
+Mind the order: top, left, right, bottom. Each line is a face, `origin`'s picture cut to its box, with the path
+`<image_name>#<face id>`; the faces of a picture never cross a split (they share a sequence). A face whose line stands twice
+is one face; one without an area is counted and passed over. 91,793 faces as published.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from curate.errors import SourceError
+from curate.sources import Listing, Reading, SourceRow
+from curate.sources.pictures import clip_box, find_top, keep_present, note_passed
+
+NAME = "expw"
+LOOKS_LIKE = "image/origin/*.jpg beside label/label.lst"
+TOLD_BY = "the file label/label.lst (or label.lst), eight values a line"
+
+FILES = ("label/label.lst", "label.lst")
+FOLDERS = ("image/origin", "origin", "image")
+CODES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+
+
+def detect(root: Path) -> bool:
+    """Whether the list lies there."""
+    return root.is_dir() and _find_list(root) is not None
+
+
+def rows(root: Path, asked: Reading) -> Listing:  # noqa: ARG001 - codes, not names
+    """Every face with its box.
+
+    Raises
+    ------
+    SourceError  if a line is not of the form, or no picture is there
+    """
+    table = _find_list(root)
+    assert table is not None
+    place = table.parent.parent if table.parent.name == "label" else table.parent
+    top = next((place / name for name in FOLDERS if (place / name).is_dir()), place / FOLDERS[0])
+    faces = list(_read_faces(table))
+    times = Counter(face.path for face in faces)
+    first = {face.path: face for face in reversed(faces)}  # the first line of each face
+    flat = [path for path, face in first.items() if not face.box]
+    present, notes = keep_present([face for face in first.values() if face.box], top, str(table))
+    again = [path for path, count in times.items() if count > 1]
+    return Listing(
+        top, present, (*notes, *note_passed(again, "faces stand on several lines: the first counts; the others are repeats"),
+                       *note_passed(flat, "faces have a box without an area"))
+    )  # fmt: skip
+
+
+def _find_list(root: Path) -> Path | None:
+    top = find_top(root, *FILES)
+    return next((top / name for name in FILES if (top / name).is_file()), None) if top else None
+
+
+def _read_faces(table: Path) -> Iterator[SourceRow]:
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _read_face(line.split(), f"{table} line {number}")
+
+
+def _read_face(values: list[str], where: str) -> SourceRow:
+    try:
+        *name, face, top, left, right, bottom, _confidence, code = values
+        edges = [float(value) for value in (left, top, right, bottom)]
+        label = CODES[int(code)] if int(code) >= 0 else ""
+    except (ValueError, IndexError):
+        name, label = [], ""
+    if not name or not label or not face.isdigit():
+        raise SourceError(
+            f"{where}: '{' '.join(values)[:60]}' is no face: must be image_name, face id, top, left, right, "
+            "bottom, confidence, label 0 to 6"
+        )
+    image = " ".join(name)
+    return SourceRow(f"{image}#{int(face)}", label, code, sequence=image, box=clip_box(*edges))
