@@ -91,7 +91,6 @@ TRAIN_MAY_IMPORT = {
     "predictions",
     "receipts",
     "thumbnails",
-=======
     "views",
     "workspace",
 }
