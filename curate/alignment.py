@@ -58,6 +58,8 @@ def verify_batch(batch: PairBatch) -> Verified:
     unmoved = np.tile(np.eye(2, 3, dtype=np.float32), (len(fixed), 1, 1))
     looks = _look(_band(fixed, 0.7, 2), _band(moving, 0.7, 2), [batch.affine, unmoved])
     place = np.flatnonzero(looks.max(axis=0) >= PASS)
+    if not len(place):
+        return Verified(place, np.zeros(0, np.float32), batch.affine[:0])
     is_moved = (looks[0] >= looks[1])[place, None, None]
     affine = np.where(is_moved, batch.affine[place], unmoved[place])
     affine = _align(_band(fixed[place], 0.5, 2), _band(moving[place], 0.5, 2), affine)

@@ -164,6 +164,9 @@ def test_scores_lie_in_zero_to_one_and_a_stranger_scores_below_the_bound(faces):
     assert verified.place.tolist() == [0]
     assert verified.score == pytest.approx([1], abs=1e-5)
     assert 0 < LOOK < SURE < 1
+    strangers = verify_batch(PairBatch(faces[:2], faces[2:4], same))
+    assert strangers.place.shape == strangers.score.shape == (0,)
+    assert strangers.affine.shape == (0, 2, 3)
 
 
 @pytest.mark.parametrize(
