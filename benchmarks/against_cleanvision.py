@@ -39,7 +39,7 @@ def main() -> None:
             build = run_command(["curate", "build", folder, "-w", workspace])
             dedup = run_command(["curate", "dedup", "-w", workspace, "--json"])
             rows.append(to_row("cleanvision, exact and near", [theirs], json.loads(theirs.stdout)))
-            rows.append(to_row("curate build + dedup", [build, dedup], json.loads(dedup.stdout)["counts"]))
+            rows.append(to_row("curate build + dedup", [build, dedup], json.loads(dedup.stdout)))
             walls["cleanvision"].append(theirs.wall_seconds)
             walls["candid"].append(build.wall_seconds + dedup.wall_seconds)
     ratio = sum(walls["candid"]) / sum(walls["cleanvision"])

@@ -1,4 +1,4 @@
-"""The measurements again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (about an hour).
+"""The measurements again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (about two hours).
 
 `quality.py` alone is not among them: it needs crowd votes, which Candid does not ship.
 """
@@ -14,11 +14,16 @@ HERE = Path(__file__).resolve().parent
 def main() -> None:
     run("demo.py")
     run("split_balance.py")
+    run("near_duplicates.py", "--drawn")
     if len(sys.argv) > 1:
         folder = sys.argv[1]
         with tempfile.TemporaryDirectory() as scratch:
             workspace = str(Path(scratch) / "manifests")
             run("build_profile.py", folder)
+            run("leakage.py", folder)
+            run("near_duplicates.py", folder, "--name", "FER2013")
+            run("against_cleanvision.py", folder)
+            run("scaling.py", folder)
             run("fer2013_chain.py", folder, "--workspace", workspace)
 
 

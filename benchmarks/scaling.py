@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from alterations import ALTERATIONS
-from results import RESULTS, describe_machine, replace_section, to_table
+from results import RESULTS, ROOT, describe_machine, replace_section, to_table
 
 from curate.images import SUFFIXES, hash_perceptually, read_grey, shrink_for_phash
 from curate.neighbours import EXHAUSTIVE_ROWS, find_neighbours
@@ -28,6 +28,9 @@ from curate.thumbnails import SHARD_IMAGES, Thumbnails
 
 COPY_SHARE = 0.1
 MEMORY_BYTES = 4 << 30
+FAR = 1e8  # faces to extrapolate to
+CLUSTER_CORES = 1024
+VERIFY_SECONDS = 80e-6  # of CPU a candidate, measured on FER2013
 VERIFIED_ROWS = 100_000  # up to which the pairs are verified too; beyond it verification grows with the candidates
 GENTLE = [name for name in ALTERATIONS if name != "watermark"]  # which is found by its hash, not by its neighbours
 
@@ -140,15 +143,28 @@ def write(found: dict[tuple[int, str], dict[str, float]]) -> None:
             [f"{count:,}", how, f"{run['seconds']:.0f}", f"{run['cpu_seconds']:.0f}", f"{run['peak_mb']:.0f}",
              f"{run['candidates']:,}", f"{100 * run['recall']:.2f}", f"{run['hash_seconds']:.0f}", *whole]
         )  # fmt: skip
-    index = [(count, run["seconds"], run["peak_mb"]) for (count, how), run in sorted(found.items()) if how == "index"]
-    counts, seconds, memory = np.log(np.array(index, float)).T
-    slope = np.polyfit(counts, seconds, 1)[0] if len(index) > 1 else float("nan")
+    index = [
+        (count, run["cpu_seconds"], run["peak_mb"]) for (count, how), run in sorted(found.items()) if how == "index"
+    ]
+    counts, cpu, memory = np.array(index, float).T
+    slope = np.polyfit(np.log(counts), np.log(cpu), 1)[0] if len(index) > 1 else float("nan")
     body = (
         f"Measured by `python benchmarks/scaling.py` on faces generated in memory, {100 * COPY_SHARE:.0f} % of them altered "
-        f"copies; {describe_machine()}. Through the index, time grows with the number of faces to the power of {slope:.2f}, "
-        f"peak memory from {np.exp(memory[0]):.0f} to {np.exp(memory[-1]):.0f} MB."
+        f"copies; {describe_machine()}. Through the index, CPU time grows with the number of faces to the power of "
+        f"{slope:.2f}; peak memory goes from {memory[0]:.0f} to {memory[-1]:.0f} MB."
     )
     replace_section(RESULTS, "scaling", f"## How the search for copies grows\n\n{body}\n\n{to_table(header, rows)}")
+    hours = cpu[-1] * (FAR / counts[-1]) ** slope / 3600
+    per_face = found[int(counts[-1]), "index"]["candidates"] / counts[-1]
+    text = (
+        f"Measured ({describe_machine()}, `benchmarks/scaling.py`, table in RESULTS.md): from {counts[0]:,.0f} to "
+        f"{counts[-1]:,.0f} faces the search through the index takes CPU time to the power of {slope:.2f} of their number, "
+        f"{cpu[-1] / 3600:.2f} core-hours for the largest. At that slope {FAR:,.0f} faces take {hours:,.0f} core-hours: "
+        f"{hours / CLUSTER_CORES:.1f} hours on {CLUSTER_CORES:,} cores. Their descriptors take {FAR * 64 * 2 / 1e9:.0f} GB as "
+        f"16-bit numbers, the thumbnails {FAR * 48 * 48 / 1e9:.0f} GB on disk, and {per_face:.1f} candidates a face, as at the "
+        f"largest size here, {per_face * FAR * VERIFY_SECONDS / 3600:,.0f} core-hours of verification."
+    )
+    replace_section(ROOT / "docs" / "scaling.md", "extrapolation", text)
 
 
 if __name__ == "__main__":

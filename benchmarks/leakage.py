@@ -1,0 +1,31 @@
+"""What `curate dedup` and `curate audit` say of a dataset as it is shipped; for FER2013, the section `leakage` of the README.
+
+python benchmarks/leakage.py ~/data/fer2013
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from results import README, describe_machine, replace_section, run_command
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    folder = str(parser.parse_args().folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        env = {"CURATE_WORKSPACE": f"{scratch}/manifests"}
+        for words in (["build", f"fer2013={folder}"], ["inspect"]):
+            run_command(["curate", *words], env=env)
+        runs = [run_command(["curate", *words], env=env) for words in (["dedup"], ["audit"])]
+    transcript = "\n\n".join(f"$ {run.command}\n{run.stdout}" for run in runs)
+    print(transcript)
+    body = (
+        f"Printed on {describe_machine()}, {runs[0].wall_seconds:.0f} s and {runs[1].wall_seconds:.0f} s of wall time."
+    )
+    replace_section(README, "leakage", f"```console\n{transcript}\n```\n\n{body}")
+
+
+if __name__ == "__main__":
+    main()
