@@ -8,6 +8,7 @@ that the second run changes no byte.
 
 import argparse
 import hashlib
+import shlex
 import tempfile
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workspace", type=Path, default=None)
-    parser.add_argument("--oof-options", nargs="*", default=[])
-    parser.add_argument("--run-options", nargs="*", default=[])
+    parser.add_argument("--oof-options", type=shlex.split, default=[], help='such as "--oof-options=--epochs 4"')
+    parser.add_argument("--run-options", type=shlex.split, default=[])
     options = parser.parse_args()
     workspace = options.workspace or Path(tempfile.mkdtemp()) / "manifests"
     env = {"CURATE_WORKSPACE": str(workspace)}

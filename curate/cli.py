@@ -165,7 +165,8 @@ def dedup(
     files = Workspace(workspace)
     options: dict[str, Any] = {"near": near, "sure": sure or pairs.SURE}
     search = pairs.SearchOptions(engine, workers, None if dry_run else files.cache, int(memory * 2**30))
-    find = partial(stage.dedup, locate=files.locate(), only_new=only_new, options=search, **options)
+    since = files.cache if only_new else None
+    find = partial(stage.dedup, locate=files.locate(), new_since=since, options=search, **options)
     result = run_stage(files, "dedup", find, reads=stage.READS, options=options, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 

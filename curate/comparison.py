@@ -31,14 +31,14 @@ def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[P
     write_atomically(cache / FILE, buffer.getvalue())
 
 
-def read_comparison(cache: Path | None, pixel_hashes: Sequence[str]) -> tuple[list[Pair], npt.NDArray[np.bool_]]:
+def read_comparison(cache: Path, pixel_hashes: Sequence[str]) -> tuple[list[Pair], npt.NDArray[np.bool_]]:
     """The pairs found before among images that are still there, and which of the images were compared then.
 
     Raises
     ------
     WorkspaceError  if nothing is remembered, or by another method
     """
-    record = _read(cache / FILE) if cache is not None else None
+    record = _read(cache / FILE)
     if record is None:
         raise WorkspaceError(
             "dedup --only-new: no earlier comparison is remembered here: run `curate dedup` without --only-new"

@@ -38,7 +38,7 @@ def dedup(
     *,
     sure: float = SURE,
     near: bool = True,
-    only_new: bool = False,
+    new_since: Path | None = None,
     options: SearchOptions | None = None,
 ) -> StageResult:
     """Find the copies.
@@ -47,13 +47,14 @@ def dedup(
     ----------
     sure : score from which (inclusive) a pair counts as copies; between `LOOK` and it a pair is listed for the reviewer
     near : False finds exact copies only
-    only_new : compare the images added since the last run with all, and keep what that run found about the others
+    new_since : folder in which the last run left what it compared: compare the images added since with all, and keep what
+        that run found about the others. None compares all
 
     Raises
     ------
-    WorkspaceError  if `only_new` and no earlier run is remembered
+    WorkspaceError  if no earlier run is remembered in `new_since`
     """
-    pairs = _near_pairs(manifest, locate, sure, only_new, options or SearchOptions()) if near else []
+    pairs = _near_pairs(manifest, locate, sure, new_since, options or SearchOptions()) if near else []
     columns = group_duplicates(manifest, [(p.first, p.second) for p in pairs if p.score >= sure])
     table = _pairs_table(manifest, pairs, sure)
     counts = count_copies(manifest, columns) | {"look_pairs": int((table["band"] == "look").sum())}
@@ -174,13 +175,13 @@ def _area(manifest: pd.DataFrame) -> "pd.Series[int]":
 
 
 def _near_pairs(
-    manifest: pd.DataFrame, locate: Callable[[str], Path], sure: float, only_new: bool, options: SearchOptions
+    manifest: pd.DataFrame, locate: Callable[[str], Path], sure: float, new_since: Path | None, options: SearchOptions
 ) -> list[Pair]:
     """Verified pairs among the distinct images; a blank image has exact copies only."""
     is_distinct = (manifest["pixel_hash"] != "") & (manifest["quality"] == "") & ~manifest["pixel_hash"].duplicated()
     distinct, rows = manifest[is_distinct], np.flatnonzero(is_distinct)
     pixels = list(distinct["pixel_hash"])
-    known, is_known = read_comparison(options.cache, pixels) if only_new else ([], None)
+    known, is_known = read_comparison(new_since, pixels) if new_since else ([], None)
     every = load_thumbnails(
         [(locate(path), box) for path, box in zip(manifest["path"], manifest["box"], strict=True)],
         list(manifest["pixel_hash"]),

@@ -118,7 +118,7 @@ def test_only_new_gives_the_table_that_comparing_all_gives(curate, tiny_faces, t
     for command in (("build", folder), ("inspect",), ("dedup",)):
         assert curate(*command, "-w", parts, "-j", "1").exit_code == 0
     shutil.copytree(tiny_faces, folder, dirs_exist_ok=True)
-    for command in (("build", folder), ("inspect",), ("dedup", "--only-new")):
+    for command in (("build", folder), ("inspect",), ("dedup", "--only-new", "-n"), ("dedup", "--only-new")):
         assert curate(*command, "-w", parts, "-j", "1").exit_code == 0
     whole = tmp_path / "whole"
     for command in (("build", folder), ("inspect",), ("dedup",)):
