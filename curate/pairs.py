@@ -18,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from curate import engine
 from curate.alignment import PairBatch, Verified, describe_affine, has_contrast, verify_batch
 from curate.neighbours import Candidates, concatenate, find_neighbours, join_candidates, relate, unmoved
-from curate.thumbnails import Rows, Squares, keep_only, write_array
+from curate.thumbnails import Rows, Squares, keep_only, read_array, write_array
 
 # Perceptual hashes this near (inclusive) are candidates too: they find watermarked copies whose light the mark changes.
 MAX_DISTANCE_BITS = 10
@@ -125,24 +125,19 @@ class _Search:
         candidates = candidates[self.has_contrast[candidates.query] & self.has_contrast[candidates.other]]
         parts = [candidates[s : s + BATCH] for s in range(0, len(candidates), BATCH)]
         files = [self._name_shard(part) for part in parts]
-        missing = [k for k, file in enumerate(files) if file is None or not file.is_file()]
-        batches = _Batches(self.thumbnails, [parts[k] for k in missing])
+        verified = {k: found for k, file in enumerate(files) if file and (found := _read_shard(file))}
+        missing = [k for k in range(len(parts)) if k not in verified]
         fresh = engine.map(
             verify_batch,
-            batches,
+            _Batches(self.thumbnails, [parts[k] for k in missing]),
             what="pair batches",
             engine=self.options.engine_name,
             workers=self.options.workers,
         )
-        verified: dict[int, Verified] = {}
         for k, result in zip(missing, fresh, strict=True):
-            file = files[k]
             verified[k] = result
-            if file is not None:
+            if file := files[k]:
                 _write_shard(file, result)
-        for k, file in enumerate(files):
-            if k not in verified and file is not None:
-                verified[k] = _read_shard(file)
         return concatenate([_apply(part, verified[k]) for k, part in enumerate(parts)]) if parts else candidates
 
     def forget_others(self) -> None:
@@ -276,6 +271,8 @@ def _write_shard(file: Path, verified: Verified) -> None:
     write_array(file, np.concatenate(parts, axis=1, dtype=np.float32))
 
 
-def _read_shard(file: Path) -> Verified:
-    table = np.load(file)
+def _read_shard(file: Path) -> Verified | None:
+    table = read_array(file)
+    if table is None or table.ndim != 2 or table.shape[1] != 8:
+        return None
     return Verified(table[:, 0].astype(np.int64), table[:, 1], table[:, 2:].reshape(-1, 2, 3))

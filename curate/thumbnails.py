@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,22 +85,19 @@ def load_thumbnails(
     ------
     SourceError  if an image that `build` could read is gone
     """
-    starts = range(0, len(files), SHARD_IMAGES)
-    hashes = [list(pixel_hashes[s : s + SHARD_IMAGES]) for s in starts]
+    hashes = [list(pixel_hashes[s : s + SHARD_IMAGES]) for s in range(0, len(files), SHARD_IMAGES)]
     stored = [cache / FOLDER / f"{size}-{_digest(part)}.npy" if cache else None for part in hashes]
-    missing = [k for k, file in enumerate(stored) if file is None or not file.is_file()]
     is_mapped = cache is not None and memory_bytes is not None and len(files) * size * size > memory_bytes
-    fresh: dict[int, Pixels] = {}
+    shards = [read_array(file, is_mapped=is_mapped) if file else None for file in stored]
+    missing = [k for k, shard in enumerate(shards) if shard is None or shard.shape != (len(hashes[k]), size, size)]
     for k, shard in _decode_shards(files, hashes, missing, size, engine_name, workers):
-        file = stored[k]
+        file, shards[k] = stored[k], shard
         if file is not None:
             write_array(file, shard)
-        if not is_mapped:
-            fresh[k] = shard
-    shards = [fresh[k] if k in fresh else _open(file, is_mapped) for k, file in enumerate(stored)]
+            shards[k] = read_array(file, is_mapped=True) if is_mapped else shard
     if cache is not None:
         keep_only(cache / FOLDER, {file for file in stored if file is not None}, f"{size}-*.npy")
-    return Thumbnails(shards, size)
+    return Thumbnails([shard for shard in shards if shard is not None], size)
 
 
 def read_face(item: tuple[Path, str, int]) -> Pixels:
@@ -123,6 +121,14 @@ def write_array(file: Path, array: npt.NDArray[np.generic]) -> None:
     buffer = io.BytesIO()
     np.save(buffer, array)
     write_atomically(file, buffer.getvalue())
+
+
+def read_array(file: Path, *, is_mapped: bool = False) -> npt.NDArray[Any] | None:
+    """What `write_array` wrote; None if it is not there, or a broken disk has left something else."""
+    try:
+        return np.asarray(np.load(file, mmap_mode="r" if is_mapped else None))
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 def keep_only(folder: Path, wanted: set[Path], pattern: str) -> None:
@@ -156,8 +162,3 @@ def _decode_shards(
 
 def _digest(pixel_hashes: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(pixel_hashes).encode()).hexdigest()[:24]
-
-
-def _open(file: Path | None, is_mapped: bool) -> Pixels:
-    assert file is not None
-    return np.asarray(np.load(file, mmap_mode="r" if is_mapped else None))

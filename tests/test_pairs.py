@@ -10,7 +10,7 @@ from curate.faces import EXPRESSIONS, draw_face
 from curate.images import hash_perceptually, shrink_for_phash
 from curate.neighbours import find_neighbours, join_candidates
 from curate.pairs import LOOK, SURE, SearchOptions, find_pairs
-from curate.thumbnails import SHARD_IMAGES, Thumbnails
+from curate.thumbnails import SHARD_IMAGES, Thumbnails, load_thumbnails
 
 
 def move(image: np.ndarray, *, zoom: float = 1, angle: float = 0, dx: float = 0, dy: float = 0) -> np.ndarray:
@@ -108,6 +108,27 @@ def test_finished_shards_are_not_verified_again(with_copies, tmp_path, monkeypat
     monkeypatch.setattr(pairs, "verify_batch", None)
     assert find(with_copies, cache=tmp_path) == alone
     assert sorted(tmp_path.rglob("*.npy")) == kept
+
+
+def test_a_broken_shard_is_made_again(with_copies, tmp_path):
+    alone = find(with_copies, cache=tmp_path)
+    for shard in tmp_path.rglob("*.npy"):
+        shard.write_bytes(shard.read_bytes()[:-3])
+    assert find(with_copies, cache=tmp_path) == alone
+
+
+def test_faces_beyond_the_memory_are_mapped_and_the_same_and_a_killed_run_decodes_no_shard_twice(tiny_faces, tmp_path):
+    files = [(file, "") for file in sorted(tiny_faces.rglob("*.png"))]
+    hashes = [f"{k:064x}" for k in range(len(files))]
+    rows = np.array([4, 0, 40])
+    held = load_thumbnails(files, hashes, workers=1)[rows]
+    mapped = load_thumbnails(files, hashes, cache=tmp_path, memory_bytes=1, workers=1)
+    assert isinstance(mapped.shards[0].base, np.memmap)
+    assert (mapped[rows] == held).all()
+    gone = [(tmp_path / "gone.png", "")] * len(files)
+    assert (load_thumbnails(gone, hashes, cache=tmp_path, workers=1)[rows] == held).all()
+    next(tmp_path.rglob("48-*.npy")).write_bytes(b"broken")
+    assert (load_thumbnails(files, hashes, cache=tmp_path, workers=1)[rows] == held).all()
 
 
 def test_what_another_run_left_in_the_cache_is_removed(with_copies, tmp_path):
