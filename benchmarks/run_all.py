@@ -23,6 +23,7 @@ def main() -> None:
             run("leakage.py", folder)
             run("near_duplicates.py", folder, "--name", "FER2013")
             run("against_cleanvision.py", folder)
+            run("indexes.py", folder)
             run("scaling.py", folder)
             run("fer2013_chain.py", folder, "--workspace", workspace)
 
