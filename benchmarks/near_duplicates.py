@@ -4,7 +4,8 @@
     python benchmarks/near_duplicates.py --drawn                          faces drawn by `curate demo`
     python benchmarks/near_duplicates.py ~/faces --pairs mine.csv         any other method's pairs of the same files
 
-One image of each photograph of the folder is kept, thirteen alterations (`alterations.py`) are planted at a fixed seed, one
+One image of each photograph of the folder is kept, by `curate dedup` itself, so what Candid takes for copies among the folder's own
+faces counts against nobody (`contact_sheet.py` judges that by eye; drawn faces are all kept). Thirteen alterations (`alterations.py`) are planted at a fixed seed, one
 a source, and every pair of images that is no planted copy counts against a method's precision. The sources are dealt into
 two halves: the bounds of `curate.pairs` were chosen on the first, the table shows the second. `--workspace DIR` keeps the
 files, `truth.csv` and what `curate dedup` wrote about them.
@@ -47,7 +48,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         root = options.workspace or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder = draw_faces(root) if options.drawn else options.folder
-        truth = plant(folder, root, options.seed)
+        truth = plant(folder, root, options.seed, keep_copies=options.drawn)
         methods = measure(root, sweep=options.half == "choose")
         if options.pairs:
             table = pd.read_csv(options.pairs, dtype=str)
@@ -61,9 +62,9 @@ def draw_faces(root: Path) -> Path:
     return root / "drawn"
 
 
-def plant(folder: Path, root: Path, seed: int) -> pd.DataFrame:
+def plant(folder: Path, root: Path, seed: int, *, keep_copies: bool) -> pd.DataFrame:
     """Write the faces and the altered copies under `root`; returns source, copy, alteration, half."""
-    manifest = first_of_each_photograph(folder, root / "clean")
+    manifest = list_faces(folder, root / "clean", keep_copies=keep_copies)
     rng = np.random.default_rng(seed)
     each = min(COPIES, len(manifest) // 45)
     count = min(len(manifest), FACES - each * len(ALTERATIONS))
@@ -90,8 +91,9 @@ def plant(folder: Path, root: Path, seed: int) -> pd.DataFrame:
     return truth
 
 
-def first_of_each_photograph(folder: Path, workspace: Path) -> pd.DataFrame:
-    for words in (["build", f"faces={folder}"], ["inspect"], ["dedup"]):
+def list_faces(folder: Path, workspace: Path, *, keep_copies: bool) -> pd.DataFrame:
+    """The readable faces, one of each photograph unless `keep_copies`."""
+    for words in (["build", f"faces={folder}"], ["inspect"], ["dedup", *(["--exact-only"] if keep_copies else [])]):
         run_command(["curate", *words, "-w", str(workspace)])
     manifest = read_manifest(workspace / "manifest.csv")
     alone = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])

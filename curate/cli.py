@@ -160,9 +160,12 @@ def dedup(
     """
     from curate import dedup as stage
     from curate import pairs
+    from curate.errors import UsageError
     from curate.workspace import Workspace, run_stage
 
     files = Workspace(workspace)
+    if only_new and not near:
+        raise UsageError("dedup: --only-new and --exact-only exclude each other: exact copies take no comparison")
     options: dict[str, Any] = {"near": near, "sure": sure or pairs.SURE}
     search = pairs.SearchOptions(engine, workers, None if dry_run else files.cache, int(memory * 2**30))
     since = files.cache if only_new else None

@@ -4,6 +4,7 @@ Kept in the cache by pixel hash, so that a file that was renamed or moved has st
 """
 
 import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from curate.files import write_atomically
 from curate.pairs import METHOD, Pair
 
 FILE = "compared.npz"
+ARRAYS = {"method", "pixels", "rows", "scores", "transforms"}
 
 
 def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[Pair]) -> None:
@@ -26,7 +28,7 @@ def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[P
         pixels=np.frombuffer(bytes.fromhex("".join(pixel_hashes)), np.uint8).reshape(-1, 32),
         rows=np.array([(pair.first, pair.second) for pair in pairs], np.int64).reshape(-1, 2),
         scores=np.array([pair.score for pair in pairs], np.float64),
-        transforms=np.array([pair.transform for pair in pairs], np.str_),
+        transforms=np.array([(pair.transform, pair.inverse) for pair in pairs], np.str_).reshape(-1, 2),
     )
     write_atomically(cache / FILE, buffer.getvalue())
 
@@ -47,10 +49,11 @@ def read_comparison(cache: Path, pixel_hashes: Sequence[str]) -> tuple[list[Pair
     row_of = {pixels: row for row, pixels in enumerate(pixel_hashes)}
     now = [row_of.get(pixels) for pixels in before]
     pairs = []
-    for (first, second), score, transform in zip(record["rows"], record["scores"], record["transforms"], strict=True):
+    for (first, second), score, words in zip(record["rows"], record["scores"], record["transforms"], strict=True):
         a, b = now[first], now[second]
         if a is not None and b is not None:
-            pairs.append(Pair(min(a, b), max(a, b), float(score), str(transform)))
+            there, back = (str(word) for word in (words if a < b else words[::-1]))
+            pairs.append(Pair(min(a, b), max(a, b), float(score), there, back))
     compared = set(before)
     return pairs, np.array([pixels in compared for pixels in pixel_hashes], bool)
 
@@ -60,6 +63,6 @@ def _read(file: Path) -> dict[str, npt.NDArray[np.generic]] | None:
     try:
         with np.load(file) as record:
             arrays = dict(record)
-    except (OSError, ValueError, EOFError):  # none yet, or cut off by a full disk
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # none yet, or a broken disk
         return None
-    return arrays if str(arrays.get("method")) == METHOD else None
+    return arrays if arrays.keys() == ARRAYS and str(arrays["method"]) == METHOD else None

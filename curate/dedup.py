@@ -8,6 +8,7 @@ dropped; it is a label conflict for the reviewer.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,13 @@ from scipy.sparse.csgraph import connected_components
 
 from curate.comparison import read_comparison, write_comparison
 from curate.manifest import owned_by
-from curate.pairs import SURE, Pair, SearchOptions, find_pairs
+from curate.pairs import PAIR_COLUMNS, SURE, Pair, SearchOptions, find_pairs
 from curate.receipts import StageResult
 from curate.thumbnails import ChosenThumbnails, load_thumbnails
 
 READS = (
     "pixel_hash", "phash", "width", "height", "box", "given_label", "source_split", "subject", "sequence", "quality", "human",
 )  # fmt: skip
-PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]
 # The copy in the most held-out split stays, so that a published test set stays whole and the training set gives way.
 KEEP_FIRST = {"test": 0, "val": 1, "train": 2, "": 3}
 
@@ -116,7 +116,7 @@ def _first_of_pixels(manifest: pd.DataFrame) -> Rows:
 
 def _close(node: Rows, near: Sequence[tuple[int, int]]) -> Rows:
     """(N,) the component of each row in the closure over exact and near copies."""
-    i, j = np.array([*near, *enumerate(node)], dtype=np.int64).T
+    i, j = np.array([*near, *enumerate(node)], dtype=np.int64).reshape(-1, 2).T
     links = coo_array((np.ones(len(i), dtype=bool), (i, j)), shape=(len(node), len(node)))
     component: Rows = connected_components(links, directed=False)[1]
     return component
@@ -197,7 +197,7 @@ def _near_pairs(
         write_comparison(options.cache, pixels, found)
     film = _name_films(distinct)
     apart = [pair for pair in found if not film[pair.first] or film[pair.first] != film[pair.second]]
-    return [Pair(int(rows[p.first]), int(rows[p.second]), p.score, p.transform) for p in apart]
+    return [replace(pair, first=int(rows[pair.first]), second=int(rows[pair.second])) for pair in apart]
 
 
 def _name_films(manifest: pd.DataFrame) -> list[str]:

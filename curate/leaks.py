@@ -13,12 +13,12 @@ from curate.errors import WorkspaceError
 from curate.files import write_atomically
 from curate.manifest import table_bytes
 from curate.pages import Album, make_page, make_section
+from curate.pairs import PAIR_COLUMNS
 from curate.workspace import Workspace
 
 LEAK_COLUMNS = [
     "split", "part", "path", "label", "copy", "copy_label", "kind", "score", "transform", "same_label",
 ]  # fmt: skip
-PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]
 SHOWN = 60  # pairs a section of the page: enough to see what kind of copies they are
 
 
@@ -66,9 +66,16 @@ def _pair_up(name: str, rows: pd.DataFrame, label: "pd.Series[str]", pairs: pd.D
     """The leaked rows of one split in the form of `LEAK_COLUMNS`, each with its nearest copy in train."""
     part = dict(zip(rows["path"], rows[name], strict=True))
     of = dict(zip(rows["path"], label, strict=True))
-    best = _nearest_in_train(part, pairs)
     in_train = rows[(rows[name] == "train") & (rows["duplicate_group"] != "")]
     first_of_group = in_train.groupby("duplicate_group")["path"].min()
+    same_pixels = in_train.groupby("pixel_hash")["path"].min()
+    pixels = dict(zip(rows["path"], rows["pixel_hash"], strict=True))
+    best = _nearest_in_train(part, pairs)
+    best |= {
+        path: (same_pixels[of_path], "exact", "1.0000", "identical")
+        for path, of_path in pixels.items()
+        if of_path in same_pixels.index
+    }
     found: list[tuple[str, ...]] = []
     for path, group in zip(rows["path"], rows["duplicate_group"], strict=True):
         if part[path] not in HELD_OUT or group not in first_of_group.index:
@@ -80,14 +87,13 @@ def _pair_up(name: str, rows: pd.DataFrame, label: "pd.Series[str]", pairs: pd.D
 
 
 def _nearest_in_train(part: dict[str, str], pairs: pd.DataFrame) -> dict[str, tuple[str, str, str, str]]:
-    """Held-out path -> (train path, kind, score, transform) of its highest sure pair."""
+    """Held-out path -> (train path, near, score, transform) of its highest sure pair."""
     best: dict[str, tuple[str, str, str, str]] = {}
     sure = pairs[pairs["band"] == "sure"].sort_values(["score", "path_a", "path_b"], ascending=[False, True, True])
     for a, b, score, transform in zip(sure["path_a"], sure["path_b"], sure["score"], sure["transform"], strict=True):
         for held_out, copy in ((a, b), (b, a)):
             if part.get(held_out) in HELD_OUT and part.get(copy) == "train":
-                kind = "exact" if transform == "identical" else "near"
-                best.setdefault(held_out, (copy, kind, score, transform))
+                best.setdefault(held_out, (copy, "near", score, transform))
     return best
 
 
@@ -105,7 +111,7 @@ def _page(workspace: Workspace, manifest: pd.DataFrame, leaks: pd.DataFrame) -> 
             ("true", "whose nearest copy in train has the same label"),
         ):
             rows = of_split[of_split["same_label"] == same]
-            shown = rows.iloc[:: max(1, len(rows) // SHOWN)].head(SHOWN)
+            shown = rows.iloc[:: -(-len(rows) // SHOWN) or 1]
             pictures = "".join(
                 _side_by_side(album, dict(zip(LEAK_COLUMNS, row, strict=True)), box) for row in shown.to_numpy()
             )

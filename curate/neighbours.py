@@ -40,9 +40,6 @@ STARTS = ((0, 0), (2, 2), (-2, 2))
 # Cosine to the tangent plane from which (inclusive) a pair is verified: of the altered copies 99.5 % pass, and 3.5 pairs
 # an image on FER2013.
 GATE = 0.92
-STROKE = (
-    5  # pixels of 48: a median this wide removes the letters of a watermark, which would darken or light a whole region
-)
 LENGTH = 4000  # of a descriptor: its square is under 2^24, up to which float32 counts exactly
 LARGEST_CHANGE = 0.2  # of an affine coefficient in one linear step; beyond it the tangent is no guide
 BLOCK = 4096  # queries at once

@@ -33,6 +33,7 @@ HASH_BLOCK = 4096
 GROUP_ROWS = 48
 CANDIDATE_BYTES = 200  # of memory that a candidate takes until it is verified, its copies while sorting included
 FOLDER = "verified"
+PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]  # of pairs.csv
 METHOD = "1"  # of search and verification: what another method found is not reused
 
 
@@ -40,13 +41,14 @@ METHOD = "1"  # of search and verification: what another method found is not reu
 class Pair:
     """Two images (rows, first < second), how alike they are in [0, 1], and what was done to the first to give the second.
 
-    `transform` is as `curate.alignment.describe_affine` words it.
+    `transform` is as `curate.alignment.describe_affine` words it; `inverse` is what gives the first from the second.
     """
 
     first: int
     second: int
     score: float
     transform: str
+    inverse: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,6 @@ def find_pairs(
         _keep_best(found, search.verify(candidates))
     # A copy may have more copies than neighbours were asked for: inside a group, all are compared.
     inside = _pairs_of_groups([pair for pair in found.values() if pair.score >= sure], len(thumbnails))
-    inside = inside[:, np.isin(inside, new).any(axis=0)]
     _keep_best(found, search.verify(relate(thumbnails, *inside)))
     search.forget_others()
     return sorted(found.values())
@@ -242,15 +243,14 @@ def _keep_best(found: dict[tuple[int, int], Pair], verified: Candidates) -> None
 
 
 def _to_pair(verified: Candidates, k: int) -> Pair:
-    """The pair as a change of its first image: inverted where the first image is the one that was moved."""
+    """The pair in the words of both directions; the map found leads from `other`, mirrored, to `query`."""
     query, other, mirrored = int(verified.query[k]), int(verified.other[k]), bool(verified.mirrored[k])
-    affine = np.eye(3)
+    mirror, affine = np.diag([-1.0 if mirrored else 1.0, 1, 1]), np.eye(3)
     affine[:2] = verified.affine[k]
-    if query < other:
-        mirror = np.diag([-1 if mirrored else 1, 1, 1])
-        affine = mirror @ np.linalg.inv(affine) @ mirror
-    score = round(float(verified.closeness[k]), 4)
-    return Pair(min(query, other), max(query, other), score, describe_affine(mirrored, affine[:2]))
+    to_query = describe_affine(mirrored, affine[:2])
+    to_other = describe_affine(mirrored, (mirror @ np.linalg.inv(affine) @ mirror)[:2])
+    words = (to_other, to_query) if query < other else (to_query, to_other)
+    return Pair(min(query, other), max(query, other), round(float(verified.closeness[k]), 4), *words)
 
 
 def _gather(thumbnails: Squares, part: Candidates) -> PairBatch:

@@ -94,7 +94,7 @@ def load_thumbnails(
         file, shards[k] = stored[k], shard
         if file is not None:
             write_array(file, shard)
-            shards[k] = read_array(file, is_mapped=True) if is_mapped else shard
+            shards[k] = np.asarray(np.load(file, mmap_mode="r")) if is_mapped else shard
     if cache is not None:
         keep_only(cache / FOLDER, {file for file in stored if file is not None}, f"{size}-*.npy")
     return Thumbnails([shard for shard in shards if shard is not None], size)
@@ -127,7 +127,7 @@ def read_array(file: Path, *, is_mapped: bool = False) -> npt.NDArray[Any] | Non
     """What `write_array` wrote; None if it is not there, or a broken disk has left something else."""
     try:
         return np.asarray(np.load(file, mmap_mode="r" if is_mapped else None))
-    except (OSError, ValueError, EOFError):
+    except (FileNotFoundError, ValueError, EOFError):
         return None
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from curate import pairs
+from curate import neighbours, pairs
 from curate.alignment import PairBatch, describe_affine, has_contrast, verify_batch
 from curate.faces import EXPRESSIONS, draw_face
 from curate.images import hash_perceptually, shrink_for_phash
@@ -97,8 +97,19 @@ def test_other_workers_shards_and_an_index_give_the_same_pairs(with_copies, tmp_
     alone = find(with_copies)
     assert find_pairs(to_thumbnails(with_copies), hash_all(with_copies), options=SearchOptions(workers=2)) == alone
     assert find(with_copies, cache=tmp_path) == alone
-    assert find(with_copies, exhaustive=False) == alone
-    assert find(with_copies, memory_bytes=1) == alone
+
+
+def test_an_index_finds_what_comparing_all_finds_but_for_pairs_it_did_not_look_at(with_copies, monkeypatch):
+    monkeypatch.setattr(neighbours, "PROBED_LISTS", 16)  # of 45
+    alone, indexed = find(with_copies), find(with_copies, exhaustive=False)
+    copies = {(k, 120 + k) for k in range(9)}
+    assert copies <= {(pair.first, pair.second) for pair in indexed} <= {(pair.first, pair.second) for pair in alone}
+
+
+def test_a_search_in_many_rounds_finds_the_same_copies(with_copies, monkeypatch):
+    alone = {(pair.first, pair.second) for pair in find(with_copies) if pair.score >= SURE}
+    monkeypatch.setattr(neighbours, "BLOCK", 16)
+    assert {(pair.first, pair.second) for pair in find(with_copies, memory_bytes=1) if pair.score >= SURE} == alone
 
 
 def test_finished_shards_are_not_verified_again(with_copies, tmp_path, monkeypatch):
@@ -147,6 +158,16 @@ def test_new_images_compared_with_all_give_what_comparing_all_gives(with_copies)
     assert 0 < len(old) < len(every)
     found = find_pairs(to_thumbnails(images), hashes, known=old, is_new=is_new, options=SearchOptions(workers=1))
     assert found == every
+
+
+def test_a_new_image_that_bridges_two_old_ones_has_them_compared_too(faces):
+    """Old images may be copies that no neighbour list led to: in a group that a new one closes, all are compared."""
+    many = np.stack([cv2.convertScaleAbs(faces[3], alpha=0.9, beta=k) for k in range(15)])
+    every = find(many)
+    known = [pair for pair in every if pair.second < 14 and (pair.first, pair.second) != (2, 9)]
+    hashes, is_new = hash_all(many), np.arange(15) == 14
+    found = find_pairs(to_thumbnails(many), hashes, known=known, is_new=is_new, options=SearchOptions(workers=1))
+    assert {(pair.first, pair.second) for pair in found} == {(pair.first, pair.second) for pair in every}
 
 
 def test_blank_and_faint_images_pair_with_nothing(faces):
