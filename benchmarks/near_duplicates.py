@@ -4,11 +4,11 @@
     python benchmarks/near_duplicates.py --drawn                          faces drawn by `curate demo`
     python benchmarks/near_duplicates.py ~/faces --pairs mine.csv         any other method's pairs of the same files
 
-One image of each photograph of the folder is kept, by `curate dedup` itself, so what Candid takes for copies among the folder's own
-faces counts against nobody (`contact_sheet.py` judges that by eye; drawn faces are all kept). Thirteen alterations (`alterations.py`) are planted at a fixed seed, one
-a source, and every pair of images that is no planted copy counts against a method's precision. The sources are dealt into
-two halves: the bounds of `curate.pairs` were chosen on the first, the table shows the second. `--workspace DIR` keeps the
-files, `truth.csv` and what `curate dedup` wrote about them.
+One image of each photograph of the folder is kept, by `curate dedup` itself, so what Candid takes for copies among the
+folder's own faces counts against nobody (`contact_sheet.py` judges that by eye; drawn faces are all kept). Thirteen
+alterations (`alterations.py`) are planted at a fixed seed, one a source, and every pair of images that is no planted copy
+counts against a method's precision. The sources are dealt into two halves: the bounds of `curate.pairs` were chosen on the
+first, the table shows the second. `--workspace DIR` keeps the files, `truth.csv` and what `curate dedup` wrote about them.
 """
 
 import argparse
