@@ -4,7 +4,8 @@
 
 Faces are generated without files: each is the mean of two faces of the folder, differently cropped, which keeps the
 statistics of photographs, and one in ten is an altered copy of another. `curate.pairs` searches them, by comparing all and
-through its index, and verifies what it finds; every size runs in a process of its own. Writes the section `scaling` of RESULTS.md.
+through its index, and verifies what it finds; every size runs in a process of its own. Writes the section `scaling` of
+RESULTS.md.
 """
 
 import argparse
