@@ -47,7 +47,7 @@ def map(
     ----------
     fn : a function of a module (it is sent to other processes), free of side effects
     items : anything that can be pickled
-    what : the plural noun of the progress bar, such as "images"
+    what : the plural noun of the progress bar, such as "images"; empty for no bar
     workers : processes; None takes one per core
     chunk_size : items sent to a worker at once
 
@@ -67,7 +67,15 @@ def map(
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Any]:
     """A tqdm bar on stderr; silent where stderr is no terminal."""
-    with tqdm(total=total, desc=what, unit="", file=sys.stderr, disable=None, leave=False, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=total,
+        desc=what,
+        unit="",
+        file=sys.stderr,
+        disable=None if what else True,
+        leave=False,
+        dynamic_ncols=True,
+    ) as bar:
         yield bar
 
 

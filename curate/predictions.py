@@ -15,6 +15,8 @@ from curate.labels import VOCABULARY
 from curate.manifest import table_bytes
 
 PREFIX = "p_"
+# How far ahead the given class was while models learned it (area under the margin); empty where none learned the row.
+MARGIN_AUC = "margin_auc"
 # Six printed decimals of eight classes can be off by 4e-6; a softmax in bfloat16 by 4e-3.
 SUM_TOLERANCE = 0.01
 

@@ -11,7 +11,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from curate.errors import UsageError
@@ -54,7 +54,10 @@ with mute_stderr():
     else:
         HAS_GPU = False
 
-__all__ = ["BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "keras", "mute_stderr", "use_precision"]
+__all__ = [
+    "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "keras", "mute_stderr", "use_one_thread",
+    "use_precision",
+]  # fmt: skip
 
 
 def choose_precision(asked: str = "auto") -> tuple[str, str]:
@@ -96,6 +99,14 @@ def use_precision(policy: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def use_one_thread() -> None:
+    """Compute in one thread from now on; too late, and without effect, where TensorFlow has computed before."""
+    if keras.backend.backend() == "tensorflow":
+        with suppress(RuntimeError):
+            tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+            tensorflow.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def cpu_flags() -> frozenset[str]:

@@ -37,6 +37,7 @@ def fit_model(
     bar: Any,
     val: Examples | None = None,
     checkpoint: Path | None = None,
+    watchers: Sequence[Any] = (),
 ) -> tuple[Any, list[dict[str, float]]]:
     """Train a fresh model.
 
@@ -46,6 +47,7 @@ def fit_model(
     bar : a tqdm bar, advanced by one per batch
     val : scored after every epoch; picks the best weights, the learning rate of the plateau schedule and the last epoch
     checkpoint : where the weights of the best epoch are kept
+    watchers : more Keras callbacks
 
     Returns
     -------
@@ -63,7 +65,7 @@ def fit_model(
         validation_data=scored,
         validation_batch_size=PREDICT_BATCH,
         shuffle=False,
-        callbacks=[FollowEpochs(bar, recipe.epochs), *_watch_val(recipe, val is not None, checkpoint)],
+        callbacks=[FollowEpochs(bar, recipe.epochs), *_watch_val(recipe, val is not None, checkpoint), *watchers],
         verbose=0,
     )
     return model, _list_epochs(log.history)

@@ -1,16 +1,21 @@
 """`train oof`: out-of-fold predictions, the bridge to `curate flag`.
 
-For each fold a model learns from the photographs of all other folds, one copy each (target: the given label), and
-predicts every row of the fold, copies too; probabilities are the mean over the image and its mirror. A (model, seed, fold)
-is one job, and its result is kept the moment it is there, so a killed run loses one job at most and the next run goes on.
+For each fold a member learns from the photographs of all other folds, one copy each (target: the given label), and
+predicts every row of the fold, copies too; probabilities are the mean over the image and its mirror. A (member, seed, fold)
+is one job: a process of its own with one thread, since two such jobs side by side take less time than one after the other
+with two threads. Its result is kept the moment it is there, so a killed run loses the jobs under way and the next goes on.
+
+When all folds of a member are there its seeds are averaged and its probabilities calibrated: the temperature of a fold is
+fitted on the other folds (C. Guo et al., ICML 2017).
 
 There is no val split here: the epochs are fixed, and few (`oof_epochs`), with the cosine schedule whatever the recipe says.
 """
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,49 +23,82 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.optimize import minimize_scalar
 
 from curate import engine
 from curate.errors import ManifestError, UsageError
 from curate.laws import require_laws
-from curate.predictions import PREFIX, class_names, write_predictions
+from curate.predictions import MARGIN_AUC, PREFIX, class_names, write_predictions
 from curate.receipts import StageResult, new_receipt, write_receipt
+from curate.thumbnails import read_array, write_array
 from curate.workspace import Workspace
+from train import hog
 from train.augment import plan_mirror
-from train.data import Examples, Images, count_labels, encode_labels, list_classes, load_images, number_rows
+from train.data import Examples, Images, Rows, count_labels, encode_labels, list_classes, load_images, number_rows
+from train.hog import Hog
+from train.progress import Slot, show_progress
 from train.recipes import Recipe, find_recipe, override, to_json
 
 # Facts alone: a decision about one image must not make every model train again.
 READS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
 # Fields that do not change what is trained.
-_WORDS = ("about", "published", "oof_epochs")
+_WORDS = ("about", "published", "source", "oof_epochs")
+QUICK_EPOCHS = 3  # of --quick: a third of the time, and still better than one network alone trained in full
+TEMPERATURES = (0.05, 20.0)
+
+Member = Recipe | Hog
+Probs = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model to train: on all folds but one."""
+    """One member to train: on all folds but one."""
 
-    recipe: Recipe
+    member: Member
     seed: int
     fold: str
     file: Path
+    precision: str
+
+    @property
+    def margins(self) -> Path:
+        """(N,) float, the margins of the learned rows by row number, NaN for the others; there before `file` is."""
+        return self.file.with_suffix(".npy")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job as it is sent to the process that does it."""
+
+    root: Path
+    job: Job
+    progress: Path
+    place: int
 
 
 def predict_out_of_fold(
     workspace: Workspace,
-    recipes: Sequence[Recipe],
+    members: Sequence[Member],
     *,
     seed: int = 0,
+    seeds: int = 1,
     model: str | None = None,
     fold: int | None = None,
+    k: int | None = None,
     precision: str = "auto",
+    engine_name: engine.Engine = "local",
+    workers: int | None = None,
     dry_run: bool = False,
 ) -> StageResult:
-    """Train what is missing, and write `predictions/<model>.csv` for every model whose folds are all there.
+    """Train what is missing, and write `predictions/<member>.csv` for every member whose jobs are all there.
 
     Parameters
     ----------
-    recipes : one model each; `oof_epochs` is how long it is trained
-    model, fold : train the jobs of this recipe, of this fold, alone (another machine may do the others); None for all
+    members : recipes (`oof_epochs` is how long they are trained) and the one that is no network
+    seed, seeds : the first seed and how many; predictions are averaged over them
+    model, fold : train the jobs of this member, of this fold, alone (another machine may do the others); None for all
+    k : the number of folds that is expected; None for whatever the manifest has
+    workers : jobs at a time; None takes one per core, and one on a GPU
 
     Returns
     -------
@@ -69,42 +107,60 @@ def predict_out_of_fold(
     Raises
     ------
     ManifestError  if no row has a fold, or the manifest changed while the models were trained
+    UsageError  if there is no such member or fold, or other than `k` folds
     """
     start = time.perf_counter()
     manifest = workspace.read()
     require_laws(manifest, "fold")
-    jobs = plan_jobs(workspace, manifest, recipes, seed, precision)
+    chosen = range(seed, seed + seeds)
+    jobs = plan_jobs(workspace, manifest, members, chosen, precision)
+    folds = len({job.fold for job in jobs})
+    if k is not None and k != folds:
+        raise UsageError(f"oof: --k {k}: the manifest has {folds} folds: run `curate fold --k {k}` first")
     missing = [job for job in _choose_jobs(jobs, model, fold) if not job.file.is_file()]
     if dry_run:
         return StageResult(_tell_plan(manifest, missing, len(jobs)))
     if missing:
-        sizes = sorted({job.recipe.size for job in missing})
-        _run_jobs(missing, manifest, {size: load_images(workspace, manifest, size) for size in sizes}, precision)
-    return _keep_predictions(workspace, jobs, seed, precision, len(missing), start)
+        for size in sorted({job.member.size for job in missing}):
+            load_images(workspace, manifest, size)  # decoded once, before the jobs ask for them
+        _run_jobs(workspace, manifest, missing, engine_name, workers)
+    return _keep_predictions(workspace, members, chosen, jobs, precision, len(missing), start)
 
 
-def choose_recipes(names: str, epochs: int | None = None, batch_size: int | None = None) -> list[Recipe]:
-    """The recipes of a comma-separated list, with `oof_epochs` and `batch_size` replaced unless None."""
+def choose_members(names: str, epochs: int | None = None, batch_size: int | None = None) -> list[Member]:
+    """The members of a comma-separated list, recipes with `oof_epochs` and `batch_size` replaced unless None."""
     chosen = dict.fromkeys(name.strip() for name in names.split(","))
-    return [override(find_recipe(name), oof_epochs=epochs, batch_size=batch_size) for name in chosen]
+    return [
+        Hog() if name == Hog.name else override(find_recipe(name), oof_epochs=epochs, batch_size=batch_size)
+        for name in chosen
+    ]
 
 
 def plan_jobs(
-    workspace: Workspace, manifest: pd.DataFrame, recipes: Sequence[Recipe], seed: int, precision: str = "auto"
+    workspace: Workspace,
+    manifest: pd.DataFrame,
+    members: Sequence[Member],
+    seeds: Sequence[int],
+    precision: str = "auto",
 ) -> list[Job]:
-    """Every (model, seed, fold), with the file that holds its result; the file's name changes with whatever it depends on."""
+    """Every (member, seed, fold), with the file that holds its result; the file's name changes with what it depends on."""
     folds = sorted(set(manifest["fold"]) - {""}, key=int)
     if len(folds) < 2:
         raise ManifestError(f"manifest.csv: {len(folds)} folds: run `curate fold` first")
     jobs = []
-    for recipe in recipes:
-        shortened = replace(recipe, epochs=recipe.oof_epochs, schedule="cosine")
+    for member in members:
+        is_network = isinstance(member, Recipe)
+        shortened = replace(member, epochs=member.oof_epochs, schedule="cosine") if is_network else member
         folder = workspace.cache / "oof" / _digest(shortened, manifest, precision)
-        jobs += [Job(shortened, seed, fold, folder / f"{recipe.name}-s{seed}-f{fold}.csv") for fold in folds]
+        jobs += [
+            Job(shortened, seed, fold, folder / f"{member.name}-s{seed}-f{fold}.csv", precision)
+            for seed in seeds
+            for fold in folds
+        ]
     return jobs
 
 
-def round_probs(probs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def round_probs(probs: Probs) -> Probs:
     """(N, K) with six decimals whose rows still sum to 1: the largest entry takes what rounding left over."""
     millionths = np.rint(probs * 1e6).astype(np.int64)
     largest = millionths.argmax(axis=1)
@@ -112,71 +168,156 @@ def round_probs(probs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return millionths / 1e6
 
 
+def fit_temperature(probs: Probs, targets: Rows) -> float:
+    """The power's inverse that makes the given labels most likely.
+
+    Parameters
+    ----------
+    probs : (N, K), each row sums to 1
+    targets : (N,) class indices
+
+    References
+    ----------
+    C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017
+    """
+    logs = np.log(np.maximum(probs, 1e-9))
+
+    def surprise(log_temperature: float) -> float:
+        scaled = logs / np.exp(log_temperature)
+        total = np.log(np.exp(scaled - scaled.max(axis=1, keepdims=True)).sum(axis=1)) + scaled.max(axis=1)
+        return float((total - scaled[np.arange(len(targets)), targets]).mean())
+
+    low, high = np.log(TEMPERATURES)
+    return float(np.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x))
+
+
+def soften(probs: Probs, temperature: float) -> Probs:
+    """(N, K) probabilities to the power of 1 / temperature, each row summing to 1 again."""
+    logs = np.log(np.maximum(probs, 1e-9)) / temperature
+    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
 def _choose_jobs(jobs: Sequence[Job], model: str | None, fold: int | None) -> list[Job]:
     for option, asked, known in (
-        ("--model", model, sorted({job.recipe.name for job in jobs})),
+        ("--model", model, sorted({job.member.name for job in jobs})),
         ("--fold", fold, sorted({int(job.fold) for job in jobs})),
     ):
         if asked is not None and asked not in known:
             raise UsageError(f"{option} {asked}: there is none: choose from {', '.join(map(str, known))}")
-    return [job for job in jobs if model in (None, job.recipe.name) and fold in (None, int(job.fold))]
+    return [job for job in jobs if model in (None, job.member.name) and fold in (None, int(job.fold))]
 
 
-def _run_jobs(jobs: Sequence[Job], manifest: pd.DataFrame, images_of: Mapping[int, Images], precision: str) -> None:
-    """Train each job and write its result; `images_of` gives the images by their side in pixels."""
-    # Keras takes seconds to import, and a run that finds every job done needs none of it.
-    from train.backend import choose_precision
-    from train.fit import fit_model, predict_probs
+def _run_jobs(
+    workspace: Workspace, manifest: pd.DataFrame, jobs: Sequence[Job], engine_name: engine.Engine, workers: int | None
+) -> None:
+    if workers is None and engine_name == "local" and any(isinstance(job.member, Recipe) for job in jobs):
+        from train.backend import HAS_GPU
 
-    policy, _ = choose_precision(precision)
+        workers = 1 if HAS_GPU else None
+    steps = sum(_count_steps(job.member, int(_learns_from(manifest, job.fold).sum())) for job in jobs)
+    # The long jobs first, so that no core waits for the last of them alone.
+    order = sorted(jobs, key=lambda job: isinstance(job.member, Hog))
+    progress = jobs[0].file.parent.parent / f"progress-{os.getpid()}.bin"
+    works = [Work(workspace.root, job, progress, place) for place, job in enumerate(order)]
+    with show_progress(progress, len(works), steps, f"train oof, {len(works)} jobs"):
+        for _ in engine.map(run_job, works, what="", engine=engine_name, workers=workers):
+            pass
+
+
+def run_job(work: Work) -> None:
+    """Train one member and write its result; called in a process of its own, which reads the manifest itself.
+
+    Raises
+    ------
+    ManifestError  if the manifest is no longer the one that the job was planned for
+    """
+    workspace, job = Workspace(work.root), work.job
+    manifest = workspace.read()
+    if _digest(job.member, manifest, job.precision) != job.file.parent.name:
+        raise ManifestError("manifest.csv: changed while the models were trained: run `train oof` again")
+    images = load_images(workspace, manifest, job.member.size)
     classes = list_classes(manifest["given_label"])
     targets = encode_labels(manifest["given_label"], classes, "manifest.csv")
-    learns = [number_rows(_learns_from(manifest, job.fold)) for job in jobs]
-    steps = sum(
-        job.recipe.epochs * -(-len(rows) // job.recipe.batch_size) for job, rows in zip(jobs, learns, strict=True)
-    )
-    with engine.progress(steps, "train oof") as bar:
-        for done, (job, rows) in enumerate(zip(jobs, learns, strict=True)):
-            bar.set_description_str(f"train oof {job.recipe.name}, fold {job.fold} ({done + 1} of {len(jobs)})")
-            images = images_of[job.recipe.size]
-            train = Examples(images, rows, targets[rows], np.ones(len(rows), np.float32))
-            seed = (job.seed, int(job.fold))
-            model, _ = fit_model(job.recipe, len(classes), train, seed=seed, precision=policy, bar=bar)
-            held_out = number_rows(manifest["fold"] == job.fold)
-            probs = predict_probs(model, images, held_out, plan_mirror(len(held_out), job.recipe.size))
-            _write_job(job, manifest.loc[held_out, "path"], classes, probs)
+    learn = number_rows(_learns_from(manifest, job.fold))
+    held_out = number_rows(manifest["fold"] == job.fold)
+    bar = Slot(work.progress, work.place)
+    if isinstance(job.member, Hog):
+        seed = (job.seed, int(job.fold))
+        probs = hog.learn_and_predict(job.member, images, learn, targets[learn], held_out, len(classes), seed, bar)
+    else:
+        probs, margins = _train_network(job, job.member, images, learn, targets, held_out, classes, bar)
+        kept = np.full(len(manifest), np.nan)
+        kept[learn] = margins.round(4)
+        write_array(job.margins, kept)
+    table = pd.DataFrame(round_probs(probs), columns=[PREFIX + name for name in classes])
+    table.insert(0, "fold", job.fold)
+    table.insert(0, "model", job.member.name)
+    table.insert(0, "path", manifest.loc[held_out, "path"].to_numpy())
+    write_predictions(job.file, table)
+
+
+def _train_network(
+    job: Job,
+    recipe: Recipe,
+    images: Images,
+    learn: Rows,
+    targets: Rows,
+    held_out: Rows,
+    classes: Sequence[str],
+    bar: Any,
+) -> tuple[Probs, Probs]:
+    """The probabilities of the rows held out, and the margins of the rows learned from."""
+    # Keras takes seconds to import, and a run that finds every job done needs none of it.
+    from train import fit
+    from train.backend import choose_precision, use_one_thread
+    from train.margins import FollowMargins
+
+    use_one_thread()
+    policy, _ = choose_precision(job.precision)
+    train = Examples(images, learn, targets[learn], np.ones(len(learn), np.float32))
+    follow = FollowMargins(train, recipe.epochs)
+    seed = (job.seed, int(job.fold))
+    model, _ = fit.fit_model(recipe, len(classes), train, seed=seed, precision=policy, bar=bar, watchers=[follow])
+    return fit.predict_probs(model, images, held_out, plan_mirror(len(held_out), recipe.size)), follow.margins
+
+
+def _count_steps(member: Member, rows: int) -> int:
+    return member.count_steps(rows) if isinstance(member, Hog) else member.epochs * -(-rows // member.batch_size)
 
 
 def _learns_from(manifest: pd.DataFrame, fold: str) -> "pd.Series[bool]":
     """One copy of each photograph and label in the other folds."""
-    group = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])
     eligible = (manifest["quality"] == "") & (manifest["fold"] != "")
-    first = ~pd.DataFrame({"group": group, "label": manifest["given_label"]})[eligible].duplicated()
+    first = ~_photographs(manifest)[eligible].duplicated()
     return first.reindex(manifest.index, fill_value=False) & (manifest["fold"] != fold)
 
 
-def _write_job(job: Job, paths: "pd.Series[str]", classes: Sequence[str], probs: npt.NDArray[np.float64]) -> None:
-    table = pd.DataFrame(round_probs(probs), columns=[PREFIX + name for name in classes])
-    table.insert(0, "fold", job.fold)
-    table.insert(0, "model", job.recipe.name)
-    table.insert(0, "path", paths.to_numpy())
-    write_predictions(job.file, table)
+def _photographs(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The photograph and the given label of each row: copies under one label are one example."""
+    group = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])
+    return pd.DataFrame({"group": group, "label": manifest["given_label"]})
 
 
 def _keep_predictions(
-    workspace: Workspace, jobs: Sequence[Job], seed: int, precision: str, trained: int, start: float
+    workspace: Workspace,
+    members: Sequence[Member],
+    seeds: Sequence[int],
+    jobs: Sequence[Job],
+    precision: str,
+    trained: int,
+    start: float,
 ) -> StageResult:
-    """Join the folds of each complete model; the manifest must still be the one that they were trained on."""
+    """Join the jobs of each complete member; the manifest must still be the one that they were trained on."""
     with workspace.lock():
         manifest = workspace.read()
-        recipes = {job.recipe.name: job.recipe for job in jobs}
-        if plan_jobs(workspace, manifest, list(recipes.values()), seed, precision) != list(jobs):
+        if plan_jobs(workspace, manifest, members, seeds, precision) != list(jobs):
             raise ManifestError("manifest.csv: changed while the models were trained: run `train oof` again")
         tables = {}
-        for name in recipes:
-            files = [job.file for job in jobs if job.recipe.name == name]
-            if all(file.is_file() for file in files):
-                tables[f"predictions/{name}.csv"] = _join_folds(files)
+        for member in members:
+            own = [job for job in jobs if job.member.name == member.name]
+            if all(job.file.is_file() for job in own):
+                tables[f"predictions/{member.name}.csv"] = join_jobs(manifest, own)
         for file, table in tables.items():
             write_predictions(workspace.root / file, table)
         left = sum(not job.file.is_file() for job in jobs)
@@ -187,8 +328,9 @@ def _keep_predictions(
         result = StageResult(story, tables=tables, counts=counts)
         if not left:
             options = {
-                "models": {name: to_json(recipe) for name, recipe in recipes.items()},
-                "seed": seed,
+                "models": {member.name: _to_json(member) for member in members},
+                "seed": seeds[0],
+                "seeds": len(seeds),
                 "precision": precision,
             }
             receipt = new_receipt(
@@ -198,14 +340,50 @@ def _keep_predictions(
     return result
 
 
-def _join_folds(files: Sequence[Path]) -> pd.DataFrame:
-    table = pd.concat([pd.read_csv(file, dtype=str, keep_default_na=False) for file in files], ignore_index=True)
-    return table.astype({PREFIX + name: float for name in class_names(table)})
+def join_jobs(manifest: pd.DataFrame, jobs: Sequence[Job]) -> pd.DataFrame:
+    """The predictions table of one member: seeds averaged, each fold calibrated on the others, margins joined."""
+    per_seed = []
+    for seed in sorted({job.seed for job in jobs}):
+        folds = [pd.read_csv(job.file, dtype=str, keep_default_na=False) for job in jobs if job.seed == seed]
+        per_seed.append(pd.concat(folds, ignore_index=True).sort_values("path", ignore_index=True))
+    table = per_seed[0]
+    classes = class_names(table)
+    columns = [PREFIX + name for name in classes]
+    probs = np.mean([each[columns].to_numpy(dtype=np.float64) for each in per_seed], axis=0)
+    rows = manifest.set_index("path").loc[table["path"]]
+    targets = encode_labels(rows["given_label"], classes, "manifest.csv")
+    calibrated = probs.copy()
+    for fold in sorted(set(table["fold"])):
+        inside = (table["fold"] == fold).to_numpy()
+        calibrated[inside] = soften(probs[inside], fit_temperature(probs[~inside], targets[~inside]))
+    table[columns] = round_probs(calibrated)
+    margins = _join_margins(manifest, jobs)
+    return table if margins is None else table.assign(**{MARGIN_AUC: margins.loc[table["path"]].to_numpy()})
 
 
-def _digest(recipe: Recipe, manifest: pd.DataFrame, precision: str) -> str:
+def _join_margins(manifest: pd.DataFrame, jobs: Sequence[Job]) -> "pd.Series[str] | None":
+    """Path -> mean margin over all jobs that learned the row, or its copy under the same label; empty where none did."""
+    found = [read_array(job.margins) for job in jobs]
+    known = [margins for margins in found if margins is not None]
+    if not known:
+        return None
+    stacked = np.stack(known)
+    counted = np.isfinite(stacked).sum(axis=0)
+    mean = pd.Series(np.where(counted > 0, np.nansum(stacked, axis=0) / np.maximum(counted, 1), np.nan), manifest.index)
+    photographs = _photographs(manifest)
+    shared = mean.groupby([photographs["group"], photographs["label"]]).transform("mean")
+    shared = shared.where((manifest["fold"] != "") & (manifest["quality"] == ""))
+    text = shared.map(lambda value: f"{value:.4f}", na_action="ignore").fillna("")
+    return pd.Series(text.to_numpy(), index=manifest["path"], dtype=str)
+
+
+def _to_json(member: Member) -> dict[str, Any]:
+    return hog.to_json(member) if isinstance(member, Hog) else to_json(member)
+
+
+def _digest(member: Member, manifest: pd.DataFrame, precision: str) -> str:
     """16 hex digits of everything a job depends on but its seed and fold."""
-    settings: dict[str, Any] = {name: value for name, value in to_json(recipe).items() if name not in _WORDS}
+    settings: dict[str, Any] = {name: value for name, value in _to_json(member).items() if name not in _WORDS}
     columns = manifest[["path", *READS]].agg("\t".join, axis=1)
     text = json.dumps([settings, precision], sort_keys=True) + "\n" + "\n".join(columns)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -224,8 +402,9 @@ def _tell_plan(manifest: pd.DataFrame, missing: Sequence[Job], jobs: int) -> str
         counts = count_labels(manifest.loc[_learns_from(manifest, job.fold), "given_label"])
         per_class = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         held_out = int((manifest["fold"] == job.fold).sum())
+        epochs = f"{job.member.epochs} epochs on " if isinstance(job.member, Recipe) else ""
         lines.append(
-            f"  {job.recipe.name}, seed {job.seed}, fold {job.fold}: {job.recipe.epochs} epochs on {sum(counts.values()):,} "
+            f"  {job.member.name}, seed {job.seed}, fold {job.fold}: {epochs}{sum(counts.values()):,} "
             f"rows ({per_class}), predicts {held_out:,}"
         )
     return "\n".join([*lines, f"oof: would train {len(missing)} of {jobs} jobs"])
