@@ -1,0 +1,150 @@
+"""Scores of how suspect a given label is: each one small function of predictions, with its source. Higher is more suspect.
+
+Several members are averaged score by score. `combined` is the default; its weights were chosen on one half of the votes at
+hand and `benchmarks/label_issues.py` reports the other.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Labels = npt.NDArray[np.integer]
+Probs = npt.NDArray[np.float64]
+
+COPIES_WEIGHT = 0.25  # of the labels of the verified copies, against the models
+PAIR_WEIGHT = 0.2
+MARGIN_AUC_WEIGHT = 0.05
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about N rows and K classes.
+
+    Attributes
+    ----------
+    labels : (N,) class index of the given label
+    members : one (N, K) table of out-of-fold probabilities per model; each row sums to 1
+    groups : (N,) number of the duplicate group; a row without copies is alone in its own
+    margin_auc : (N,) training dynamics, larger for a label learned easily; NaN where no model learned the row
+    """
+
+    labels: Labels
+    members: tuple[Probs, ...]
+    groups: Labels
+    margin_auc: Probs
+
+    @property
+    def probs(self) -> Probs:
+        """(N, K) mean over the members."""
+        return np.asarray(np.mean(self.members, axis=0))
+
+
+def self_confidence(labels: Labels, probs: Probs) -> Probs:
+    """How much the model believes each given label.
+
+    Parameters
+    ----------
+    labels : (N,) class index of the given label
+    probs : (N, K) out-of-fold probabilities; each row sums to 1
+
+    Returns
+    -------
+    (N,) float in [0, 1]; lower means the label is more suspect
+
+    References
+    ----------
+    Northcutt et al., Confident Learning, JAIR 2021, section 3
+    """
+    believed: Probs = probs[np.arange(len(labels)), labels]
+    return believed
+
+
+def best_other(labels: Labels, probs: Probs) -> Labels:
+    """(N,) the class believed most of those that are not the given one."""
+    others = probs.copy()
+    others[np.arange(len(labels)), labels] = -1
+    return others.argmax(axis=1)
+
+
+def margin(labels: Labels, probs: Probs) -> Probs:
+    """How much more the model believes the given label than the best other class.
+
+    Returns
+    -------
+    (N,) float in [-1, 1]; lower means the label is more suspect
+
+    References
+    ----------
+    Northcutt et al., Confident Learning, JAIR 2021, section 3 (normalized margin, there mapped to [0, 1])
+    """
+    rows = np.arange(len(labels))
+    return self_confidence(labels, probs) - probs[rows, best_other(labels, probs)]
+
+
+def pair_prior(labels: Labels, probs: Probs) -> Probs:
+    """(K, K) how often a given label (row) is seen as each class: its rows' mean probabilities. No truth is used."""
+    totals = np.zeros((probs.shape[1], probs.shape[1]))
+    np.add.at(totals, labels, probs)
+    return totals / np.maximum(totals.sum(axis=1, keepdims=True), 1e-12)
+
+
+def average_copies(groups: Labels, values: Probs) -> Probs:
+    """(N, K) each row's mean over its duplicate group: the copies of a photograph are views of it."""
+    totals = np.zeros((groups.max(initial=-1) + 1, values.shape[1]))
+    np.add.at(totals, groups, values)
+    return np.asarray((totals / np.bincount(groups, minlength=len(totals))[:, None])[groups])
+
+
+def labels_of_copies(labels: Labels, groups: Labels, classes: int) -> Probs:
+    """(N, K) share of the row's copies, itself left out, that carry each label; zeros where it has none."""
+    onehot = np.eye(classes)[labels]
+    count = np.bincount(groups, minlength=groups.max(initial=-1) + 1)[groups] - 1
+    others = average_copies(groups, onehot) * (count + 1)[:, None] - onehot
+    return np.asarray(others / np.maximum(count, 1)[:, None])
+
+
+def believe(evidence: Evidence, member: Probs) -> Probs:
+    """(N, K) a member's probabilities, averaged over the copies and mixed with the labels that the copies carry."""
+    views = average_copies(evidence.groups, member)
+    mixed = views + COPIES_WEIGHT * labels_of_copies(evidence.labels, evidence.groups, member.shape[1])
+    return np.asarray(mixed / mixed.sum(axis=1, keepdims=True))
+
+
+def by_self_confidence(evidence: Evidence) -> Probs:
+    """One less the mean self-confidence."""
+    return 1 - np.mean([self_confidence(evidence.labels, probs) for probs in evidence.members], axis=0)
+
+
+def by_margin(evidence: Evidence) -> Probs:
+    """The negative mean margin."""
+    return -np.asarray(np.mean([margin(evidence.labels, probs) for probs in evidence.members], axis=0))
+
+
+def by_margin_auc(evidence: Evidence) -> Probs:
+    """The negative area under the margin (G. Pleiss et al., NeurIPS 2020); rows that no model learned come last."""
+    return -np.nan_to_num(evidence.margin_auc, nan=np.nanmax(evidence.margin_auc, initial=0.0))
+
+
+def combined(evidence: Evidence) -> Probs:
+    """The mean margin of what members and copies say, the pair prior, and the training dynamics."""
+    labels = evidence.labels
+    believed = [believe(evidence, member) for member in evidence.members]
+    other = best_other(labels, np.asarray(np.mean(believed, axis=0)))
+    prior = pair_prior(labels, evidence.probs)[labels, other]
+    learned = np.nan_to_num(evidence.margin_auc, nan=np.nanmedian(evidence.margin_auc)) if _has(evidence) else 0.0
+    mean_margin = np.mean([margin(labels, probs) for probs in believed], axis=0)
+    return np.asarray(-mean_margin + PAIR_WEIGHT * np.log(np.maximum(prior, 1e-6)) - MARGIN_AUC_WEIGHT * learned)
+
+
+def _has(evidence: Evidence) -> bool:
+    return bool(np.isfinite(evidence.margin_auc).any())
+
+
+SCORES: Mapping[str, Callable[[Evidence], Probs]] = {
+    "combined": combined,
+    "margin": by_margin,
+    "self_confidence": by_self_confidence,
+    "margin_auc": by_margin_auc,
+}
