@@ -204,22 +204,30 @@ def flag(
         list[Path] | None,
         typer.Option(help="Predictions tables; repeatable; default: all of the workspace's predictions/."),
     ] = None,
-    score: Annotated[Literal["margin", "self_confidence"], typer.Option(help="What ranks the images.")] = "margin",
+    score: Annotated[
+        Literal["combined", "margin", "self_confidence", "margin_auc"], typer.Option(help="What ranks the images.")
+    ] = "combined",
+    precision: Annotated[
+        float, typer.Option(min=0.05, max=0.99, help="Share of the marked labels that shall be wrong.")
+    ] = 0.5,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Rank the images by how far out-of-fold models doubt their label, and suggest another one.
+    """Rank the images by how far out-of-fold models doubt their label, mark the wrong ones, and suggest another label.
 
-    Reads the tables of `train oof`, or of any model: path, model, fold, p_<class>… per row.
+    Reads the tables of `train oof`, or of any model: path, model, fold, p_<class>… per row. Decisions and crowd votes turn the
+    score into a probability: judge a random sample of 200, run flag again, and it says how many labels are wrong, and ranks
+    what is left by what it learned. issues.csv has the reasons of each rank, label_errors.csv the errors per pair of classes.
     """
     from curate import flag as stage
     from curate.workspace import Workspace, run_stage
 
     files = Workspace(workspace)
     tables = predictions or files.find_predictions()
-    rank = partial(stage.flag_tables, files=tables, score=score)
-    result = run_stage(files, "flag", rank, reads=stage.READS, inputs=tables, options={"score": score}, dry_run=dry_run)
+    options: dict[str, Any] = {"score": score, "precision": precision}
+    rank = partial(stage.flag_tables, files=tables, **options)
+    result = run_stage(files, "flag", rank, reads=stage.READS, inputs=tables, options=options, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 
 

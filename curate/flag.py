@@ -1,105 +1,245 @@
-"""flag: out-of-fold predictions -> how far the model doubts each given label.
+"""flag: out-of-fold predictions -> how suspect each given label is, why, and how many are wrong.
 
-Reads any predictions table. Several models are averaged score by score. The ranking uses one of the documented scores; the
-suggestion is the class of this manifest that the averaged model believes most, where that is not the given label.
+Reads any predictions tables. The ranking uses one of the documented scores (`curate.scores`); where people or the crowd
+have judged enough labels, the score becomes a probability (`curate.calibration`) and the ranking learns from them, without
+training anything again. A label is marked `wrong` if one other class is believed alone, `ambiguous` if several are, and
+only a wrong one gets a suggestion.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.calibration import (
+    Calibration,
+    calibrate,
+    collect_verdicts,
+    count_confidently,
+    count_errors,
+    is_enough,
+    mark_at_precision,
+)
 from curate.errors import PredictionsError
-from curate.predictions import PREFIX, class_names, read_predictions
+from curate.predictions import MARGIN_AUC, PREFIX, class_names, read_predictions
 from curate.receipts import StageResult
+from curate.scores import (
+    SCORES,
+    Evidence,
+    Labels,
+    Probs,
+    believe,
+    best_other,
+    labels_of_copies,
+    margin,
+    pair_prior,
+    self_confidence,
+)
 
-READS = ("given_label", "fold")
-
-Labels = npt.NDArray[np.integer]
-Probs = npt.NDArray[np.float64]
-
-
-def self_confidence(labels: Labels, probs: Probs) -> Probs:
-    """How much the model believes each given label.
-
-    Parameters
-    ----------
-    labels : (N,) class index of the given label
-    probs : (N, K) out-of-fold probabilities; each row sums to 1
-
-    Returns
-    -------
-    (N,) float in [0, 1]; lower means the label is more suspect
-
-    References
-    ----------
-    Northcutt et al., Confident Learning, JAIR 2021, section 3
-    """
-    believed: Probs = probs[np.arange(len(labels)), labels]
-    return believed
-
-
-def margin(labels: Labels, probs: Probs) -> Probs:
-    """How much more the model believes the given label than the best other class.
-
-    Returns
-    -------
-    (N,) float in [-1, 1]; lower means the label is more suspect
-
-    References
-    ----------
-    Northcutt et al., Confident Learning, JAIR 2021, section 3 (normalized margin, there mapped to [0, 1])
-    """
-    others = probs.copy()
-    others[np.arange(len(labels)), labels] = -1
-    believed: Probs = self_confidence(labels, probs) - others.max(axis=1)
-    return believed
+# Verdicts among them: a person's decision or a vote calibrates the ranking.
+READS = ("given_label", "fold", "duplicate_group", "votes", "human")
+PRECISION = 0.5
+# A second class believed at least this much of the first leaves the expression open.
+OPEN_SHARE = 0.5
+NEXT_LOOKS = 100
+ISSUE_COLUMNS = [
+    "path", "issue_rank", "given_label", "suggested_label", "issue", "error_probability", "score", "margin",
+    "members_against", "pair_prior", "copies", "copies_against", "margin_auc", "verdict",
+]  # fmt: skip
+COUNT_COLUMNS = ["given_label", "suggested_label", "low", "count", "high"]
 
 
-SCORES: Mapping[str, Callable[[Labels, Probs], Probs]] = {"margin": margin, "self_confidence": self_confidence}
+@dataclass(frozen=True)
+class Judgement:
+    """What flag thinks of N rows; `wrong` and `ambiguous` are exclusive, and most rows are neither."""
+
+    score: Probs
+    rank: Labels
+    other: Labels
+    wrong: npt.NDArray[np.bool_]
+    ambiguous: npt.NDArray[np.bool_]
+    probability: Probs | None
 
 
-def flag_tables(manifest: pd.DataFrame, files: Sequence[Path], score: str) -> StageResult:
+def flag_tables(manifest: pd.DataFrame, files: Sequence[Path], score: str, precision: float) -> StageResult:
     """`flag` on predictions files, each checked against the manifest."""
-    return flag(manifest, [read_predictions(file, manifest) for file in files], score)
+    return flag(manifest, [read_predictions(file, manifest) for file in files], score, precision)
 
 
-def flag(manifest: pd.DataFrame, predictions: Sequence[pd.DataFrame], score: str = "margin") -> StageResult:
+def flag(
+    manifest: pd.DataFrame, predictions: Sequence[pd.DataFrame], score: str = "combined", precision: float = PRECISION
+) -> StageResult:
     """Rank every predicted row, most suspect first.
 
     Parameters
     ----------
-    predictions : tables of `read_predictions`, one a model, all of the folded rows in their order
+    predictions : tables of `read_predictions`, one a member, all of the folded rows in their order
     score : a name of `SCORES`; ties are broken by the path
+    precision : share of the marked labels that shall be wrong; without verdicts as many are marked as the models call wrong
 
     Raises
     ------
     PredictionsError  if there is no table, or the tables hold different classes
     """
     classes = [name for name in _common_classes(predictions) if name in set(manifest["given_label"])]
-    folded = manifest[manifest["fold"] != ""]
-    labels = folded["given_label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    tables = [table[[PREFIX + name for name in classes]].to_numpy(dtype=np.float64) for table in predictions]
-    suspicion = np.mean([SCORES[score](labels, probs) for probs in tables], axis=0).round(9)
-    mean = np.mean(tables, axis=0)
-    best = mean.argmax(axis=1)
-    rank = np.empty(len(folded), np.int64)
-    rank[np.argsort(suspicion, kind="stable")] = np.arange(1, len(folded) + 1)
-    suggested = np.where(best == labels, "", np.array(classes)[best])
+    folded = manifest[manifest["fold"] != ""].reset_index(drop=True)
+    evidence = gather_evidence(folded, predictions, classes)
+    verdicts = collect_verdicts(folded)
+    suspicion = SCORES[score](evidence).round(9)
+    believed = np.asarray(np.mean([believe(evidence, member) for member in evidence.members], axis=0))
+    other = best_other(evidence.labels, believed)
+    pair = evidence.labels * len(classes) + other
+    calibration = calibrate(suspicion, pair, verdicts) if is_enough(verdicts) else None
+    judgement = _judge(evidence, believed, other, suspicion, calibration, precision)
+    counts, table = _count(folded, evidence, judgement, calibration, verdicts, classes)
     own = {
-        "self_confidence": [f"{value:.6f}" for value in self_confidence(labels, mean)],
-        "issue_rank": rank.astype(str),
-        "suggested_label": suggested,
+        "self_confidence": [f"{value:.6f}" for value in self_confidence(evidence.labels, evidence.probs)],
+        "issue_rank": judgement.rank.astype(str),
+        "suggested_label": np.where(judgement.wrong, np.array(classes)[other], ""),
+        "issue": np.select([judgement.wrong, judgement.ambiguous], ["wrong", "ambiguous"], ""),
     }
-    columns = pd.DataFrame(own, index=folded.index, dtype=str).reindex(manifest.index, fill_value="")
-    count = int((suggested != "").sum())
-    story = (
-        f"flag: {len(folded):,} rows ranked by {score} over {len(tables)} model{'s' * (len(tables) > 1)}; another label is "
-        f"suggested for {count:,} ({100 * count / max(len(folded), 1):.1f} %)"
+    rows = manifest.index[manifest["fold"] != ""]
+    columns = pd.DataFrame(own, index=rows, dtype=str).reindex(manifest.index, fill_value="")
+    reasons = _explain(folded, evidence, judgement, believed, verdicts, columns.loc[rows])
+    return StageResult(
+        _tell_story(counts, score, len(evidence.members), calibration, precision),
+        columns,
+        tables={"issues.csv": reasons, "label_errors.csv": table},
+        counts=counts,
     )
-    return StageResult(story, columns, counts={"ranked": len(folded), "suggested": count})
+
+
+def gather_evidence(folded: pd.DataFrame, predictions: Sequence[pd.DataFrame], classes: Sequence[str]) -> Evidence:
+    """What tables and duplicate groups say of the folded rows.
+
+    Parameters
+    ----------
+    predictions : tables of the folded rows in their order
+    classes : those to look at, in the order of K
+    """
+    labels = folded["given_label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    members = tuple(table[[PREFIX + name for name in classes]].to_numpy(dtype=np.float64) for table in predictions)
+    groups, _ = pd.factorize(folded["duplicate_group"].where(folded["duplicate_group"] != "", folded["path"]))
+    dynamics = [pd.to_numeric(table[MARGIN_AUC], errors="coerce") for table in predictions if MARGIN_AUC in table]
+    margin_auc = np.mean(dynamics, axis=0) if dynamics else np.full(len(folded), np.nan)
+    return Evidence(labels, members, groups.astype(np.int64), np.asarray(margin_auc, np.float64))
+
+
+def _judge(
+    evidence: Evidence,
+    believed: Probs,
+    other: Labels,
+    suspicion: Probs,
+    calibration: Calibration | None,
+    precision: float,
+) -> Judgement:
+    labels, rows = evidence.labels, np.arange(len(evidence.labels))
+    probability = None if calibration is None else calibration.probability
+    rank = np.empty(len(rows), np.int64)
+    rank[np.argsort(-(suspicion if probability is None else probability.round(9)), kind="stable")] = rows + 1
+    if probability is None:
+        marked = rank <= count_confidently(labels, evidence.probs)[0]
+    else:
+        marked = mark_at_precision(probability, precision)
+    marked &= believed[rows, other] > believed[rows, labels]
+    rest = believed.copy()
+    rest[rows, other] = 0
+    is_open = rest.max(axis=1) >= OPEN_SHARE * believed[rows, other]
+    return Judgement(suspicion, rank, other, marked & ~is_open, marked & is_open, probability)
+
+
+def _count(
+    folded: pd.DataFrame,
+    evidence: Evidence,
+    judgement: Judgement,
+    calibration: Calibration | None,
+    verdicts: Probs,
+    classes: Sequence[str],
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """The numbers of the story, and the errors per pair of given and suggested class."""
+    counts: dict[str, Any] = {
+        "ranked": len(folded),
+        "suggested": int(judgement.wrong.sum()),
+        "ambiguous": int(judgement.ambiguous.sum()),
+        "verdicts": int(np.isfinite(verdicts).sum()),
+    }
+    labels = evidence.labels
+    if calibration is None:
+        total, joint = count_confidently(labels, evidence.probs)
+        pairs = [(classes[g], classes[s], "", str(joint[g, s]), "") for g, s in np.argwhere(joint > 0)]
+        return {**counts, "errors": {"count": total}}, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
+    every = np.ones(len(folded), bool)
+    left = ((folded["status"] == "keep") & (folded["reason"] != "human")).to_numpy()
+    unknown = np.where(left, np.nan, verdicts)  # votes calibrate, but nobody has decided about those images
+    queue = np.flatnonzero(left)[np.argsort(judgement.rank[left])][:NEXT_LOOKS]
+    counts["errors"] = count_errors(calibration, verdicts, every)
+    counts["errors_left"] = count_errors(calibration, unknown, left)
+    counts["next_looks"] = {"looks": len(queue), "errors": round(float(calibration.probability[queue].sum()))}
+    pairs = []
+    for g, s in sorted(set(zip(labels.tolist(), judgement.other.tolist(), strict=True))):
+        found = count_errors(calibration, verdicts, (labels == g) & (judgement.other == s))
+        pairs.append((classes[g], classes[s], *(str(found[name]) for name in ("low", "count", "high"))))
+    return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
+
+
+def _explain(
+    folded: pd.DataFrame,
+    evidence: Evidence,
+    judgement: Judgement,
+    believed: Probs,
+    verdicts: Probs,
+    columns: pd.DataFrame,
+) -> pd.DataFrame:
+    """Why each row stands where it does (`ISSUE_COLUMNS`), most suspect first."""
+    labels, rows = evidence.labels, np.arange(len(folded))
+    against = np.sum([probs.argmax(axis=1) != labels for probs in evidence.members], axis=0)
+    copies = np.bincount(evidence.groups)[evidence.groups] - 1
+    agree = labels_of_copies(labels, evidence.groups, believed.shape[1])[rows, labels]
+    prior = pair_prior(labels, evidence.probs)[labels, judgement.other]
+    probability = np.full(len(rows), np.nan) if judgement.probability is None else judgement.probability
+    numbers = {
+        "error_probability": probability,
+        "score": judgement.score,
+        "margin": margin(labels, evidence.probs),
+        "pair_prior": prior,
+        "margin_auc": evidence.margin_auc,
+        "verdict": verdicts,
+    }
+    table = pd.DataFrame(
+        {
+            "path": folded["path"].to_numpy(),
+            "given_label": folded["given_label"].to_numpy(),
+            **{name: columns[name].to_numpy() for name in ("issue_rank", "suggested_label", "issue")},
+            **{name: pd.Series(values).map("{:.4f}".format, na_action="ignore").fillna("") for name, values in
+               numbers.items()},
+            "members_against": [f"{count} of {len(evidence.members)}" for count in against],
+            "copies": copies.astype(str),
+            "copies_against": np.rint(copies * (1 - agree)).astype(int).astype(str),
+        }
+    )  # fmt: skip
+    table["verdict"] = table["verdict"].map({"1.0000": "wrong", "0.0000": "right"}).fillna("")
+    return table.iloc[np.argsort(judgement.rank)][ISSUE_COLUMNS].astype(str)
+
+
+def _tell_story(
+    counts: Mapping[str, Any], score: str, members: int, calibration: Calibration | None, precision: float
+) -> str:
+    errors = counts["errors"]
+    story = f"flag: {counts['ranked']:,} rows ranked by {score} over {members} member{'s' * (members > 1)}; "
+    marked = f"{counts['suggested']:,} marked wrong and {counts['ambiguous']:,} ambiguous"
+    if calibration is None:
+        return (
+            f"{story}the models call {errors['count']:,} labels wrong, {marked} (not calibrated: "
+            f"judge a random sample of 200, and run flag again)"
+        )
+    return (
+        f"{story}about {errors['count']:,} labels are wrong ({errors['low']:,} to {errors['high']:,}, 95 %, from "
+        f"{calibration.verdicts:,} verdicts); {marked} at a precision of {100 * precision:g} %"
+    )
 
 
 def _common_classes(predictions: Sequence[pd.DataFrame]) -> list[str]:

@@ -20,6 +20,7 @@ SPLITS = ("train", "val", "test")
 QUALITIES = ("unreadable", "blank", "black_and_white", "low_information")
 # No stage can mend a table that it cannot read; nothing in it is lost for good.
 REMEDY = "restore it, or remove it and run `curate build`; decisions stay in the journal"
+ISSUES = ("wrong", "ambiguous")
 REASONS = ("human", "unreadable", "degenerate", "exact_copy", "near_copy")
 
 _CLASS = "|".join(VOCABULARY)
@@ -59,6 +60,7 @@ COLUMNS = (
     Column("self_confidence", "flag", r"(0\.[0-9]+|1\.0+)?"),
     Column("issue_rank", "flag", f"({_COUNT})?"),
     Column("suggested_label", "flag", f"({_CLASS})?"),
+    Column("issue", "flag", f"({'|'.join(ISSUES)})?"),
     Column("label", "apply", f"({_CLASS})?"),
     Column("status", "apply", "(keep|drop)?"),
     Column("reason", "apply", f"({'|'.join(REASONS)})?"),

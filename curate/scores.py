@@ -65,7 +65,7 @@ def best_other(labels: Labels, probs: Probs) -> Labels:
     """(N,) the class believed most of those that are not the given one."""
     others = probs.copy()
     others[np.arange(len(labels)), labels] = -1
-    return others.argmax(axis=1)
+    return np.asarray(others.argmax(axis=1))
 
 
 def margin(labels: Labels, probs: Probs) -> Probs:
@@ -87,7 +87,7 @@ def pair_prior(labels: Labels, probs: Probs) -> Probs:
     """(K, K) how often a given label (row) is seen as each class: its rows' mean probabilities. No truth is used."""
     totals = np.zeros((probs.shape[1], probs.shape[1]))
     np.add.at(totals, labels, probs)
-    return totals / np.maximum(totals.sum(axis=1, keepdims=True), 1e-12)
+    return np.asarray(totals / np.maximum(totals.sum(axis=1, keepdims=True), 1e-12))
 
 
 def average_copies(groups: Labels, values: Probs) -> Probs:
@@ -124,7 +124,8 @@ def by_margin(evidence: Evidence) -> Probs:
 
 def by_margin_auc(evidence: Evidence) -> Probs:
     """The negative area under the margin (G. Pleiss et al., NeurIPS 2020); rows that no model learned come last."""
-    return -np.nan_to_num(evidence.margin_auc, nan=np.nanmax(evidence.margin_auc, initial=0.0))
+    learned: Probs = np.nan_to_num(evidence.margin_auc, nan=np.nanmax(evidence.margin_auc, initial=0.0))
+    return -learned
 
 
 def combined(evidence: Evidence) -> Probs:
