@@ -7,7 +7,6 @@ were reviewed may depend on their score, so a review of the most suspect is welc
 unsuspicious only a random sample tells (200 images are enough for an interval of use).
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import pandas as pd
 
 from curate.labels import VOCABULARY
 from curate.scores import Labels, Probs
-from curate.votes import choose_majority
+from curate.votes import choose_majority, votes_of
 
 # Fewer verdicts, or of one kind alone, say too little about a curve of two parameters.
 FEWEST = 50
@@ -51,8 +50,8 @@ def collect_verdicts(rows: pd.DataFrame) -> Probs:
     A dropped image and one that the crowd calls no face say nothing about labels.
     """
     verdicts = np.full(len(rows), np.nan)
-    crowd = [choose_majority(json.loads(text), own) if text else "" for text, own in zip(
-        rows["votes"], rows["given_label"], strict=True)]  # fmt: skip
+    voted_for = zip(rows["votes"], rows["given_label"], strict=True)
+    crowd = [choose_majority(votes_of(text), own) if text else "" for text, own in voted_for]
     voted = pd.Series(crowd, rows.index).isin(VOCABULARY)
     verdicts[voted] = (pd.Series(crowd, rows.index) != rows["given_label"])[voted]
     human = (rows["reason"] == "human") & (rows["status"] == "keep")

@@ -2,8 +2,8 @@
 
 Reads any predictions tables. The ranking uses one of the documented scores (`curate.scores`); where people or the crowd
 have judged enough labels, the score becomes a probability (`curate.calibration`) and the ranking learns from them, without
-training anything again. A label is marked `wrong` if one other class is believed alone, `ambiguous` if several are, and
-only a wrong one gets a suggestion.
+training anything again. Where one other class is believed alone it is suggested; where several are the image is ambiguous and
+nothing is. The most suspect are marked as an `issue`, `wrong` or `ambiguous`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ from curate.calibration import (
     mark_at_precision,
 )
 from curate.errors import PredictionsError
+from curate.laws import require_laws
 from curate.predictions import MARGIN_AUC, PREFIX, class_names, read_predictions
 from curate.receipts import StageResult
 from curate.scores import (
@@ -39,6 +40,8 @@ from curate.scores import (
     pair_prior,
     self_confidence,
 )
+
+Flags = npt.NDArray[np.bool_]
 
 # Verdicts among them: a person's decision or a vote calibrates the ranking.
 READS = ("given_label", "fold", "duplicate_group", "votes", "human")
@@ -55,13 +58,24 @@ COUNT_COLUMNS = ["given_label", "suggested_label", "low", "count", "high"]
 
 @dataclass(frozen=True)
 class Judgement:
-    """What flag thinks of N rows; `wrong` and `ambiguous` are exclusive, and most rows are neither."""
+    """What flag thinks of N rows.
+
+    Attributes
+    ----------
+    score, rank : higher and first is more suspect
+    other : the class believed most of those not given
+    doubted : where it is believed more than the given one
+    is_open : where further classes are plausible too
+    marked : the issues
+    probability : that the label is wrong; None without verdicts
+    """
 
     score: Probs
     rank: Labels
     other: Labels
-    wrong: npt.NDArray[np.bool_]
-    ambiguous: npt.NDArray[np.bool_]
+    doubted: Flags
+    is_open: Flags
+    marked: Flags
     probability: Probs | None
 
 
@@ -84,7 +98,9 @@ def flag(
     Raises
     ------
     PredictionsError  if there is no table, or the tables hold different classes
+    ManifestError  if copies lie in different folds now, so that a model has seen a copy of what it judges
     """
+    require_laws(manifest, "fold")
     classes = [name for name in _common_classes(predictions) if name in set(manifest["given_label"])]
     folded = manifest[manifest["fold"] != ""].reset_index(drop=True)
     evidence = gather_evidence(folded, predictions, classes)
@@ -99,8 +115,8 @@ def flag(
     own = {
         "self_confidence": [f"{value:.6f}" for value in self_confidence(evidence.labels, evidence.probs)],
         "issue_rank": judgement.rank.astype(str),
-        "suggested_label": np.where(judgement.wrong, np.array(classes)[other], ""),
-        "issue": np.select([judgement.wrong, judgement.ambiguous], ["wrong", "ambiguous"], ""),
+        "suggested_label": np.where(judgement.doubted & ~judgement.is_open, np.array(classes)[other], ""),
+        "issue": np.where(judgement.marked, np.where(judgement.is_open, "ambiguous", "wrong"), ""),
     }
     rows = manifest.index[manifest["fold"] != ""]
     columns = pd.DataFrame(own, index=rows, dtype=str).reindex(manifest.index, fill_value="")
@@ -145,11 +161,11 @@ def _judge(
         marked = rank <= count_confidently(labels, evidence.probs)[0]
     else:
         marked = mark_at_precision(probability, precision)
-    marked &= believed[rows, other] > believed[rows, labels]
+    doubted = believed[rows, other] > believed[rows, labels]
     rest = believed.copy()
     rest[rows, other] = 0
     is_open = rest.max(axis=1) >= OPEN_SHARE * believed[rows, other]
-    return Judgement(suspicion, rank, other, marked & ~is_open, marked & is_open, probability)
+    return Judgement(suspicion, rank, other, doubted, is_open, marked & doubted, probability)
 
 
 def _count(
@@ -163,8 +179,9 @@ def _count(
     """The numbers of the story, and the errors per pair of given and suggested class."""
     counts: dict[str, Any] = {
         "ranked": len(folded),
-        "suggested": int(judgement.wrong.sum()),
-        "ambiguous": int(judgement.ambiguous.sum()),
+        "suggested": int((judgement.doubted & ~judgement.is_open).sum()),
+        "wrong": int((judgement.marked & ~judgement.is_open).sum()),
+        "ambiguous": int((judgement.marked & judgement.is_open).sum()),
         "verdicts": int(np.isfinite(verdicts).sum()),
     }
     labels = evidence.labels
@@ -214,8 +231,7 @@ def _explain(
             "path": folded["path"].to_numpy(),
             "given_label": folded["given_label"].to_numpy(),
             **{name: columns[name].to_numpy() for name in ("issue_rank", "suggested_label", "issue")},
-            **{name: pd.Series(values).map("{:.4f}".format, na_action="ignore").fillna("") for name, values in
-               numbers.items()},
+            **{name: ["" if np.isnan(value) else f"{value:.4f}" for value in values] for name, values in numbers.items()},
             "members_against": [f"{count} of {len(evidence.members)}" for count in against],
             "copies": copies.astype(str),
             "copies_against": np.rint(copies * (1 - agree)).astype(int).astype(str),
@@ -230,7 +246,9 @@ def _tell_story(
 ) -> str:
     errors = counts["errors"]
     story = f"flag: {counts['ranked']:,} rows ranked by {score} over {members} member{'s' * (members > 1)}; "
-    marked = f"{counts['suggested']:,} marked wrong and {counts['ambiguous']:,} ambiguous"
+    marked = (
+        f"{counts['suggested']:,} suggestions; {counts['wrong']:,} marked wrong and {counts['ambiguous']:,} ambiguous"
+    )
     if calibration is None:
         return (
             f"{story}the models call {errors['count']:,} labels wrong, {marked} (not calibrated: "

@@ -33,6 +33,7 @@ def report(workspace: Workspace, *, dry_run: bool = False) -> StageResult:
         make_section("Where it stands", f"<pre>{html.escape(format_status(read_status(workspace)))}</pre>"),
         make_section("Classes", _class_table(manifest)),
         make_section("Leakage", _leakage(workspace)),
+        make_section("Wrong labels, by class", _error_table(workspace)),
         make_section("Most suspect labels", _suspects(manifest, album)),
         make_section("Copies under different labels", _conflicts(manifest, album)),
         make_section("Near copies", _near_copies(manifest, album)),
@@ -62,6 +63,27 @@ def _leakage(workspace: Workspace) -> str:
         return f"<pre>{html.escape(format_audit(audit_workspace(workspace)))}</pre>"
     except ManifestError as reason:
         return f"<p>{html.escape(str(reason))}</p>"
+
+
+def _error_table(workspace: Workspace) -> str:
+    """Given label (row) against suggested class: how many are wrong, the darker the more; intervals on the pointer."""
+    file = workspace.root / "label_errors.csv"
+    if not file.is_file():
+        return "<p>run `curate flag` first</p>"
+    pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
+    counts = pairs.pivot(index="given_label", columns="suggested_label", values="count")
+    bounds = pairs.assign(text=pairs["low"] + " to " + pairs["high"]).pivot(
+        index="given_label", columns="suggested_label", values="text"
+    )
+    most = max(pairs["count"].astype(int).max(), 1) if len(pairs) else 1
+    lines = ["<tr><th>given</th>" + "".join(f"<th>{name}</th>" for name in counts.columns) + "</tr>"]
+    for name, row in zip(map(str, counts.index), counts.fillna("").to_numpy(), strict=True):
+        cells = "".join(
+            f'<td title="{bounds.at[name, other]!s}" style="background:rgba(200,40,40,{int(count or 0) / most:.2f})">{count}</td>'
+            for other, count in zip(map(str, counts.columns), row, strict=True)
+        )
+        lines.append(f"<tr><th>{name}</th>{cells}</tr>")
+    return f"<table>{''.join(lines)}</table>"
 
 
 def _suspects(manifest: pd.DataFrame, album: Album) -> str:

@@ -114,7 +114,7 @@ def believe(evidence: Evidence, member: Probs) -> Probs:
 
 def by_self_confidence(evidence: Evidence) -> Probs:
     """One less the mean self-confidence."""
-    return 1 - np.mean([self_confidence(evidence.labels, probs) for probs in evidence.members], axis=0)
+    return 1 - self_confidence(evidence.labels, evidence.probs)
 
 
 def by_margin(evidence: Evidence) -> Probs:

@@ -29,7 +29,7 @@ COMMANDS = {
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a workspace; `stages` maps each stage to done, stale or never."""
+    """The state of a workspace; `stages` maps each stage to done, stale or never, `errors` is what flag counted last."""
 
     rows: int
     kept: int
@@ -39,6 +39,7 @@ class Status:
     decisions: int
     stale_decisions: int
     suspects_left: int
+    errors: dict[str, Any]
     stages: dict[str, str]
     next_command: str
 
@@ -60,6 +61,7 @@ def read_status(workspace: Workspace) -> Status:
         decisions=len(drop_undone(journal)),
         stale_decisions=len(standing_decisions(manifest, journal).stale),
         suspects_left=len(undecided),
+        errors=_read_errors(receipts),
         stages=stages,
         next_command=_name_next(stages, receipts),
     )
@@ -108,9 +110,30 @@ def format_status(status: Status) -> str:
             f"dropped    {listed(status.per_reason)}",
             f"splits     {listed(status.per_split)}",
             f"decisions  {stand}; {status.suspects_left:,} suspects undecided",
+            f"labels     {_tell_errors(status)}",
             f"stages     {', '.join(f'{stage} {state}' for stage, state in status.stages.items())}",
             f"next       {status.next_command}",
         )
+    )
+
+
+def _read_errors(receipts: Mapping[str, Any]) -> dict[str, Any]:
+    counts = receipts.get("flag", {}).get("counts", {})
+    return {name: counts[name] for name in ("errors", "errors_left", "next_looks", "verdicts") if name in counts}
+
+
+def _tell_errors(status: Status) -> str:
+    """When to stop: how many errors are left, and what looking on will find."""
+    errors = status.errors
+    if not errors:
+        return "not judged yet"
+    if "errors_left" not in errors:
+        return f"the models call {errors['errors']['count']:,} wrong; judge a random sample of 200 to know better"
+    left, looks = errors["errors_left"], errors["next_looks"]
+    since = " when flag ran last; run it again" if status.stages["flag"] == "stale" else ""
+    return (
+        f"about {left['count']:,} wrong ones are left ({left['low']:,} to {left['high']:,}); the next {looks['looks']:,} looks "
+        f"find about {looks['errors']:,}{since}"
     )
 
 

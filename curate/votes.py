@@ -81,6 +81,11 @@ def choose_majority(votes: Mapping[str, int], own: str = "") -> str:
     return tied[0] if len(tied) == 1 else "tie"
 
 
+def votes_of(text: str) -> dict[str, int]:
+    """Answer -> count, of the manifest's column; empty for none."""
+    return dict(json.loads(text)) if text else {}
+
+
 def votes_to_json(votes: Mapping[str, int]) -> str:
     """The form of the manifest's column: non-zero counts, keys sorted."""
     return json.dumps({name: count for name, count in sorted(votes.items()) if count}, separators=(",", ":"))
@@ -117,7 +122,7 @@ def add_votes(
 
 def label_by_crowd(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The rows that have a majority, labelled by it, and notes that count the others and the labels that changed."""
-    votes = [json.loads(text) if text else {} for text in rows["votes"]]
+    votes = [votes_of(text) for text in rows["votes"]]
     answers = pd.Series(
         [choose_majority(each, own) for each, own in zip(votes, rows["given_label"], strict=True)],
         rows.index,

@@ -9,7 +9,8 @@ from tables import make_manifest
 
 from curate.audit import audit, format_audit, tell_audit
 from curate.errors import ManifestError, PredictionsError
-from curate.flag import flag, margin, self_confidence
+from curate.flag import flag
+from curate.scores import margin, self_confidence
 from curate.weights import weigh_classes, weights
 
 PROBS = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.35, 0.25]])
@@ -34,7 +35,14 @@ def test_the_most_doubted_label_is_ranked_first_and_gets_a_suggestion():
     columns = flag(manifest, [table]).columns
     assert list(columns["issue_rank"]) == ["3", "1", "4", "2"]
     assert list(columns["self_confidence"]) == ["0.700000", "0.200000", "0.800000", "0.350000"]
-    assert list(columns["suggested_label"]) == ["", "happy", "", "angry"]
+    assert list(columns["suggested_label"]) == ["", "", "", ""]  # a second class is plausible beside the other one
+
+
+def test_another_class_is_suggested_where_it_is_believed_alone():
+    manifest, table = predicted(np.array([[0.7, 0.2, 0.1], [0.1, 0.75, 0.15], [0.1, 0.1, 0.8], [0.5, 0.2, 0.3]]))
+    columns = flag(manifest, [table]).columns
+    assert list(columns["suggested_label"]) == ["", "happy", "", ""]
+    assert list(columns["issue"])[1] == "wrong"
 
 
 def test_several_models_are_averaged_and_ties_go_by_path():

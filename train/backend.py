@@ -106,7 +106,6 @@ def use_one_thread() -> None:
     if keras.backend.backend() == "tensorflow":
         with suppress(RuntimeError):
             tensorflow.config.threading.set_intra_op_parallelism_threads(1)
-            tensorflow.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def cpu_flags() -> frozenset[str]:
