@@ -17,7 +17,7 @@ from curate.files import write_atomically
 from curate.labels import VOCABULARY
 
 SPLITS = ("train", "val", "test")
-QUALITIES = ("unreadable", "blank", "black_and_white", "low_information")
+QUALITIES = ("unreadable", "blank", "black_and_white", "low_information", "unlike_faces")
 # No stage can mend a table that it cannot read; nothing in it is lost for good.
 REMEDY = "restore it, or remove it and run `curate build`; decisions stay in the journal"
 ISSUES = ("wrong", "ambiguous")

@@ -94,7 +94,7 @@ def average_copies(groups: Labels, values: Probs) -> Probs:
     """(N, K) each row's mean over its duplicate group: the copies of a photograph are views of it."""
     totals = np.zeros((groups.max(initial=-1) + 1, values.shape[1]))
     np.add.at(totals, groups, values)
-    return np.asarray((totals / np.bincount(groups, minlength=len(totals))[:, None])[groups])
+    return np.asarray((totals / np.maximum(np.bincount(groups, minlength=len(totals)), 1)[:, None])[groups])
 
 
 def labels_of_copies(labels: Labels, groups: Labels, classes: int) -> Probs:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from curate.faces import EXPRESSIONS, draw_face
-from curate.inspect import BLACK_AND_WHITE_SHARE, judge_grey
+from curate.gradients import find_components
+from curate.images import encode_png
+from curate.inspect import BLACK_AND_WHITE_SHARE, describe_images, judge_grey, judge_images
 
 
 def shades(counts: dict[int, int]) -> np.ndarray:
@@ -40,11 +42,33 @@ def test_no_drawn_face_is_called_empty():
     assert {judge_grey(draw_face(e, k, k)) for e in EXPRESSIONS for k in range(30)} == {""}
 
 
+def test_a_photograph_whose_neighbours_differ_is_no_graphic():
+    noisy = np.tile(np.array([0, 255], np.uint8), 50).reshape(1, -1)
+    assert judge_grey(noisy) == ""
+    assert judge_grey(np.sort(noisy)) == "black_and_white"
+
+
+def test_what_has_nothing_of_a_face_is_found_among_many_faces(tmp_path):
+    rng = np.random.default_rng(0)
+    sign = np.full((48, 48), 200, np.uint8)
+    sign[14:34, 6:42] = 90
+    sign[22:26, 12:36] = 220
+    pictures = [draw_face(EXPRESSIONS[k % 7], k, k) for k in range(150)]
+    noise = rng.integers(0, 3, sign.shape).astype(np.uint8)  # as a photograph of the sign
+    files = []
+    for k, picture in enumerate([*pictures, sign + noise]):
+        files.append((tmp_path / f"{k}.png", ""))
+        files[-1][0].write_bytes(encode_png(picture))
+    basis = find_components(describe_images(files), 8)[:2]
+    assert judge_images(files, basis)[-1] == "unlike_faces"
+    assert set(judge_images(files, basis)[:-1]) == {""}
+
+
 def test_a_dry_run_shows_a_sample(built, curate):
     result = curate("inspect", "-n", "-j", 1, "-w", built.root)
     assert result.stderr == "blank: tiny/train/angry/blank.png\n"
     assert result.stdout.startswith(
-        "inspect: 47 rows, 1 found (0 unreadable, 1 blank, 0 black_and_white, 0 low_information)"
+        "inspect: 47 rows, 1 found (0 unreadable, 1 blank, 0 black_and_white, 0 low_information, 0 unlike_faces)"
     )
 
 

@@ -20,7 +20,7 @@ from curate.workspace import Workspace
 from train import fit, recipes
 from train.cli import app
 from train.evaluate import evaluate_run, has_copy_in_train
-from train.oof import predict_out_of_fold
+from train.oof import fit_temperature, predict_out_of_fold, soften
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -30,7 +30,10 @@ TINY = replace(
 )
 
 
-def call(*arguments: str | Path) -> Result:
+ALONE = ("oof", "--models", "fast", "-j", 1)  # in this process, where the tests can see it
+
+
+def call(*arguments: str | int | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
 
 
@@ -93,7 +96,7 @@ def test_no_model_of_oof_sees_its_fold_a_dropped_row_or_a_verdict(
 
     monkeypatch.setattr(fit, "fit_model", remember)
     monkeypatch.setattr(fit, "predict_probs", say_nothing)
-    predict_out_of_fold(copy, [TINY])
+    predict_out_of_fold(copy, [TINY], workers=1)
     dropped = set(np.flatnonzero(manifest["status"] == "drop"))
     assert len(seen) == FOLDS
     for fold, rows in enumerate(seen):
@@ -120,9 +123,9 @@ def test_a_killed_oof_trains_only_the_missing_folds_and_gives_the_same_bytes(
         return real(*arguments, **options)
 
     monkeypatch.setattr(fit, "fit_model", die_in_the_second_job)
-    assert call("oof", "-w", copy.root).exit_code == 130
+    assert call(*ALONE, "-w", copy.root).exit_code == 130
     monkeypatch.setattr(fit, "fit_model", count)
-    done = call("oof", "-w", copy.root)
+    done = call(*ALONE, "-w", copy.root)
     assert done.output.startswith("oof: 3 of 3 jobs done (2 trained now")
     assert trained == [(0, 0), (0, 1), (0, 2)]
     assert (copy.predictions / "fast.csv").read_bytes() == finished
@@ -131,25 +134,56 @@ def test_a_killed_oof_trains_only_the_missing_folds_and_gives_the_same_bytes(
 def test_a_second_oof_trains_nothing_and_changes_no_byte(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "fit_model", None)
     before = list_bytes(copy.root)
-    done = call("oof", "-w", copy.root)
+    done = call(*ALONE, "-w", copy.root)
     assert done.exit_code == 0
     assert list_bytes(copy.root) == before
 
 
+def test_other_workers_give_the_same_bytes_and_seeds_are_averaged(copy: Workspace) -> None:
+    alone = (copy.predictions / "fast.csv").read_bytes()
+    shutil.rmtree(copy.cache / "oof")
+    assert call("oof", "--models", "fast", "-j", 2, "-w", copy.root).exit_code == 0
+    assert (copy.predictions / "fast.csv").read_bytes() == alone
+    done = call("oof", "--models", "hog", "--seeds", 2, "-w", copy.root)
+    assert done.output.startswith("oof: 6 of 6 jobs done (6 trained now")
+
+
+def test_a_member_that_is_no_network_and_the_dynamics_of_one_that_is(workspace: Workspace) -> None:
+    manifest = workspace.read()
+    tables = {name: read_predictions(workspace.predictions / f"{name}.csv", manifest) for name in ("fast", "hog")}
+    assert "margin_auc" not in tables["hog"]
+    learned = pd.to_numeric(tables["fast"]["margin_auc"])
+    assert (learned.notna() == (manifest["quality"] == "").to_numpy()).all()
+    assert learned.median() > 0
+
+
+def test_temperature_undoes_a_power() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.dirichlet(np.ones(4), 5000)
+    targets = np.array([rng.choice(4, p=row) for row in honest])
+    assert fit_temperature(soften(honest, 0.5), targets) == pytest.approx(2.0, rel=0.05)
+    assert soften(soften(honest, 0.5), 2.0) == pytest.approx(honest, abs=1e-6)
+
+
 def test_one_fold_alone_leaves_the_others_to_another_machine(copy: Workspace) -> None:
     shutil.rmtree(copy.cache / "oof")
-    done = call("oof", "-w", copy.root, "--fold", "1", "--epochs", "1")
+    done = call(*ALONE, "-w", copy.root, "--fold", "1", "--epochs", "1")
     assert done.output.startswith("oof: 1 of 3 jobs done (1 trained now")
     assert done.output.endswith("2 are left before predictions can be written\n")
 
 
 def test_oof_asks_for_folds_and_refuses_one_that_is_not_there(copy: Workspace) -> None:
-    wrong = call("oof", "-w", copy.root, "--fold", "3")
+    other = call(*ALONE, "-w", copy.root, "--k", 5)
+    assert (other.exit_code, other.stderr) == (
+        2,
+        "train: oof: --k 5: the manifest has 3 folds: run `curate fold --k 5` first\n",
+    )
+    wrong = call(*ALONE, "-w", copy.root, "--fold", "3")
     assert (wrong.exit_code, wrong.stderr) == (2, "train: --fold 3: there is none: choose from 0, 1, 2\n")
     manifest = copy.read()
     manifest["fold"] = ""
     write_manifest(copy.manifest, manifest)
-    asked = call("oof", "-w", copy.root)
+    asked = call(*ALONE, "-w", copy.root)
     assert (asked.exit_code, asked.stderr) == (1, "train: manifest.csv: 0 folds: run `curate fold` first\n")
 
 
@@ -166,7 +200,7 @@ def test_a_manifest_that_changes_during_oof_is_refused(copy: Workspace, monkeypa
     monkeypatch.setattr(fit, "predict_probs", say_nothing)
     before = (copy.predictions / "fast.csv").read_bytes()
     with pytest.raises(ManifestError, match="changed while the models were trained: run `train oof` again"):
-        predict_out_of_fold(copy, [TINY])
+        predict_out_of_fold(copy, [TINY], workers=1)
     assert (copy.predictions / "fast.csv").read_bytes() == before
 
 

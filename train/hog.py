@@ -8,12 +8,12 @@ components. Ridge regression on one-hot labels; the softmax of its scores is cal
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from train.data import Images, Pixels, Rows
+from curate.gradients import describe_gradients, find_components
+from train.data import Images, Rows
 
 Floats = npt.NDArray[np.float32]
 BLOCK = 4096  # images whose features are held at once
@@ -82,7 +82,7 @@ def learn_and_predict(
         phase = random.uniform(0, 2 * np.pi, member.features).astype(np.float32)
 
         def project(rows: Rows, way: slice) -> Floats:
-            component = (describe(member, images[rows][:, :, way]) - basis[0]) @ basis[1:].T
+            component = (describe_gradients(images[rows][:, :, way], member.cells) - basis[0]) @ basis[1:].T
             wave = np.cos(component @ waves + phase) * np.float32(np.sqrt(2 / member.features))
             return np.concatenate([wave, 0.3 * component], axis=1)
 
@@ -106,20 +106,8 @@ def learn_and_predict(
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def describe(member: Hog, images: Pixels) -> Floats:
-    """(N, S, S) uint8 -> (N, F) float32 histograms of all cell sizes."""
-    side = member.size
-    makers = [cv2.HOGDescriptor((side, side), (2 * c, 2 * c), (c, c), (c, c), 9) for c in member.cells]
-    plain = np.ascontiguousarray(images)
-    return np.stack([np.concatenate([maker.compute(image).ravel() for maker in makers]) for image in plain])
-
-
 def _find_components(member: Hog, images: Images, learn: Rows) -> Floats:
     """(1 + components, F): the mean, and the principal components of a sample over their root mean square."""
-    sample = describe(member, images[learn[:: max(1, len(learn) // 8192)]]).astype(np.float64)
-    mean = sample.mean(axis=0)
-    values, vectors = np.linalg.eigh(np.cov(sample.T))
-    kept = vectors[:, ::-1][:, : member.components].T
-    scale = np.sqrt(values[::-1][: member.components].sum())
-    signs = np.sign(kept[np.arange(len(kept)), np.abs(kept).argmax(axis=1)])  # eigenvectors have none of their own
-    return np.concatenate([mean[None], kept * signs[:, None] / scale]).astype(np.float32)
+    sample = describe_gradients(images[learn[:: max(1, len(learn) // 8192)]], member.cells)
+    mean, components, variance = find_components(sample, member.components)
+    return np.concatenate([mean[None], components / np.float32(np.sqrt(variance))])

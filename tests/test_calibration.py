@@ -1,0 +1,149 @@
+"""From scores to probabilities: the curve, its interval, the count, and the library that defines confident counts."""
+
+import json
+
+import numpy as np
+import pytest
+from cleanlab.count import compute_confident_joint
+from cleanlab.rank import get_label_quality_scores
+from scipy.special import expit
+from tables import make_manifest
+
+from curate.calibration import (
+    calibrate,
+    collect_verdicts,
+    count_confidently,
+    count_errors,
+    is_enough,
+    mark_at_precision,
+)
+from curate.decisions import Decision, apply
+from curate.scores import Evidence, average_copies, combined, labels_of_copies, margin, pair_prior, self_confidence
+
+
+def draw_labels(seed: int, rows: int = 4000, base: float = -3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, pairs, and which labels are wrong, by a logistic law with a different rate for each of six pairs."""
+    rng = np.random.default_rng(seed)
+    score, pair = rng.normal(size=rows), rng.integers(0, 6, rows)
+    rate = expit(base + 1.5 * score + rng.normal(0, 0.5, 6)[pair])
+    return score, pair, rng.random(rows) < rate
+
+
+@pytest.mark.parametrize("base", [-4.0, -3.0, -2.0])
+def test_a_random_sample_of_200_brackets_the_number_of_errors(base):
+    bracketed = 0
+    for seed in range(20):
+        score, pair, wrong = draw_labels(seed, base=base)
+        reviewed = np.random.default_rng(seed + 100).permutation(len(score))[:200]
+        verdicts = np.full(len(score), np.nan)
+        verdicts[reviewed] = wrong[reviewed]
+        if not is_enough(verdicts):
+            bracketed += 1  # too few errors for a curve: nothing is claimed
+            continue
+        found = count_errors(calibrate(score, pair, verdicts), verdicts, np.ones(len(score), bool))
+        bracketed += found["low"] <= wrong.sum() <= found["high"]
+    assert bracketed >= 18
+
+
+def test_verdicts_of_the_most_suspect_alone_do_not_shift_the_curve():
+    score, pair, wrong = draw_labels(1)
+    first = np.argsort(-score)[:800]
+    verdicts = np.full(len(score), np.nan)
+    verdicts[first] = wrong[first]
+    found = count_errors(calibrate(score, pair, verdicts), verdicts, np.ones(len(score), bool))
+    assert found["low"] <= wrong.sum() <= found["high"]
+
+
+def test_pairs_that_people_confirm_rise_in_the_ranking():
+    score, pair = np.zeros(400), np.repeat([0, 1], 200)
+    verdicts = np.full(400, np.nan)
+    verdicts[:50], verdicts[200:250] = np.arange(50) % 2, 0  # half of the first pair is wrong, none of the second
+    probability = calibrate(score, pair, verdicts).probability
+    assert probability[0] > 0.3 > 0.15 > probability[-1]
+
+
+def test_what_was_reviewed_counts_as_it_was_found():
+    score, pair, wrong = draw_labels(2)
+    every = np.ones(len(score), bool)
+    found = count_errors(calibrate(score, pair, wrong.astype(float)), wrong.astype(float), every)
+    assert found == {"low": wrong.sum(), "count": wrong.sum(), "high": wrong.sum()}
+
+
+def test_few_verdicts_or_one_kind_alone_fit_no_curve():
+    verdicts = np.full(100, np.nan)
+    assert not is_enough(verdicts)
+    verdicts[:60] = 0
+    assert not is_enough(verdicts)
+    verdicts[:5] = 1
+    assert is_enough(verdicts)
+
+
+def test_marks_end_where_the_expected_precision_falls_below_the_wish():
+    probability = np.array([0.2, 0.9, 0.5, 0.1])
+    assert mark_at_precision(probability, 0.7).tolist() == [False, True, True, False]
+    assert mark_at_precision(probability, 0.95).tolist() == [False] * 4
+    assert mark_at_precision(probability, 0.05).tolist() == [True] * 4
+
+
+def test_a_person_outweighs_the_crowd_and_a_drop_says_nothing():
+    manifest = make_manifest([{"given_label": "sad"}] * 5)
+    manifest["votes"] = [json.dumps({"sad": 9, "fear": 1}), json.dumps({"fear": 9}), "", json.dumps({"NF": 10}), ""]
+    journal = [
+        Decision("b", "R", "t", "keep", path=manifest["path"][1], sha256=manifest["sha256"][1]),
+        Decision("b", "R", "t", "relabel", path=manifest["path"][2], sha256=manifest["sha256"][2], label="fear"),
+        Decision("b", "R", "t", "drop", path=manifest["path"][4], sha256=manifest["sha256"][4]),
+    ]
+    assert collect_verdicts(apply(manifest, [])).tolist()[:2] == [0, 1]
+    verdicts = collect_verdicts(apply(manifest, journal))
+    assert verdicts.tolist()[:3] == [0, 0, 1]
+    assert np.isnan(verdicts[3:]).all()
+
+
+def draw_probs(seed: int, rows: int = 500, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, rows)
+    return labels, rng.dirichlet(np.ones(classes), rows) * 0.5 + 0.5 * np.eye(classes)[labels]
+
+
+def test_confident_counts_are_cleanlabs():
+    for seed in range(5):
+        labels, probs = draw_probs(seed)
+        joint = compute_confident_joint(labels, probs, calibrate=True)
+        np.fill_diagonal(joint, 0)
+        total, ours = count_confidently(labels, probs)
+        assert np.abs(ours - joint).max() <= 1  # cleanlab rounds so that the rows keep their sums
+        assert abs(total - joint.sum()) <= 4
+
+
+def test_self_confidence_and_margin_are_cleanlabs():
+    labels, probs = draw_probs(0)
+    assert self_confidence(labels, probs) == pytest.approx(
+        get_label_quality_scores(labels, probs, method="self_confidence")
+    )
+    normalized = get_label_quality_scores(labels, probs, method="normalized_margin")
+    assert (margin(labels, probs) + 1) / 2 == pytest.approx(normalized)
+
+
+def test_copies_vote_and_are_views_of_one_photograph():
+    labels, groups = np.array([0, 1, 1, 2]), np.array([0, 0, 0, 1])
+    assert labels_of_copies(labels, groups, 3)[[0, 1, 3]].tolist() == [[0, 1, 0], [0.5, 0.5, 0], [0, 0, 0]]
+    values = np.array([[0.0], [0.3], [0.6], [0.9]])
+    assert average_copies(groups, values)[:, 0] == pytest.approx([0.3, 0.3, 0.3, 0.9])
+
+
+def test_the_pair_prior_is_how_a_given_label_is_seen():
+    labels, probs = draw_probs(3)
+    prior = pair_prior(labels, probs)
+    assert prior.sum(axis=1) == pytest.approx(1)
+    assert prior[1] == pytest.approx(probs[labels == 1].mean(axis=0))
+
+
+def test_a_copy_under_another_label_and_slow_learning_make_a_label_more_suspect():
+    labels, probs = np.zeros(3, np.int64), np.full((3, 3), 1 / 3)
+    probs[:] = [0.5, 0.3, 0.2]
+    alone = combined(Evidence(labels, (probs,), np.arange(3), np.full(3, np.nan)))
+    assert alone == pytest.approx(alone[0])
+    with_copy = combined(Evidence(np.array([0, 1, 0]), (probs,), np.array([0, 0, 2]), np.full(3, np.nan)))
+    assert with_copy[0] > with_copy[2]
+    slow = combined(Evidence(labels, (probs,), np.arange(3), np.array([2.0, -2.0, 0.0])))
+    assert slow[1] > slow[2] > slow[0]

@@ -1,0 +1,53 @@
+"""The member that is no network: it learns the bars of the train tests, whatever the blocks."""
+
+import numpy as np
+from tqdm import tqdm
+
+from curate.gradients import describe_gradients
+from train import hog
+from train.hog import Hog, learn_and_predict
+
+SMALL = Hog(components=20, features=64)
+
+
+def draw_bars(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Noise with a bright bar, level (class 0) or upright (class 1)."""
+    rng = np.random.default_rng(seed)
+    images, labels = rng.integers(0, 60, (count, 48, 48)).astype(np.uint8), rng.integers(0, 2, count)
+    for image, label, place in zip(images, labels, rng.integers(8, 36, count), strict=True):
+        bar = (slice(None), slice(place, place + 5)) if label else (slice(place, place + 5), slice(None))
+        image[bar] += 150
+    return images, labels
+
+
+def predict(images: np.ndarray, labels: np.ndarray, member: Hog = SMALL) -> np.ndarray:
+    rows = np.arange(len(images))
+    half = len(rows) // 2
+    with tqdm(disable=True) as bar:
+        return learn_and_predict(member, images, rows[:half], labels[:half], rows[half:], 2, (0, 1), bar)
+
+
+def test_it_learns_and_gives_probabilities():
+    images, labels = draw_bars(200)
+    probs = predict(images, labels)
+    assert np.allclose(probs.sum(axis=1), 1)
+    assert (probs.argmax(axis=1) == labels[100:]).mean() > 0.95
+
+
+def test_blocks_do_not_matter_and_the_seed_does(monkeypatch):
+    images, labels = draw_bars(80)
+    whole = predict(images, labels)
+    monkeypatch.setattr(hog, "BLOCK", 16)
+    assert np.allclose(predict(images, labels), whole, atol=1e-3)
+    monkeypatch.undo()
+    assert (predict(images, labels) == whole).all()
+    with tqdm(disable=True) as bar:
+        rows = np.arange(80)
+        other = learn_and_predict(SMALL, images, rows[:40], labels[:40], rows[40:], 2, (1, 1), bar)
+    assert not np.allclose(other, whole)
+
+
+def test_a_description_joins_the_histograms_of_every_cell_size():
+    images, _ = draw_bars(3)
+    assert describe_gradients(images, SMALL.cells).shape == (3, 36 * 5 * 5 + 36 * 7 * 7)
+    assert describe_gradients(images[:0], (8,)).shape == (0, 36 * 5 * 5)
