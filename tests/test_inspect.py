@@ -59,7 +59,7 @@ def test_what_has_nothing_of_a_face_is_found_among_many_faces(tmp_path):
     for k, picture in enumerate([*pictures, sign + noise]):
         files.append((tmp_path / f"{k}.png", ""))
         files[-1][0].write_bytes(encode_png(picture))
-    basis = find_components(describe_images(files), 8)[:2]
+    basis = find_components(describe_images(files[:-1]), 8)[:2]
     assert judge_images(files, basis)[-1] == "unlike_faces"
     assert set(judge_images(files, basis)[:-1]) == {""}
 
