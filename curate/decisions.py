@@ -219,7 +219,9 @@ def read_journal(file: Path) -> list[Decision]:
     if not file.is_file():
         return []
     lines = file.read_bytes().split(b"\n")[:-1]
-    return [parse_line(line, f"{file.name} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    return [
+        parse_line(line, f"{file.name} line {number}") for number, line in enumerate(lines, start=1) if line.strip()
+    ]
 
 
 def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
