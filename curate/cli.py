@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+<<<<<<< HEAD
 from curate.console import (
     DEFAULT_WORKSPACE,
     Classes,
@@ -20,10 +21,14 @@ from curate.console import (
     new_app,
     tell,
 )
+=======
+from curate import cli_review
+from curate.console import DEFAULT_WORKSPACE, DryRun, EngineName, Json, Seed, Workers, WorkspaceDir, new_app, tell
+>>>>>>> af8d81e246877d0a21438cf91d4900b3bb356961
 
 app = new_app(
     "Make a face-expression dataset trustworthy: find copies and wrong labels, decide, split without leaks.\n\n"
-    "The usual order: build, inspect, dedup, fold, `train oof`, flag, decide, split, weights, `train run`. "
+    "The usual order: build, inspect, dedup, fold, `train oof`, flag, relabel, split, weights, `train run`. "
     "`curate status` says where a workspace stands and names the next command."
 )
 
@@ -398,6 +403,9 @@ def demo(
     from curate import demo as stage
 
     tell(stage.demo(folder, faces=faces, seed=seed), as_json=False)
+
+
+cli_review.add_commands(app)
 
 
 def main() -> None:
