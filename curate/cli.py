@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-<<<<<<< HEAD
+from curate import cli_review
 from curate.console import (
     DEFAULT_WORKSPACE,
     Classes,
@@ -21,10 +21,6 @@ from curate.console import (
     new_app,
     tell,
 )
-=======
-from curate import cli_review
-from curate.console import DEFAULT_WORKSPACE, DryRun, EngineName, Json, Seed, Workers, WorkspaceDir, new_app, tell
->>>>>>> af8d81e246877d0a21438cf91d4900b3bb356961
 
 app = new_app(
     "Make a face-expression dataset trustworthy: find copies and wrong labels, decide, split without leaks.\n\n"
