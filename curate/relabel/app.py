@@ -82,10 +82,10 @@ def _write_states(dataset: fo.Dataset, sitting: dict[str, Any]) -> None:
 
 
 def _sidebar_groups(dataset: fo.Dataset) -> list[Any]:
-    """The fields a reviewer reads first; what we keep for ourselves is folded away."""
+    """The labels first; what the panel shows better, and what we keep for ourselves, is folded away."""
     groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     for group in groups:
-        group.expanded = group.name in ("labels", "primitives")
+        group.expanded = group.name == "labels"
     return list(groups)
 
 

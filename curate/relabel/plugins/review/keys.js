@@ -298,7 +298,7 @@
       this.classes.replaceChildren(...this.review.classes.map((name, k) => {
         const share = row.probs[k] ?? 0;
         const fill = make("i", "");
-        fill.style.width = percent(share);
+        fill.style.width = `${100 * share}%`;
         const marks = `${name === row.given_label ? "is-given " : ""}${name === row.suggested_label ? "is-suggested " : ""}${state.action !== "drop" && state.is_done && name === state.label ? "is-chosen" : ""}`;
         const node = make("button", `c-class ${marks}`, make("kbd", "", `${k + 1}`), make("span", "c-class-name", name), make("span", "c-likelihood", fill),
           make("span", "c-share", row.probs.length ? percent(share) : ""), make("span", "c-votes", votes[name] ? `${votes[name]} votes` : ""));
@@ -392,7 +392,7 @@
         isGone = true;
         window.removeEventListener("keydown", listen, true);
         window.removeEventListener("beforeunload", warn);
-        if (page?.review.times.length) window.__foo__?.executeOperator?.("reload_samples"); // the grid shows what was decided
+        if (page?.review.times.length) window.__foo__?.executeOperator?.("reload_dataset"); // the grid shows what was decided
       };
     }, []);
     return createElement("div", { ref: root, className: "candid-review", "data-candid": "panel" }, "Loading the queue …");
