@@ -146,7 +146,7 @@ def open_browser() -> Iterator[Any]:
             browser.close()
 
 
-def open_panel(browser: Any, address: str, *, width: int = 1800, height: int = 1000) -> Panel:
+def open_panel(browser: Any, address: str, *, script: str = "", width: int = 1800, height: int = 1000) -> Panel:
     """A new page before the panel, every request that leaves this machine blocked and noted."""
     page = browser.new_page(viewport={"width": width, "height": height})
     panel = Panel(page)
@@ -157,6 +157,8 @@ def open_panel(browser: Any, address: str, *, width: int = 1800, height: int = 1
 
     page.route(re.compile(r"^(?!http://127\.0\.0\.1:|data:|blob:)"), refuse)
     page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
+    if script:
+        page.add_init_script(script)
     page.goto(address)
     page.wait_for_selector("[data-candid=name]", timeout=1000 * START_SECONDS)
     page.wait_for_function("() => { const i = document.querySelector('.c-picture'); return i.complete }")

@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import call_curate, predict
+from kills import run_kills
 from sitting import Panel, Sitting, listening_addresses, open_browser, open_panel, read_verdicts, start_sitting
 
 from curate.decisions import apply, drop_undone
@@ -325,6 +326,12 @@ def test_i_a_manifest_that_was_changed_meanwhile_is_not_overwritten_and_a_restar
     assert "was changed by another program" in sitting.outcome
     assert workspace.manifest.read_text() == text
     assert standing(workspace)[open_ones[0]] == ("drop", "")
+
+
+def test_g_killed_in_a_burst_of_saves_no_acknowledged_decision_is_lost_and_none_applied_twice(template, tmp_path):
+    root = Path(shutil.copytree(template / "manifests", tmp_path / "manifests"))
+    Workspace(root).journal.unlink()
+    assert all(count > 0 for count in run_kills(Workspace(root), rounds=1).values())
 
 
 def wait_until(claim, seconds: float = 10) -> None:
