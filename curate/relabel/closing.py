@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.decisions import Decision, apply, drop_undone, new_batch, sitting_of
+from curate.decisions import Decision, apply, drop_undone, new_batch, sitting_of, standing_decisions
 from curate.errors import WorkspaceError
 from curate.labels import VOCABULARY
 from curate.manifest import owned_by, write_manifest
@@ -54,22 +54,29 @@ def write_verdicts(workspace: Workspace, launch: pd.DataFrame) -> None:
     """
     with workspace.lock():
         now = workspace.read()
-        derived = apply(now, workspace.read_journal())
-        if _is_foreign(now, launch, derived):
+        journal = workspace.read_journal()
+        if _is_foreign(now, launch, journal):
             raise WorkspaceError(
                 f"{workspace.manifest}: was changed by another program during the sitting and is not overwritten; your "
                 "decisions are safe in the journal: run the stage that comes next (see `curate status`) to apply them"
             )
-        write_manifest(workspace.manifest, derived)
+        write_manifest(workspace.manifest, apply(now, journal))
 
 
-def _is_foreign(now: pd.DataFrame, launch: pd.DataFrame, derived: pd.DataFrame) -> bool:
-    """Whether a fact differs from the launch, or a verdict is neither the one of the launch nor the journal's."""
+def _is_foreign(now: pd.DataFrame, launch: pd.DataFrame, journal: Sequence[Decision]) -> bool:
+    """Whether a fact differs from the launch, or the verdict of an image that no decision is about.
+
+    The verdicts of decided images, and of their copies, may have been written by other commands meanwhile: they follow from
+    the journal, now as then.
+    """
     verdicts = list(owned_by("apply"))
     facts = [name for name in launch.columns if name not in verdicts]
     if not now[facts].equals(launch[facts]):
         return True
-    return bool(((now[verdicts] != launch[verdicts]) & (now[verdicts] != derived[verdicts])).any(axis=None))
+    decided = {line.path for line in journal if line.path}
+    decided |= {new for _, new in standing_decisions(now, journal).moved}
+    follows = now["path"].isin(decided) | now["duplicate_of"].isin(decided)
+    return bool(((now[verdicts] != launch[verdicts]).any(axis=1) & ~follows).any())
 
 
 def tell_sitting(journal: Sequence[Decision], batch: str, seconds: float, missed_edits: int) -> StageResult:

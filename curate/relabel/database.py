@@ -58,6 +58,13 @@ def open_database(uri: str, database: str, collection: str) -> Database:
     return Database(client[database][collection])
 
 
+def mend_counts(uri: str, database: str) -> None:
+    """Count every collection anew: a mongod that was killed has lost the sizes, and the App shows "No samples yet"."""
+    found = pymongo.MongoClient[Document](uri, serverSelectionTimeoutMS=3000)[database]
+    for name in found.list_collection_names():
+        found.command("validate", name)
+
+
 def drop_database(uri: str, database: str) -> None:
     """Forget a sitting that lay in a database server of the user's."""
     pymongo.MongoClient[Document](uri, serverSelectionTimeoutMS=3000).drop_database(database)

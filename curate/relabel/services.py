@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from curate.errors import ServiceError
+from curate.relabel.database import mend_counts
 from curate.relabel.environment import PLUGIN, fiftyone_environment
 from curate.relabel.mongod import Mongod, find_mongod, start_mongod
 from curate.relabel.processes import (
@@ -71,6 +72,7 @@ class Services:
         if self.mongod and not self.mongod.is_running:
             self._count_restart("mongod")
             self.mongod.restart()
+            mend_counts(self.description["uri"], self.description["database"])
 
     def _count_restart(self, what: str) -> None:
         self.restarts += 1

@@ -86,7 +86,7 @@ class _OnSelection(foo.Operator):  # type: ignore[misc]
 
     def resolve_placement(self, _ctx: Any) -> types.Placement:
         button = types.Button(label=self.label, prompt=self.prompts)
-        return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
+        return types.Placement(types.Places.SAMPLES_GRID_ACTIONS, button)
 
     def wish_for(self, row: dict[str, Any], ctx: Any) -> tuple[str, str]:
         """The action and label for one selected image."""
@@ -112,7 +112,7 @@ class _OnSelection(foo.Operator):  # type: ignore[misc]
 class AcceptSelected(_OnSelection):
     """The suggestion of each; an image without one is left alone."""
 
-    name, label = "accept_selected", "Accept suggestions"
+    name, label = "accept_selected", "Accept"
 
     def wish_for(self, row: dict[str, Any], _ctx: Any) -> tuple[str, str]:
         return ("relabel", row["suggested_label"]) if row["suggested_label"] else ("", "")

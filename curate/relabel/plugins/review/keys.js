@@ -392,7 +392,7 @@
         isGone = true;
         window.removeEventListener("keydown", listen, true);
         window.removeEventListener("beforeunload", warn);
-        if (page?.review.times.length) window.__foo__?.executeOperator?.("reload_samples"); // the grid shows what was decided
+        if (page?.review.times.length) window.__foo__?.executeOperator?.("reload_dataset"); // the grid shows what was decided
       };
     }, []);
     return createElement("div", { ref: root, className: "candid-review", "data-candid": "panel" }, "Loading the queue …");

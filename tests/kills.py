@@ -1,0 +1,140 @@
+"""Killing the parts of a sitting in the middle of a burst of keys, and what must hold afterwards."""
+
+import contextlib
+import os
+import signal
+import time
+from collections import Counter
+from typing import Any
+
+import psutil
+from sitting import Panel, Sitting, open_browser, open_panel, start_sitting
+
+from curate.decisions import apply
+from curate.workspace import Workspace
+
+BURST = 12  # keys before the kill, and as many after it
+# The page says which saves were answered, in the words that reach us even if it is killed a moment later.
+TELL_ACKNOWLEDGED = """
+const send = window.fetch;
+window.fetch = async (url, options) => {
+  const answer = await send(url, options);
+  if (String(url).includes("/operators/execute") && String(options?.body).includes("review_decide") && answer.ok)
+    answer.clone().json().then(({ result }) => result && !result.refused.length && console.log("ACK " + result.batch));
+  return answer;
+};
+"""
+
+
+class Burst:
+    """A browser of its own that types, and the batches that were acknowledged to it."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.acknowledged: list[str] = []
+        self.panel: Panel = open_panel(browser, address, script=TELL_ACKNOWLEDGED)
+        self.panel.page.on("console", self._hear)
+
+    def _hear(self, message: Any) -> None:
+        if message.text.startswith("ACK "):
+            self.acknowledged.append(message.text.removeprefix("ACK "))
+
+    def type_and_kill(self, pid: int) -> None:
+        """Half of the keys, the kill, the other half."""
+        keys = ["d", "k", "7", "1"] * (BURST // 2)
+        with contextlib.suppress(Exception):  # a browser that was killed types no more
+            for number, key in enumerate(keys):
+                if number == BURST:
+                    assert not self._all_saved(), "the burst was over before the kill"
+                    os.kill(pid, signal.SIGKILL)
+                self.panel.press(key)
+            self.panel.page.wait_for_timeout(300)
+
+    def _all_saved(self) -> bool:
+        return self.panel.text("saved") == "all saved"
+
+
+def kill_mongod(sitting: Sitting) -> int:
+    """mongod dies and comes back; every key arrives. Returns how many were acknowledged."""
+    with open_browser() as browser:
+        burst = Burst(browser, sitting.address)
+        burst.type_and_kill(sitting.services()["mongod"].pid)
+        burst.panel.wait_saved(30)
+        burst.panel.page.wait_for_timeout(200)
+    assert len(burst.acknowledged) == 2 * BURST
+    check_nothing_lost(sitting, burst.acknowledged)
+    return len(burst.acknowledged)
+
+
+def kill_browser(sitting: Sitting) -> int:
+    """The browser dies; what it was told is there."""
+    with contextlib.suppress(Exception), open_browser() as browser:
+        burst = Burst(browser, sitting.address)
+        burst.type_and_kill(_browsers()[-1])
+    time.sleep(0.5)  # a save on its way may still arrive
+    check_nothing_lost(sitting, burst.acknowledged)
+    return len(burst.acknowledged)
+
+
+def kill_command(sitting: Sitting) -> tuple[int, Sitting]:
+    """The command dies and its services with it; a new sitting finds everything. Returns the new one too."""
+    services = list(sitting.services().values())
+    with open_browser() as browser:
+        burst = Burst(browser, sitting.address)
+        burst.type_and_kill(sitting.process.pid)
+    sitting.process.wait()
+    assert psutil.wait_procs(services, timeout=15)[1] == [], "a service outlived the command"
+    again = start_sitting(sitting.workspace, by=sitting.by)
+    check_nothing_lost(again, burst.acknowledged)
+    return len(burst.acknowledged), again
+
+
+def check_nothing_lost(sitting: Sitting, acknowledged: list[str]) -> None:
+    """Every acknowledged save is one line of the journal, no more, and the App's copy is as the journal says."""
+    journal = sitting.workspace.read_journal()
+    times = Counter((line.batch, line.path) for line in journal if line.action not in ("undo", "refused"))
+    assert set(times.values()) == {1}, "a decision was applied twice"
+    missing = set(acknowledged) - {batch for batch, _ in times}
+    assert not missing, f"{len(missing)} acknowledged decisions are lost"
+    rows = apply(sitting.workspace.read(), journal).set_index("path")
+    newest = {line.path: line for line in journal}
+    for sample in sitting.samples().find({"path": {"$in": list(newest)}}):
+        line = newest[sample["path"]]
+        assert (sample["batch"], sample["decision"]) == (line.batch, line.action)
+        if line.action != "drop":
+            assert sample["label"]["label"] == rows.at[sample["path"], "label"]
+
+
+def _browsers() -> list[int]:
+    """The main processes of the browsers that this process started."""
+    return [
+        child.pid
+        for child in psutil.Process().children(recursive=True)
+        if "chrom" in child.name() and not any(word.startswith("--type=") for word in child.cmdline())
+    ]
+
+
+def run_kills(workspace: Workspace, rounds: int) -> dict[str, int]:
+    """So many kills of each part; returns the acknowledged saves by what was killed."""
+    acknowledged = Counter({"mongod": 0, "browser": 0, "command": 0})
+    sitting = start_sitting(workspace)
+    for number in range(rounds):
+        acknowledged["mongod"] += kill_mongod(sitting)
+        acknowledged["browser"] += kill_browser(sitting)
+        told, sitting = kill_command(sitting)
+        acknowledged["command"] += told
+        print(f"round {number + 1} of {rounds}: {dict(acknowledged)}", flush=True)
+        batches = {line.batch.partition(".")[0] for line in workspace.read_journal() if line.action != "undo"}
+        if number + 1 < rounds:  # the queue is made free again, under a running sitting's eyes
+            assert sitting.finish() == 0
+            _undo_all(workspace, batches)
+            sitting = start_sitting(workspace)
+    assert sitting.finish() == 0
+    return dict(acknowledged)
+
+
+def _undo_all(workspace: Workspace, batches: set[str]) -> None:
+    from curate.decisions import drop_undone, undo_batch
+    from curate.workspace import record_decisions
+
+    for batch in sorted(batches & {line.batch.partition(".")[0] for line in drop_undone(workspace.read_journal())}):
+        record_decisions(workspace, undo_batch(workspace.read_journal(), batch, by="t"))
