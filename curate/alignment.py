@@ -62,7 +62,7 @@ def verify_batch(batch: PairBatch) -> Verified:
     is_moved = (looks[0] >= looks[1])[place, None, None]
     affine = np.where(is_moved, batch.affine[place], unmoved[place])
     affine = _align(_band(fixed[place], 0.5, 2), _band(moving[place], 0.5, 2), affine)
-    a, b = (_band(images[place].astype(np.float32), 0.8, 4) for images in (batch.other, batch.query))
+    a, b = (_band(images[place].astype(np.float32), 0.8, 2) for images in (batch.other, batch.query))
     score = _correlate_trimmed(a, _warp(b, affine), _seen(affine, a.shape[1]), TRIM, rounds=2)
     return Verified(place, np.clip(score, 0, 1), affine)
 

@@ -142,7 +142,7 @@ def dedup(
     ] = True,
     sure: Annotated[
         float | None,
-        typer.Option(min=0.94, max=1, help="Score from which a pair counts as copies.", show_default="0.98"),
+        typer.Option(min=0.92, max=1, help="Score from which a pair counts as copies.", show_default="0.975"),
     ] = None,
     only_new: Annotated[
         bool, typer.Option("--only-new", help="Compare the images added since the last run with all; redo no old pair.")

@@ -70,7 +70,7 @@ IMPORTS = {
     "split": STAGE | {"stratify", "views"},
     "weights": STAGE | {"views"},
     "audit": STAGE | {"workspace"},
-    "leaks": STAGE | {"audit", "pages", "workspace"},  # the rows behind a stage's numbers
+    "leaks": STAGE | {"audit", "pages", "pairs", "workspace"},  # the rows behind a stage's numbers
     "decide": STAGE | {"decisions", "workspace"},
     "status": STAGE | {"decisions", "workspace"},
     "check": STAGE | {"decisions", "engine", "workspace"},
