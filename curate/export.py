@@ -5,6 +5,7 @@ decisions removes what is no longer wanted. `ferplus` adds soft labels: the shar
 votes, unless a person decided on another class than the crowd's first.
 """
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -121,11 +122,20 @@ def require_free(target: Path) -> None:
 def finish_listing(target: Path, files: list[str]) -> None:
     """Remove the files of an earlier export that are wanted no more, then write the listing."""
     listing = target / LISTING
-    before = set(read_json(listing)["files"]) if listing.is_file() else set()
+    before = set(read_json(listing).get("files", [])) if listing.is_file() else set()
     for name in sorted(before - set(files)):
-        if ".." not in Path(name).parts:  # a listing somebody edited removes nothing elsewhere
+        if (target / name).resolve().is_relative_to(target.resolve()):  # an edited listing removes nothing elsewhere
             remove_quietly(target / name)
+            _remove_empty((target / name).parent, target)
     write_atomically(listing, (json.dumps({"files": sorted(files)}, indent=1) + "\n").encode())
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Remove a folder that holds nothing, and those above it: an empty class folder would read as a class."""
+    with contextlib.suppress(OSError):  # it holds something, or is gone
+        while folder != top:
+            folder.rmdir()
+            folder = folder.parent
 
 
 def label_table(kept: pd.DataFrame, files: list[str], form: Format) -> pd.DataFrame:

@@ -5,6 +5,7 @@ same decisions as merging B into A, and merging twice changes nothing. The only 
 it replaces the file whole.
 """
 
+import heapq
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,12 +45,7 @@ def merge(workspace: Workspace, other: Path, *, dry_run: bool) -> StageResult:
 def interleave(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision]:
     """Both journals in the order of time; lines that stand in both stand once, each list keeps its own order."""
     known = set(ours)
-    left, right = list(ours), [line for line in theirs if line not in known]
-    merged: list[Decision] = []
-    while left and right:
-        earlier = left if _rank(left[0]) <= _rank(right[0]) else right
-        merged.append(earlier.pop(0))
-    return merged + left + right
+    return list(heapq.merge(ours, [line for line in theirs if line not in known], key=_rank))
 
 
 def _rank(line: Decision) -> tuple[str, str]:

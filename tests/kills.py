@@ -5,13 +5,14 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import psutil
 from sitting import Panel, Sitting, open_browser, open_panel, start_sitting
 
-from curate.decisions import apply
-from curate.workspace import Workspace
+from curate.decisions import apply, drop_undone, sitting_of, undo_batch
+from curate.workspace import Workspace, record_decisions
 
 BURST = 12  # keys before the kill, and as many after it
 # The page says which saves were answered, in the words that reach us even if it is killed a moment later.
@@ -113,28 +114,13 @@ def _browsers() -> list[int]:
     ]
 
 
-def run_kills(workspace: Workspace, rounds: int) -> dict[str, int]:
-    """So many kills of each part; returns the acknowledged saves by what was killed."""
-    acknowledged = Counter({"mongod": 0, "browser": 0, "command": 0})
-    sitting = start_sitting(workspace)
-    for number in range(rounds):
-        acknowledged["mongod"] += kill_mongod(sitting)
-        acknowledged["browser"] += kill_browser(sitting)
-        told, sitting = kill_command(sitting)
-        acknowledged["command"] += told
-        print(f"round {number + 1} of {rounds}: {dict(acknowledged)}", flush=True)
-        batches = {line.batch.partition(".")[0] for line in workspace.read_journal() if line.action != "undo"}
-        if number + 1 < rounds:  # the queue is made free again, under a running sitting's eyes
-            assert sitting.finish() == 0
-            _undo_all(workspace, batches)
-            sitting = start_sitting(workspace)
-    assert sitting.finish() == 0
-    return dict(acknowledged)
-
-
-def _undo_all(workspace: Workspace, batches: set[str]) -> None:
-    from curate.decisions import drop_undone, undo_batch
-    from curate.workspace import record_decisions
-
-    for batch in sorted(batches & {line.batch.partition(".")[0] for line in drop_undone(workspace.read_journal())}):
-        record_decisions(workspace, undo_batch(workspace.read_journal(), batch, by="t"))
+def run_kills(workspace: Workspace, rounds: int) -> Iterator[dict[str, int]]:
+    """So many kills of each part; yields the acknowledged saves of each round by what was killed."""
+    for _ in range(rounds):
+        sitting = start_sitting(workspace)
+        told = {"mongod": kill_mongod(sitting), "browser": kill_browser(sitting)}
+        told["curate relabel"], sitting = kill_command(sitting)
+        assert sitting.finish() == 0
+        yield told
+        for batch in sorted({sitting_of(line.batch) for line in drop_undone(workspace.read_journal())}):
+            record_decisions(workspace, undo_batch(workspace.read_journal(), batch, by="R1"))  # the queue is free again

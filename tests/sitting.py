@@ -19,10 +19,16 @@ import pymongo
 from curate.workspace import Workspace
 
 CHROMIUM = os.environ.get("CANDID_CHROMIUM", "/usr/bin/chromium")
-CHROMIUM_OPTIONS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+CHROMIUM_OPTIONS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 START_SECONDS = 60
 
 
@@ -70,7 +76,9 @@ class Sitting:
         return code
 
 
-def start_sitting(workspace: Workspace, *options: object, by: str = "R1", env: Mapping[str, str] | None = None) -> Sitting:
+def start_sitting(
+    workspace: Workspace, *options: object, by: str = "R1", env: Mapping[str, str] | None = None
+) -> Sitting:
     """Run the command until it prints the panel's address; AssertionError with its output if it ends before."""
     log = workspace.root / f"relabel-{by}.log"
     command = [sys.executable, "-m", "curate", "relabel", "--no-browser", "--by", by, "-w", str(workspace.root)]

@@ -3,7 +3,6 @@
 One sitting serves most of them, in the order of the file; `make test-browser` runs them.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -107,7 +106,10 @@ time.sleep(600)
         assert self.process.stdout.readline() == "up\n"
 
     def __exit__(self, *_: object) -> None:
-        started = [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
+        started = [
+            self.process.pid,
+            *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True)),
+        ]
         for pid in started:
             os.kill(pid, signal.SIGTERM)
         self.process.wait(20)
@@ -151,7 +153,9 @@ def test_c_each_key_is_in_the_journal_and_in_the_database_within_two_seconds(sit
         path = panel.path
         given, suggested = rows.loc[path, ["given_label", "suggested_label"]]
         label = {"a": suggested, "k": "", "d": "", "u": ""}.get(key) if key in "akdu" else VOCABULARY[int(key) - 1]
-        action = {"a": "relabel", "k": "keep", "d": "drop", "u": "unsure"}.get(key, "keep" if label == given else "relabel")
+        action = {"a": "relabel", "k": "keep", "d": "drop", "u": "unsure"}.get(
+            key, "keep" if label == given else "relabel"
+        )
         label = "" if label == given else label
         panel.press(key)
         assert panel.wait_saved(2) < 2
@@ -281,7 +285,9 @@ def test_k_another_fiftyone_with_other_data_does_not_mix_in(sitting):
     assert samples.count_documents({}) == FACES + 1
 
 
-def test_edits_in_the_app_s_own_tab_are_journaled_at_the_end_and_h_the_manifest_is_what_the_journal_says(sitting, panel):
+def test_edits_in_the_app_s_own_tab_are_journaled_at_the_end_and_h_the_manifest_is_what_the_journal_says(
+    sitting, panel
+):
     workspace = sitting.workspace
     before = workspace.manifest.read_bytes().splitlines()
     edited = next(path for path in reversed(ranked(workspace)) if path not in standing(workspace))
@@ -329,9 +335,10 @@ def test_i_a_manifest_that_was_changed_meanwhile_is_not_overwritten_and_a_restar
 
 
 def test_g_killed_in_a_burst_of_saves_no_acknowledged_decision_is_lost_and_none_applied_twice(template, tmp_path):
-    root = Path(shutil.copytree(template / "manifests", tmp_path / "manifests"))
-    Workspace(root).journal.unlink()
-    assert all(count > 0 for count in run_kills(Workspace(root), rounds=1).values())
+    workspace = Workspace(Path(shutil.copytree(template / "manifests", tmp_path / "manifests")))
+    workspace.journal.unlink(missing_ok=True)
+    for acknowledged in run_kills(workspace, int(os.environ.get("CANDID_KILLS", "1"))):
+        assert min(acknowledged.values()) > 0
 
 
 def wait_until(claim, seconds: float = 10) -> None:

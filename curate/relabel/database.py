@@ -4,13 +4,16 @@ The journal is written first and is the truth. `written` is the label that we wr
 was edited in the App itself, around us.
 """
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
 from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
 
+from curate.errors import ServiceError
 from curate.relabel.ledger import State
 
 Document = dict[str, Any]
@@ -22,23 +25,20 @@ class Database:
     def __init__(self, collection: "Collection[Document]") -> None:
         self._samples = collection
 
-    def change(self, path: str, *, expected: str, seen: str, state: State) -> bool:
-        """Set the state of an image whose label and batch are as expected; doing it twice is doing it once.
+    def change(self, path: str, state: State, *, expected: str = "") -> bool:
+        """Bring an image up to what the journal says, unless the App holds an edit other than `expected`.
+
+        An image that is behind the journal, because mongod died between the two, is no edit. Twice is once.
 
         Returns
         -------
-        whether the document now holds the state; False if it holds what somebody else has set
+        False if the image holds such an edit and is left as it is; an image outside of the queue has nothing to change
         """
-        wanted = {"path": path, "label.label": expected, "batch": seen}
+        ours = {"$expr": {"$eq": ["$label.label", "$written"]}}
+        wanted = {"path": path, "$or": [ours, {"label.label": expected}]}
         if self._samples.update_one(wanted, {"$set": to_fields(state)}).matched_count:
             return True
-        found = self._samples.find_one({"path": path}, {"batch": 1, "label.label": 1})
-        return found is None or (found["batch"] == state.batch and _label_of(found) == state.label)
-
-    def follow(self, path: str, state: State) -> None:
-        """Bring an image up to what the journal says, unless the App holds an edit of its own."""
-        ours = {"path": path, "$expr": {"$eq": ["$label.label", "$written"]}}
-        self._samples.update_one(ours, {"$set": to_fields(state)})
+        return self._samples.find_one({"path": path}, {"_id": 1}) is None
 
     def label_at(self, path: str) -> str:
         """The label that the App shows now."""
@@ -53,21 +53,37 @@ class Database:
 
 
 def open_database(uri: str, database: str, collection: str) -> Database:
-    """Connect; a mongod that is away is an error after three seconds, not thirty."""
-    client: pymongo.MongoClient[Document] = pymongo.MongoClient(uri, serverSelectionTimeoutMS=3000)
-    return Database(client[database][collection])
+    """The samples of a sitting that the App's process has loaded."""
+    return Database(_connect(uri)[database][collection])
+
+
+def require_server(uri: str) -> None:
+    """Raise ServiceError unless a server of the user's answers."""
+    try:
+        _connect(uri).admin.command("ping")
+    except PyMongoError as error:
+        reason = str(error).partition(",")[0]
+        raise ServiceError(
+            f"FIFTYONE_DATABASE_URI: no MongoDB server answers at {uri} ({reason}): start it, or unset the variable"
+        ) from error
 
 
 def mend_counts(uri: str, database: str) -> None:
     """Count every collection anew: a mongod that was killed has lost the sizes, and the App shows "No samples yet"."""
-    found = pymongo.MongoClient[Document](uri, serverSelectionTimeoutMS=3000)[database]
-    for name in found.list_collection_names():
-        found.command("validate", name)
+    found = _connect(uri)[database]
+    with contextlib.suppress(PyMongoError):  # killed again: so will be the next look
+        for name in found.list_collection_names():
+            found.command("validate", name)
 
 
 def drop_database(uri: str, database: str) -> None:
     """Forget a sitting that lay in a database server of the user's."""
-    pymongo.MongoClient[Document](uri, serverSelectionTimeoutMS=3000).drop_database(database)
+    _connect(uri).drop_database(database)
+
+
+def _connect(uri: str) -> "pymongo.MongoClient[Document]":
+    """A client for which a mongod that is away is an error after three seconds, not thirty."""
+    return pymongo.MongoClient(uri, serverSelectionTimeoutMS=3000)
 
 
 def to_fields(state: State) -> Mapping[str, Any]:

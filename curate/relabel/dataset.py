@@ -17,7 +17,7 @@ from curate.export import LISTING, Format, label_table, list_files, require_free
 from curate.files import write_atomically
 from curate.manifest import kept_rows
 from curate.receipts import StageResult, read_json
-from curate.relabel.environment import fiftyone_environment
+from curate.relabel.environment import fiftyone_environment, require_fiftyone
 from curate.relabel.mongod import find_mongod, start_mongod
 from curate.workspace import Workspace
 
@@ -30,6 +30,7 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     ServiceError  if no mongod runs here, or FiftyOne fails
     WorkspaceError  if the folder holds something that is no earlier export, or images are missing
     """
+    require_fiftyone()
     kept = kept_rows(workspace.read())
     wanted = list_files(kept, workspace.locate())
     require_free(target)

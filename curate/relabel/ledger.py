@@ -4,6 +4,7 @@ A decision names the batch that stood when the person looked; under the journal'
 stands. The journal is read from where the last reading ended, so a key costs the same at the first image and the last.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -140,7 +141,7 @@ class Ledger:
         else:
             with self.file.open("rb") as stream:
                 inode, end = self._place
-                status = self.file.stat()
+                status = os.fstat(stream.fileno())
                 if status.st_ino != inode or status.st_size < end:
                     self._lines, end = [], 0
                 stream.seek(end)

@@ -1,4 +1,4 @@
-"""Saving: the journal first, then the App's copy, both only if the image is as the person saw it.
+"""Saving: the journal first, then the App's copy, neither if somebody else has changed the image.
 
 Runs in the App's process. An answer tells the panel what is recorded and what was refused, with the state of each image as
 it stands now, so that the panel can roll back. A request that is sent again is answered again and recorded once.
@@ -18,7 +18,7 @@ from curate.decisions import VERDICTS, Decision, new_batch
 from curate.errors import JournalError
 from curate.labels import VOCABULARY
 from curate.relabel.database import Database, open_database
-from curate.relabel.ledger import Image, Ledger, State, Wish
+from curate.relabel.ledger import Image, Ledger, Wish
 from curate.reviews import ADJUDICATED
 
 SITTING = "CURATE_SITTING"  # environment: the file that describes the sitting
@@ -49,8 +49,13 @@ class Saver:
             late = self.ledger.decide(blank, wishes)
             states = self.ledger.states()
             for path in late:
-                self.database.follow(path, states[path])
-            lost = [wish.path for wish in wishes if wish.path not in late and not self._copy(blank, wish)]
+                self.database.change(path, states[path])
+            lost = [
+                wish.path
+                for wish in wishes
+                if wish.path not in late
+                and not self.database.change(wish.path, states[wish.path], expected=wish.expected)
+            ]
             if lost:
                 self.ledger.refuse(blank, lost)
             return self._answer(blank.batch, [wish.path for wish in wishes], [*late, *lost], lost)
@@ -59,26 +64,16 @@ class Saver:
         """Take one key back."""
         blank = self._blank(token)
         with self.lock:
-            before = self.ledger.states().copy()
             paths = self.ledger.undo(blank, batch)
             states = self.ledger.states()
             for path in paths or []:
-                seen = before[path]
-                self.database.change(path, expected=seen.label, seen=seen.batch, state=states[path])
+                self.database.change(path, states[path])
             return self._answer(blank.batch, paths or [], [] if paths else [batch], [])
 
     def _blank(self, token: str) -> Decision:
         if not _TOKEN.fullmatch(token):
             raise JournalError(f"a key's name must be letters and digits ('{token[:40]}')")
         return replace(new_batch(self.by), batch=f"{self.batch}.{token}", note=self.note)
-
-    def _copy(self, blank: Decision, wish: Wish) -> bool:
-        """Bring the App's copy up to a decision that the journal has; False if it holds another's label."""
-        given = self.ledger.images[wish.path].given_label
-        state = State(
-            wish.label if wish.action == "relabel" else given, wish.action, self.by, blank.batch, is_done=True
-        )
-        return self.database.change(wish.path, expected=wish.expected, seen=wish.seen, state=state)
 
     def _answer(self, batch: str, paths: Sequence[str], refused: Sequence[str], lost: Sequence[str]) -> dict[str, Any]:
         states = self.ledger.states()

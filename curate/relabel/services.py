@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 
 from curate.errors import ServiceError
-from curate.relabel.database import mend_counts
-from curate.relabel.environment import PLUGIN, fiftyone_environment
+from curate.relabel.database import mend_counts, require_server
+from curate.relabel.environment import PLUGIN, fiftyone_environment, require_fiftyone
 from curate.relabel.mongod import Mongod, find_mongod, start_mongod
 from curate.relabel.processes import (
     HOST,
@@ -97,10 +97,12 @@ def start_database(place: Place) -> tuple[Mongod | None, dict[str, str]]:
 
     Raises
     ------
-    ServiceError  if no mongod runs here
+    ServiceError  if no mongod runs here, or FiftyOne is not installed
     """
+    require_fiftyone()
     end_leftovers(place)
     if uri := os.environ.get("FIFTYONE_DATABASE_URI"):
+        require_server(uri)
         name = (
             f"candid-{sha256(str(place.root).encode()).hexdigest()[:12]}"  # beside the user's datasets, not among them
         )
@@ -121,12 +123,15 @@ def start_services(place: Place, description: dict[str, Any], mongod: Mongod | N
     write_description(place, description)
     services = Services(place, description, mongod, _start_app(place))
     deadline = time.monotonic() + START_SECONDS
-    while not _is_serving(place, int(description["port"])):
-        if services.app.poll() is not None or time.monotonic() > deadline:
-            services.stop()
-            log = place.root / "app.log"
-            raise ServiceError(f"FiftyOne's App does not start ({last_line(log)}): see {log}")
-        time.sleep(0.1)
+    try:
+        while not _is_serving(place, int(description["port"])):
+            if services.app.poll() is not None or time.monotonic() > deadline:
+                log = place.root / "app.log"
+                raise ServiceError(f"FiftyOne's App does not start ({last_line(log)}): see {log}")
+            time.sleep(0.1)
+    except BaseException:  # Ctrl-C too
+        services.stop()
+        raise
     return services
 
 

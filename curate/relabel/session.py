@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from curate.errors import CandidError, ServiceError
-from curate.files import finish_first
+from curate.files import cannot_write, finish_first
 from curate.receipts import StageResult
 from curate.relabel.closing import take_in_edits, tell_sitting, write_verdicts
 from curate.relabel.database import Database, drop_database, open_database
@@ -85,11 +85,13 @@ def _tell_queue(description: dict[str, Any]) -> StageResult:
 @contextlib.contextmanager
 def _sit_down(place: Place, by: str) -> Iterator[None]:
     """One sitting a reviewer at a time."""
-    place.root.mkdir(parents=True, exist_ok=True)
     try:
+        place.root.mkdir(parents=True, exist_ok=True)
         held = FileLock(place.root / ".lock", timeout=0).acquire()
     except Timeout as error:
         raise ServiceError(f"{by} is reviewing here already: finish that, or say who you are with --by NAME") from error
+    except OSError as error:
+        raise cannot_write(place.root, error) from error
     with held:
         yield
 

@@ -62,7 +62,7 @@ class Place:
 
 def place_of(workspace: Workspace, by: str) -> Place:
     """Where a reviewer's sittings lie: two reviewers can sit at one workspace."""
-    return Place((workspace.cache / "relabel" / re.sub(r"[^\w.-]", "_", by)).absolute())
+    return Place((workspace.cache / "relabel" / (re.sub(r"[^\w-]", "_", by) or "_")).absolute())
 
 
 def describe_sitting(

@@ -43,6 +43,8 @@
     }
   }
 
+  const pathsOf = (job) => (job.wishes || job.of.wishes || []).map(({ path }) => path);
+
   // What is decided, what is on its way, and where we are. Knows nothing of the page.
   class Review {
     constructor(sitting, changed) {
@@ -143,14 +145,16 @@
 
     settle(job, answer) {
       Object.assign(this.known, answer.states);
+      let over = [job];
       if (answer.refused.length) {
         this.refused.push({ job, answer });
-        this.history = this.history.filter((made) => made !== job);
         const lost = new Set(answer.refused); // keys on their way about the same image were typed in front of the old label
-        this.jobs = this.jobs.filter((later) => later.of !== job && !later.wishes?.some(({ path }) => lost.has(path)));
+        over = [job, ...this.jobs.filter((later) => later.of === job || later.wishes?.some(({ path }) => lost.has(path)))];
+        this.history = this.history.filter((made) => !over.includes(made));
+        this.jobs = this.jobs.filter((later) => !over.includes(later));
       }
-      const onTheirWay = new Set(this.jobs.flatMap((later) => (later.wishes || later.of.wishes || []).map(({ path }) => path)));
-      for (const path of Object.keys(answer.states)) if (!onTheirWay.has(path)) this.shown[path] = this.known[path];
+      const onTheirWay = new Set(this.jobs.flatMap(pathsOf));
+      for (const path of [...over.flatMap(pathsOf), ...Object.keys(answer.states)]) if (!onTheirWay.has(path)) this.shown[path] = this.known[path];
     }
 
     lookAgain() {
@@ -241,9 +245,8 @@
       this.bar.style.width = `${(100 * review.done) / total}%`;
       this.remaining.textContent = this.timeLeft();
       this.saved.textContent = review.trouble ? `not saved: ${review.jobs.length}, trying again` : review.jobs.length ? `saving ${review.jobs.length}` : "all saved";
-      this.saved.title = review.trouble;
       this.saved.className = `c-saved ${review.trouble ? "is-bad" : review.jobs.length ? "is-busy" : "is-good"}`;
-      this.notice.textContent = review.notice;
+      this.notice.textContent = review.trouble ? `The server answers: ${review.trouble}` : review.notice;
       this.name.replaceChildren(make("b", "", `${review.index + 1}`), ` of ${total}   ${row.path}`);
       this.acceptButton.disabled = !row.suggested_label;
       this.show(row);
