@@ -14,7 +14,7 @@ from sitting import Panel, Sitting, open_browser, open_panel, start_sitting
 from curate.decisions import apply, drop_undone, sitting_of, undo_batch
 from curate.workspace import Workspace, record_decisions
 
-BURST = 12  # keys before the kill, and as many after it
+BURST = 24  # keys
 # The page says which saves were answered, in the words that reach us even if it is killed a moment later.
 TELL_ACKNOWLEDGED = """
 const send = window.fetch;
@@ -39,49 +39,47 @@ class Burst:
         if message.text.startswith("ACK "):
             self.acknowledged.append(message.text.removeprefix("ACK "))
 
-    def type_and_kill(self, pid: int) -> None:
-        """Half of the keys, the kill, the other half."""
-        keys = ["d", "k", "7", "1"] * (BURST // 2)
+    def type_and_kill(self, pid: int, after: int) -> None:
+        """Half of the keys, the kill once so many were acknowledged, the other half."""
+        half = "dk71" * (BURST // 8)
+        self.panel.press(*half)
+        while len(self.acknowledged) < after:
+            self.panel.page.wait_for_timeout(1)
+        assert self.panel.text("saved") != "all saved", "the burst was over before the kill"
+        os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(Exception):  # a browser that was killed types no more
-            for number, key in enumerate(keys):
-                if number == BURST:
-                    assert not self._all_saved(), "the burst was over before the kill"
-                    os.kill(pid, signal.SIGKILL)
-                self.panel.press(key)
+            self.panel.press(*half)
             self.panel.page.wait_for_timeout(300)
 
-    def _all_saved(self) -> bool:
-        return self.panel.text("saved") == "all saved"
 
-
-def kill_mongod(sitting: Sitting) -> int:
+def kill_mongod(sitting: Sitting, after: int) -> int:
     """mongod dies and comes back; every key arrives. Returns how many were acknowledged."""
     with open_browser() as browser:
         burst = Burst(browser, sitting.address)
-        burst.type_and_kill(sitting.services()["mongod"].pid)
+        burst.type_and_kill(sitting.services()["mongod"].pid, after)
         burst.panel.wait_saved(30)
         burst.panel.page.wait_for_timeout(200)
-    assert len(burst.acknowledged) == 2 * BURST
+    assert len(burst.acknowledged) == BURST
     check_nothing_lost(sitting, burst.acknowledged)
     return len(burst.acknowledged)
 
 
-def kill_browser(sitting: Sitting) -> int:
+def kill_browser(sitting: Sitting, after: int) -> int:
     """The browser dies; what it was told is there."""
     with contextlib.suppress(Exception), open_browser() as browser:
         burst = Burst(browser, sitting.address)
-        burst.type_and_kill(_browsers()[-1])
+        burst.type_and_kill(_browsers()[-1], after)
     time.sleep(0.5)  # a save on its way may still arrive
     check_nothing_lost(sitting, burst.acknowledged)
     return len(burst.acknowledged)
 
 
-def kill_command(sitting: Sitting) -> tuple[int, Sitting]:
+def kill_command(sitting: Sitting, after: int) -> tuple[int, Sitting]:
     """The command dies and its services with it; a new sitting finds everything. Returns the new one too."""
     services = list(sitting.services().values())
     with open_browser() as browser:
         burst = Burst(browser, sitting.address)
-        burst.type_and_kill(sitting.process.pid)
+        burst.type_and_kill(sitting.process.pid, after)
     sitting.process.wait()
     assert psutil.wait_procs(services, timeout=15)[1] == [], "a service outlived the command"
     again = start_sitting(sitting.workspace, by=sitting.by)
@@ -96,13 +94,12 @@ def check_nothing_lost(sitting: Sitting, acknowledged: list[str]) -> None:
     assert set(times.values()) == {1}, "a decision was applied twice"
     missing = set(acknowledged) - {batch for batch, _ in times}
     assert not missing, f"{len(missing)} acknowledged decisions are lost"
-    rows = apply(sitting.workspace.read(), journal).set_index("path")
-    newest = {line.path: line for line in journal}
-    for sample in sitting.samples().find({"path": {"$in": list(newest)}}):
-        line = newest[sample["path"]]
-        assert (sample["batch"], sample["decision"]) == (line.batch, line.action)
-        if line.action != "drop":
-            assert sample["label"]["label"] == rows.at[sample["path"], "label"]
+    labels = apply(sitting.workspace.read(), journal).set_index("path")["label"]
+    standing = {line.path: (line.batch, line.action) for line in drop_undone(journal)}
+    for sample in sitting.samples().find():
+        assert (sample["batch"], sample["decision"]) == standing.get(sample["path"], ("", ""))
+        if sample["decision"]:
+            assert sample["label"]["label"] == labels[sample["path"]]
 
 
 def _browsers() -> list[int]:
@@ -116,10 +113,11 @@ def _browsers() -> list[int]:
 
 def run_kills(workspace: Workspace, rounds: int) -> Iterator[dict[str, int]]:
     """So many kills of each part; yields the acknowledged saves of each round by what was killed."""
-    for _ in range(rounds):
+    for number in range(rounds):
+        after = 1 + number % 8
         sitting = start_sitting(workspace)
-        told = {"mongod": kill_mongod(sitting), "browser": kill_browser(sitting)}
-        told["curate relabel"], sitting = kill_command(sitting)
+        told = {"mongod": kill_mongod(sitting, after), "browser": kill_browser(sitting, after)}
+        told["curate relabel"], sitting = kill_command(sitting, after)
         assert sitting.finish() == 0
         yield told
         for batch in sorted({sitting_of(line.batch) for line in drop_undone(workspace.read_journal())}):
