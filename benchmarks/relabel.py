@@ -49,7 +49,7 @@ window.addEventListener("keydown", () => {
     else setTimeout(look, 1);
   };
   setTimeout(look, 0);
-});
+}, true);
 """
 
 
