@@ -39,6 +39,9 @@ def relabel(
 ) -> None:
     """Review the flagged images in the FiftyOne App, most suspect first: one key per decision.
 
+    Keys: A accepts the suggestion, K keeps the given label, 1 to 8 set a class, D drops, U is unsure, Z undoes, the arrows
+    only look, Shift with a key decides all copies of the photograph.
+
     Each key is in the journal, on the disk, before the panel says saved. Finish in the panel, or Ctrl-C here, ends it and
     derives the verdicts; run again, it opens at the first undecided image.
     """

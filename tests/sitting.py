@@ -117,7 +117,11 @@ def start_sitting(
     start = time.perf_counter()
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*command, *map(str, options)], stdout=stream, stderr=stream, env={**os.environ, **(env or {})}
+            [*command, *map(str, options)],
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, **(env or {})},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background ignores Ctrl-C
         )
     atexit.register(process.kill)  # a test that fails leaves nothing running
     sitting = Sitting(workspace, by, log, process)

@@ -213,6 +213,21 @@ def test_shift_decides_all_copies_of_the_photograph(sitting, panel):
     assert not set(pair) & set(standing(sitting.workspace))
 
 
+def test_of_copies_decided_together_the_one_that_another_has_decided_is_refused_alone(sitting, panel):
+    pair = ["faces/angry/000.png", "faces/fear/conflict.png"]
+    panel.go_to(pair[0])
+    assert call_curate("decide", pair[1], "--drop", "--by", "R2", "-w", sitting.workspace.root).exit_code == 0
+    panel.press("Shift+Digit7")
+    panel.wait_saved()
+    assert [standing(sitting.workspace)[path] for path in pair] == [("relabel", "sad"), ("drop", "")]
+    assert f"somebody else changed {pair[1]} meanwhile (now dropped, by R2)" in panel.text("refused")
+    panel.press("g")
+    assert (panel.path, "dropped" in panel.text("labels")) == (pair[1], True)
+    panel.press("z")
+    panel.wait_saved()
+    assert [standing(sitting.workspace).get(path) for path in pair] == [None, ("drop", "")]
+
+
 def test_j_a_missing_image_is_shown_as_missing_and_the_others_go_on(sitting, panel):
     gone = ranked(sitting.workspace)[MISSING - 1]
     panel.go_to(gone)

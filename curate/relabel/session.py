@@ -7,9 +7,11 @@ was acknowledged.
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 import webbrowser
@@ -57,7 +59,7 @@ def relabel(workspace: Workspace, options: Options, announce: Announce, *, dry_r
             launch = apply_journal(workspace)
             services = start_services(place, description | reach, mongod)
             _announce_panel(services, time.perf_counter() - started, announce)
-            if options.opens_browser:
+            if options.opens_browser and _has_screen():
                 webbrowser.open(services.address)
             missed = _stay(services)
         finally:
@@ -136,6 +138,11 @@ def _announce_panel(services: Services, seconds: float, announce: Announce) -> N
     announce(f"  open    {services.address}")
     announce(f"  remote  ssh -L {port}:127.0.0.1:{port} {host}   and open the same address there")
     announce("  end     the panel's Finish, or Ctrl-C here")
+
+
+def _has_screen() -> bool:
+    """Without one, Linux would open a browser that takes the terminal over."""
+    return not sys.platform.startswith("linux") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
 def _stay(services: Services) -> int:

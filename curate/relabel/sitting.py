@@ -78,9 +78,8 @@ def describe_sitting(
     rows = choose_rows(manifest, journal, options.selection)
     standing = standing_decisions(manifest, journal)
     probs, notes = _read_probs(workspace, manifest)
-    queue = describe_rows(rows, manifest, probs, disagreements(manifest, journal), blind=options.blind)
-    if options.selection.disagreements is False:
-        queue = [{**row, "verdicts": {}} for row in queue]
+    verdicts = disagreements(manifest, journal) if options.selection.disagreements else {}
+    queue = describe_rows(rows, manifest, probs, verdicts, blind=options.blind)
     shown = {path for row in queue for path in (row["path"], *row["copies"])}
     images = _describe_images(workspace, manifest[manifest["path"].isin(shown)])
     notes += _warn_of_missing([images[row["path"]].file for row in queue])

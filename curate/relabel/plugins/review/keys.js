@@ -150,7 +150,8 @@
         this.refused.push({ job, answer });
         const lost = new Set(answer.refused); // keys on their way about the same image were typed in front of the old label
         over = [job, ...this.jobs.filter((later) => later.of === job || later.wishes?.some(({ path }) => lost.has(path)))];
-        this.history = this.history.filter((made) => !over.includes(made));
+        const gone = over.filter((made) => made !== job || lost.size === pathsOf(job).length); // a part that holds can be undone
+        this.history = this.history.filter((made) => !gone.includes(made));
         this.jobs = this.jobs.filter((later) => !over.includes(later));
       }
       const onTheirWay = new Set(this.jobs.flatMap(pathsOf));
