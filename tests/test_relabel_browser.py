@@ -294,7 +294,7 @@ def test_edits_in_the_app_s_own_tab_are_journaled_at_the_end_and_h_the_manifest_
     edited = next(path for path in reversed(ranked(workspace)) if path not in standing(workspace))
     sitting.samples().update_one({"path": edited}, {"$set": {"label.label": "contempt"}})
     panel.page.locator("[data-candid=key-finish]").click()
-    panel.page.wait_for_selector(".c-end.is-final")
+    panel.page.wait_for_selector("[data-candid=end]")
     assert sitting.wait() == 0
     assert "images decided in " in sitting.outcome
     assert "not taken in" not in sitting.outcome

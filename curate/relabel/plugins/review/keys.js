@@ -204,9 +204,10 @@
         button("Z", "Undo", () => this.press("z")), button("?", "Help", () => this.press("?")));
       const head = make("div", "c-head", part("count"), make("div", "c-track", part("bar")), part("remaining"), part("saved"), this.finishButton);
       const left = make("div", "c-left", frame, part("name"));
-      const right = make("div", "c-right", part("labels"), part("classes"), part("opinions"), this.keys);
-      root.replaceChildren(make("div", "c-body", head, part("refused"), make("div", "c-main", left, right), part("copies"), part("notice"), part("help", "is-hidden"), part("end", "is-hidden")));
+      const right = make("div", "c-right", part("labels"), part("classes"), part("opinions"), this.keys, part("notice"));
+      root.replaceChildren(make("div", "c-body", head, part("refused"), make("div", "c-main", left, right), part("copies"), part("help", "is-hidden"), part("end", "is-hidden")));
       for (const name of ["count", "saved", "labels", "classes", "frame", "name", "copies", "refused", "notice", "help", "end", "remaining"]) this[name].dataset.candid = name;
+      this.end.append(make("b", "", "Finished"), make("span", "", "Every decision is in the journal. You can close this tab."));
       this.help.append(make("table", "", ...HELP.map(([key, text]) => make("tr", "", make("td", "", make("kbd", "", key)), make("td", "", text)))));
     }
 
@@ -247,7 +248,7 @@
       this.remaining.textContent = this.timeLeft();
       this.saved.textContent = review.trouble ? `not saved: ${review.jobs.length}, trying again` : review.jobs.length ? `saving ${review.jobs.length}` : "all saved";
       this.saved.className = `c-saved ${review.trouble ? "is-bad" : review.jobs.length ? "is-busy" : "is-good"}`;
-      this.notice.textContent = review.trouble ? `The server answers: ${review.trouble}` : review.notice;
+      this.notice.textContent = review.trouble ? `The server answers: ${review.trouble}` : review.notice || (review.done === total ? "All decided: press Finish, or go back with the arrow" : "");
       this.name.replaceChildren(make("b", "", `${review.index + 1}`), ` of ${total}   ${row.path}`);
       this.acceptButton.disabled = !row.suggested_label;
       this.show(row);
@@ -255,8 +256,7 @@
       this.drawClasses(row, state);
       this.drawCopies(row);
       this.drawRefused();
-      this.end.classList.toggle("is-hidden", !review.isFinished && review.done < total);
-      this.drawEnd();
+      this.end.classList.toggle("is-hidden", !review.isFinished);
     }
 
     timeLeft() {
@@ -337,13 +337,6 @@
       const look = make("button", "c-button", make("kbd", "", "G"), images[path] ? "Look again" : "Go on");
       look.onclick = () => this.review.lookAgain();
       this.refused.replaceChildren(make("span", "", what, refused.length > 1 ? ` and ${refused.length - 1} more` : ""), look);
-    }
-
-    drawEnd() {
-      const { review } = this;
-      const text = review.isFinished ? ["Finished", "Every decision is in the journal. You can close this tab."] : ["All decided", "Press Finish, or go back with the arrow."];
-      this.end.replaceChildren(make("b", "", text[0]), make("span", "", text[1]));
-      this.end.classList.toggle("is-final", review.isFinished);
     }
   }
 
