@@ -187,7 +187,7 @@ def take_picture(scratch: Path) -> None:
     """The panel in the middle of a sitting, before an image with a copy under another label."""
     sitting = start_sitting(draw_workspace(scratch, faces=120), by="ann")
     with open_browser() as browser:
-        panel = open_panel(browser, sitting.address, width=1440, height=900)
+        panel = open_panel(browser, sitting.address, width=1440, height=920)
         type_as_a_person(panel, "akak7aadak" * 2)
         panel.go_to("faces/fear/conflict.png")
         panel.wait_saved()
