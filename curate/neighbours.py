@@ -45,7 +45,7 @@ LARGEST_CHANGE = 0.2  # of an affine coefficient in one linear step; beyond it t
 BLOCK = 4096  # queries at once
 # Beyond this the index takes over: at 100,000 images the exhaustive search takes over a minute on two cores.
 EXHAUSTIVE_ROWS = 100_000
-PROBED_LISTS = 24  # of an index of about 4 sqrt(N) lists: `benchmarks/scaling.py` has what they miss
+PROBED_LISTS = 16  # of an index of about 4 sqrt(N) lists: `benchmarks/scaling.py` has what they miss
 
 Floats = npt.NDArray[np.float32]
 

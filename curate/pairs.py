@@ -17,11 +17,22 @@ from scipy.sparse.csgraph import connected_components
 
 from curate import engine
 from curate.alignment import PairBatch, Verified, describe_affine, has_contrast, verify_batch
-from curate.neighbours import Candidates, concatenate, find_neighbours, join_candidates, relate, unmoved
+from curate.neighbours import (
+    EXHAUSTIVE_ROWS,
+    Candidates,
+    concatenate,
+    find_neighbours,
+    join_candidates,
+    relate,
+    unmoved,
+)
 from curate.thumbnails import Rows, Squares, keep_only, read_array, write_array
 
 # Perceptual hashes this near (inclusive) are candidates too: they find watermarked copies whose light the mark changes.
 MAX_DISTANCE_BITS = 10
+# Where the index is asked: all pairs within 3 bits share one of four bands, so their search does not grow with the square.
+BANDS = 4
+BANDED_DISTANCE_BITS = BANDS - 1
 # Chosen on one half of the sources of `benchmarks/near_duplicates.py`, reported on the other: there, precision is over
 # 99.8 % and recall over 98.8 % on FER2013 and on drawn faces. FER2013's pairs of one sitting with another expression, and
 # drawn faces of two people, lie under it.
@@ -92,7 +103,7 @@ def find_pairs(
     new = np.arange(len(thumbnails)) if is_new is None else np.flatnonzero(is_new)
     search = _Search(thumbnails, options)
     found = {(pair.first, pair.second): pair for pair in known}
-    ways = (_by_neighbourhood(thumbnails, new, options), _by_hash(phashes, new))
+    ways = (_by_neighbourhood(thumbnails, new, options), _by_hash(phashes, new, options.exhaustive))
     for candidates in _rounds(ways, options.memory_bytes):
         _keep_best(found, search.verify(candidates))
     # A copy may have more copies than neighbours were asked for: inside a group, all are compared.
@@ -182,9 +193,11 @@ def _by_neighbourhood(thumbnails: Squares, new: Rows, options: SearchOptions) ->
         yield from find_neighbours(thumbnails, queries, targets, exhaustive=options.exhaustive, workers=options.workers)
 
 
-def _by_hash(phashes: Sequence[str], new: Rows) -> Iterator[Candidates]:
+def _by_hash(phashes: Sequence[str], new: Rows, exhaustive: bool | None) -> Iterator[Candidates]:
     """Pairs with near hashes of which one at least is new; a pair of two new images comes twice."""
-    for new_one, other in _near_blocks(phashes, new, MAX_DISTANCE_BITS):
+    if exhaustive is None:
+        exhaustive = len(phashes) <= EXHAUSTIVE_ROWS
+    for new_one, other in _near_blocks(phashes, new, MAX_DISTANCE_BITS if exhaustive else BANDED_DISTANCE_BITS):
         first, second = np.minimum(new_one, other), np.maximum(new_one, other)
         yield join_candidates([unmoved(first[first != second], second[first != second])])
 
@@ -205,11 +218,12 @@ def _rounds(ways: Sequence[Iterator[Candidates]], memory_bytes: int) -> Iterator
 
 
 def _near_blocks(phashes: Sequence[str], queries: Rows, max_distance_bits: int) -> Iterator[Rows]:
-    """(2, P) of queries and the rows within the distance, block by block."""
+    """(2, P) of queries and the rows within the distance, block by block; small distances by bands, which miss none."""
     import faiss
 
     words = np.frombuffer(bytes.fromhex("".join(phashes)), np.uint8).reshape(-1, 8)
-    index = faiss.IndexBinaryFlat(64)
+    is_banded = max_distance_bits < BANDS
+    index = faiss.IndexBinaryMultiHash(64, BANDS, 64 // BANDS) if is_banded else faiss.IndexBinaryFlat(64)
     index.add(words)
     for start in engine.track(range(0, len(queries), HASH_BLOCK), "hash blocks"):
         rows = queries[start : start + HASH_BLOCK]
