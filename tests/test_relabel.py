@@ -493,14 +493,14 @@ def test_a_mongod_that_does_not_start_says_why(sit, monkeypatch, tmp_path):
 
 
 def test_a_database_of_the_user_s_that_does_not_answer_is_named(sit, monkeypatch):
-    uri = f"mongodb://127.0.0.1:{free_port()}"
-    monkeypatch.setenv("FIFTYONE_DATABASE_URI", uri)
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", f"mongodb://ann:secret@127.0.0.1:{free_port()}")
     result = sit()
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert result.stderr.startswith(f"curate: FIFTYONE_DATABASE_URI: no MongoDB server answers at {uri} (")
+    assert result.stderr.startswith("curate: FIFTYONE_DATABASE_URI: no MongoDB server answers (127.0.0.1:")
     assert result.stderr.endswith("): start it, or unset the variable\n")
-    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "nonsense")
-    assert "no MongoDB server answers at nonsense (" in sit().stderr
+    assert "secret" not in result.stderr
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "http://127.0.0.1")
+    assert "no MongoDB server answers (Invalid URI scheme" in sit().stderr
 
 
 def free_port():

@@ -1,4 +1,4 @@
-"""The App's copy of the labels: one document per image of the queue, changed only if it is as it was seen.
+"""The App's copy of the labels: one document per image of the queue, changed only if nobody has edited it in the App.
 
 The journal is written first and is the truth. `written` is the label that we wrote last, so a label that differs from it
 was edited in the App itself, around us.
@@ -62,9 +62,9 @@ def require_server(uri: str) -> None:
     try:
         _connect(uri).admin.command("ping")
     except PyMongoError as error:
-        reason = str(error).partition(",")[0]
+        reason = str(error).partition(" (configured")[0]  # not the address itself, which may hold a password
         raise ServiceError(
-            f"FIFTYONE_DATABASE_URI: no MongoDB server answers at {uri} ({reason}): start it, or unset the variable"
+            f"FIFTYONE_DATABASE_URI: no MongoDB server answers ({reason}): start it, or unset the variable"
         ) from error
 
 
