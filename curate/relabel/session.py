@@ -88,7 +88,7 @@ def _tell_queue(description: dict[str, Any]) -> StageResult:
 def _sit_down(place: Place, by: str) -> Iterator[None]:
     """One sitting a reviewer at a time."""
     try:
-        place.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # the address of a user's database may hold a password
+        place.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # a database's address may hold a password
         held = FileLock(place.root / ".lock", timeout=0).acquire()
     except Timeout as error:
         raise ServiceError(f"{by} is reviewing here already: finish that, or say who you are with --by NAME") from error
