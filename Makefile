@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-browser lint bench clean
 
 demo: $(INSTALLED) ## the whole chain on drawn faces
 	$(BIN)/curate demo candid-demo
 
-test: $(INSTALLED) ## every test
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## every test but those in a browser
+	$(BIN)/python -m pytest -m "not browser"
+
+test-browser: $(INSTALLED) ## the review in a browser; needs Debian's chromium, or CANDID_CHROMIUM=PROGRAM
+	$(BIN)/python -m pytest -m browser
 
 lint: $(INSTALLED) ## style and types
 	$(BIN)/ruff check .

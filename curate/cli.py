@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from curate import cli_review
 from curate.console import (
     DEFAULT_WORKSPACE,
     Classes,
@@ -23,7 +24,7 @@ from curate.console import (
 
 app = new_app(
     "Make a face-expression dataset trustworthy: find copies and wrong labels, decide, split without leaks.\n\n"
-    "The usual order: build, inspect, dedup, fold, `train oof`, flag, decide, split, weights, `train run`. "
+    "The usual order: build, inspect, dedup, fold, `train oof`, flag, relabel, split, weights, `train run`. "
     "`curate status` says where a workspace stands and names the next command."
 )
 
@@ -406,6 +407,9 @@ def demo(
     from curate import demo as stage
 
     tell(stage.demo(folder, faces=faces, seed=seed), as_json=False)
+
+
+cli_review.add_commands(app)
 
 
 def main() -> None:

@@ -1,15 +1,20 @@
 """The journal of human decisions, and the one function that turns facts and decisions into verdicts.
 
 `decisions.jsonl` holds one JSON object a line: `batch, by, at, path, sha256, action, label, expected, note`, or
-`batch, by, at, action=undo, undoes`. It is append-only and flushed to the disk before anybody is told "saved"; it is the
-only file of a workspace that cannot be computed again. `apply` is pure and replays the whole journal, so applying twice
-is applying once (law 2), and the undo of a batch restores the table exactly (law 3).
+`batch, by, at, action=undo, undoes`, or `batch, by, at, path, action=refused, undoes`. It is append-only and flushed to
+the disk before anybody is told "saved"; it is the only file of a workspace that cannot be computed again. `apply` is pure
+and replays the whole journal, so applying twice is applying once (law 2), and the undo of a batch restores the table
+exactly (law 3).
+
+A sitting of `curate relabel` is one batch, and each key of it a batch within, named `SITTING.KEY`: one key can be undone
+alone, or the whole sitting by its name. A `refused` line voids one image of a batch: somebody else was faster.
 """
 
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +27,8 @@ from curate.files import cannot_write
 from curate.labels import VOCABULARY
 from curate.manifest import split_face
 
-ACTIONS = ("keep", "relabel", "drop", "unsure", "undo")
+VERDICTS = ("keep", "relabel", "drop", "unsure")
+ACTIONS = (*VERDICTS, "undo", "refused")
 
 
 @dataclass(frozen=True)
@@ -115,15 +121,23 @@ def standing_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> S
 def drop_undone(journal: Sequence[Decision]) -> list[Decision]:
     """The decisions that stand, oldest first; the undo of an undo brings its batch back."""
     undone: set[str] = set()
+    refused: set[tuple[str, str]] = set()
     standing: list[Decision] = []
     for decision in reversed(journal):
-        if decision.batch in undone:
+        if decision.batch in undone or sitting_of(decision.batch) in undone:
             continue
         if decision.action == "undo":
             undone.add(decision.undoes)
-        else:
+        elif decision.action == "refused":
+            refused.add((decision.undoes, decision.path))
+        elif (decision.batch, decision.path) not in refused:
             standing.append(decision)
     return standing[::-1]
+
+
+def sitting_of(batch: str) -> str:
+    """The batch that a story names: SITTING of `SITTING.KEY`, any other batch itself."""
+    return batch.partition(".")[0]
 
 
 def new_batch(by: str) -> Decision:
@@ -176,7 +190,7 @@ def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]
         raise JournalError(
             f"{len(kept)} images cannot be read, so none can learn from them ({examples(kept)}): drop them"
         )
-    actions = [action for _, action, _ in wanted if action not in ACTIONS or action == "undo"]
+    actions = [action for _, action, _ in wanted if action not in VERDICTS]
     if actions:
         raise JournalError(f"{len(actions)} actions are unknown ({examples(actions)}): keep, relabel, drop or unsure")
     labels = [label for _, action, label in wanted if action == "relabel" and label not in VOCABULARY]
@@ -192,8 +206,9 @@ def undo_batch(journal: Sequence[Decision], batch: str, *, by: str, note: str = 
     JournalError  if no such batch stands in the journal
     """
     known = [decision.batch for decision in journal]
-    if batch not in known:
-        last = list(dict.fromkeys(known))[-3:]
+    sittings = list(dict.fromkeys(map(sitting_of, known)))
+    if batch not in known and batch not in sittings:
+        last = sittings[-3:]
         raise JournalError(f"no batch '{batch}' in the journal (newest: {examples(last) or 'none yet'})")
     return [replace(new_batch(by), action="undo", undoes=batch, note=note)]
 
@@ -208,7 +223,9 @@ def read_journal(file: Path) -> list[Decision]:
     if not file.is_file():
         return []
     lines = file.read_bytes().split(b"\n")[:-1]
-    return [_parse(line, f"{file.name} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    return [
+        parse_line(line, f"{file.name} line {number}") for number, line in enumerate(lines, start=1) if line.strip()
+    ]
 
 
 def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
@@ -218,10 +235,27 @@ def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
     ------
     WorkspaceError  if the line could not be written whole; the journal is then as it was
     """
-    data = b"".join(_line(decision) for decision in decisions)
+    with lock_journal(file):
+        append_locked(file, decisions)
+
+
+@contextmanager
+def lock_journal(file: Path) -> Iterator[None]:
+    """Keep other writers of the journal out, so that what was read still holds when a line is appended."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.with_name(f".{file.name}.lock")), file.open("ab", buffering=0) as stream:
+        held = FileLock(file.with_name(f".{file.name}.lock")).acquire()
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    with held:
+        yield
+
+
+def append_locked(file: Path, decisions: Sequence[Decision]) -> None:
+    """`append_decisions` for a caller that holds `lock_journal`."""
+    data = b"".join(map(to_line, decisions))
+    try:
+        with file.open("ab", buffering=0) as stream:
             end = file.read_bytes().rfind(b"\n") + 1  # a torn tail was never acknowledged
             stream.truncate(end)
             try:
@@ -236,24 +270,29 @@ def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
         raise cannot_write(file, error) from error
 
 
-def _line(decision: Decision) -> bytes:
-    names = (
-        ("batch", "by", "at", "action", "undoes", "note")
-        if decision.action == "undo"
-        else ("batch", "by", "at", "path", "sha256", "action", "label", "expected", "note")
-    )
+_FIELDS = {
+    "undo": ("batch", "by", "at", "action", "undoes", "note"),
+    "refused": ("batch", "by", "at", "path", "action", "undoes", "note"),
+}
+_FIELDS_OF_VERDICT = ("batch", "by", "at", "path", "sha256", "action", "label", "expected", "note")
+
+
+def to_line(decision: Decision) -> bytes:
+    """The decision as a line of the journal."""
     values = asdict(decision)
+    names = _FIELDS.get(decision.action, _FIELDS_OF_VERDICT)
     return json.dumps({name: values[name] for name in names}, ensure_ascii=False).encode() + b"\n"
 
 
-def _parse(line: bytes, where: str) -> Decision:
+def parse_line(line: bytes, where: str) -> Decision:
+    """The decision in a line; JournalError if it holds none."""
     try:
         decision = Decision(**{str(name): str(value) for name, value in json.loads(line).items()})
     except (ValueError, TypeError, AttributeError) as error:
         raise JournalError(
             f"{where}: not a decision ({line[:60]!r}): restore the line from a copy of the journal"
         ) from error
-    needs = decision.undoes if decision.action == "undo" else decision.path and decision.sha256
+    needs = decision.undoes if decision.action in _FIELDS else decision.path and decision.sha256
     if (
         decision.action not in ACTIONS
         or not needs

@@ -47,6 +47,10 @@ class EngineError(CandidError):
     """A worker died or an engine is not installed: lower the workers or install the engine."""
 
 
+class ServiceError(CandidError):
+    """A service that the review needs (mongod, the App, a port) cannot run: install or free what the message names."""
+
+
 class FoundError(CandidError):
     """A check did its work and found something."""
 

@@ -239,13 +239,18 @@ def record_decisions(workspace: Workspace, made: Sequence[decisions.Decision]) -
     with finish_first():
         decisions.append_decisions(workspace.journal, made)
         try:
-            with workspace.lock():
-                manifest = decisions.apply(workspace.read(), workspace.read_journal())
-                write_manifest(workspace.manifest, manifest)
+            return apply_journal(workspace)
         except CandidError as error:
             raise WorkspaceError(
                 f"batch {made[0].batch} is recorded; do not decide again, the next stage that runs applies it: {error}"
             ) from error
+
+
+def apply_journal(workspace: Workspace) -> pd.DataFrame:
+    """Derive the verdicts from the facts and the journal of now; returns the manifest."""
+    with finish_first(), workspace.lock():
+        manifest = decisions.apply(workspace.read(), workspace.read_journal())
+        write_manifest(workspace.manifest, manifest)
     return manifest
 
 

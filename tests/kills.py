@@ -1,0 +1,124 @@
+"""Killing the parts of a sitting in the middle of a burst of keys, and what must hold afterwards."""
+
+import contextlib
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+from sitting import Panel, Sitting, open_browser, open_panel, start_sitting
+
+from curate.decisions import apply, drop_undone, sitting_of, undo_batch
+from curate.workspace import Workspace, record_decisions
+
+BURST = 24  # keys
+# The page says which saves were answered, in the words that reach us even if it is killed a moment later.
+TELL_ACKNOWLEDGED = """
+const send = window.fetch;
+window.fetch = async (url, options) => {
+  const answer = await send(url, options);
+  if (String(url).includes("/operators/execute") && String(options?.body).includes("review_decide") && answer.ok)
+    answer.clone().json().then(({ result }) => result && !result.refused.length && console.log("ACK " + result.batch));
+  return answer;
+};
+"""
+
+
+class Burst:
+    """A browser of its own that types, and the batches that were acknowledged to it."""
+
+    def __init__(self, browser: Any, address: str) -> None:
+        self.acknowledged: list[str] = []
+        self.panel: Panel = open_panel(browser, address, script=TELL_ACKNOWLEDGED)
+        self.panel.page.on("console", self._hear)
+
+    def _hear(self, message: Any) -> None:
+        if message.text.startswith("ACK "):
+            self.acknowledged.append(message.text.removeprefix("ACK "))
+
+    def type_and_kill(self, pid: int, after: int) -> None:
+        """Half of the keys, the kill once so many were acknowledged, the other half."""
+        half = "dk71" * (BURST // 8)
+        self.panel.press(*half)
+        while len(self.acknowledged) < after:
+            self.panel.page.wait_for_timeout(1)
+        assert self.panel.text("saved") != "all saved", "the burst was over before the kill"
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(Exception):  # a browser that was killed types no more
+            self.panel.press(*half)
+            self.panel.page.wait_for_timeout(300)
+
+
+def kill_mongod(sitting: Sitting, after: int) -> int:
+    """mongod dies and comes back; every key arrives. Returns how many were acknowledged."""
+    with open_browser() as browser:
+        burst = Burst(browser, sitting.address)
+        burst.type_and_kill(sitting.services()["mongod"].pid, after)
+        burst.panel.wait_saved(30)
+        burst.panel.page.wait_for_timeout(200)
+    assert len(burst.acknowledged) == BURST
+    check_nothing_lost(sitting, burst.acknowledged)
+    return len(burst.acknowledged)
+
+
+def kill_browser(sitting: Sitting, after: int) -> int:
+    """The browser dies; what it was told is there."""
+    with contextlib.suppress(Exception), open_browser() as browser:
+        burst = Burst(browser, sitting.address)
+        burst.type_and_kill(_browsers()[-1], after)
+    time.sleep(0.5)  # a save on its way may still arrive
+    check_nothing_lost(sitting, burst.acknowledged)
+    return len(burst.acknowledged)
+
+
+def kill_command(sitting: Sitting, after: int) -> tuple[int, Sitting]:
+    """The command dies and its services with it; a new sitting finds everything. Returns the new one too."""
+    services = list(sitting.services().values())
+    with open_browser() as browser:
+        burst = Burst(browser, sitting.address)
+        burst.type_and_kill(sitting.process.pid, after)
+    sitting.process.wait()
+    assert psutil.wait_procs(services, timeout=15)[1] == [], "a service outlived the command"
+    again = start_sitting(sitting.workspace, by=sitting.by)
+    check_nothing_lost(again, burst.acknowledged)
+    return len(burst.acknowledged), again
+
+
+def check_nothing_lost(sitting: Sitting, acknowledged: list[str]) -> None:
+    """Every acknowledged save is one line of the journal, no more, and the App's copy is as the journal says."""
+    journal = sitting.workspace.read_journal()
+    times = Counter((line.batch, line.path) for line in journal if line.action not in ("undo", "refused"))
+    assert set(times.values()) == {1}, "a decision was applied twice"
+    missing = set(acknowledged) - {batch for batch, _ in times}
+    assert not missing, f"{len(missing)} acknowledged decisions are lost"
+    labels = apply(sitting.workspace.read(), journal).set_index("path")["label"]
+    standing = {line.path: (line.batch, line.action) for line in drop_undone(journal)}
+    for sample in sitting.samples().find():
+        assert (sample["batch"], sample["decision"]) == standing.get(sample["path"], ("", ""))
+        if sample["decision"]:
+            assert sample["label"]["label"] == labels[sample["path"]]
+
+
+def _browsers() -> list[int]:
+    """The main processes of the browsers that this process started."""
+    return [
+        child.pid
+        for child in psutil.Process().children(recursive=True)
+        if "chrom" in child.name() and not any(word.startswith("--type=") for word in child.cmdline())
+    ]
+
+
+def run_kills(workspace: Workspace, rounds: int) -> Iterator[dict[str, int]]:
+    """So many kills of each part; yields the acknowledged saves of each round by what was killed."""
+    for number in range(rounds):
+        after = 1 + number % 8
+        sitting = start_sitting(workspace)
+        told = {"mongod": kill_mongod(sitting, after), "browser": kill_browser(sitting, after)}
+        told["curate relabel"], sitting = kill_command(sitting, after)
+        assert sitting.finish() == 0
+        yield told
+        for batch in sorted({sitting_of(line.batch) for line in drop_undone(workspace.read_journal())}):
+            record_decisions(workspace, undo_batch(workspace.read_journal(), batch, by="R1"))  # the queue is free again

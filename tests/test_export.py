@@ -1,0 +1,161 @@
+"""export: the curated set as folders, a table or a FiftyOne dataset; soft labels."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import pandas as pd
+import pytest
+from conftest import read_files
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curate.export import FERPLUS_ORDER, soft_label
+from curate.labels import VOCABULARY
+from curate.manifest import kept_rows
+
+SAD = "tiny/train/sad/0.png"
+
+
+def read_table(file):
+    return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def test_the_folder_holds_the_kept_images_under_the_label_that_counts(finished, curate, tmp_path):
+    target = tmp_path / "out"
+    result = curate("export", "folder", target, "-w", finished.root)
+    kept = kept_rows(finished.read())
+    assert result.stdout.startswith(f"export: {len(kept)} images (")
+    table = read_table(target / "labels.csv")
+    assert list(table.columns) == ["path", "file", "label", "split"]
+    assert table[["path", "label", "split"]].equals(kept[["path", "label", "split"]].reset_index(drop=True))
+    locate = finished.locate()
+    for path, file, label, split in table.itertuples(index=False):
+        assert file == f"{split}/{label}/{path.replace('/', '__')}"
+        assert (target / file).read_bytes() == locate(path).read_bytes()
+    assert len(list(target.rglob("*.png"))) == len(kept)
+    assert "tiny/train/sad/2.png" not in set(table["path"])  # a person dropped it
+    assert table.set_index("path").at["tiny/train/sad/1.png", "label"] == "fear"  # and relabelled this
+
+
+def test_a_second_export_changes_nothing_and_one_after_a_decision_moves_the_image(finished, curate, tmp_path):
+    target = tmp_path / "out"
+    curate("export", "folder", target, "-w", finished.root)
+    before = read_files(target)
+    times = {file: file.stat().st_mtime_ns for file in target.rglob("*")}
+    curate("export", "folder", target, "-w", finished.root)
+    assert read_files(target) == before
+    assert {file: file.stat().st_mtime_ns for file in target.rglob("*")} == times
+    alone = [path for path, label in zip(*[kept_rows(finished.read())[c] for c in ("path", "label")], strict=True)]
+    for path in alone:
+        if finished.read().set_index("path").at[path, "label"] == "sad":
+            assert curate("decide", path, "--label", "contempt", "-w", finished.root).exit_code == 0
+    curate("export", "folder", target, "-w", finished.root)
+    assert len(list(target.rglob("*.png"))) == len(alone)
+    assert not list(target.glob("*/sad"))  # an empty class folder would read as a class
+    assert list(target.glob("*/contempt"))
+
+
+def test_an_export_removes_nothing_that_it_did_not_write(finished, curate, tmp_path):
+    target, outside = tmp_path / "out", tmp_path / "mine.txt"
+    outside.write_text("mine")
+    curate("export", "folder", target, "-w", finished.root)
+    listing = target / "export.json"
+    files = json.loads(listing.read_text())["files"]
+    listing.write_text(json.dumps({"files": [*files, "../mine.txt", str(outside)]}))
+    (target / "notes.txt").write_text("mine too")
+    curate("export", "folder", target, "-w", finished.root)
+    assert (outside.read_text(), (target / "notes.txt").read_text()) == ("mine", "mine too")
+
+
+def test_a_dry_export_writes_nothing(finished, curate, tmp_path):
+    for kind in ("folder", "csv", "fiftyone"):
+        result = curate("export", kind, tmp_path / "out", "-n", "-w", finished.root)
+        assert (result.exit_code, (tmp_path / "out").exists()) == (0, False)
+
+
+def test_a_foreign_folder_and_missing_images_are_refused_before_anything_is_written(finished, curate, tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "thesis.tex").write_text("mine")
+    for kind in ("folder", "fiftyone"):
+        result = curate("export", kind, target, "-w", finished.root)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == f"curate: {target}: holds something that is no export: name a new folder\n"
+    result = curate("export", "csv", target, "-w", finished.root)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"curate: {target}: is a folder: name a file for `curate export csv`\n",
+    )
+    sources = json.loads(finished.sources.read_text())
+    finished.sources.write_text(json.dumps({"tiny": {**sources["tiny"], "root": str(tmp_path / "gone")}}))
+    result = curate("export", "folder", tmp_path / "new", "-w", finished.root)
+    kept = kept_rows(finished.read())["path"]
+    assert result.stderr == (
+        f"curate: {len(kept)} kept images are missing ({', '.join(kept[:3])} and {len(kept) - 3} more): bring them back, "
+        "or run `curate build` again\n"
+    )
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_table_names_the_images_where_they_lie(finished, curate, tmp_path):
+    curate("export", "csv", tmp_path / "out.csv", "-w", finished.root)
+    table = read_table(tmp_path / "out.csv")
+    assert list(table["path"]) == list(kept_rows(finished.read())["path"])
+    assert [cv2.imread(file).shape for file in table["file"][:3]] == [(48, 48, 3)] * 3
+
+
+def test_ferplus_writes_the_shares_of_the_votes(finished, curate, tmp_path):
+    rows = finished.read()
+    votes = {SAD: {"sad": 6, "neutral": 2, "unknown": 2}, "tiny/train/sad/1.png": {"sad": 9, "fear": 1}}
+    rows["votes"] = [json.dumps(votes[path]) if path in votes else "" for path in rows["path"]]
+    rows.to_csv(finished.manifest, index=False, lineterminator="\n")
+    result = curate("export", "csv", tmp_path / "out.csv", "--format", "ferplus", "--json", "-w", finished.root)
+    assert json.loads(result.stdout)["soft"] == 1
+    table = read_table(tmp_path / "out.csv").set_index("path")
+    assert list(table.columns) == ["file", "label", "split", *(f"p_{name}" for name in FERPLUS_ORDER)]
+    shares = table[[f"p_{name}" for name in FERPLUS_ORDER]].astype(float)
+    assert shares.loc[SAD].to_dict() == {f"p_{n}": {"sad": 0.75, "neutral": 0.25}.get(n, 0) for n in FERPLUS_ORDER}
+    assert shares.at["tiny/train/sad/1.png", "p_fear"] == 1  # a person said otherwise than the crowd
+    assert shares.at["tiny/train/happy/2.png", "p_happy"] == 1  # no votes
+
+
+@given(st.dictionaries(st.sampled_from([*VOCABULARY, "unknown", "NF"]), st.integers(0, 10)), st.booleans())
+def test_a_soft_label_sums_to_one_and_a_persons_label_comes_first(votes, is_human):
+    shares = soft_label(json.dumps(votes), "fear", is_human=is_human)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(shares) <= set(VOCABULARY)
+    if is_human:
+        assert shares["fear"] == max(shares.values())
+
+
+LOAD = """
+import json, os, sys
+from pathlib import Path
+from curate.relabel.environment import fiftyone_environment
+from curate.relabel.mongod import find_mongod, start_mongod
+folder = Path(sys.argv[2])
+mongod = start_mongod(find_mongod(os.environ), folder / "db")
+os.environ.update(fiftyone_environment(folder, mongod.uri, "fiftyone"))
+import fiftyone as fo
+dataset = fo.Dataset.from_dir(sys.argv[1], fo.types.FiftyOneDataset, progress=False)
+rows = [(s.path, s.label.label, s.tags, Path(s.filepath).is_file()) for s in dataset]
+(folder / "rows.json").write_text(json.dumps(sorted(rows)))
+"""
+
+
+def test_a_fiftyone_dataset_of_the_set_loads_with_its_labels_and_images(finished, curate, tmp_path):
+    target, work = tmp_path / "out", tmp_path / "work"
+    result = curate("export", "fiftyone", target, "--format", "ferplus", "-w", finished.root)
+    assert result.exit_code == 0, result.stderr
+    before = read_files(target)
+    assert curate("export", "fiftyone", target, "--format", "ferplus", "-w", finished.root).exit_code == 0
+    assert read_files(target) == before
+    work.mkdir()
+    subprocess.run([sys.executable, "-c", LOAD, target, work], check=True)
+    kept = kept_rows(finished.read())
+    assert json.loads((work / "rows.json").read_text()) == [
+        [path, label, [split] if split else [], True]
+        for path, label, split in zip(kept["path"], kept["label"], kept["split"], strict=True)
+    ]

@@ -1,0 +1,612 @@
+"""relabel without a browser: the queue, the journal as a sitting sees it, the App's copy, the end, and every refusal."""
+
+import json
+import os
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import predict, read_files
+from filelock import FileLock
+from hypothesis import given
+from hypothesis import strategies as st
+from tables import make_manifest
+
+from curate.decisions import Decision, append_decisions, apply, new_batch, new_decisions, read_journal
+from curate.errors import JournalError, ManifestError, UsageError, WorkspaceError
+from curate.labels import VOCABULARY
+from curate.manifest import write_manifest
+from curate.relabel import environment, mongod, queue, sitting
+from curate.relabel.closing import EDITED, take_in_edits, tell_sitting, write_verdicts
+from curate.relabel.database import open_database, to_fields
+from curate.relabel.ledger import Image, Ledger, Wish
+from curate.relabel.mongod import find_mongod, start_mongod
+from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
+from curate.relabel.saving import Saver
+from curate.relabel.where import match_rows
+from curate.reviews import ADJUDICATED
+from curate.workspace import apply_journal
+
+# Six flagged rows, most suspect last; the first three are one photograph under two labels; one row is believed.
+RANKED = make_manifest(
+    [
+        {
+            "path": f"s/{k}.png",
+            "given_label": "happy" if k == 2 else "sad",
+            "suggested_label": "" if k == 6 else "fear",
+            "issue_rank": str(7 - k),
+            "self_confidence": f"0.{7 - k}",
+            "duplicate_group": "s/0.png" if k < 3 else "",
+            "label_conflict": "true" if k < 3 else "",
+        }
+        for k in range(7)
+    ]
+)
+
+
+def names(rows):
+    return "".join(path[2] for path in rows["path"])
+
+
+def choose(journal=(), manifest=RANKED, **selection):
+    return names(choose_rows(manifest, list(journal), Selection(**selection)))
+
+
+def decided(path, action, label="", by="R1", manifest=RANKED, note=""):
+    return new_decisions(manifest, [(path, action, label)], by=by, note=note)
+
+
+# The queue
+
+
+def test_the_queue_is_the_flagged_images_most_suspect_first(monkeypatch):
+    assert choose() == choose(issues=True) == "543210"
+    assert choose(top=2) == "54"
+    assert choose(top=99) == "543210"
+    monkeypatch.setattr(queue, "TOP", 4)
+    assert choose() == "5432"
+    assert choose(issues=True) == "543210"
+
+
+def test_a_selection_narrows_the_queue_and_keeps_its_order():
+    assert choose(conflicts=True) == "210"
+    assert choose(group="s/1.png") == "210"
+    assert choose(where="label==happy") == "2"
+    assert choose(where="given_label==sad") == "654310"  # alone it looks at every kept row
+    assert choose(where="given_label==sad", issues=True, top=2) == "54"
+
+
+def test_conflicting_copies_stay_together_at_the_most_suspect_of_them():
+    rows = RANKED.assign(
+        label_conflict="true", duplicate_group=["a", "b", "a", "b", "c", "c", "a"], issue_rank=list("7654321")
+    )
+    assert choose(manifest=rows, conflicts=True) == "6205431"
+
+
+def test_an_image_of_no_rank_comes_last():
+    rows = RANKED.assign(issue_rank=["", "2", "1", "", "4", "3", ""])
+    assert choose(manifest=rows, where="width==48") == "2154036"
+
+
+def test_what_a_machine_dropped_is_not_offered_and_what_a_person_decided_is():
+    rows = RANKED.assign(quality=["", "", "", "blank", "", "", ""])
+    assert choose(manifest=apply(rows, [])) == "54210"
+    journal = decided("s/5.png", "drop") + decided("s/3.png", "keep", manifest=rows)
+    assert choose(journal, manifest=apply(rows, journal)) == "543210"
+
+
+def test_an_unreadable_image_is_shown_to_nobody():
+    rows = RANKED.copy()
+    rows.loc[5, ["pixel_hash", "phash", "width", "height"]] = ""
+    assert "5" not in choose(manifest=apply(rows, decided("s/5.png", "drop")))
+
+
+def test_disagreements_are_a_queue_of_their_own():
+    journal = decided("s/1.png", "keep") + decided("s/1.png", "drop", by="R2") + decided("s/4.png", "keep")
+    assert choose(journal, disagreements=True) == "1"
+    assert choose(journal + decided("s/4.png", "drop", by="R2"), disagreements=True) == "41"
+
+
+@given(st.permutations(range(7)))
+def test_shuffled_rows_make_the_same_queue(order):
+    shuffled = RANKED.iloc[order]
+    for selection in ({}, {"conflicts": True}, {"where": "given_label==sad"}):
+        assert choose(manifest=shuffled, **selection) == choose(**selection)
+
+
+@pytest.mark.parametrize(
+    ("selection", "advice"),
+    [
+        ({"issues": True}, "no flagged images; run `train oof` and `curate flag` first"),
+        ({"conflicts": True}, "no label conflicts here; `curate dedup` finds them"),
+        (
+            {"disagreements": True},
+            "the reviewers agree; `curate merge OTHER/decisions.jsonl` takes in another's decisions",
+        ),
+        ({"group": "s/9.png"}, "no duplicate group 's/9.png': see the column duplicate_group"),
+        ({"where": "label==disgust"}, "no kept image fulfils 'label==disgust'"),
+    ],
+)
+def test_an_empty_queue_names_the_command_that_fills_it(selection, advice):
+    rows = RANKED.assign(suggested_label="", label_conflict="")
+    with pytest.raises(ManifestError) as caught:
+        choose(manifest=rows, **selection)
+    assert str(caught.value) == f"manifest.csv: no image to look at: {advice}"
+
+
+def test_two_kinds_of_queue_at_once_are_refused():
+    with pytest.raises(UsageError, match="say one of --issues, --conflicts, --disagreements, --group"):
+        choose(issues=True, conflicts=True)
+
+
+def test_a_blind_reviewer_is_told_nothing_that_others_think():
+    rows = RANKED.assign(votes='{"sad": 10}')
+    probs = {path: [0.125] * 8 for path in rows["path"]}
+    verdicts = {"s/1.png": {"R1": "sad", "R2": "fear"}}
+    seeing = describe_rows(rows, rows, probs, verdicts, blind=False)[1]
+    blind = describe_rows(rows, rows, probs, verdicts, blind=True)[1]
+    assert (seeing["suggested_label"], seeing["votes"], seeing["verdicts"]) == (
+        "fear",
+        '{"sad": 10}',
+        verdicts["s/1.png"],
+    )
+    assert blind == {
+        "path": "s/1.png",
+        "given_label": "sad",
+        "duplicate_group": "s/0.png",
+        **dict.fromkeys(["suggested_label", "self_confidence", "issue_rank", "votes"], ""),
+        "probs": [],
+        "verdicts": {},
+        "copies": ["s/0.png", "s/2.png"],
+    }
+
+
+def test_likelihoods_are_the_mean_of_the_models_in_the_order_of_the_vocabulary():
+    one = pd.DataFrame({"path": ["a"], "p_sad": [0.5], "p_happy": [0.5]})
+    two = pd.DataFrame({"path": ["a"], "p_happy": [1.0], "p_sad": [0.0]})
+    assert average_predictions([one, two]) == {"a": [{"happy": 0.75, "sad": 0.25}.get(name, 0) for name in VOCABULARY]}
+    assert average_predictions([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        ("label==happy", "2"),
+        ("given_label != 'sad'", "2"),
+        ("self_confidence<0.2", "6"),
+        ("self_confidence <= 0.2 and suggested_label==fear", "5"),
+        ("issue_rank>=6", "01"),
+        ("duplicate_group==", "3456"),
+        ("fold>0", ""),
+    ],
+)
+def test_a_condition_picks_rows(condition, found):
+    assert names(RANKED[match_rows(RANKED, condition)]) == found
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("mood==sad", "cannot read 'mood==sad': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'"),
+        (
+            "label is sad",
+            "cannot read 'label is sad': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'",
+        ),
+        ("label<sad", "'sad' in 'label<sad' is no number: < compares numbers"),
+    ],
+)
+def test_a_condition_that_cannot_be_read_is_quoted(condition, message):
+    with pytest.raises(UsageError) as caught:
+        match_rows(RANKED, condition)
+    assert str(caught.value) == f"--where: {message}"
+
+
+# The journal as a sitting sees it
+
+
+def new_ledger(file, **options):
+    images = {row.path: Image(row.sha256, row.given_label, "") for row in RANKED.itertuples()}
+    return Ledger(file, images, {}, **options)
+
+
+def key(ledger, token, path, action, label="", by="R1", seen=None):
+    """A key pressed in front of what stands now, or of what was `seen`; the paths that were refused."""
+    batch = ledger.states()[path].batch if seen is None else seen
+    wish = Wish(path, action, label, ledger.states()[path].label, batch)
+    return ledger.decide(replace(new_batch(by), batch=f"{by}.{token}"), [wish])
+
+
+def test_a_key_is_recorded_once_however_often_it_is_sent(tmp_path):
+    ledger = new_ledger(tmp_path / "decisions.jsonl")
+    for _ in range(3):
+        assert key(ledger, "k1", "s/0.png", "drop", seen="") == []
+    assert [line.batch for line in read_journal(ledger.file)] == ["R1.k1"]
+    again = new_ledger(ledger.file)
+    assert key(again, "k1", "s/0.png", "drop", seen="") == []
+    assert len(read_journal(ledger.file)) == 1
+
+
+def test_a_key_in_front_of_an_old_decision_is_refused(tmp_path):
+    ledger, other = (new_ledger(tmp_path / "decisions.jsonl") for _ in range(2))
+    assert key(other, "k1", "s/0.png", "relabel", "fear", by="R2", seen="") == []
+    assert key(ledger, "k1", "s/0.png", "drop", seen="") == ["s/0.png"]
+    assert ledger.states()["s/0.png"].label == "fear"
+    assert key(ledger, "k2", "s/0.png", "drop") == []
+    assert [line.by for line in read_journal(ledger.file)] == ["R2", "R1"]
+
+
+def test_an_undo_is_for_one_s_own_newest_decision(tmp_path):
+    ledger = new_ledger(tmp_path / "decisions.jsonl")
+    key(ledger, "k1", "s/0.png", "drop")
+    blank = replace(new_batch("R1"), batch="R1.z1")
+    assert ledger.undo(replace(blank, by="R2"), "R1.k1") is None
+    assert ledger.undo(blank, "R1.k1") == ["s/0.png"]
+    assert ledger.undo(blank, "R1.k1") == ["s/0.png"]  # sent again
+    assert ledger.undo(replace(blank, batch="R1.z2"), "R1.k1") is None
+    assert [line.action for line in read_journal(ledger.file)] == ["drop", "undo"]
+    assert ledger.states()["s/0.png"].action == ""
+    key(ledger, "k2", "s/0.png", "drop")
+    key(ledger, "k3", "s/0.png", "keep")
+    assert ledger.undo(replace(blank, batch="R1.z3"), "R1.k2") is None  # something newer stands
+
+
+def test_a_ledger_follows_other_writers_a_merge_and_a_torn_line(tmp_path):
+    ledger = new_ledger(tmp_path / "decisions.jsonl")
+    key(ledger, "k1", "s/0.png", "drop")
+    append_decisions(ledger.file, decided("s/1.png", "keep", by="R2"))
+    assert ledger.states()["s/1.png"].by == "R2"
+    with ledger.file.open("ab") as stream:
+        stream.write(b'{"batch": "tor')
+    assert ledger.states()["s/1.png"].by == "R2"
+    key(ledger, "k2", "s/2.png", "drop")
+    lines = ledger.file.read_bytes().splitlines(keepends=True)
+    (tmp_path / "new").write_bytes(b"".join(lines[1:]))
+    (tmp_path / "new").replace(ledger.file)
+    assert {path: state.action for path, state in ledger.states().items() if state.action} == {
+        "s/1.png": "keep",
+        "s/2.png": "drop",
+    }
+
+
+KEYS = st.tuples(
+    st.sampled_from(["R1", "R2"]),
+    st.integers(0, 2),
+    st.sampled_from(["keep", "relabel", "drop", "unsure", "undo", "late"]),
+)
+
+
+@given(st.lists(KEYS, max_size=15))
+def test_two_sittings_on_one_journal_see_what_apply_will_derive(tmp_path_factory, keys):
+    file = tmp_path_factory.mktemp("j") / "decisions.jsonl"
+    ledgers = {by: new_ledger(file) for by in ("R1", "R2")}
+    seen = {by: dict.fromkeys(RANKED["path"], "") for by in ledgers}
+    for number, (by, k, action) in enumerate(keys):
+        ledger, path = ledgers[by], f"s/{k}.png"
+        if action == "undo":
+            batches = ledger.batches(by)
+            if batches:
+                ledger.undo(replace(new_batch(by), batch=f"{by}.z{number}"), batches[-1])
+        else:
+            before = ledger.states()[path].batch
+            label = "fear" if action == "relabel" else ""
+            is_late = key(ledger, f"k{number}", path, "drop" if action == "late" else action, label, by, seen[by][path])
+            assert bool(is_late) == (seen[by][path] != before)
+        seen[by] = {path: state.batch for path, state in ledger.states().items()}
+    journal = read_journal(file)
+    rows = apply(RANKED, journal).set_index("path")
+    for ledger in (*ledgers.values(), new_ledger(file)):
+        for path, state in ledger.states().items():
+            if state.action in ("keep", "relabel"):
+                assert state.label == rows.at[path, "label"]
+            assert (rows.at[path, "reason"] == "human") == (state.action in ("keep", "relabel", "drop"))
+
+
+def test_a_blind_sitting_sees_its_own_reviewer_alone_and_a_settling_one_what_was_settled(tmp_path):
+    file = tmp_path / "decisions.jsonl"
+    append_decisions(file, decided("s/0.png", "drop", by="R2") + decided("s/1.png", "keep", by="R1"))
+    blind, settling = new_ledger(file, alone="R1"), new_ledger(file, settles=True)
+    assert (blind.states()["s/0.png"].action, blind.states()["s/1.png"].action) == ("", "keep")
+    assert not any(state.is_done for state in settling.states().values())
+    append_decisions(file, decided("s/0.png", "keep", by="R3", note=ADJUDICATED))
+    assert [path for path, state in settling.states().items() if state.is_done] == ["s/0.png"]
+
+
+# The App's copy
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = start_mongod(find_mongod(os.environ), tmp_path_factory.mktemp("db"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def saver(server, tmp_path, request):
+    """A saver on an empty journal, before a database that holds the images as they are given."""
+    ledger = new_ledger(tmp_path / "decisions.jsonl")
+    database = open_database(server.uri, "test", request.node.name)
+    for path, state in ledger.states().items():
+        database._samples.insert_one({"path": path, "label": {"label": state.label}, **to_fields(state)})
+    return Saver(ledger, database, "S", "R1")
+
+
+def shown(saver, path):
+    found = saver.database._samples.find_one({"path": path})
+    return found["label"]["label"], found["decision"]
+
+
+def test_a_key_is_in_the_journal_and_in_the_app_s_copy(saver):
+    answer = saver.decide("k1", [Wish("s/0.png", "relabel", "fear", "sad")])
+    assert answer["refused"] == []
+    assert answer["states"]["s/0.png"]["label"] == "fear"
+    assert shown(saver, "s/0.png") == ("fear", "relabel")
+    assert saver.undo("z1", "S.k1")["refused"] == []
+    assert shown(saver, "s/0.png") == ("sad", "")
+    assert [line.action for line in read_journal(saver.ledger.file)] == ["relabel", "undo"]
+
+
+def test_a_label_edited_in_the_app_refuses_the_key_until_it_was_seen(saver):
+    saver.database._samples.update_one({"path": "s/0.png"}, {"$set": {"label.label": "contempt"}})
+    answer = saver.decide("k1", [Wish("s/0.png", "drop", "", "sad"), Wish("s/1.png", "drop", "", "sad")])
+    assert answer["refused"] == ["s/0.png"]
+    assert answer["states"]["s/0.png"]["label"] == "contempt"
+    assert [state.action for state in list(saver.ledger.states().values())[:2]] == ["", "drop"]
+    assert shown(saver, "s/0.png") == ("contempt", "")
+    assert saver.decide("k2", [Wish("s/0.png", "drop", "", "contempt")])["refused"] == []
+    assert shown(saver, "s/0.png") == ("sad", "drop")
+
+
+def test_a_copy_that_a_killed_mongod_left_behind_the_journal_is_no_edit(saver):
+    key(saver.ledger, "k1", "s/0.png", "relabel", "fear")  # journaled; the database was away
+    assert shown(saver, "s/0.png") == ("sad", "")
+    assert saver.decide("k2", [Wish("s/0.png", "drop", "", "fear", "R1.k1")])["refused"] == []
+    assert shown(saver, "s/0.png") == ("sad", "drop")
+
+
+@pytest.mark.parametrize(
+    ("token", "wish"),
+    [
+        ("k1", Wish("s/9.png", "drop")),
+        ("k1", Wish("s/0.png", "undo")),
+        ("k1", Wish("s/0.png", "relabel", "bored")),
+        ("k 1\n", Wish("s/0.png", "drop")),
+    ],
+)
+def test_what_is_no_decision_is_not_recorded(saver, token, wish):
+    with pytest.raises(JournalError):
+        saver.decide(token, [wish])
+    assert not saver.ledger.file.exists()
+
+
+def test_edits_made_in_the_app_are_journaled_unless_somebody_decided_since(saver):
+    change = saver.database._samples.update_one
+    saver.decide("k1", [Wish("s/0.png", "drop", "", "sad")])
+    for path, label in (("s/0.png", "fear"), ("s/1.png", "happy"), ("s/2.png", "bored"), ("s/3.png", "angry")):
+        change({"path": path}, {"$set": {"label.label": label}})
+    append_decisions(saver.ledger.file, decided("s/1.png", "keep", by="R2"))
+    images = {path: vars(image) for path, image in saver.ledger.images.items()}
+    facts = {"by": "R1", "blind": False, "note": "", "moved": {}, "batch": "S", "journal": str(saver.ledger.file)}
+    taken = take_in_edits(saver.database, {**facts, "images": images})
+    assert taken == (2, 2)
+    lines = [line for line in read_journal(saver.ledger.file) if line.note == EDITED]
+    assert [(line.path, line.label) for line in lines] == [("s/0.png", "fear"), ("s/3.png", "angry")]
+
+
+# The end
+
+
+def test_a_manifest_changed_by_another_program_is_not_overwritten(finished):
+    launch = apply_journal(finished)
+    path = launch["path"][0]
+    append_decisions(finished.journal, new_decisions(launch, [(path, "relabel", "contempt")], by="R1"))
+    changed = launch.assign(self_confidence=launch["self_confidence"].replace(launch["self_confidence"].iloc[3], "0.5"))
+    write_manifest(finished.manifest, changed)
+    before = finished.manifest.read_bytes()
+    with pytest.raises(
+        WorkspaceError, match="was changed by another program during the sitting and is not overwritten"
+    ):
+        write_verdicts(finished, launch)
+    assert finished.manifest.read_bytes() == before
+
+
+def test_verdicts_that_another_command_derived_meanwhile_are_no_foreign_change(finished, curate):
+    launch = apply_journal(finished)
+    assert curate("decide", launch["path"][0], "--drop", "-w", finished.root).exit_code == 0
+    write_verdicts(finished, launch)
+    assert finished.read().set_index("path").at[launch["path"][0], "status"] == "drop"
+
+
+def test_the_story_of_a_sitting_counts_what_stands():
+    def pressed(token, path, action, undoes=""):
+        return Decision(f"S.{token}", "R1", "t", action, path=path, undoes=undoes)
+
+    journal = [
+        pressed("k1", "a", "drop"),
+        pressed("k2", "b", "relabel"),
+        pressed("k3", "c", "keep"),
+        pressed("z1", "", "undo", "S.k3"),
+        Decision("other", "R2", "t", "drop", path="d"),
+    ]
+    result = tell_sitting(journal, "S", 12.4, 0)
+    assert result.story == (
+        "relabel: 2 images decided in 12 s (1 relabelled, 0 kept, 1 dropped, 0 unsure); 1 undone, 0 refused; "
+        "batch S, `curate undo S` takes it back"
+    )
+    assert result.counts["decisions"] == 2
+    assert tell_sitting([], "S", 1, 0).story == (
+        "relabel: 0 images decided in 1 s (0 relabelled, 0 kept, 0 dropped, 0 unsure)"
+    )
+
+
+# What is refused, and the fix that is named
+
+
+def assert_refused(result, message, code=1):
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", f"curate: {message}\n")
+
+
+@pytest.fixture
+def sit(finished, curate):
+    """`curate relabel` on the finished workspace; it must come to an end by itself."""
+    return lambda *words: curate("relabel", "--no-browser", "--by", "R1", *words, "-w", finished.root)
+
+
+def test_a_dry_run_tells_the_queue_and_writes_nothing(finished, sit):
+    rows = finished.read()
+    flagged = rows[(rows["suggested_label"] != "") & ((rows["status"] == "keep") | (rows["reason"] == "human"))]
+    first = flagged.loc[flagged["issue_rank"].astype(int).idxmin(), "path"]
+    before = read_files(finished.root)
+    result = sit("-n")
+    assert result.stdout == (
+        f"relabel: {len(flagged)} images, 0 decided; the first to look at: {first} (dry run: nothing written)\n"
+    )
+    assert read_files(finished.root) == before
+
+
+def test_a_dry_run_resumes_at_the_first_undecided_image(finished, sit, curate):
+    first = sit("-n", "--json")
+    path = json.loads(first.stdout)["first"]
+    curate("decide", path, "--keep", "--by", "R1", "-w", finished.root)
+    told = json.loads(sit("-n", "--json").stdout)
+    assert (told["decided"], told["first"] != path) == (1, True)
+    blind = curate("relabel", "-n", "--json", "--by", "R2", "--blind", "-w", finished.root)
+    assert json.loads(blind.stdout)["first"] == path  # a blind reviewer begins anew
+
+
+def test_without_a_mongod_that_runs_the_message_names_those_tried(sit, monkeypatch, tmp_path):
+    monkeypatch.setenv("CURATE_MONGOD", "/bin/false")
+    assert_refused(sit(), f"no mongod runs here (tried /bin/false): {mongod.INSTALL}")
+    monkeypatch.setattr(mongod, "_candidates", lambda _environment: [str(tmp_path / "none"), None])
+    assert_refused(sit(), f"no mongod runs here (tried {tmp_path}/none): {mongod.INSTALL}")
+
+
+def test_a_mongod_that_does_not_start_says_why(sit, monkeypatch, tmp_path):
+    broken = tmp_path / "mongod"
+    broken.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "db version v6" || { echo "no space left"; exit 1; }\n')
+    broken.chmod(0o755)
+    monkeypatch.setenv("CURATE_MONGOD", str(broken))
+    assert_refused(sit(), f"{broken} does not start (no space left): free the disk, or {mongod.INSTALL}")
+
+
+def test_a_database_of_the_user_s_that_does_not_answer_is_named(sit, monkeypatch):
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", f"mongodb://ann:secret@127.0.0.1:{free_port()}")
+    result = sit()
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith("curate: FIFTYONE_DATABASE_URI: no MongoDB server answers (127.0.0.1:")
+    assert result.stderr.endswith("): start it, or unset the variable\n")
+    assert "secret" not in result.stderr
+    monkeypatch.setenv("FIFTYONE_DATABASE_URI", "http://127.0.0.1")
+    assert "no MongoDB server answers (Invalid URI scheme" in sit().stderr
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("found", ["1.21.0", "1.23.1", None])
+def test_another_fiftyone_is_named_with_the_install_line(sit, monkeypatch, found):
+    def version(_name):
+        if found is None:
+            raise environment.PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(environment, "version", version)
+    assert_refused(
+        sit(), f"FiftyOne 1.22 is needed, {found or 'none'} is installed: `pip install 'fiftyone>=1.22,<1.23'`"
+    )
+
+
+def test_a_fiftyone_that_cannot_be_imported_says_why(finished, sit, monkeypatch, tmp_path):
+    monkeypatch.setenv("CURATE_MONGOD", str(find_mongod(os.environ)))
+    (tmp_path / "fiftyone.py").write_text("raise ImportError('libfoo is missing')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    log = finished.cache.absolute() / "relabel/R1/app.log"
+    assert_refused(sit(), f"FiftyOne's App does not start (ImportError: libfoo is missing): see {log}")
+
+
+def test_a_busy_port_is_refused_before_anything_starts(finished, sit):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        assert_refused(
+            sit("--port", port),
+            f"--port {port}: cannot be used (Address already in use): name another, or leave --port out for a free one",
+        )
+    assert not (finished.cache / "relabel/R1/db").exists()
+
+
+def test_a_reviewer_sits_once(finished, sit):
+    place = finished.cache / "relabel/R1"
+    place.mkdir(parents=True)
+    with FileLock(place / ".lock"):
+        assert_refused(sit(), "R1 is reviewing here already: finish that, or say who you are with --by NAME")
+
+
+def test_a_workspace_that_cannot_be_written_is_one_line(finished, sit):
+    shutil.rmtree(finished.cache, ignore_errors=True)
+    finished.cache.write_text("in the way")
+    result = sit()
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "/relabel/R1: cannot be written (Not a directory)" in result.stderr
+
+
+def test_missing_images_are_counted_and_all_of_them_missing_is_an_error(finished, sit, tmp_path):
+    folder = Path(json.loads(finished.sources.read_text())["tiny"]["root"])
+    copy = Path(shutil.copytree(folder, tmp_path / "tiny"))
+    sources = json.loads(finished.sources.read_text())
+    finished.sources.write_text(json.dumps({"tiny": {**sources["tiny"], "root": str(copy)}}))
+    path = json.loads(sit("-n", "--json").stdout)["first"]
+    file = copy / path.removeprefix("tiny/")
+    file.unlink()
+    result = sit("-n")
+    assert (result.exit_code, result.stderr) == (0, f"relabel: 1 of 6 images are missing (first: {file})\n")
+    shutil.rmtree(copy)
+    assert_refused(
+        sit("-n"),
+        f"none of the 6 images is there (first: {file}): bring the folder back, or run `curate build NAME=FOLDER` with "
+        "its new place",
+    )
+
+
+def test_a_stale_decision_is_told_and_a_broken_line_stops(finished, sit):
+    text = finished.journal.read_text()
+    line = json.loads(text.splitlines()[0])
+    finished.journal.write_text(text.replace(line["sha256"], "f" * 64))
+    result = sit("-n")
+    assert (result.exit_code, result.stderr) == (
+        0,
+        f"relabel: 1 decisions are stale, their images gone or changed (first: {line['path']}, batch {line['batch']}); "
+        "undo the batch or bring the images back\n",
+    )
+    finished.journal.write_text("{}\n")
+    result = sit("-n")
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith("curate: decisions.jsonl line 1: not a decision")
+
+
+def test_predictions_that_no_longer_fit_are_left_out_with_a_word(finished, sit):
+    file = predict(finished)
+    file.write_text(file.read_text().replace("p_happy", "p_bored"))
+    result = sit("-n")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("relabel: no likelihoods are shown: net.csv: ")
+
+
+def test_no_workspace_names_the_first_step(curate, tmp_path):
+    result = curate("relabel", "-w", tmp_path / "none")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no manifest here: run `curate build FOLDER` first" in result.stderr
+    assert read_files(tmp_path) == {}
+
+
+def test_a_name_of_a_reviewer_is_a_folder_inside_the_workspace(finished):
+    for name in ("..", "a/b", "", "R 1", "Żoë"):
+        place = sitting.place_of(finished, name)
+        assert place.root.parent == finished.cache.absolute() / "relabel"

@@ -1,0 +1,17 @@
+"""g) of the review's acceptance checks: the command, mongod and the browser, killed in the middle of a burst of keys."""
+
+import os
+
+import pytest
+from kills import run_kills
+from sitting import draw_workspace
+
+KILLS = int(os.environ.get("CANDID_KILLS", "2"))  # of each part
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120 + 60 * KILLS)]
+
+
+def test_no_acknowledged_decision_is_lost_and_none_applied_twice(tmp_path):
+    rounds = list(run_kills(draw_workspace(tmp_path, faces=120), KILLS))
+    assert len(rounds) == KILLS
+    assert all(min(acknowledged.values()) > 0 for acknowledged in rounds)
