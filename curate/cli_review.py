@@ -14,7 +14,11 @@ By = Annotated[str, typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides
 
 def relabel(
     top: Annotated[int | None, typer.Option(min=1, help="Only the N most suspect.", show_default="500")] = None,
-    issues: Annotated[bool, typer.Option("--issues", help="Every flagged image.")] = False,
+    issues: Annotated[bool, typer.Option("--issues", help="Every image that flag marked, wrong or ambiguous.")] = False,
+    random: Annotated[
+        int | None,
+        typer.Option("--random", min=1, help="N kept images by chance: from them flag learns how many are wrong."),
+    ] = None,
     conflicts: Annotated[bool, typer.Option("--conflicts", help="Copies under different labels, by group.")] = False,
     disagreements: Annotated[
         bool, typer.Option("--disagreements", help="Images on which reviewers disagree; your decision settles them.")
@@ -50,7 +54,7 @@ def relabel(
     from curate.relabel.sitting import Options
     from curate.workspace import Workspace
 
-    chosen = Selection(top, issues, conflicts, disagreements, group, where)
+    chosen = Selection(top, issues, random, conflicts, disagreements, group, where)
     options = Options(chosen, by, blind=blind, port=port, opens_browser=browser)
     result = session.relabel(Workspace(workspace), options, partial(typer.echo, err=True), dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)

@@ -39,6 +39,7 @@ RANKED = make_manifest(
             "suggested_label": "" if k == 6 else "fear",
             "issue_rank": str(7 - k),
             "self_confidence": f"0.{7 - k}",
+            "issue": "wrong" if k in (3, 5) else "ambiguous" if k == 4 else "",
             "duplicate_group": "s/0.png" if k < 3 else "",
             "label_conflict": "true" if k < 3 else "",
         }
@@ -63,12 +64,12 @@ def decided(path, action, label="", by="R1", manifest=RANKED, note=""):
 
 
 def test_the_queue_is_the_flagged_images_most_suspect_first(monkeypatch):
-    assert choose() == choose(issues=True) == "543210"
+    assert choose() == "543210"
     assert choose(top=2) == "54"
     assert choose(top=99) == "543210"
     monkeypatch.setattr(queue, "TOP", 4)
     assert choose() == "5432"
-    assert choose(issues=True) == "543210"
+    assert choose(issues=True) == "543"
 
 
 def test_a_selection_narrows_the_queue_and_keeps_its_order():
@@ -77,6 +78,12 @@ def test_a_selection_narrows_the_queue_and_keeps_its_order():
     assert choose(where="label==happy") == "2"
     assert choose(where="given_label==sad") == "654310"  # alone it looks at every kept row
     assert choose(where="given_label==sad", issues=True, top=2) == "54"
+
+
+def test_a_random_queue_is_the_same_for_everybody_and_starts_a_longer_one():
+    assert sorted(choose(random=7)) == sorted(choose(where="width==48"))
+    assert choose(random=7).startswith(choose(random=3))
+    assert choose(random=7) != choose(where="width==48")
 
 
 def test_conflicting_copies_stay_together_at_the_most_suspect_of_them():
@@ -120,7 +127,8 @@ def test_shuffled_rows_make_the_same_queue(order):
 @pytest.mark.parametrize(
     ("selection", "advice"),
     [
-        ({"issues": True}, "no flagged images; run `train oof` and `curate flag` first"),
+        ({}, "no flagged images; run `train oof` and `curate flag` first"),
+        ({"issues": True}, "nothing is marked; run `curate flag`, perhaps with a lower --precision"),
         ({"conflicts": True}, "no label conflicts here; `curate dedup` finds them"),
         (
             {"disagreements": True},
@@ -131,14 +139,14 @@ def test_shuffled_rows_make_the_same_queue(order):
     ],
 )
 def test_an_empty_queue_names_the_command_that_fills_it(selection, advice):
-    rows = RANKED.assign(suggested_label="", label_conflict="")
+    rows = RANKED.assign(suggested_label="", issue="", label_conflict="")
     with pytest.raises(ManifestError) as caught:
         choose(manifest=rows, **selection)
     assert str(caught.value) == f"manifest.csv: no image to look at: {advice}"
 
 
 def test_two_kinds_of_queue_at_once_are_refused():
-    with pytest.raises(UsageError, match="say one of --issues, --conflicts, --disagreements, --group"):
+    with pytest.raises(UsageError, match="say one of --issues, --random, --conflicts, --disagreements, --group"):
         choose(issues=True, conflicts=True)
 
 

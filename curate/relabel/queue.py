@@ -27,6 +27,7 @@ class Selection:
 
     top: int | None = None
     issues: bool = False
+    random: int | None = None
     conflicts: bool = False
     disagreements: bool = False
     group: str | None = None
@@ -48,15 +49,17 @@ def choose_rows(manifest: pd.DataFrame, journal: Sequence[Decision], selection: 
     if rows.empty:
         raise ManifestError(f"manifest.csv: no image to look at: {advice}")
     ordered = _order(rows, by_group=selection.conflicts)
+    if selection.random is not None:  # hashes of the bytes: the same images for every reviewer, spread over the ranks
+        return rows.sort_values("sha256", kind="stable").head(selection.random)
     is_bare = not (selection.issues or selection.conflicts or selection.disagreements or selection.group)
     top = selection.top or (TOP if is_bare and not selection.where else None)
     return ordered.head(top) if top else ordered
 
 
 def _choose_kind(manifest: pd.DataFrame, journal: Sequence[Decision], selection: Selection) -> tuple[pd.DataFrame, str]:
-    kinds = [selection.issues, selection.conflicts, selection.disagreements, selection.group is not None]
-    if sum(kinds) > 1:
-        raise UsageError("relabel: say one of --issues, --conflicts, --disagreements, --group")
+    is_random, is_group = selection.random is not None, selection.group is not None
+    if sum([selection.issues, selection.conflicts, selection.disagreements, is_random, is_group]) > 1:
+        raise UsageError("relabel: say one of --issues, --random, --conflicts, --disagreements, --group")
     offered = manifest[(manifest["status"] == "keep") | (manifest["reason"] == "human")]
     if selection.conflicts:
         return offered[offered["label_conflict"] == "true"], "no label conflicts here; `curate dedup` finds them"
@@ -71,9 +74,15 @@ def _choose_kind(manifest: pd.DataFrame, journal: Sequence[Decision], selection:
         return manifest[
             manifest["duplicate_group"] == group
         ], f"no duplicate group '{group}': see the column duplicate_group"
-    if selection.where and not selection.issues:
+    if is_random:
+        return offered, "no image is kept"
+    if selection.issues:
+        return offered[offered["issue"] != ""], "nothing is marked; run `curate flag`, perhaps with a lower --precision"
+    if selection.where:
         return offered, f"no kept image fulfils '{selection.where}'"
-    return offered[offered["suggested_label"] != ""], "no flagged images; run `train oof` and `curate flag` first"
+    return offered[
+        offered["suggested_label"] + offered["issue"] != ""
+    ], "no flagged images; run `train oof` and `curate flag` first"
 
 
 def _order(rows: pd.DataFrame, *, by_group: bool) -> pd.DataFrame:
