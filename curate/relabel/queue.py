@@ -80,9 +80,7 @@ def _choose_kind(manifest: pd.DataFrame, journal: Sequence[Decision], selection:
         return offered[offered["issue"] != ""], "nothing is marked; run `curate flag`, perhaps with a lower --precision"
     if selection.where:
         return offered, f"no kept image fulfils '{selection.where}'"
-    return offered[
-        offered["suggested_label"] + offered["issue"] != ""
-    ], "no flagged images; run `train oof` and `curate flag` first"
+    return offered[offered["suggested_label"] != ""], "no flagged images; run `train oof` and `curate flag` first"
 
 
 def _order(rows: pd.DataFrame, *, by_group: bool) -> pd.DataFrame:
