@@ -5,7 +5,8 @@
 An image's label is wrong by the strict rule if at most one of ten annotators gave it and seven or more gave one other class;
 medium: five or more; majority: another class leads. The votes are halved by photograph: weights were chosen on the first
 half, figures are of the second. P@1,000 is the precision among the first thousand of the whole ranking, over those of them
-that have votes in that half. Writes the section `label-issues` of RESULTS.md.
+that have votes in that half; so is the share of suggestions that are the class which leads among
+the crowd. Writes the section `label-issues` of RESULTS.md.
 """
 
 import argparse
@@ -96,7 +97,7 @@ def judge_by_crowd(folded: pd.DataFrame, votes: dict[str, str]) -> dict[str, np.
         "strict": (own <= 1) & (best >= 7),
         "medium": (own <= 1) & (best >= 5),
         "majority": best > own,
-        "leads": np.array(VOCABULARY)[others.argmax(axis=1)],
+        "leads": np.where(best > own, np.array(VOCABULARY)[others.argmax(axis=1)], ""),
     }
 
 
@@ -121,11 +122,9 @@ def score_all(
     for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
         scores[f"cleanlab {method}"] = -get_label_quality_scores(labels, mean, method=method)
     if len(names) > 1:
-        both = get_label_quality_ensemble_scores(
-            labels, list(evidence.members), method="normalized_margin", verbose=False
-        )
-        scores["cleanlab ensemble, normalized_margin"] = -both["ensemble_label_quality_score" if "ensemble_label_quality_score"
-                                                              in both else "label_quality"].to_numpy()  # fmt: skip
+        members = list(evidence.members)
+        ensemble = get_label_quality_ensemble_scores(labels, members, method="normalized_margin", verbose=False)
+        scores["cleanlab ensemble, normalized_margin"] = -np.asarray(ensemble)
     scores["FiftyOne mistakenness"] = mistakenness(labels, mean)
     return scores
 
@@ -151,7 +150,7 @@ def measure(name: str, score: np.ndarray, suggested: np.ndarray, gold: dict[str,
         seen = order[:looks][counted[order[:looks]]]
         precision.append(f"{gold['strict'][seen].mean():.3f}")
     seen = order[:1000][counted[order[:1000]]]
-    seen = seen[gold["majority"][seen] & (suggested[seen] != "")]
+    seen = seen[suggested[seen] != ""]
     right = (suggested[seen] == gold["leads"][seen]).mean()
     low, high = np.quantile(
         bootstrap(counted, lambda rows: average_precision_score(gold["strict"][rows], score[rows])), (0.025, 0.975)

@@ -33,7 +33,6 @@ from curate.scores import (
     Evidence,
     Labels,
     Probs,
-    believe,
     best_other,
     labels_of_copies,
     margin,
@@ -106,11 +105,10 @@ def flag(
     evidence = gather_evidence(folded, predictions, classes)
     verdicts = collect_verdicts(folded)
     suspicion = SCORES[score](evidence).round(9)
-    believed = np.asarray(np.mean([believe(evidence, member) for member in evidence.members], axis=0))
-    other = best_other(evidence.labels, believed)
+    other = best_other(evidence.labels, evidence.believed)
     pair = evidence.labels * len(classes) + other
     calibration = calibrate(suspicion, pair, verdicts) if is_enough(verdicts) else None
-    judgement = _judge(evidence, believed, other, suspicion, calibration, precision)
+    judgement = _judge(evidence, other, suspicion, calibration, precision)
     counts, table = _count(folded, evidence, judgement, calibration, verdicts, classes)
     own = {
         "self_confidence": [f"{value:.6f}" for value in self_confidence(evidence.labels, evidence.probs)],
@@ -120,7 +118,7 @@ def flag(
     }
     rows = manifest.index[manifest["fold"] != ""]
     columns = pd.DataFrame(own, index=rows, dtype=str).reindex(manifest.index, fill_value="")
-    reasons = _explain(folded, evidence, judgement, believed, verdicts, columns.loc[rows])
+    reasons = _explain(folded, evidence, judgement, verdicts, columns.loc[rows])
     return StageResult(
         _tell_story(counts, score, len(evidence.members), calibration, precision),
         columns,
@@ -147,13 +145,12 @@ def gather_evidence(folded: pd.DataFrame, predictions: Sequence[pd.DataFrame], c
 
 def _judge(
     evidence: Evidence,
-    believed: Probs,
     other: Labels,
     suspicion: Probs,
     calibration: Calibration | None,
     precision: float,
 ) -> Judgement:
-    labels, rows = evidence.labels, np.arange(len(evidence.labels))
+    labels, believed, rows = evidence.labels, evidence.believed, np.arange(len(evidence.labels))
     probability = None if calibration is None else calibration.probability
     rank = np.empty(len(rows), np.int64)
     rank[np.argsort(-(suspicion if probability is None else probability.round(9)), kind="stable")] = rows + 1
@@ -207,7 +204,6 @@ def _explain(
     folded: pd.DataFrame,
     evidence: Evidence,
     judgement: Judgement,
-    believed: Probs,
     verdicts: Probs,
     columns: pd.DataFrame,
 ) -> pd.DataFrame:
@@ -215,7 +211,7 @@ def _explain(
     labels, rows = evidence.labels, np.arange(len(folded))
     against = np.sum([probs.argmax(axis=1) != labels for probs in evidence.members], axis=0)
     copies = np.bincount(evidence.groups)[evidence.groups] - 1
-    agree = labels_of_copies(labels, evidence.groups, believed.shape[1])[rows, labels]
+    agree = labels_of_copies(labels, evidence.groups, evidence.probs.shape[1])[rows, labels]
     prior = pair_prior(labels, evidence.probs)[labels, judgement.other]
     probability = np.full(len(rows), np.nan) if judgement.probability is None else judgement.probability
     numbers = {

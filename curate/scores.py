@@ -6,6 +6,7 @@ hand and `benchmarks/label_issues.py` reports the other.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,8 @@ Labels = npt.NDArray[np.integer]
 Probs = npt.NDArray[np.float64]
 
 COPIES_WEIGHT = 0.25  # of the labels of the verified copies, against the models
-PAIR_WEIGHT = 0.2
-MARGIN_AUC_WEIGHT = 0.05
+PAIR_WEIGHT = 0.3
+MARGIN_AUC_WEIGHT = 0.1
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,17 @@ class Evidence:
     groups: Labels
     margin_auc: Probs
 
-    @property
+    @cached_property
     def probs(self) -> Probs:
         """(N, K) mean over the members."""
         return np.asarray(np.mean(self.members, axis=0))
+
+    @cached_property
+    def believed(self) -> Probs:
+        """(N, K) what members and copies say together, the better members louder."""
+        views = average_copies(self.groups, np.average(self.members, axis=0, weights=weigh_members(self)))
+        mixed = views + COPIES_WEIGHT * labels_of_copies(self.labels, self.groups, views.shape[1])
+        return np.asarray(mixed / mixed.sum(axis=1, keepdims=True))
 
 
 def self_confidence(labels: Labels, probs: Probs) -> Probs:
@@ -105,11 +113,14 @@ def labels_of_copies(labels: Labels, groups: Labels, classes: int) -> Probs:
     return np.asarray(others / np.maximum(count, 1)[:, None])
 
 
-def believe(evidence: Evidence, member: Probs) -> Probs:
-    """(N, K) a member's probabilities, averaged over the copies and mixed with the labels that the copies carry."""
-    views = average_copies(evidence.groups, member)
-    mixed = views + COPIES_WEIGHT * labels_of_copies(evidence.labels, evidence.groups, member.shape[1])
-    return np.asarray(mixed / mixed.sum(axis=1, keepdims=True))
+def weigh_members(evidence: Evidence) -> Probs:
+    """(M,) summing to 1: the square of each member's skill, which is its agreement with the given labels beyond that of always
+    naming the largest class.
+    """
+    largest = np.bincount(evidence.labels).max(initial=0) / max(len(evidence.labels), 1)
+    agreement = np.array([(member.argmax(axis=1) == evidence.labels).mean() for member in evidence.members])
+    skill = np.maximum(agreement - largest, 0) ** 2
+    return np.asarray(skill / skill.sum() if skill.sum() > 0 else np.full(len(skill), 1 / len(skill)))
 
 
 def by_self_confidence(evidence: Evidence) -> Probs:
@@ -129,14 +140,13 @@ def by_margin_auc(evidence: Evidence) -> Probs:
 
 
 def combined(evidence: Evidence) -> Probs:
-    """The mean margin of what members and copies say, the pair prior, and the training dynamics."""
-    labels = evidence.labels
-    believed = [believe(evidence, member) for member in evidence.members]
-    other = best_other(labels, np.asarray(np.mean(believed, axis=0)))
-    prior = pair_prior(labels, evidence.probs)[labels, other]
+    """The margin of what members and copies say, the pair prior, and the training dynamics."""
+    labels, believed = evidence.labels, evidence.believed
+    prior = pair_prior(labels, evidence.probs)[labels, best_other(labels, believed)]
     learned = np.nan_to_num(evidence.margin_auc, nan=np.nanmedian(evidence.margin_auc)) if _has(evidence) else 0.0
-    mean_margin = np.mean([margin(labels, probs) for probs in believed], axis=0)
-    return np.asarray(-mean_margin + PAIR_WEIGHT * np.log(np.maximum(prior, 1e-6)) - MARGIN_AUC_WEIGHT * learned)
+    return np.asarray(
+        PAIR_WEIGHT * np.log(np.maximum(prior, 1e-6)) - margin(labels, believed) - MARGIN_AUC_WEIGHT * learned
+    )
 
 
 def _has(evidence: Evidence) -> bool:
