@@ -92,6 +92,7 @@ TRAIN_MAY_IMPORT = {
     "receipts",
     "thumbnails",
     "views",
+    "weights",
     "workspace",
 }
 

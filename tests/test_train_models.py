@@ -14,10 +14,12 @@ from curate.errors import UsageError
 from train import backend
 from train.backend import BFLOAT16, FLOAT32, choose_precision, keras
 from train.data import Examples
-from train.fit import compile_model, one_hot, plan_rate, stream_batches
+from train.feed import one_hot, stream_batches
+from train.fields import from_json, override, reasons, to_json
+from train.fit import compile_model, plan_rate
 from train.models import build_model
 from train.models.layers import FusedBatchNorm
-from train.recipes import RECIPES, find_recipe, from_json, override, reasons, to_json
+from train.recipes import RECIPES, find_recipe
 
 FAST, FIVE_LAYER = RECIPES["fast"], RECIPES["five-layer"]
 
@@ -140,7 +142,7 @@ def test_what_native_code_writes_during_an_import_shows_only_if_it_fails(capfd: 
 def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
     for recipe in RECIPES.values():
         assert from_json(to_json(recipe)) == recipe
-        assert set(reasons()) == set(to_json(recipe)) - {"name", "about", "published", "model"}
+        assert set(reasons()) == set(to_json(recipe)) - {"name", "about", "source", "published", "model"}
     assert all(reasons().values())
 
 
@@ -148,7 +150,7 @@ def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
     ("values", "message"),
     [
         ({"learning_rate": 0.0}, "--learning-rate 0.0: must be in (0, 10)"),
-        ({"schedule": "steps"}, "--schedule steps: must be one of cosine, plateau"),
+        ({"schedule": "steps"}, "--schedule steps: must be one of cosine, plateau, decay, constant"),
         ({"epochs": 0}, "--epochs 0: must be >= 1"),
     ],
 )

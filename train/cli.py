@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from curate.console import DEFAULT_WORKSPACE, Classes, DryRun, Group, Json, Seed, WorkspaceDir, new_app, tell
+from train.options import RecipeCommand, recipe_options
 
 app = new_app("Train face-expression models on a curated dataset, and score them honestly.")
 
@@ -21,6 +22,9 @@ Precision = Annotated[
         metavar="auto|float32|mixed_bfloat16",
         help="Number format of training; auto: what this machine is fast in.",
     ),
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="RECIPE", help="What to train and how; `train recipes` lists them.")
 ]
 
 
@@ -57,54 +61,45 @@ def oof(
     tell(result, as_json=as_json, dry_run=dry_run)
 
 
-@app.command()
+@app.command(cls=RecipeCommand)
+@recipe_options
 def run(
+    *,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    recipe: Annotated[
-        str, typer.Option(metavar="RECIPE", help="What to train and how; `train recipes` lists them.")
-    ] = "fast",
-    class_weights: Annotated[
-        bool, typer.Option("--class-weights", help="Weigh the loss by class_weights.csv of `curate weights`.")
-    ] = False,
+    recipe: RecipeName = "fast",
     classes: Classes = None,
     group: Group = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak step size of Adam; default as the recipe says.")
-    ] = None,
-    schedule: Annotated[
-        str | None, typer.Option(metavar="cosine|plateau", help="How the step size falls; default as the recipe says.")
-    ] = None,
     seed: Seed = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Train N models from --seed on; tells mean and spread.")
+    ] = 1,
     precision: Precision = "auto",
     runs: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of runs; default `runs` in the workspace.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of this run; default the UTC time and the recipe.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run of that --name, or the newest one.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log into the run.")] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
+    fields: dict[str, Any],
 ) -> None:
-    """Train one model on the kept rows of split train; split val picks its best epoch, split test is not read."""
+    """Train one model on the kept rows of split train; split val picks its best epoch, split test is not read.
+
+    Every field of the recipe is an option; what is not given is as the recipe says.
+    """
     from curate.labels import name_view
     from curate.workspace import Workspace as Files
     from train.recipes import find_recipe, override
-    from train.run import train_run
+    from train.run import RunOptions, train_runs
 
-    made = override(
-        find_recipe(recipe), epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, schedule=schedule
+    made = override(find_recipe(recipe), **fields)
+    options = RunOptions(
+        **name_view(classes, group), seed=seed, precision=precision, runs=runs, name=name, tensorboard=tensorboard
     )
-    result = train_run(
-        Files(workspace),
-        made,
-        use_class_weights=class_weights,
-        **name_view(classes, group),
-        seed=seed,
-        precision=precision,
-        runs=runs,
-        name=name,
-        dry_run=dry_run,
-    )
+    result = train_runs(Files(workspace), made, options, seeds=seeds, resume=resume, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 
 
@@ -137,7 +132,7 @@ def evaluate(
 
 @app.command()
 def recipes(as_json: Json = False) -> None:
-    """List the recipes with their fields; --json gives the reason of every default too."""
+    """List the recipes with their source, published result and fields; --json gives the reason of every default too."""
     from train.recipes import list_recipes, show_recipes
 
     typer.echo(json.dumps(show_recipes(), indent=1) if as_json else list_recipes())

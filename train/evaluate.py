@@ -4,7 +4,7 @@ Scoring is in float32 whatever the training was in, so it depends neither on the
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from curate.workspace import Workspace
 from train.augment import plan_views
 from train.backend import FLOAT32
 from train.data import Images, Rows, count_labels, encode_labels, load_images, number_rows
+from train.fields import Recipe
 from train.fit import PREDICT_BATCH, predict_probs
 from train.metrics import count_confusions, format_classes, format_percent, score_classes, score_predictions
 from train.models import build_model
 from train.plots import plot_confusion
-from train.recipes import Recipe
 from train.record import Record, count_read, find_newest_run, read_record, write_json
 
 Probs = npt.NDArray[np.float64]
@@ -104,7 +104,7 @@ def evaluate_run(
 
 def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
     """The recipe's network in float32 with trained weights."""
-    model = build_model(recipe, classes, FLOAT32)
+    model = build_model(replace(recipe, weights="none"), classes, FLOAT32)
     model.load_weights(str(weights))
     model.jit_compile = False
     return model

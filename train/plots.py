@@ -13,16 +13,18 @@ DOTS_PER_INCH = 120
 TRAIN_COLOUR, VAL_COLOUR, RATE_COLOUR = "#7a7a7a", "#0b6fa4", "#c2571a"
 
 
-def plot_curves(history: Sequence[Mapping[str, float]], title: str) -> bytes:
+def plot_curves(history: Sequence[Mapping[str, float]], title: str, monitor: str = "accuracy") -> bytes:
     """Loss, accuracy and learning rate by epoch; the best epoch of val is marked.
 
     Parameters
     ----------
     history : per epoch: loss, accuracy, val_loss, val_accuracy, learning_rate
+    monitor : the score of val that picks the best epoch
     """
     table = pd.DataFrame(list(history))
     table.index = pd.RangeIndex(1, len(table) + 1)
-    best = int(table["val_accuracy"].to_numpy().argmax()) + 1
+    values = table["val_accuracy"] if monitor == "accuracy" else -table["val_loss"]
+    best = int(values.to_numpy().argmax()) + 1
     figure = Figure(figsize=(12, 4), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
     for axes, name, factor in ((loss, "loss", 1), (accuracy, "accuracy", 100)):
@@ -33,7 +35,7 @@ def plot_curves(history: Sequence[Mapping[str, float]], title: str) -> bytes:
     loss.set_ylabel("cross-entropy, nats")
     accuracy.set_ylabel("accuracy, %")
     accuracy.set_title(
-        f"best val accuracy {100 * history[best - 1]['val_accuracy']:.1f} % in epoch {best}", fontsize=10
+        f"val accuracy {100 * history[best - 1]['val_accuracy']:.1f} % in the best epoch, {best}", fontsize=10
     )
     rate.plot(table.index, table["learning_rate"], color=RATE_COLOUR, marker=".")
     rate.set_ylabel("learning rate at the end of the epoch")

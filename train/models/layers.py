@@ -1,4 +1,4 @@
-"""The pieces both networks are made of."""
+"""The pieces the networks are made of."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def convolve(x: Any, width: int) -> Any:
 def read_pixels(size: int) -> tuple[Any, Any]:
     """The input, (N, S, S, 1) uint8, and the same as floats in [-1, 1]."""
     pixels = keras.Input((size, size, 1), dtype="uint8", name="pixels")
-    return pixels, keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    return pixels, keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scaled")(pixels)
 
 
 def classify(x: Any, classes: int) -> Any:
