@@ -17,9 +17,11 @@ class SlowBaseAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable."""
-        rate = keras.ops.cast(learning_rate, variable.dtype) * (self.factor if variable.path in self.slow else 1.0)
+        # TensorFlow hands over its own variable, which knows no path.
+        path = self._trainable_variables[self._get_variable_index(variable)].path
+        rate = keras.ops.cast(learning_rate, variable.dtype) * (self.factor if path in self.slow else 1.0)
         if self.decoupled:
-            self.assign(variable, variable - variable * (self.decoupled * rate))
+            self.assign_sub(variable, variable * (self.decoupled * rate))
         super().update_step(gradient, variable, rate)
 
 
