@@ -26,6 +26,10 @@ Precision = Annotated[
 RecipeName = Annotated[
     str, typer.Option("--recipe", metavar="RECIPE", help="What to train and how; `train recipes` lists them.")
 ]
+RowsOption = Annotated[str, typer.Option("--rows", metavar="test|val|train|all", help="Which kept rows to look at.")]
+MergedClasses = Annotated[
+    str | None, typer.Option("--classes", metavar="3", help="3: merge the classes into positive, neutral and negative.")
+]
 
 
 @app.command()
@@ -106,27 +110,48 @@ def run(
 @app.command()
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run; none: the newest of the workspace.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="Folders of runs, several as an ensemble; none: the workspace's newest."
+        ),
     ] = None,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    rows: Annotated[str, typer.Option(metavar="test|val|train|all", help="Which kept rows to score.")] = "test",
+    rows: RowsOption = "test",
     tta: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Views of test-time augmentation; 1: the image alone.")
-    ] = 1,
+        str,
+        typer.Option(metavar="N|flip", help="Views of test-time augmentation; 1: the image; flip: with its mirror."),
+    ] = "1",
+    classes: MergedClasses = None,
     seed: Seed = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Score a run: accuracy, F1, a table per class and the confusion matrix, written into the run's folder.
+    """Score runs: accuracy, F1, calibration, intervals, a table per class and the confusion matrix, beside the run.
 
     -w may name another workspace than the one the run was trained in. Every read of test rows is counted in the run.
     """
     from curate.workspace import Workspace as Files
-    from train.evaluate import evaluate_run
+    from train.evaluate import evaluate_runs
 
-    result = evaluate_run(Files(workspace), run, rows=rows, views=tta, seed=seed, dry_run=dry_run)
+    result = evaluate_runs(Files(workspace), run or (), rows=rows, tta=tta, classes=classes, seed=seed, dry_run=dry_run)
     if result.table and not as_json:
         typer.echo(result.table)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of an evaluated run.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of another one.")],
+    rows: RowsOption = "test",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Tell whether run B is better than run A by more than chance: McNemar's test on the rows both were scored on."""
+    from train.compare import compare_runs
+
+    result = compare_runs(first, second, rows=rows, seed=seed, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 
 

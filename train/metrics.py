@@ -76,6 +76,11 @@ def tell_spread(shares: Sequence[float]) -> str:
     return f"{values.mean():.1f} % ± {values.std(ddof=1):.1f} ({values.min():.1f} to {values.max():.1f})"
 
 
+def format_interval(bounds: Sequence[float]) -> str:
+    """[0.638, 0.661] -> "[63.8, 66.1]", percent or points."""
+    return f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
+
+
 def format_classes(table: pd.DataFrame) -> str:
     """The per-class table for a terminal, in percent."""
     lines = [f"{'class':<10}{'precision':>11}{'recall':>9}{'F1':>8}{'rows':>9}"]

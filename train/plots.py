@@ -78,6 +78,32 @@ def plot_confusion(counts: pd.DataFrame, title: str) -> bytes:
     return _render(figure)
 
 
+def plot_reliability(table: pd.DataFrame, title: str) -> bytes:
+    """Accuracy over confidence, bin by bin, beside the diagonal of a calibrated model; below, where the rows are.
+
+    Parameters
+    ----------
+    table : as `calibration.bin_confidences` gives it
+    """
+    figure = Figure(figsize=(5.2, 5.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    middle, width = (table["low"] + table["high"]) / 2, table["high"] - table["low"]
+    upper.bar(middle, 100 * table["accuracy"], 0.92 * width, color=VAL_COLOUR, label="accuracy of the bin")
+    upper.plot([0, 1], [0, 100], color="black", linewidth=1, linestyle="--", label="calibrated")
+    upper.plot(table["confidence"], 100 * table["accuracy"], color=RATE_COLOUR, marker=".", label="at the bin's mean confidence")
+    upper.set_ylabel("accuracy, %")
+    upper.set_ylim(0, 100)
+    upper.legend(frameon=False, loc="upper left")
+    upper.set_title(title, fontsize=10)
+    lower.bar(middle, table["rows"], 0.92 * width, color=TRAIN_COLOUR)
+    lower.set_ylabel("rows")
+    lower.set_xlabel("probability of the predicted class")
+    lower.set_xlim(0, 1)
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    return _render(figure)
+
+
 def _render(figure: Any) -> bytes:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)

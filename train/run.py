@@ -27,12 +27,12 @@ from train import record
 from train.augment import plan_views
 from train.backend import choose_precision
 from train.data import Examples, Images, count_labels, encode_labels, list_classes, load_images, number_rows
-from train.evaluate import load_model
 from train.fields import Recipe, from_json, to_json
 from train.fit import fit_model, predict_probs
 from train.loss import OF_WORKSPACE, choose_class_weights, soften_labels, tell_counts
 from train.masks import mask_images
 from train.metrics import format_percent, score_predictions, tell_spread
+from train.opened import load_model
 from train.plots import plot_curves
 from train.watch import read_state, remove_states
 
