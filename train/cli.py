@@ -27,6 +27,9 @@ RecipeName = Annotated[
     str, typer.Option("--recipe", metavar="RECIPE", help="What to train and how; `train recipes` lists them.")
 ]
 RowsOption = Annotated[str, typer.Option("--rows", metavar="test|val|train|all", help="Which kept rows to look at.")]
+RunArgument = Annotated[
+    Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run; none: the newest of the workspace.")
+]
 MergedClasses = Annotated[
     str | None, typer.Option("--classes", metavar="3", help="3: merge the classes into positive, neutral and negative.")
 ]
@@ -152,6 +155,101 @@ def compare(
     from train.compare import compare_runs
 
     result = compare_runs(first, second, rows=rows, seed=seed, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def occlude(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    classes: MergedClasses = None,
+    patch: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of the sliding patch; default a quarter of the input.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, metavar="N", help="Most rows that the patch slides over.")] = 500,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Score a run with forehead, eyes, or nose and mouth hidden, and map what a sliding patch costs.
+
+    `train run --train-mask eyes` trains under a mask.
+    """
+    from curate.workspace import Workspace as Files
+    from train.occlude import occlude_run
+
+    result = occlude_run(
+        Files(workspace), run, rows=rows, classes=classes, patch=patch, sample=sample, seed=seed, dry_run=dry_run
+    )
+    if result.table and not as_json:
+        typer.echo(result.table)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def saliency(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    per_class: Annotated[int, typer.Option(min=1, metavar="N", help="Faces of each class in its mean map.")] = 32,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Draw which pixels a run looks at: gradient, SmoothGrad and Grad-CAM of faces, and the mean map of each class."""
+    from curate.workspace import Workspace as Files
+    from train.saliency import map_saliency
+
+    result = map_saliency(Files(workspace), run, rows=rows, per_class=per_class, seed=seed, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def embed(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    most: Annotated[int, typer.Option(min=5, metavar="N", help="Most faces to lay out.")] = 2000,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Lay out the last features of a run in the plane, coloured by its classes and by positive, neutral and negative."""
+    from curate.workspace import Workspace as Files
+    from train.embed import embed_run
+
+    result = embed_run(Files(workspace), run, rows=rows, most=most, seed=seed, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command(cls=RecipeCommand)
+@recipe_options
+def preview(
+    *,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    recipe: RecipeName = "fast",
+    classes: Classes = None,
+    group: Group = None,
+    most: Annotated[int, typer.Option(min=1, metavar="N", help="Images on the sheet.")] = 32,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PNG file; default previews/RECIPE.png in the workspace.")
+    ] = None,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    fields: dict[str, Any],
+) -> None:
+    """Draw the first batch of a training as the model will see it, each image under its original."""
+    from curate.labels import name_view
+    from curate.workspace import Workspace as Files
+    from train.preview import preview_batch
+    from train.recipes import find_recipe, override
+
+    made = override(find_recipe(recipe), **fields)
+    result = preview_batch(
+        Files(workspace), made, **name_view(classes, group), seed=seed, most=most, out=out, dry_run=dry_run
+    )
     tell(result, as_json=as_json, dry_run=dry_run)
 
 

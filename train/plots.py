@@ -5,11 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 120
+# Okabe and Ito's colours, told apart by most colour-blind people too, and grey.
+PALETTE = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#CC79A7", "#000000", "#999999")
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
 TRAIN_COLOUR, VAL_COLOUR, RATE_COLOUR = "#7a7a7a", "#0b6fa4", "#c2571a"
 
 
@@ -45,7 +50,7 @@ def plot_curves(history: Sequence[Mapping[str, float]], title: str, monitor: str
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
-    return _render(figure)
+    return render(figure)
 
 
 def plot_confusion(counts: pd.DataFrame, title: str) -> bytes:
@@ -75,7 +80,7 @@ def plot_confusion(counts: pd.DataFrame, title: str) -> bytes:
     figure.colorbar(
         image, ax=axes, shrink=0.8, label="share of the label's rows", format=lambda share, _: f"{100 * share:.0f} %"
     )
-    return _render(figure)
+    return render(figure)
 
 
 def plot_reliability(table: pd.DataFrame, title: str) -> bytes:
@@ -90,7 +95,13 @@ def plot_reliability(table: pd.DataFrame, title: str) -> bytes:
     middle, width = (table["low"] + table["high"]) / 2, table["high"] - table["low"]
     upper.bar(middle, 100 * table["accuracy"], 0.92 * width, color=VAL_COLOUR, label="accuracy of the bin")
     upper.plot([0, 1], [0, 100], color="black", linewidth=1, linestyle="--", label="calibrated")
-    upper.plot(table["confidence"], 100 * table["accuracy"], color=RATE_COLOUR, marker=".", label="at the bin's mean confidence")
+    upper.plot(
+        table["confidence"],
+        100 * table["accuracy"],
+        color=RATE_COLOUR,
+        marker=".",
+        label="at the bin's mean confidence",
+    )
     upper.set_ylabel("accuracy, %")
     upper.set_ylim(0, 100)
     upper.legend(frameon=False, loc="upper left")
@@ -101,10 +112,53 @@ def plot_reliability(table: pd.DataFrame, title: str) -> bytes:
     lower.set_xlim(0, 1)
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
-    return _render(figure)
+    return render(figure)
 
 
-def _render(figure: Any) -> bytes:
+def plot_heat(face: Pixels, heat: Floats, title: str, label: str) -> bytes:
+    """A map over a face, in points of accuracy; 0 is white, a loss is red.
+
+    Parameters
+    ----------
+    face, heat : (S, S); the face 0-255
+    """
+    figure = Figure(figsize=(8.6, 4.2), layout="constrained")
+    most = max(float(np.abs(heat).max()), 0.1)
+    left, right = figure.subplots(1, 2)
+    for axes, heading in ((left, "mean face"), (right, label)):
+        axes.imshow(face, cmap="gray", vmin=0, vmax=255)
+        axes.set_axis_off()
+        axes.set_title(heading, fontsize=9)
+    image = right.imshow(heat, cmap="RdBu_r", vmin=-most, vmax=most, alpha=0.5, interpolation="bilinear")
+    figure.colorbar(image, ax=right, shrink=0.85)
+    figure.suptitle(title, fontsize=10)
+    return render(figure)
+
+
+def plot_embedding(points: Floats, panels: Sequence[tuple[str, Sequence[str]]], title: str) -> bytes:
+    """The same points in one panel per set of classes, coloured by class.
+
+    Parameters
+    ----------
+    points : (N, 2)
+    panels : heading and the (N,) class of each point
+    """
+    figure = Figure(figsize=(6.2 * len(panels), 5.8), layout="constrained")
+    for axes, (heading, labels) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        named = np.asarray(labels)
+        for number, name in enumerate(sorted(set(labels))):
+            of_class = points[named == name]
+            axes.scatter(*of_class.T, s=9, color=PALETTE[number % len(PALETTE)], label=f"{name} ({len(of_class):,})")
+        axes.legend(frameon=False, fontsize=8, markerscale=2, loc="upper left", bbox_to_anchor=(0, -0.01), ncols=3)
+        axes.set_title(heading, fontsize=10)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.suptitle(title)
+    return render(figure)
+
+
+def render(figure: Any) -> bytes:
+    """The PNG of a figure, without a screen."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH)
