@@ -254,6 +254,25 @@ def preview(
 
 
 @app.command()
+def export(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="keras|saved_model|tflite|onnx", help="Form of the file.")
+    ] = "keras",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default `export` in the run's.")] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write the best model of a run for use without Candid, and check that the file gives the same probabilities."""
+    from curate.workspace import Workspace as Files
+    from train.export import export_run
+
+    result = export_run(Files(workspace), run, file_format=file_format, out=out, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
 def recipes(as_json: Json = False) -> None:
     """List the recipes with their source, published result and fields; --json gives the reason of every default too."""
     from train.recipes import list_recipes, show_recipes

@@ -112,15 +112,14 @@ def find_unfinished_run(runs: Path) -> Path:
     return max(begun, key=lambda folder: (read_made(folder)["started_at"], folder.name))
 
 
-def open_tensorboard(folder: Path) -> Any:
-    """The Keras callback that writes a TensorBoard log into the run.
-
-    Raises
-    ------
-    UsageError  if TensorBoard is not installed
-    """
+def require_tensorboard() -> None:
+    """Raise UsageError if TensorBoard is not installed."""
     if find_spec("tensorboard") is None:
         raise UsageError("--tensorboard: it is not installed: `pip install 'candid-fer[tensorboard]'`")
+
+
+def open_tensorboard(folder: Path) -> Any:
+    """The Keras callback that writes a TensorBoard log into the run."""
     from train.backend import keras
 
     return keras.callbacks.TensorBoard(str(folder / TENSORBOARD), write_graph=False)

@@ -137,6 +137,8 @@ def train_run(
     RunError  if the folder is taken
     RunInterruptedError  on Ctrl-C
     """
+    if options.tensorboard:
+        record.require_tensorboard()
     material = read_material(workspace, recipe, options.view)
     folder = (options.runs or workspace.root / "runs") / (options.name or record.name_run(recipe))
     outside = tell_outside(material.manifest, find_view(options.view))
