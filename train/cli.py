@@ -30,6 +30,16 @@ RowsOption = Annotated[str, typer.Option("--rows", metavar="test|val|train|all",
 RunArgument = Annotated[
     Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run; none: the newest of the workspace.")
 ]
+RunOption = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="Folder of a run; default the newest of the workspace.")
+]
+Detect = Annotated[bool, typer.Option("--detect/--no-detect", help="Find faces, or take each picture for a face.")]
+Tta = Annotated[
+    str,
+    typer.Option(
+        "--tta", metavar="N|flip", help="Views of test-time augmentation; 1: the image; flip: with its mirror."
+    ),
+]
 MergedClasses = Annotated[
     str | None, typer.Option("--classes", metavar="3", help="3: merge the classes into positive, neutral and negative.")
 ]
@@ -251,6 +261,58 @@ def preview(
         Files(workspace), made, **name_view(classes, group), seed=seed, most=most, out=out, dry_run=dry_run
     )
     tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures.")],
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    run: RunOption = None,
+    detect: Detect = True,
+    classes: MergedClasses = None,
+    tta: Tta = "flip",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write predictions.csv and the pictures with boxes there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the faces of pictures and tell their expressions by a run."""
+    from curate.workspace import Workspace as Files
+    from train.predict import predict_images
+
+    result = predict_images(Files(workspace), images, run=run, detect=detect, classes=classes, tta=tta, out=out)
+    if result.table and not as_json:
+        typer.echo(result.table)
+    tell(result, as_json=as_json)
+
+
+@app.command()
+def timeline(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video that OpenCV reads, such as MP4 or AVI.")],
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    run: RunOption = None,
+    per_second: Annotated[float, typer.Option(metavar="N", help="Frames to look at per second of video.")] = 5.0,
+    smooth: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Average a face's probabilities so far to either side; 0: not.")
+    ] = 1.0,
+    detect: Detect = True,
+    classes: MergedClasses = None,
+    tta: Tta = "flip",
+    annotate: Annotated[bool, typer.Option("--annotate", help="Write the video with boxes and words too.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder; default timelines/VIDEO in the run's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell the expressions of every face of a video over time: timeline.csv and timeline.png."""
+    from curate.workspace import Workspace as Files
+    from train.timeline import make_timeline
+
+    result = make_timeline(
+        Files(workspace), video, run=run, per_second=per_second, smooth=smooth, detect=detect, classes=classes, tta=tta,
+        annotate=annotate, out=out,
+    )  # fmt: skip
+    tell(result, as_json=as_json)
 
 
 @app.command()

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.errors import UsageError
 from curate.files import sha256_of, write_atomically
 from curate.labels import find_view
 from curate.manifest import table_bytes
@@ -22,10 +21,8 @@ from curate.predictions import PREFIX
 from curate.receipts import StageResult, new_receipt, write_receipt
 from curate.views import count_outside, tell_outside
 from curate.workspace import Workspace
-from train.augment import Transforms, plan_mirror, plan_views
 from train.calibration import bin_confidences, calibration_error
 from train.data import Rows, count_labels
-from train.fields import Recipe
 from train.fit import PREDICT_BATCH, predict_probs
 from train.intervals import bootstrap_gain, bootstrap_scores
 from train.metrics import (
@@ -40,10 +37,10 @@ from train.metrics import (
 from train.opened import Opened, Probs, load_run, open_runs
 from train.plots import plot_confusion, plot_reliability
 from train.record import write_json
+from train.tta import count_views, plan_tta
 
 READS = ("label", "status", "split")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
-FLIP = "flip"
 
 
 @dataclass(frozen=True)
@@ -104,27 +101,6 @@ def evaluate_runs(
     if rows == "test" and opened.is_home and len(opened.known) == 1 and classes is None:
         _write_receipt(opened, told)
     return told
-
-
-def count_views(tta: str) -> int:
-    """How many views `--tta` asks for.
-
-    Raises
-    ------
-    UsageError  if it is neither a number nor `flip`
-    """
-    if tta == FLIP:
-        return 2
-    if not tta.isdecimal() or int(tta) < 1:
-        raise UsageError(f"--tta {tta}: must be a number of views >= 1, or {FLIP}")
-    return int(tta)
-
-
-def plan_tta(tta: str, count: int, recipe: Recipe, seed: int) -> list[Transforms]:
-    """The views of each of `count` images, the image itself first."""
-    if tta == FLIP:
-        return plan_mirror(count, recipe.size)
-    return plan_views(count, recipe, recipe.size, int(tta), seed)
 
 
 def predict_runs(

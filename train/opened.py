@@ -89,17 +89,8 @@ class Opened:
         return replace(self, rows=self.rows[kept], targets=self.targets[kept])
 
     def merge_probs(self, probs: Probs) -> Probs:
-        """(N, K) of the model's classes -> (N, len(classes)), sums of what is merged; a class outside takes no part."""
-        trained = self.known[0].classes
-        if trained == self.classes:
-            return probs
-        group_of = find_view(MERGED["3"]).class_of
-        into = np.zeros((len(trained), len(self.classes)))
-        for k, name in enumerate(trained):
-            if group_of.get(name) in self.classes:
-                into[k, self.classes.index(group_of[name])] = 1.0
-        merged: Probs = probs @ into
-        return merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)
+        """(N, K) of the model's classes -> (N, len(classes))."""
+        return merge_probs(probs, self.known[0].classes, self.classes)
 
 
 def open_runs(
@@ -120,8 +111,7 @@ def open_runs(
     """
     if rows not in ROWS:
         raise UsageError(f"--rows {rows}: must be one of {', '.join(ROWS)}")
-    if classes not in (None, *MERGED):
-        raise UsageError(f"--classes {classes}: must be {', '.join(MERGED)}, or left out for the classes of the run")
+    require_merged(classes)
     known = tuple(read_record(folder) for folder in folders or [find_newest_run(workspace.root / "runs")])
     for other in known[1:]:
         if (other.classes, other.view) != (known[0].classes, known[0].view):
@@ -140,6 +130,25 @@ def open_runs(
     number = _choose_rows(seen, rows)
     targets = encode_labels(seen.loc[number, "label"], told, f"rows {rows}")
     return Opened(known, workspace, manifest, seen, rows, number, told, targets)
+
+
+def require_merged(classes: str | None) -> None:
+    """Raise UsageError if the classes cannot be merged so."""
+    if classes not in (None, *MERGED):
+        raise UsageError(f"--classes {classes}: must be {', '.join(MERGED)}, or left out for the classes of the run")
+
+
+def merge_probs(probs: Probs, trained: Sequence[str], classes: Sequence[str]) -> Probs:
+    """(N, K) of the trained classes -> (N, len(classes)), sums of what is merged; a class outside takes no part."""
+    if list(trained) == list(classes):
+        return probs
+    group_of = find_view(MERGED["3"]).class_of
+    into = np.zeros((len(trained), len(classes)))
+    for k, name in enumerate(trained):
+        if group_of.get(name) in classes:
+            into[k, classes.index(group_of[name])] = 1.0
+    merged: Probs = probs @ into
+    return merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)
 
 
 def merge_classes(classes: Sequence[str]) -> list[str]:

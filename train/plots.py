@@ -9,10 +9,17 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 DOTS_PER_INCH = 120
-# Okabe and Ito's colours, told apart by most colour-blind people too, and grey.
-PALETTE = ("#D55E00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#CC79A7", "#000000", "#999999")
+# Okabe and Ito's colours, told apart by most colour-blind people too, and two greys.
+CLASS_COLOURS = {
+    "angry": "#D55E00", "contempt": "#000000", "disgust": "#009E73", "fear": "#CC79A7", "happy": "#F0E442",
+    "neutral": "#BBBBBB", "sad": "#0072B2", "surprise": "#56B4E9", "positive": "#F0E442", "negative": "#D55E00",
+    "other": "#666666",
+}  # fmt: skip
+# Tracks on a timeline: more would be too thin to read.
+MOST_TRACKS = 6
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 TRAIN_COLOUR, VAL_COLOUR, RATE_COLOUR = "#7a7a7a", "#0b6fa4", "#c2571a"
@@ -146,14 +153,51 @@ def plot_embedding(points: Floats, panels: Sequence[tuple[str, Sequence[str]]], 
     figure = Figure(figsize=(6.2 * len(panels), 5.8), layout="constrained")
     for axes, (heading, labels) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         named = np.asarray(labels)
-        for number, name in enumerate(sorted(set(labels))):
+        for name in sorted(set(labels)):
             of_class = points[named == name]
-            axes.scatter(*of_class.T, s=9, color=PALETTE[number % len(PALETTE)], label=f"{name} ({len(of_class):,})")
+            axes.scatter(*of_class.T, s=9, color=CLASS_COLOURS[name], label=f"{name} ({len(of_class):,})")
         axes.legend(frameon=False, fontsize=8, markerscale=2, loc="upper left", bbox_to_anchor=(0, -0.01), ncols=3)
         axes.set_title(heading, fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
     figure.suptitle(title)
+    return render(figure)
+
+
+def plot_timeline(table: pd.DataFrame, classes: Sequence[str], title: str, gap: float) -> bytes:
+    """Probabilities over time, stacked, one panel per face; the strip below is the likeliest class.
+
+    Parameters
+    ----------
+    table : track, seconds, predicted and p_<class> per sample; the faces that are seen longest are drawn
+    gap : seconds between two samples
+    """
+    seen = table["track"].value_counts().sort_index(kind="stable").sort_values(ascending=False, kind="stable")
+    shown = sorted(seen.index[:MOST_TRACKS])
+    figure = Figure(figsize=(11, 1.1 + 1.9 * len(shown)), layout="constrained")
+    for axes, track in zip(figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0], shown, strict=True):
+        rows = table[table["track"] == track]
+        # A face that was away is drawn as away.
+        part = (rows["seconds"].diff() > 3 * gap).cumsum()
+        for _, piece in rows.groupby(part):
+            ends = np.append(piece["seconds"], piece["seconds"].iloc[-1] + gap)
+            values = [100 * np.append(piece[f"p_{name}"], piece[f"p_{name}"].iloc[-1]) for name in classes]
+            axes.stackplot(ends, *values, colors=[CLASS_COLOURS[name] for name in classes], step="post", linewidth=0)
+            for left, right, name in zip(ends, ends[1:], piece["predicted"], strict=False):
+                axes.axvspan(left, right, 0, 0.07, color=CLASS_COLOURS[name], linewidth=0)
+        axes.set_ylim(-10, 100)
+        axes.set_yticks(range(0, 101, 25))
+        axes.set_ylabel(f"face {track}\nprobability, %")
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(table["seconds"].min(), table["seconds"].max() + gap)
+    axes.set_xlabel("seconds")
+    figure.legend(
+        handles=[Patch(color=CLASS_COLOURS[name], label=name) for name in classes],
+        loc="outside right upper",
+        frameon=False,
+    )
+    hidden = f" ({len(seen) - len(shown)} shorter ones are in the table)" if len(seen) > len(shown) else ""
+    figure.suptitle(title + hidden, fontsize=10)
     return render(figure)
 
 
