@@ -99,6 +99,13 @@ def run(
         bool, typer.Option("--resume", help="Go on with the unfinished run of that --name, or the newest one.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log into the run.")] = False,
+    strategy: Annotated[
+        str,
+        typer.Option(metavar="none|mirrored|multiworker", help="Train on all GPUs, or on the workers of TF_CONFIG."),
+    ] = "none",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Read images from the disk through tf.data, as sets over 2 GB always are.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
     fields: dict[str, Any],
@@ -114,7 +121,14 @@ def run(
 
     made = override(find_recipe(recipe), **fields)
     options = RunOptions(
-        **name_view(classes, group), seed=seed, precision=precision, runs=runs, name=name, tensorboard=tensorboard
+        **name_view(classes, group),
+        seed=seed,
+        precision=precision,
+        runs=runs,
+        name=name,
+        tensorboard=tensorboard,
+        strategy=strategy,
+        stream=stream,
     )
     result = train_runs(Files(workspace), made, options, seeds=seeds, resume=resume, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)

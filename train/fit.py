@@ -15,11 +15,13 @@ import numpy.typing as npt
 from train.augment import Transforms, warp_images
 from train.backend import keras
 from train.data import Examples, Images, Pixels, Rows
-from train.feed import SCORE_BATCH, stream_batches, validate_on
+from train.distribute import fit_distributed, open_scope
+from train.feed import stream_batches, validate_on
 from train.fields import Recipe
 from train.models import build_model
 from train.optimizers import SlowBaseAdam, list_base_variables
 from train.record import WEIGHTS
+from train.streaming import stream_dataset
 from train.watch import WatchVal, read_state, restore, seed_dropout
 
 # Large enough that a pass is all arithmetic; the probabilities do not depend on it.
@@ -40,6 +42,7 @@ def fit_model(
     folder: Path | None = None,
     resume: bool = False,
     watchers: Sequence[Any] = (),
+    strategy: Any = None,
 ) -> tuple[Any, list[dict[str, float]]]:
     """Train a model from the weights that the recipe starts with.
 
@@ -51,37 +54,54 @@ def fit_model(
     folder : where the best weights and the state of every epoch are kept; needs `val`
     resume : go on after the last epoch that the folder holds
     watchers : more Keras callbacks
+    strategy : of `tf.distribute`, as `distribute.open_strategy` gives it; None for one device
 
     Returns
     -------
-    the model, with the weights of its best epoch (of its last one without `val`); one dict of numbers per epoch
+    the model, with the weights of its best epoch (of its last one without `val` or with a strategy); one dict of numbers per
+    epoch
     """
     keras.utils.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    model = build_model(recipe, classes, precision)
     steps = math.ceil(len(train.rows) / recipe.batch_size)
-    compile_model(model, recipe, steps)
     state = read_state(folder) if folder is not None and resume else None
-    if folder is not None and state is not None:
-        restore(model, recipe, folder, state)
     done = state.epoch if state else 0
-    watch = None if val is None else WatchVal(recipe, folder, state)
+    with open_scope(strategy):
+        model = build_model(recipe, classes, precision)
+        compile_model(model, recipe, steps)
+        if strategy is not None:
+            model.optimizer.build(model.trainable_variables)
+        if folder is not None and state is not None:
+            restore(model, recipe, folder, state)
+    # Weights that one worker alone assigns would wait for the others for ever.
+    watch = None if val is None else WatchVal(recipe, folder, state, restores=strategy is None)
     followers = [FollowEpochs(bar, recipe.epochs, seed, done), *([watch] if watch else []), *watchers]
     if state and (done >= recipe.epochs or 0 < recipe.stop_patience <= done - state.best_epoch):
         followers[0].skip_rest(steps)
         model.load_weights(str(folder / WEIGHTS))
         return model, state.history
+    scored = None if val is None else validate_on(recipe, classes, val)
+    if strategy is not None:
+        fit_distributed(
+            strategy, model, recipe, classes, train, seed=seed, first_epoch=done, val=scored, callbacks=followers
+        )  # fmt: skip
+        return model, [] if watch is None else watch.state.history
     log = model.fit(
-        stream_batches(recipe, classes, train, seed, done),
+        (stream_dataset if streams(train) else stream_batches)(recipe, classes, train, seed, done),
         steps_per_epoch=steps,
         epochs=recipe.epochs,
         initial_epoch=done,
-        validation_data=None if val is None else validate_on(recipe, classes, val),
-        validation_steps=None if val is None else math.ceil(len(val.rows) / SCORE_BATCH),
+        validation_data=scored,
+        validation_steps=None if scored is None else len(scored),
         shuffle=False,
         callbacks=followers,
         verbose=0,
     )
     return model, _list_epochs(log.history) if watch is None else watch.state.history
+
+
+def streams(train: Examples) -> bool:
+    """Whether batches come through `tf.data`: the images are not in memory, and TensorFlow is at hand."""
+    return not isinstance(train.images, np.ndarray) and keras.backend.backend() == "tensorflow"
 
 
 def compile_model(model: Any, recipe: Recipe, steps: int) -> None:

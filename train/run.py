@@ -26,7 +26,17 @@ from curate.workspace import Workspace
 from train import record
 from train.augment import plan_views
 from train.backend import choose_precision
-from train.data import Examples, Images, count_labels, encode_labels, list_classes, load_images, number_rows
+from train.data import (
+    MEMORY_BUDGET_BYTES,
+    Examples,
+    Images,
+    count_labels,
+    encode_labels,
+    list_classes,
+    load_images,
+    number_rows,
+)
+from train.distribute import find_worker, open_strategy
 from train.fields import Recipe, from_json, to_json
 from train.fit import fit_model, predict_probs
 from train.loss import OF_WORKSPACE, choose_class_weights, soften_labels, tell_counts
@@ -55,6 +65,8 @@ class RunOptions:
     runs : folder that holds the run's own; None for `runs` in the workspace
     name : of the run's folder; None for the time and the recipe
     tensorboard : whether a TensorBoard log is written into the run
+    strategy : none, mirrored or multiworker, of `tf.distribute`
+    stream : read batches from the disk through `tf.data`, as sets larger than memory are read anyway
     """
 
     view: str = ""
@@ -63,6 +75,8 @@ class RunOptions:
     runs: Path | None = None
     name: str | None = None
     tensorboard: bool = False
+    strategy: str = "none"
+    stream: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,8 @@ def train_runs(
     if resume:
         if seeds > 1:
             raise UsageError("--resume and --seeds exclude each other: go on with one run at a time")
+        if options.strategy == "multiworker":
+            raise UsageError("--resume and --strategy multiworker exclude each other: go on with one worker")
         folder = _find_unfinished(workspace, options)
         recipe, options = read_options(folder, options)
         return train_run(workspace, recipe, options, resume=True, dry_run=dry_run)
@@ -147,14 +163,17 @@ def train_run(
     if dry_run:
         return RunResult(folder, _tell_plan(recipe, material.rows, folder) + outside)
     start = time.perf_counter()
-    images = load_images(workspace, material.manifest, recipe.size)
+    strategy = open_strategy(options.strategy)
+    images = load_images(workspace, material.manifest, recipe.size, 0 if options.stream else MEMORY_BUDGET_BYTES)
     train, val = (choose_rows(material, images, split, recipe, options.view) for split in ("train", "val"))
+    if find_worker(options.strategy):
+        return _help_out(folder, recipe, material.classes, (train, val), options, strategy)
     if resume:
         policy = record.read_precision(folder)
     else:
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run of this name left
         policy = _write_record(folder, recipe, options, material, workspace, train)
-    history = _fit(folder, recipe, material.classes, (train, val), options, policy, resume)
+    history = _fit(folder, recipe, material.classes, (train, val), options, policy, resume, strategy)
     result = _finish(folder, recipe, material.classes, history, val, start, outside)
     inputs = [workspace.class_weights] if recipe.class_weights == OF_WORKSPACE else []
     made = {"recipe": to_json(recipe), "seed": options.seed} | ({"view": options.view} if options.view else {})
@@ -243,6 +262,7 @@ def _fit(
     options: RunOptions,
     policy: str,
     resume: bool,
+    strategy: Any,
 ) -> list[dict[str, float]]:
     train, val = examples
     steps = recipe.epochs * -(-len(train.rows) // recipe.batch_size)
@@ -251,7 +271,7 @@ def _fit(
         with engine.progress(steps, f"train {recipe.name}") as bar:
             _, history = fit_model(
                 recipe, len(classes), train, seed=(options.seed,), precision=policy, bar=bar, val=val, folder=folder,
-                resume=resume, watchers=watchers,
+                resume=resume, watchers=watchers, strategy=strategy,
             )  # fmt: skip
         return history
     except KeyboardInterrupt as stop:
@@ -264,6 +284,25 @@ def _fit(
         ) from stop
     except OSError as error:  # the weights are the one file that Keras writes by itself
         raise cannot_write(folder / record.WEIGHTS, error) from error
+
+
+def _help_out(
+    folder: Path,
+    recipe: Recipe,
+    classes: Sequence[str],
+    examples: tuple[Examples, Examples],
+    options: RunOptions,
+    strategy: Any,
+) -> RunResult:
+    """A worker other than the first: it computes its share and writes nothing."""
+    train, val = examples
+    policy, _ = choose_precision(options.precision)
+    with engine.progress(recipe.epochs * -(-len(train.rows) // recipe.batch_size), f"train {recipe.name}") as bar:
+        fit_model(
+            recipe, len(classes), train, seed=(options.seed,), precision=policy, bar=bar, val=val, strategy=strategy
+        )
+    worker = find_worker(options.strategy)
+    return RunResult(folder, f"run: worker {worker} is done; the first worker writes the run", {"worker": worker})
 
 
 def _write_history(folder: Path, recipe: Recipe, history: list[dict[str, float]]) -> pd.DataFrame:

@@ -39,9 +39,11 @@ class State:
 class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
     """Early stopping, plateau schedule, best weights and the state to go on from."""
 
-    def __init__(self, recipe: Recipe, folder: Path | None = None, state: State | None = None):
+    def __init__(
+        self, recipe: Recipe, folder: Path | None = None, state: State | None = None, *, restores: bool = True
+    ):
         super().__init__()
-        self.recipe, self.folder, self.state = recipe, folder, state or State()
+        self.recipe, self.folder, self.state, self.restores = recipe, folder, state or State(), restores
         self.best_weights: list[Any] | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -62,6 +64,8 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
         """Back to the best epoch."""
+        if not self.restores:
+            return
         if self.folder is not None:
             self.model.load_weights(str(self.folder / WEIGHTS))
         elif self.best_weights is not None:
