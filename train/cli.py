@@ -329,6 +329,40 @@ def timeline(
     tell(result, as_json=as_json)
 
 
+@app.command(cls=RecipeCommand)
+@recipe_options
+def tune(
+    *,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    recipe: RecipeName = "fast",
+    trials: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Models to train; the first is the recipe itself.")
+    ] = 20,
+    classes: Classes = None,
+    group: Group = None,
+    seed: Seed = 0,
+    precision: Precision = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder; default tuning/RECIPE in the workspace.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    fields: dict[str, Any],
+) -> None:
+    """Search learning rate and batch size with Optuna, judged by split val alone; --epochs is the length of a trial."""
+    from curate.labels import name_view
+    from curate.workspace import Workspace as Files
+    from train.recipes import find_recipe, override
+    from train.tune import tune_recipe
+
+    made = override(find_recipe(recipe), **fields)
+    result = tune_recipe(
+        Files(workspace), made, trials=trials, **name_view(classes, group), seed=seed, precision=precision, out=out,
+        dry_run=dry_run,
+    )  # fmt: skip
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
 @app.command()
 def export(
     run: RunArgument = None,
