@@ -26,7 +26,10 @@ from train.streaming import stream_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 # A rounding error in a gradient is a whole step of Adam where the gradient is nearly 0, so few and small steps are compared.
-SMALL = ("--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0", "--precision", "float32")
+SMALL = (
+    "--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0", "--precision", "float32",
+    "--schedule", "plateau", "--plateau-patience", "1",
+)  # fmt: skip
 RECIPE = replace(RECIPES["fast"], batch_size=4, shear=10.0, brightness=(0.5, 1.5))
 
 

@@ -22,7 +22,7 @@ from train.models import build_model
 from train.optimizers import SlowBaseAdam, list_base_variables
 from train.record import WEIGHTS
 from train.streaming import stream_dataset
-from train.watch import WatchVal, read_state, restore, seed_dropout
+from train.watch import WatchVal, read_rate, read_state, restore, seed_dropout
 
 # Large enough that a pass is all arithmetic; the probabilities do not depend on it.
 PREDICT_BATCH = 256
@@ -201,7 +201,7 @@ class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
         """The scores of the epoch, and its last learning rate for the history."""
         self.epoch = epoch + 1
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs["learning_rate"] = read_rate(self.model)
         if logs and "val_accuracy" in logs:
             self.bar.set_postfix_str(f"epoch {self.epoch}, val accuracy {logs['val_accuracy']:.1%}")
 

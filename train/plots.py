@@ -166,17 +166,19 @@ def plot_embedding(points: Floats, panels: Sequence[tuple[str, Sequence[str]]], 
 
 def plot_trials(table: pd.DataFrame, title: str) -> bytes:
     """Val accuracy of every trial over its learning rate, one colour per batch size; a trial stopped early is hollow."""
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axes = figure.subplots()
     rates, scores = table["learning_rate"].astype(float), 100 * table["val_accuracy"]
     for colour, (size, rows) in zip(CLASS_COLOURS.values(), table.groupby("batch_size").groups.items(), strict=False):
         stopped = table.loc[rows, "stopped"] == "true"
         faces = [("none" if each else colour) for each in stopped]
-        axes.scatter(rates[rows], scores[rows], s=36, color=faces, edgecolors=colour, label=f"batch size {size}")
+        axes.scatter(rates[rows], scores[rows], s=36, color=faces, edgecolors=colour)
+        axes.scatter([], [], s=36, color=colour, label=f"batch size {size}")
+    axes.scatter([], [], s=36, color="none", edgecolors="black", label="stopped early")
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("best val accuracy, %")
-    axes.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, fontsize=10)
     return render(figure)

@@ -77,7 +77,7 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
         if score > state.plateau_best + LEAST_GAIN:
             state.plateau_best, state.since_cut = score, 0
         elif state.since_cut >= self.recipe.plateau_patience:
-            self.model.optimizer.learning_rate = float(self.model.optimizer.learning_rate) * self.recipe.plateau_factor
+            self.model.optimizer.learning_rate = read_rate(self.model) * self.recipe.plateau_factor
             state.since_cut = 0
 
     def _keep_best(self) -> None:
@@ -91,7 +91,7 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
         if self.folder is None:
             return
         state = self.state
-        state.rate = float(self.model.optimizer.learning_rate)
+        state.rate = read_rate(self.model)
         state.file = f"epoch-{state.epoch:04d}.weights.h5"
         save_weights(self.model, self.folder / state.file)
         write_atomically(self.folder / STATE, (json.dumps(asdict(state)) + "\n").encode())
@@ -110,6 +110,11 @@ def restore(model: Any, recipe: Recipe, folder: Path, state: State) -> None:
     model.load_weights(str(folder / state.file))
     if recipe.schedule == "plateau":
         model.optimizer.learning_rate = state.rate
+
+
+def read_rate(model: Any) -> float:
+    """The step size of now; under a strategy it is a variable of every replica."""
+    return float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
 
 
 def remove_states(folder: Path, but: str = "") -> None:
