@@ -1,9 +1,11 @@
 """The networks, the weighted loss, the learning rate and the choice of precision."""
 
+import ast
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,6 +182,16 @@ def test_the_command_line_loads_no_heavy_package(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""
+
+
+def test_no_module_needs_tensorflow_to_be_imported() -> None:
+    """KERAS_BACKEND=jax or torch trains where TensorFlow is not installed: `backend` asks first, functions import late."""
+    for file in sorted(Path(backend.__file__).parent.rglob("*.py")):
+        tops = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in tops for alias in node.names} | {getattr(node, "module", "") for node in tops}
+        assert not {name for name in names if (name or "").split(".")[0] in ("tensorflow", "jax", "torch", "mtcnn")}, (
+            file
+        )
 
 
 def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:

@@ -68,14 +68,14 @@ def export_run(
     """
     if file_format not in FORMATS:
         raise UsageError(f"--format {file_format}: must be one of {', '.join(FORMATS)}")
+    if file_format in NEEDS and keras.backend.backend() != "tensorflow":
+        raise UsageError(
+            f"--format {file_format}: needs KERAS_BACKEND=tensorflow; --format keras works with every backend"
+        )
     missing = [name for name in NEEDS.get(file_format, ()) if find_spec(name) is None]
     if missing:
         raise UsageError(
             f"--format {file_format}: {', '.join(missing)} is not installed: `pip install 'candid-fer[onnx]'`"
-        )
-    if file_format in NEEDS and keras.backend.backend() != "tensorflow":
-        raise UsageError(
-            f"--format {file_format}: needs KERAS_BACKEND=tensorflow; --format keras works with every backend"
         )
     known = read_record(run or find_newest_run(workspace.root / "runs"))
     folder = out or known.folder / "export"
