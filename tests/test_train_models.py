@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from curate.errors import UsageError
 from train import backend
@@ -182,6 +183,16 @@ def test_the_command_line_loads_no_heavy_package(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""
+
+
+def test_every_command_has_a_full_sentence_and_every_option_a_help() -> None:
+    from train.cli import app
+
+    for command in get_command(app).commands.values():
+        first = command.help.split("\n\n")[0]
+        assert first[0].isupper(), command.name
+        assert first.endswith("."), command.name
+        assert all(getattr(each, "help", None) for each in command.params), command.name
 
 
 def test_no_module_needs_tensorflow_to_be_imported() -> None:
