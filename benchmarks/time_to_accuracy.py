@@ -104,8 +104,8 @@ def run_fast(workspace: Path, target: float, epochs: int, started: float) -> dic
     from train.backend import choose_precision
     from train.data import load_images
     from train.fit import fit_model
+    from train.material import choose_rows, read_material
     from train.recipes import RECIPES
-    from train.run import choose_rows, read_material
 
     recipe = replace(RECIPES["fast"], epochs=min(epochs, RECIPES["fast"].epochs))
     files = Workspace(workspace)

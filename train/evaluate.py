@@ -88,7 +88,7 @@ def evaluate_runs(
         return Evaluation(_tell_plan(opened, tta) + outside, "", {})
     metrics: dict[str, Any] = {
         "run": opened.name, "recipe": "+".join(dict.fromkeys(record.recipe.name for record in opened.known)),
-        "evaluated": rows, "views": views, "tta": tta, "seed": seed,
+        "mask": opened.known[0].recipe.mask, "evaluated": rows, "views": views, "tta": tta, "seed": seed,
         "manifest_sha256": sha256_of(workspace.manifest), "test_reads": opened.count_reads(views),
     }  # fmt: skip
     probs, alone = predict_runs(opened, tta, seed, batch_size)
@@ -227,10 +227,11 @@ def _tell_story(metrics: Mapping[str, Any]) -> str:
     )
     fresh = metrics["without_copy_in_train"]
     of_fresh = f", accuracy {format_percent(fresh['accuracy'])}" if fresh["rows"] else ""
+    mask = f" (trained under mask {metrics['mask']}, scored without)" if metrics["mask"] != "none" else ""
     members = f"; one by one: accuracy {metrics['spread']['accuracy']}" if "members" in metrics else ""
     reads = f"; reads of test so far: {metrics['test_reads']}" if metrics["test_reads"] else ""
     return (
-        f"evaluate: {metrics['run']} on {metrics['rows']:,} {metrics['evaluated']} rows{views}: {means}, "
+        f"evaluate: {metrics['run']} on {metrics['rows']:,} {metrics['evaluated']} rows{views}{mask}: {means}, "
         f"ECE {format_percent(metrics['ece'])}{members}; "
         f"{fresh['rows']:,} rows have no copy in train{of_fresh}{reads}"
     )

@@ -14,6 +14,8 @@ SCHEDULES = ("cosine", "plateau", "decay", "constant")
 MONITORS = ("accuracy", "loss")
 MASKS = ("none", "forehead", "eyes", "lower")
 SCHEMES = ("none", "balanced", "sqrt", "effective")
+# Networks that have a base of Keras applications.
+PRETRAINED = ("vgg16", "resnet50", "mobilenetv2")
 # Fields that say what a recipe is; all others are options.
 WORDS = ("name", "about", "source", "published", "model")
 
@@ -171,6 +173,10 @@ def override(recipe: Recipe, **values: Any) -> Recipe:
         value = getattr(changed, item.name)
         if not holds(value):
             raise UsageError(f"{_show_option(item.name)} {_show_value(value)}: must be {rule}")
+    if changed.weights == "imagenet" and changed.model not in PRETRAINED:
+        raise UsageError(
+            f"--weights imagenet: recipe {changed.name} has no pretrained base: leave it out, or name a run's weights"
+        )
     return changed
 
 

@@ -50,6 +50,13 @@ def choose_class_weights(asked: str, of_workspace: Path, counts: Mapping[str, in
     return read_class_weights(Path(asked), counts, is_counted=False)
 
 
+def find_weights_file(asked: str, of_workspace: Path) -> Path | None:
+    """The table that `asked` names, or None where it names none."""
+    if asked in SCHEMES:
+        return None
+    return of_workspace if asked == OF_WORKSPACE else Path(asked)
+
+
 def read_class_weights(file: Path, counts: Mapping[str, int], *, is_counted: bool) -> dict[str, float]:
     """The weights of a table of class and weight; with `is_counted` its column count must be that of the rows."""
     if not file.is_file():

@@ -15,7 +15,7 @@ from curate.workspace import Workspace
 from train.data import load_images
 from train.feed import plan_epoch, stream_batches
 from train.fields import Recipe
-from train.run import choose_rows, read_material
+from train.material import choose_rows, read_material
 from train.sheets import plot_sheet
 
 # Pairs in a line: 8 stay readable on a screen.

@@ -15,32 +15,23 @@ import numpy as np
 import pandas as pd
 
 from curate import engine
-from curate.errors import EXIT_INTERRUPTED, CandidError, ManifestError, UsageError
+from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
 from curate.files import cannot_write, sha256_of, write_atomically
 from curate.labels import find_view
-from curate.laws import require_split
-from curate.manifest import kept_rows, table_bytes
+from curate.manifest import table_bytes
 from curate.receipts import StageResult, new_receipt, write_receipt
-from curate.views import count_outside, look_through, tell_outside
+from curate.views import count_outside, tell_outside
 from curate.workspace import Workspace
 from train import record
 from train.augment import plan_views
 from train.backend import choose_precision
-from train.data import (
-    MEMORY_BUDGET_BYTES,
-    Examples,
-    Images,
-    count_labels,
-    encode_labels,
-    list_classes,
-    load_images,
-    number_rows,
-)
+from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
 from train.distribute import find_worker, open_strategy
 from train.fields import Recipe, from_json, to_json
 from train.fit import fit_model, predict_probs
-from train.loss import OF_WORKSPACE, choose_class_weights, soften_labels, tell_counts
+from train.loss import find_weights_file, tell_counts
 from train.masks import mask_images
+from train.material import Material, choose_rows, read_material
 from train.metrics import format_percent, score_predictions, tell_spread
 from train.opened import load_model
 from train.plots import plot_curves
@@ -86,17 +77,6 @@ class RunResult:
     folder: Path
     story: str
     counts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Material:
-    """The rows of a workspace as a run learns from them."""
-
-    manifest: pd.DataFrame
-    seen: pd.DataFrame
-    classes: list[str]
-    rows: dict[str, dict[str, int]]
-    class_weights: dict[str, float] | None
 
 
 def train_runs(
@@ -170,46 +150,24 @@ def train_run(
         return _help_out(folder, recipe, material.classes, (train, val), options, strategy)
     if resume:
         policy = record.read_precision(folder)
+        if record.read_made(folder)["class_weights"] != material.class_weights:
+            raise record.RunError(
+                f"{folder}: the class weights have changed since this run began: train anew, without --resume"
+            )
     else:
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run of this name left
         policy = _write_record(folder, recipe, options, material, workspace, train)
     history = _fit(folder, recipe, material.classes, (train, val), options, policy, resume, strategy)
     result = _finish(folder, recipe, material.classes, history, val, start, outside)
-    inputs = [workspace.class_weights] if recipe.class_weights == OF_WORKSPACE else []
+    weights_file = find_weights_file(recipe.class_weights, workspace.class_weights)
     made = {"recipe": to_json(recipe), "seed": options.seed} | ({"view": options.view} if options.view else {})
     receipt = new_receipt(
-        workspace.root, "run", material.manifest, reads=READS, inputs=inputs, options=made,
+        workspace.root, "run", material.manifest, reads=(*READS, *(["votes"] if recipe.soft_labels else [])),
+        inputs=[weights_file] if weights_file else [], options=made,
         result=StageResult(result.story, counts=result.counts),
     )  # fmt: skip
     write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
     return result
-
-
-def read_material(workspace: Workspace, recipe: Recipe, view: str = "") -> Material:
-    """The rows of a workspace as the recipe would learn from them.
-
-    Raises
-    ------
-    ManifestError  if there is nothing to train or to validate on, or a photograph stands on both sides of the split
-    WorkspaceError  if class weights are asked for and there are none that fit
-    """
-    manifest = workspace.read()
-    require_split(manifest)
-    seen = look_through(manifest, find_view(view))
-    classes, rows = _count_rows(seen)
-    weights = choose_class_weights(recipe.class_weights, workspace.class_weights, rows["train"])
-    return Material(manifest, seen, classes, rows, weights)
-
-
-def choose_rows(material: Material, images: Images, split: str, recipe: Recipe, view: str = "") -> Examples:
-    """The kept rows of a split with their targets; those of train with weights, and with votes where they are asked for."""
-    seen, classes, weights = material.seen, material.classes, material.class_weights
-    rows = number_rows((seen["status"] == "keep") & (seen["split"] == split))
-    targets = encode_labels(seen.loc[rows, "label"], classes, f"split {split}")
-    factors = np.array([weights[name] if weights else 1.0 for name in classes], np.float32)
-    is_soft = recipe.soft_labels and split == "train"
-    beliefs = soften_labels(seen.loc[rows, "votes"], targets, classes, find_view(view)) if is_soft else None
-    return Examples(images, rows, targets, factors[targets], beliefs)
 
 
 def read_options(folder: Path, options: RunOptions) -> tuple[Recipe, RunOptions]:
@@ -348,21 +306,6 @@ def find_best(history: Sequence[Mapping[str, float]], monitor: str) -> int:
     """The epoch, counted from 1, with the best score of val; the first one on a tie."""
     values = [epoch["val_accuracy"] if monitor == "accuracy" else -epoch["val_loss"] for epoch in history]
     return int(np.argmax(values)) + 1
-
-
-def _count_rows(manifest: pd.DataFrame) -> tuple[list[str], dict[str, dict[str, int]]]:
-    """The classes of split train, and the kept rows per split and class."""
-    kept = kept_rows(manifest)
-    counts = {split: count_labels(kept.loc[kept["split"] == split, "label"]) for split in ("train", "val")}
-    for split, labels in counts.items():
-        if not labels:
-            raise ManifestError(f"manifest.csv: no kept row has split {split}: run `curate split` first")
-    classes = list_classes(kept.loc[kept["split"] == "train", "label"])
-    if len(classes) < 2:
-        raise ManifestError(
-            f"manifest.csv: the rows of split train are all {classes[0]}: there is nothing to tell apart"
-        )
-    return classes, counts
 
 
 def _tell_plan(recipe: Recipe, counts: Mapping[str, Mapping[str, int]], folder: Path) -> str:

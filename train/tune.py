@@ -22,10 +22,11 @@ from train.backend import choose_precision, keras
 from train.data import Examples, load_images
 from train.fields import Recipe, override
 from train.fit import fit_model
+from train.material import choose_rows, read_material
 from train.metrics import format_percent
 from train.plots import plot_trials
 from train.record import write_json
-from train.run import choose_rows, find_best, read_material
+from train.run import find_best
 
 # A decade to either side of the recipe's rate.
 RATE_FACTOR = 10.0

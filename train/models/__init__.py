@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError
 from train.backend import FLOAT32, use_precision
-from train.fields import Recipe
+from train.fields import PRETRAINED, Recipe
 from train.models import fast, fernet, five_layer, pretrained
 
 NETWORKS: dict[str, Callable[[Recipe, int], Any]] = {
     "fast": fast.build,
     "five_layer": five_layer.build,
     "fernet": fernet.build,
-    **dict.fromkeys(pretrained.BASES, pretrained.build),
+    **dict.fromkeys(PRETRAINED, pretrained.build),
 }
 
 
@@ -26,16 +26,11 @@ def build_model(recipe: Recipe, classes: int, precision: str = FLOAT32) -> Any:
 
     Raises
     ------
-    UsageError  if it starts from a pretrained base and has none
     SourceError  if the file of weights is missing or of another network
     """
-    if recipe.weights == "imagenet" and recipe.model not in pretrained.BASES:
-        raise UsageError(
-            f"--weights imagenet: recipe {recipe.name} has no pretrained base: leave it out, or name a run's weights"
-        )
     with use_precision(precision):
         model = NETWORKS[recipe.model](recipe, classes)
-    if recipe.weights != "none" and (recipe.model not in pretrained.BASES or pretrained.is_whole(recipe.weights)):
+    if recipe.weights != "none" and (recipe.model not in PRETRAINED or pretrained.is_whole(recipe.weights)):
         load_whole(model, recipe, classes)
     return model
 
