@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from test_train_workspace import CLASSES, make_workspace
+from test_train_workspace import CLASSES
 from typer.testing import CliRunner, Result
 
 from curate.workspace import Workspace
@@ -24,24 +23,10 @@ from train.saliency import average_maps
 from train.sheets import normalise_heat, overlay, plot_sheet
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
-SMALL = ("--widths", "8", "--batch-size", "8", "--learning-rate", "0.02", "--dropout", "0", "--precision", "float32")
 
 
 def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    made = make_workspace(tmp_path_factory.mktemp("look"))
-    assert call("run", "-w", made.root, "--name", "bars", "--epochs", "3", *SMALL).exit_code == 0
-    return made
-
-
-@pytest.fixture
-def copy(workspace: Workspace, tmp_path: Path) -> Workspace:
-    shutil.copytree(workspace.root, tmp_path / "ws")
-    return Workspace(tmp_path / "ws")
 
 
 def assert_readable(file: Path) -> None:
@@ -50,21 +35,21 @@ def assert_readable(file: Path) -> None:
         assert min(picture.size) > 150
 
 
-def test_occlusion_scores_every_mask_and_draws_the_map(copy: Workspace) -> None:
-    done = call("occlude", "-w", copy.root, "--patch", "24", "--sample", "6")
+def test_occlusion_scores_every_mask_and_draws_the_map(bars: Workspace) -> None:
+    done = call("occlude", "-w", bars.root, "--patch", "24", "--sample", "6")
     assert done.exit_code == 0, done.output
-    folder = copy.root / "runs" / "bars" / "occlusion-test"
+    folder = bars.root / "runs" / "bars" / "occlusion-test"
     masks = pd.read_csv(folder / "masks.csv")
     assert masks["mask"].tolist() == ["none", "forehead", "eyes", "lower"]
     assert list(masks.columns[3:]) == [f"f1_{name}" for name in CLASSES]
-    scores = json.loads(call("evaluate", "-w", copy.root, "--json").stdout)
+    scores = json.loads(call("evaluate", "-w", bars.root, "--json").stdout)
     assert masks["accuracy"][0] == pytest.approx(scores["accuracy"], abs=1e-6)
     assert len(pd.read_csv(folder / "patch.csv")) == 9
     assert done.output.splitlines()[0].split() == ["mask", "accuracy", "macro", "F1", *CLASSES]
     assert_readable(folder / "patch.png")
     assert_readable(folder / "masks.png")
     assert scores["test_reads"] == 2
-    wrong = call("occlude", "-w", copy.root, "--patch", "1")
+    wrong = call("occlude", "-w", bars.root, "--patch", "1")
     assert (wrong.exit_code, wrong.stderr) == (
         2, "train: --patch 1: must be 2 to 48, the side of the model's input\n",
     )  # fmt: skip
@@ -119,14 +104,14 @@ def test_a_mean_map_counts_each_face_the_same() -> None:
     assert average_maps(maps).tolist() == [[0.5, 0], [0, 0.5]]
 
 
-def test_saliency_embedding_and_preview_write_readable_pictures(copy: Workspace) -> None:
+def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace) -> None:
     for command in ("saliency --rows val --per-class 3", "embed --rows val", "preview --recipe fernet5 --most 8"):
-        done = call(*command.split(), "-w", copy.root)
+        done = call(*command.split(), "-w", bars.root)
         assert done.exit_code == 0, done.output
-    run = copy.root / "runs" / "bars"
+    run = bars.root / "runs" / "bars"
     for file in ("saliency-val/faces.png", "saliency-val/classes.png", "embedding-val/points.png"):
         assert_readable(run / file)
-    assert_readable(copy.root / "previews" / "fernet5.png")
+    assert_readable(bars.root / "previews" / "fernet5.png")
     assert np.load(run / "saliency-val" / "classes.npy").shape == (3, 3, 48, 48)
     points = pd.read_csv(run / "embedding-val" / "points.csv")
     assert points["label"].value_counts().to_dict() == dict.fromkeys(CLASSES, 4)
@@ -145,8 +130,8 @@ def test_heat_is_colour_where_it_is_hot_and_the_face_where_it_is_not() -> None:
 
 
 @pytest.mark.parametrize("command", ["occlude", "saliency", "embed", "preview"])
-def test_a_dry_run_writes_nothing(workspace: Workspace, command: str) -> None:
-    before = {file: file.stat().st_mtime_ns for file in workspace.root.rglob("*")}
-    done = call(command, "-w", workspace.root, "-n")
+def test_a_dry_run_writes_nothing(bars: Workspace, command: str) -> None:
+    before = {file: file.stat().st_mtime_ns for file in bars.root.rglob("*")}
+    done = call(command, "-w", bars.root, "-n")
     assert " would " in done.output
-    assert {file: file.stat().st_mtime_ns for file in workspace.root.rglob("*")} == before
+    assert {file: file.stat().st_mtime_ns for file in bars.root.rglob("*")} == before

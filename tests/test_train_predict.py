@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from skimage import data
-from test_train_workspace import draw_bars, make_workspace
+from test_train_workspace import draw_bars
 from typer.testing import CliRunner, Result
 
 from curate.faces import draw_face
@@ -20,18 +20,10 @@ from train.faces import Face, FaceFinder, cut_face, draw_boxes
 from train.tracks import link_faces, smooth_probs
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
-SMALL = ("--widths", "8", "--batch-size", "8", "--learning-rate", "0.02", "--dropout", "0", "--precision", "float32")
 
 
 def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    made = make_workspace(tmp_path_factory.mktemp("predict"))
-    assert call("run", "-w", made.root, "--name", "bars", "--epochs", "4", *SMALL).exit_code == 0
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +103,10 @@ def test_the_astronaut_and_drawn_faces_are_found() -> None:
     assert finder.find(np.zeros((60, 60), np.uint8)) == []
 
 
-def test_predict_finds_faces_and_writes_a_table_and_pictures(
-    workspace: Workspace, astronaut: Path, tmp_path: Path
-) -> None:
+def test_predict_finds_faces_and_writes_a_table_and_pictures(bars: Workspace, astronaut: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    done = call("predict", astronaut, broken, "-w", workspace.root, "--out", tmp_path / "out")
+    done = call("predict", astronaut, broken, "-w", bars.root, "--out", tmp_path / "out")
     assert done.exit_code == 0, done.output
     story = done.output.splitlines()[-1]
     assert story.startswith("predict: 1 faces in 2 pictures; 1 unreadable (")
@@ -126,37 +116,37 @@ def test_predict_finds_faces_and_writes_a_table_and_pictures(
     assert cv2.imread(str(tmp_path / "out" / "astronaut-faces.png")).shape == (512, 512, 3)
 
 
-def test_predict_without_detection_takes_each_picture_for_a_face(workspace: Workspace, tmp_path: Path) -> None:
+def test_predict_without_detection_takes_each_picture_for_a_face(bars: Workspace, tmp_path: Path) -> None:
     files = []
     for label in ("angry", "happy", "sad"):
         files.append(tmp_path / f"{label}.png")
         cv2.imwrite(str(files[-1]), draw_bars(label, 99))
-    told = json.loads(call("predict", *files, "-w", workspace.root, "--no-detect", "--tta", "1", "--json").stdout)
+    told = json.loads(call("predict", *files, "-w", bars.root, "--no-detect", "--tta", "1", "--json").stdout)
     assert [face["predicted"] for face in told["faces"]] == ["angry", "happy", "sad"]
-    merged = call("predict", *files, "-w", workspace.root, "--no-detect", "--classes", "3", "--json")
+    merged = call("predict", *files, "-w", bars.root, "--no-detect", "--classes", "3", "--json")
     assert [face["predicted"] for face in json.loads(merged.stdout)["faces"]] == ["negative", "positive", "negative"]
 
 
-def test_what_is_not_there_is_one_line(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = call("predict", tmp_path / "gone.png", "-w", workspace.root)
+def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = call("predict", tmp_path / "gone.png", "-w", bars.root)
     assert (gone.exit_code, gone.stderr) == (
         2, f"train: {tmp_path / 'gone.png'}: there is no such file (1 of 1): name files that are there\n",
     )  # fmt: skip
     text = tmp_path / "text.avi"
     text.write_text("no video")
-    wrong = call("timeline", text, "-w", workspace.root, "--no-detect")
+    wrong = call("timeline", text, "-w", bars.root, "--no-detect")
     assert wrong.stderr == f"train: {text}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)\n"
     monkeypatch.setattr(faces, "find_spec", lambda _: None)
-    missing = call("timeline", text, "-w", workspace.root)
+    missing = call("timeline", text, "-w", bars.root)
     assert missing.exit_code == 2
     assert "mtcnn or TensorFlow is not installed" in missing.stderr
 
 
-def test_a_timeline_of_bars_changes_where_the_bars_change(workspace: Workspace, tmp_path: Path) -> None:
-    bars = [draw_bars("angry" if k < 10 else "happy", k).repeat(4, axis=0).repeat(4, axis=1) for k in range(20)]
-    video = write_video(tmp_path / "bars.avi", iter(bars))
+def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_path: Path) -> None:
+    frames = [draw_bars("angry" if k < 10 else "happy", k).repeat(4, axis=0).repeat(4, axis=1) for k in range(20)]
+    video = write_video(tmp_path / "bars.avi", iter(frames))
     out = tmp_path / "out"
-    done = call("timeline", video, "-w", workspace.root, "--no-detect", "--smooth", "0.4", "--annotate", "--out", out)
+    done = call("timeline", video, "-w", bars.root, "--no-detect", "--smooth", "0.4", "--annotate", "--out", out)
     assert done.exit_code == 0, done.output
     assert done.output.startswith("timeline: bars.avi: 20 frames, 1 faces: face 1 ")
     table = pd.read_csv(out / "timeline.csv")
@@ -170,7 +160,7 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(workspace: Workspace, 
     assert min(cv2.imread(str(out / "timeline.png")).shape[:2]) > 200
 
 
-def test_a_timeline_follows_each_face_of_a_video(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path) -> None:
     person = cv2.resize(data.astronaut(), (200, 200))
 
     def draw(k: int) -> np.ndarray:
@@ -181,11 +171,11 @@ def test_a_timeline_follows_each_face_of_a_video(workspace: Workspace, tmp_path:
         return frame
 
     video = write_video(tmp_path / "people.avi", (draw(k) for k in range(6)))
-    told = json.loads(call("timeline", video, "-w", workspace.root, "--classes", "3", "--json", "--tta", "1").stdout)
+    told = json.loads(call("timeline", video, "-w", bars.root, "--classes", "3", "--json", "--tta", "1").stdout)
     assert {track: each["samples"] for track, each in told["tracks"].items()} == {"1": 6, "2": 4}
-    table = pd.read_csv(workspace.root / "runs" / "bars" / "timelines" / "people" / "timeline.csv")
+    table = pd.read_csv(bars.root / "runs" / "bars" / "timelines" / "people" / "timeline.csv")
     moved = table.loc[table["track"] == 1, "x"]
     assert moved.is_monotonic_increasing
     assert {"p_positive", "p_negative"} <= set(table.columns)
-    few = call("timeline", video, "-w", workspace.root, "--per-second", "1", "--tta", "1")
+    few = call("timeline", video, "-w", bars.root, "--per-second", "1", "--tta", "1")
     assert few.output.startswith("timeline: people.avi: 2 frames, ")

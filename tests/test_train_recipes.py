@@ -29,8 +29,8 @@ SMALL = ("--epochs", "2", "--batch-size", "8", "--precision", "float32")
 TINY = {
     "fast": ("--widths", "4,8"),
     "five-layer": ("--widths", "4,8", "--dense-units", "8"),
-    "fernet5": ("--widths", "4,4,4,4,4"),
-    "fernet5-improved": ("--widths", "4,4,4,4,4"),
+    "fernet5": ("--widths", "4,4"),
+    "fernet5-improved": ("--widths", "4,4"),
     **dict.fromkeys(("vgg16", "resnet50", "mobilenetv2"), ("--weights", "none", "--size", "32")),
 }
 PER_CLASS = {"train": 4, "val": 2, "test": 2}
