@@ -27,6 +27,7 @@ def main() -> None:
             run("indexes.py", folder)
             run("scaling.py", folder)
             run("fer2013_chain.py", folder, "--workspace", workspace)
+            run("time_to_accuracy.py", folder)
 
 
 def run(script: str, *words: str) -> None:

@@ -124,3 +124,23 @@ def built(built_template: Path, tmp_path: Path) -> Workspace:
 def finished(finished_template: Path, tmp_path: Path) -> Workspace:
     """A copy of the finished workspace, free to change."""
     return Workspace(Path(shutil.copytree(finished_template, tmp_path / "manifests")))
+
+
+@pytest.fixture(scope="session")
+def bars_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workspace of bars with one finished run `bars`, which tells most of them apart, and its TensorBoard log."""
+    from test_train_workspace import make_workspace
+
+    from train.cli import app as train
+
+    root = make_workspace(tmp_path_factory.mktemp("bars")).root
+    words = "run --name bars --epochs 4 --widths 8 --batch-size 8 --learning-rate 0.02 --dropout 0 --precision float32"
+    done = CliRunner().invoke(train, [*words.split(), "--tensorboard", "-w", str(root)], prog_name="train")
+    assert done.exit_code == 0, done.output
+    return root
+
+
+@pytest.fixture
+def bars(bars_template: Path, tmp_path: Path) -> Workspace:
+    """A copy of the workspace of bars, free to change."""
+    return Workspace(Path(shutil.copytree(bars_template, tmp_path / "ws")))

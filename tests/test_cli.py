@@ -103,6 +103,7 @@ TRAIN_MAY_IMPORT = {
     "receipts",
     "thumbnails",
     "views",
+    "weights",
     "workspace",
 }
 

@@ -19,7 +19,7 @@ from curate.predictions import read_predictions
 from curate.workspace import Workspace
 from train import fit, recipes
 from train.cli import app
-from train.evaluate import evaluate_run, has_copy_in_train
+from train.evaluate import evaluate_runs, has_copy_in_train
 from train.oof import fit_temperature, predict_out_of_fold, soften
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
@@ -310,7 +310,8 @@ def test_evaluate_writes_every_file_and_counts_each_read_of_test(copy: Workspace
     scores = json.loads(done.stdout)
     folder = copy.root / "runs" / "first" / "evaluation-test"
     assert sorted(file.name for file in folder.iterdir()) == [
-        "confusion.csv", "confusion.png", "metrics.json", "per_class.csv", "predictions.csv",
+        "calibration.csv", "calibration.png", "confusion.csv", "confusion.png", "metrics.json", "per_class.csv",
+        "predictions.csv",
     ]  # fmt: skip
     assert scores["rows"] == 12
     assert scores["without_copy_in_train"]["rows"] == 11
@@ -323,7 +324,7 @@ def test_evaluate_writes_every_file_and_counts_each_read_of_test(copy: Workspace
 
 
 def test_evaluate_scores_the_verdict_and_its_tables_agree(copy: Workspace) -> None:
-    scores = evaluate_run(copy).counts
+    scores = evaluate_runs(copy).counts
     folder = copy.root / "runs" / "first" / "evaluation-test"
     rows = pd.read_csv(folder / "predictions.csv")
     assert rows.set_index("path").loc["bars/sad/22.png", "label"] == "angry"
@@ -337,7 +338,7 @@ def test_evaluate_scores_the_verdict_and_its_tables_agree(copy: Workspace) -> No
 def test_scores_with_batch_size_1_equal_those_with_128(copy: Workspace) -> None:
     beliefs = []
     for batch_size in (1, 128):
-        evaluate_run(copy, rows="all", views=3, batch_size=batch_size)
+        evaluate_runs(copy, rows="all", tta="3", batch_size=batch_size)
         folder = copy.root / "runs" / "first" / "evaluation-all"
         beliefs.append(pd.read_csv(folder / "predictions.csv"))
     assert beliefs[0]["predicted"].tolist() == beliefs[1]["predicted"].tolist()
@@ -354,7 +355,7 @@ def test_another_workspace_is_matched_by_class_name(workspace: Workspace, copy: 
     happy_only.loc[~keep, ["status", "reason", "split"]] = ["drop", "human", ""]
     happy_only.loc[keep, ["status", "reason"]] = ["keep", ""]
     write_manifest(other.manifest, happy_only)
-    scores = evaluate_run(other, run, rows="all").counts
+    scores = evaluate_runs(other, [run], rows="all").counts
     assert (scores["rows"], scores["accuracy"]) == (24, 1.0)
     happy_only.loc[keep, "label"] = "fear"
     write_manifest(other.manifest, happy_only)
@@ -391,11 +392,13 @@ def test_no_run_an_unfinished_run_and_a_wrong_choice_of_rows_are_clear_errors(co
 
 def test_the_newest_run_is_the_one_that_started_last(copy: Workspace) -> None:
     assert call("run", "-w", copy.root, "--epochs", "1", "--name", "a-later-one").exit_code == 0
-    assert evaluate_run(copy, rows="val").counts["run"] == "a-later-one"
+    assert evaluate_runs(copy, rows="val").counts["run"] == "a-later-one"
 
 
 def test_recipes_are_listed_with_their_reasons() -> None:
     listed = json.loads(call("recipes", "--json").stdout)
-    assert list(listed["recipes"]) == ["fast", "five-layer"]
+    assert list(listed["recipes"]) == [
+        "fast", "five-layer", "fernet5", "fernet5-improved", "vgg16", "resnet50", "mobilenetv2",
+    ]  # fmt: skip
     assert listed["reasons"]["schedule"]
     assert "five-layer: The 1.33-million-parameter CNN" in call("recipes").stdout

@@ -1,23 +1,28 @@
 """The networks, the weighted loss, the learning rate and the choice of precision."""
 
+import ast
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from curate.errors import UsageError
 from train import backend
 from train.backend import BFLOAT16, FLOAT32, choose_precision, keras
 from train.data import Examples
-from train.fit import compile_model, one_hot, plan_rate, stream_batches
+from train.feed import one_hot, stream_batches
+from train.fields import from_json, override, reasons, to_json
+from train.fit import compile_model, plan_rate
 from train.models import build_model
 from train.models.layers import FusedBatchNorm
-from train.recipes import RECIPES, find_recipe, from_json, override, reasons, to_json
+from train.recipes import RECIPES, find_recipe
 
 FAST, FIVE_LAYER = RECIPES["fast"], RECIPES["five-layer"]
 
@@ -140,7 +145,7 @@ def test_what_native_code_writes_during_an_import_shows_only_if_it_fails(capfd: 
 def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
     for recipe in RECIPES.values():
         assert from_json(to_json(recipe)) == recipe
-        assert set(reasons()) == set(to_json(recipe)) - {"name", "about", "published", "model"}
+        assert set(reasons()) == set(to_json(recipe)) - {"name", "about", "source", "published", "model"}
     assert all(reasons().values())
 
 
@@ -148,7 +153,7 @@ def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
     ("values", "message"),
     [
         ({"learning_rate": 0.0}, "--learning-rate 0.0: must be in (0, 10)"),
-        ({"schedule": "steps"}, "--schedule steps: must be one of cosine, plateau"),
+        ({"schedule": "steps"}, "--schedule steps: must be one of cosine, plateau, decay, constant"),
         ({"epochs": 0}, "--epochs 0: must be >= 1"),
     ],
 )
@@ -178,6 +183,26 @@ def test_the_command_line_loads_no_heavy_package(code: str) -> None:
     done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""
+
+
+def test_every_command_has_a_full_sentence_and_every_option_a_help() -> None:
+    from train.cli import app
+
+    for command in get_command(app).commands.values():
+        first = command.help.split("\n\n")[0]
+        assert first[0].isupper(), command.name
+        assert first.endswith("."), command.name
+        assert all(getattr(each, "help", None) for each in command.params), command.name
+
+
+def test_no_module_needs_tensorflow_to_be_imported() -> None:
+    """KERAS_BACKEND=jax or torch trains where TensorFlow is not installed: `backend` asks first, functions import late."""
+    for file in sorted(Path(backend.__file__).parent.rglob("*.py")):
+        tops = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in tops for alias in node.names} | {getattr(node, "module", "") for node in tops}
+        assert not {name for name in names if (name or "").split(".")[0] in ("tensorflow", "jax", "torch", "mtcnn")}, (
+            file
+        )
 
 
 def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:

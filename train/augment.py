@@ -1,4 +1,4 @@
-"""Augmentation: one affine warp per image, drawn for all images at once.
+"""Augmentation: one affine warp per image, and where a recipe wants it one brightness, drawn for all images at once.
 
 All transforms of an epoch are drawn before its first batch, so what happens to an image depends on the seed, the epoch and
 its row, never on the batch size or on which thread was faster. Images stay uint8; what a warp pulls in from outside repeats
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Transforms = npt.NDArray[np.float32]
+Factors = npt.NDArray[np.float32]
 
 
 class Ranges(Protocol):
@@ -28,6 +29,8 @@ class Ranges(Protocol):
     def zoom(self) -> float: ...
     @property
     def shear(self) -> float: ...
+    @property
+    def brightness(self) -> tuple[float, ...]: ...
 
 
 def draw_transforms(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]) -> Transforms:
@@ -58,6 +61,24 @@ def draw_transforms(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]
     middle = np.full(2, (size - 1) / 2)
     offset = middle - linear @ middle + spread[:, 1:3] * ranges.shift * size
     return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)
+
+
+def draw_factors(count: int, ranges: Ranges, seed: tuple[int, ...]) -> Factors | None:
+    """(N,) float32: what all pixels of each image are multiplied by; None where brightness stays as it is."""
+    low, high = ranges.brightness
+    if low == high == 1.0:
+        return None
+    return np.random.default_rng(seed).uniform(low, high, count).astype(np.float32)
+
+
+def light_images(images: Pixels, factors: Factors) -> Pixels:
+    """(N, S, S) uint8, each image times its factor, rounded and cut off at 255."""
+    levels = np.arange(256, dtype=np.float32)
+    lit = [
+        np.minimum(levels * factor + 0.5, 255).astype(np.uint8)[image]
+        for image, factor in zip(images, factors, strict=True)
+    ]
+    return np.stack(lit)
 
 
 def warp_images(images: Pixels, transforms: Transforms) -> Pixels:

@@ -51,8 +51,14 @@ with mute_stderr():
         import tensorflow
 
         HAS_GPU = bool(tensorflow.config.list_physical_devices("GPU"))
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        HAS_GPU = jax.default_backend() == "gpu"
     else:
-        HAS_GPU = False
+        import torch
+
+        HAS_GPU = torch.cuda.is_available()
 
 __all__ = [
     "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "keras", "mute_stderr", "use_one_thread",

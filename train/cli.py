@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,7 @@ from curate.console import (
     new_app,
     tell,
 )  # fmt: skip
+from train.options import RecipeCommand, recipe_options
 
 app = new_app("Train face-expression models on a curated dataset, and score them honestly.")
 
@@ -33,6 +34,26 @@ Precision = Annotated[
         metavar="auto|float32|mixed_bfloat16",
         help="Number format of training; auto: what this machine is fast in.",
     ),
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="RECIPE", help="What to train and how; `train recipes` lists them.")
+]
+RowsOption = Annotated[str, typer.Option("--rows", metavar="test|val|train|all", help="Which kept rows to look at.")]
+RunArgument = Annotated[
+    Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run; none: the newest of the workspace.")
+]
+RunOption = Annotated[
+    Path | None, typer.Option("--run", metavar="DIR", help="Folder of a run; default the newest of the workspace.")
+]
+Detect = Annotated[bool, typer.Option("--detect/--no-detect", help="Find faces, or take each picture for a face.")]
+Tta = Annotated[
+    str,
+    typer.Option(
+        "--tta", metavar="N|flip", help="Views of test-time augmentation; 1: the image; flip: with its mirror."
+    ),
+]
+MergedClasses = Annotated[
+    str | None, typer.Option("--classes", metavar="3", help="3: merge the classes into positive, neutral and negative.")
 ]
 
 
@@ -93,87 +114,313 @@ def oof(
     tell(result, as_json=as_json, dry_run=dry_run)
 
 
-@app.command()
+@app.command(cls=RecipeCommand)
+@recipe_options
 def run(
+    *,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    recipe: Annotated[
-        str, typer.Option(metavar="RECIPE", help="What to train and how; `train recipes` lists them.")
-    ] = "fast",
-    class_weights: Annotated[
-        bool, typer.Option("--class-weights", help="Weigh the loss by class_weights.csv of `curate weights`.")
-    ] = False,
+    recipe: RecipeName = "fast",
     classes: Classes = None,
     group: Group = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak step size of Adam; default as the recipe says.")
-    ] = None,
-    schedule: Annotated[
-        str | None, typer.Option(metavar="cosine|plateau", help="How the step size falls; default as the recipe says.")
-    ] = None,
     seed: Seed = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Train N models from --seed on; tells mean and spread.")
+    ] = 1,
     precision: Precision = "auto",
     runs: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of runs; default `runs` in the workspace.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of this run; default the UTC time and the recipe.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run of that --name, or the newest one.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log into the run.")] = False,
+    strategy: Annotated[
+        str,
+        typer.Option(metavar="none|mirrored|multiworker", help="Train on all GPUs, or on the workers of TF_CONFIG."),
+    ] = "none",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Read images from the disk through tf.data, as sets over 2 GB always are.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
+    fields: dict[str, Any],
 ) -> None:
-    """Train one model on the kept rows of split train; split val picks its best epoch, split test is not read."""
+    """Train one model on the kept rows of split train; split val picks its best epoch, split test is not read.
+
+    Every field of the recipe is an option; what is not given is as the recipe says.
+    """
     from curate.labels import name_view
     from curate.workspace import Workspace as Files
     from train.recipes import find_recipe, override
-    from train.run import train_run
+    from train.run import RunOptions, train_runs
 
-    made = override(
-        find_recipe(recipe), epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, schedule=schedule
-    )
-    result = train_run(
-        Files(workspace),
-        made,
-        use_class_weights=class_weights,
+    made = override(find_recipe(recipe), **fields)
+    options = RunOptions(
         **name_view(classes, group),
         seed=seed,
         precision=precision,
         runs=runs,
         name=name,
-        dry_run=dry_run,
+        tensorboard=tensorboard,
+        strategy=strategy,
+        stream=stream,
     )
+    result = train_runs(Files(workspace), made, options, seeds=seeds, resume=resume, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="Folder of a run; none: the newest of the workspace.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="Folders of runs, several as an ensemble; none: the workspace's newest."
+        ),
     ] = None,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    rows: Annotated[str, typer.Option(metavar="test|val|train|all", help="Which kept rows to score.")] = "test",
+    rows: RowsOption = "test",
     tta: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Views of test-time augmentation; 1: the image alone.")
-    ] = 1,
+        str,
+        typer.Option(metavar="N|flip", help="Views of test-time augmentation; 1: the image; flip: with its mirror."),
+    ] = "1",
+    classes: MergedClasses = None,
     seed: Seed = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Score a run: accuracy, F1, a table per class and the confusion matrix, written into the run's folder.
+    """Score runs: accuracy, F1, calibration, intervals, a table per class and the confusion matrix, beside the run.
 
     -w may name another workspace than the one the run was trained in. Every read of test rows is counted in the run.
     """
     from curate.workspace import Workspace as Files
-    from train.evaluate import evaluate_run
+    from train.evaluate import evaluate_runs
 
-    result = evaluate_run(Files(workspace), run, rows=rows, views=tta, seed=seed, dry_run=dry_run)
+    result = evaluate_runs(Files(workspace), run or (), rows=rows, tta=tta, classes=classes, seed=seed, dry_run=dry_run)
     if result.table and not as_json:
         typer.echo(result.table)
     tell(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of an evaluated run.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of another one.")],
+    rows: RowsOption = "test",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Tell whether run B is better than run A by more than chance: McNemar's test on the rows both were scored on."""
+    from train.compare import compare_runs
+
+    result = compare_runs(first, second, rows=rows, seed=seed, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def occlude(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    classes: MergedClasses = None,
+    patch: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of the sliding patch; default a quarter of the input.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, metavar="N", help="Most rows that the patch slides over.")] = 500,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Score a run with forehead, eyes, or nose and mouth hidden, and map what a sliding patch costs.
+
+    `train run --train-mask eyes` trains under a mask.
+    """
+    from curate.workspace import Workspace as Files
+    from train.occlude import occlude_run
+
+    result = occlude_run(
+        Files(workspace), run, rows=rows, classes=classes, patch=patch, sample=sample, seed=seed, dry_run=dry_run
+    )
+    if result.table and not as_json:
+        typer.echo(result.table)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def saliency(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    per_class: Annotated[int, typer.Option(min=1, metavar="N", help="Faces of each class in its mean map.")] = 32,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Draw which pixels a run looks at: gradient, SmoothGrad and Grad-CAM of faces, and the mean map of each class."""
+    from curate.workspace import Workspace as Files
+    from train.saliency import map_saliency
+
+    result = map_saliency(Files(workspace), run, rows=rows, per_class=per_class, seed=seed, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def embed(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    most: Annotated[int, typer.Option(min=5, metavar="N", help="Most faces to lay out.")] = 2000,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Lay out the last features of a run in the plane, coloured by its classes and by positive, neutral and negative."""
+    from curate.workspace import Workspace as Files
+    from train.embed import embed_run
+
+    result = embed_run(Files(workspace), run, rows=rows, most=most, seed=seed, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command(cls=RecipeCommand)
+@recipe_options
+def preview(
+    *,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    recipe: RecipeName = "fast",
+    classes: Classes = None,
+    group: Group = None,
+    most: Annotated[int, typer.Option(min=1, metavar="N", help="Images on the sheet.")] = 32,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PNG file; default previews/RECIPE.png in the workspace.")
+    ] = None,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    fields: dict[str, Any],
+) -> None:
+    """Draw the first batch of a training as the model will see it, each image under its original."""
+    from curate.labels import name_view
+    from curate.workspace import Workspace as Files
+    from train.preview import preview_batch
+    from train.recipes import find_recipe, override
+
+    made = override(find_recipe(recipe), **fields)
+    result = preview_batch(
+        Files(workspace), made, **name_view(classes, group), seed=seed, most=most, out=out, dry_run=dry_run
+    )
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures.")],
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    run: RunOption = None,
+    detect: Detect = True,
+    classes: MergedClasses = None,
+    tta: Tta = "flip",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write predictions.csv and the pictures with boxes there.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the faces of pictures and tell their expressions by a run."""
+    from curate.workspace import Workspace as Files
+    from train.predict import predict_images
+
+    result = predict_images(Files(workspace), images, run=run, detect=detect, classes=classes, tta=tta, out=out)
+    if result.table and not as_json:
+        typer.echo(result.table)
+    tell(result, as_json=as_json)
+
+
+@app.command()
+def timeline(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A video that OpenCV reads, such as MP4 or AVI.")],
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    run: RunOption = None,
+    per_second: Annotated[float, typer.Option(metavar="N", help="Frames to look at per second of video.")] = 5.0,
+    smooth: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Average a face's probabilities so far to either side; 0: not.")
+    ] = 1.0,
+    detect: Detect = True,
+    classes: MergedClasses = None,
+    tta: Tta = "flip",
+    annotate: Annotated[bool, typer.Option("--annotate", help="Write the video with boxes and words too.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder; default timelines/VIDEO in the run's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell the expressions of every face of a video over time: timeline.csv and timeline.png."""
+    from curate.workspace import Workspace as Files
+    from train.timeline import make_timeline
+
+    result = make_timeline(
+        Files(workspace), video, run=run, per_second=per_second, smooth=smooth, detect=detect, classes=classes, tta=tta,
+        annotate=annotate, out=out,
+    )  # fmt: skip
+    tell(result, as_json=as_json)
+
+
+@app.command(cls=RecipeCommand)
+@recipe_options
+def tune(
+    *,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    recipe: RecipeName = "fast",
+    trials: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Models to train; the first is the recipe itself.")
+    ] = 20,
+    classes: Classes = None,
+    group: Group = None,
+    seed: Seed = 0,
+    precision: Precision = "auto",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder; default tuning/RECIPE in the workspace.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    fields: dict[str, Any],
+) -> None:
+    """Search learning rate and batch size with Optuna, judged by split val alone; --epochs is the length of a trial."""
+    from curate.labels import name_view
+    from curate.workspace import Workspace as Files
+    from train.recipes import find_recipe, override
+    from train.tune import tune_recipe
+
+    made = override(find_recipe(recipe), **fields)
+    result = tune_recipe(
+        Files(workspace), made, trials=trials, **name_view(classes, group), seed=seed, precision=precision, out=out,
+        dry_run=dry_run,
+    )  # fmt: skip
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def export(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="keras|saved_model|tflite|onnx", help="Form of the file.")
+    ] = "keras",
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default `export` in the run's.")] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write the best model of a run for use without Candid, and check that the file gives the same probabilities."""
+    from curate.workspace import Workspace as Files
+    from train.export import export_run
+
+    result = export_run(Files(workspace), run, file_format=file_format, out=out, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
 def recipes(as_json: Json = False) -> None:
-    """List the recipes with their fields; --json gives the reason of every default too."""
+    """List the recipes with their source, published result and fields; --json gives the reason of every default too."""
     from train.recipes import list_recipes, show_recipes
 
     typer.echo(json.dumps(show_recipes(), indent=1) if as_json else list_recipes())

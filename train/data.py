@@ -38,12 +38,14 @@ class Examples:
     rows : (N,) row numbers
     targets : (N,) class indices
     weights : (N,) float32, the factor of each row's loss, 1 for none
+    beliefs : (N, K) float32 soft targets that sum to 1, or None: the class index is all
     """
 
     images: Images
     rows: Rows
     targets: Rows
     weights: npt.NDArray[np.float32]
+    beliefs: npt.NDArray[np.float32] | None = None
 
 
 def load_images(

@@ -1,9 +1,11 @@
-"""`train evaluate`: what a run is worth on rows that it did not learn from, and every look at the test rows counted.
+"""`train evaluate`: what runs are worth on rows that they did not learn from, and every look at the test rows counted.
 
 Scoring is in float32 whatever the training was in, so it depends neither on the machine's precision nor on the batch size.
+Several runs are scored one by one and as an ensemble: the mean of their probabilities.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,28 +14,33 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.errors import ManifestError, UsageError
 from curate.files import sha256_of, write_atomically
 from curate.labels import find_view
-from curate.laws import require_split
-from curate.manifest import SPLITS, table_bytes
+from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.receipts import StageResult, new_receipt, write_receipt
-from curate.views import count_outside, look_through, tell_outside
+from curate.views import count_outside, tell_outside
 from curate.workspace import Workspace
-from train.augment import plan_views
-from train.backend import FLOAT32
-from train.data import Images, Rows, count_labels, encode_labels, load_images, number_rows
+from train.calibration import bin_confidences, calibration_error
+from train.data import Rows, count_labels
 from train.fit import PREDICT_BATCH, predict_probs
-from train.metrics import count_confusions, format_classes, format_percent, score_classes, score_predictions
-from train.models import build_model
-from train.plots import plot_confusion
-from train.recipes import Recipe
-from train.record import Record, count_read, find_newest_run, read_record, write_json
+from train.intervals import bootstrap_gain, bootstrap_scores
+from train.metrics import (
+    count_confusions,
+    format_classes,
+    format_interval,
+    format_percent,
+    score_classes,
+    score_predictions,
+    tell_spread,
+)
+from train.opened import Opened, Probs, load_run, open_runs
+from train.plots import plot_confusion, plot_reliability
+from train.record import write_json
+from train.tta import count_views, plan_tta
 
-Probs = npt.NDArray[np.float64]
-ROWS = (*SPLITS, "all")
 READS = ("label", "status", "split")
+HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
 
 
 @dataclass(frozen=True)
@@ -45,69 +52,87 @@ class Evaluation:
     counts: Mapping[str, Any]
 
 
-def evaluate_run(
+def evaluate_runs(
     workspace: Workspace,
-    run: Path | None = None,
+    runs: Sequence[Path] = (),
     *,
     rows: str = "test",
-    views: int = 1,
+    tta: str = "1",
+    classes: str | None = None,
     seed: int = 0,
     batch_size: int = PREDICT_BATCH,
     dry_run: bool = False,
 ) -> Evaluation:
-    """Score a run on the kept rows of a workspace, which may be another than the one it was trained in.
+    """Score a run, or several as an ensemble, on the kept rows of a workspace.
 
-    The labels are seen through the view that the run was trained through; rows outside of it are counted, not scored.
+    The labels are seen through the view that the runs were trained through; rows outside of it are counted, not scored.
 
     Parameters
     ----------
-    run : folder of the run; None for the newest of the workspace
+    runs : folders; none for the newest of the workspace, which may be another than the one they were trained in
     rows : train, val, test, or all kept rows
-    views : of test-time augmentation, 1 for none
+    tta : views of test-time augmentation (1: the image alone), or `flip`: the image and its mirror
+    classes : "3" merges the classes into positive, neutral and negative
+    seed : of the views and of the bootstrap
 
     Raises
     ------
-    RunError  if there is no such run
-    ManifestError  if there are no such rows, or their labels are unknown to the run
+    RunError  if there is no such run, or the runs know other classes
+    ManifestError  if there are no such rows, or their labels are unknown to the runs
     """
-    if rows not in ROWS:
-        raise UsageError(f"--rows {rows}: must be one of {', '.join(ROWS)}")
-    known = read_record(run or find_newest_run(workspace.root / "runs"))
-    manifest = workspace.read()
-    if rows != "all":
-        require_split(manifest)
-    view = find_view(known.view)
-    seen = look_through(manifest, view)
-    chosen = _choose_rows(seen, rows)
-    targets = encode_labels(seen.loc[chosen, "label"], known.classes, f"rows {rows}")
+    views = count_views(tta)
+    opened = open_runs(workspace, runs, rows=rows, classes=classes)
+    view = find_view(opened.known[0].view)
+    outside = tell_outside(opened.manifest, view)
     if dry_run:
-        return Evaluation(
-            _tell_plan(known, seen.loc[chosen, "label"], rows, views) + tell_outside(manifest, view), "", {}
-        )
+        return Evaluation(_tell_plan(opened, tta) + outside, "", {})
     metrics: dict[str, Any] = {
-        "run": known.folder.name, "recipe": known.recipe.name, "evaluated": rows, "views": views, "seed": seed,
-        "manifest_sha256": sha256_of(workspace.manifest), "test_reads": None,
+        "run": opened.name, "recipe": "+".join(dict.fromkeys(record.recipe.name for record in opened.known)),
+        "mask": opened.known[0].recipe.mask, "evaluated": rows, "views": views, "tta": tta, "seed": seed,
+        "manifest_sha256": sha256_of(workspace.manifest), "test_reads": opened.count_reads(views),
     }  # fmt: skip
-    if (manifest.loc[chosen, "split"] == "test").any():
-        metrics["test_reads"] = count_read(known.folder, rows, views, metrics["manifest_sha256"])
-    images = load_images(workspace, manifest, known.recipe.size)
-    probs, scores = _score_rows(known, images, manifest, chosen, targets, (views, seed, batch_size))
-    metrics |= scores | ({"view": known.view, "outside": count_outside(manifest, view)} if known.view else {})
-    place = rows if _is_at_home(known, workspace) else f"{workspace.root.name}-{rows}"
-    folder = known.folder / f"evaluation-{place}"
-    table = _write_evaluation(folder, known, seen.loc[chosen], targets, probs, metrics)
-    told = Evaluation(_tell_story(metrics) + tell_outside(manifest, view), format_classes(table), metrics)
-    if rows == "test" and _is_at_home(known, workspace):
-        _write_receipt(workspace, manifest, known, told)
+    probs, alone = predict_runs(opened, tta, seed, batch_size)
+    metrics |= score_all(opened, np.mean(probs, axis=0), np.mean(alone, axis=0) if views > 1 else None, seed)
+    if len(probs) > 1:
+        metrics |= _score_members(opened, probs)
+    metrics |= {"view": view.name, "outside": count_outside(opened.manifest, view)} if view.name else {}
+    table = _write_evaluation(_choose_folder(opened, classes), opened, np.mean(probs, axis=0), metrics)
+    told = Evaluation(_tell_story(metrics) + outside, format_classes(table), metrics)
+    if rows == "test" and opened.is_home and len(opened.known) == 1 and classes is None:
+        _write_receipt(opened, told)
     return told
 
 
-def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
-    """The recipe's network in float32 with trained weights."""
-    model = build_model(recipe, classes, FLOAT32)
-    model.load_weights(str(weights))
-    model.jit_compile = False
-    return model
+def predict_runs(
+    opened: Opened, tta: str, seed: int, batch_size: int = PREDICT_BATCH
+) -> tuple[list[Probs], list[Probs]]:
+    """(N, K) probabilities of each run by all views, and by the image alone (nothing where that is the same)."""
+    by_views, alone = [], []
+    images = {size: opened.read_images(size) for size in {record.recipe.size for record in opened.known}}
+    for record in opened.known:
+        model, pixels = load_run(record), images[record.recipe.size]
+        views = plan_tta(tta, len(opened.rows), record.recipe, seed)
+        by_views.append(opened.merge_probs(predict_probs(model, pixels, opened.rows, views, batch_size)))
+        if len(views) > 1:
+            first = predict_probs(model, pixels, opened.rows, views[:1], batch_size)
+            alone.append(opened.merge_probs(first))
+    return by_views, alone
+
+
+def score_all(opened: Opened, probs: Probs, alone: Probs | None, seed: int) -> dict[str, Any]:
+    """Every score of the rows, with intervals: of all, of those without a copy in train, and the gain by TTA."""
+    targets = opened.targets
+    train_rows = pd.concat([record.read_train_rows() for record in opened.known])
+    fresh = ~has_copy_in_train(opened.manifest, train_rows)[opened.rows]
+    scores = _score_with_intervals(targets, probs, opened.classes, seed)
+    scores["without_copy_in_train"] = (
+        _score_with_intervals(targets[fresh], probs[fresh], opened.classes, seed) if fresh.any() else {"rows": 0}
+    )
+    if alone is not None:
+        scores["one_view"] = score_predictions(targets, alone)
+        right = [each.argmax(axis=1) == targets for each in (alone, probs)]
+        scores["tta_gain"] = bootstrap_gain(right[0], right[1], seed)
+    return scores
 
 
 def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -124,97 +149,105 @@ def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> npt.N
     return (seen | grouped).to_numpy()
 
 
-def _choose_rows(manifest: pd.DataFrame, rows: str) -> Rows:
-    kept = manifest["status"] == "keep"
-    chosen = number_rows(kept if rows == "all" else kept & (manifest["split"] == rows))
-    if not len(chosen):
-        fix = "run `curate build`" if rows == "all" else "run `curate split` first, or choose --rows all"
-        raise ManifestError(f"manifest.csv: no kept row has split {rows}: {fix}")
-    return chosen
-
-
-def _score_rows(
-    known: Record, images: Images, manifest: pd.DataFrame, rows: Rows, targets: Rows, viewing: tuple[int, int, int]
-) -> tuple[Probs, dict[str, Any]]:
-    """Probabilities of the rows, and their scores: by all views, without copies in train, and by one view."""
-    views, seed, batch_size = viewing
-    model = load_model(known.weights, known.recipe, len(known.classes))
-    planned = plan_views(len(rows), known.recipe, known.recipe.size, views, seed)
-    probs = predict_probs(model, images, rows, planned, batch_size)
-    fresh = ~has_copy_in_train(manifest, known.read_train_rows())[rows]
+def _score_with_intervals(targets: Rows, probs: Probs, classes: Sequence[str], seed: int) -> dict[str, Any]:
     scores = score_predictions(targets, probs)
-    scores["without_copy_in_train"] = score_predictions(targets[fresh], probs[fresh]) if fresh.any() else {"rows": 0}
-    if views > 1:
-        alone = predict_probs(model, images, rows, planned[:1], batch_size)
-        scores["one_view"] = score_predictions(targets, alone)
-    return probs, scores
+    confusions = count_confusions(targets, probs.argmax(axis=1), classes).to_numpy()
+    scores["ece"] = calibration_error(bin_confidences(targets, probs))
+    scores["intervals"] = bootstrap_scores(confusions, seed)
+    return scores
 
 
-def _write_evaluation(
-    folder: Path, known: Record, rows: pd.DataFrame, targets: Rows, probs: Probs, metrics: Mapping[str, Any]
-) -> pd.DataFrame:
+def _score_members(opened: Opened, probs: Sequence[Probs]) -> dict[str, Any]:
+    """The runs of an ensemble one by one, and the mean and spread of their scores."""
+    scored = [score_predictions(opened.targets, each) for each in probs]
+    members = [
+        {"run": record.folder.name, **{name: scores[name] for name in HEADLINES}}
+        for record, scores in zip(opened.known, scored, strict=True)
+    ]
+    return {"members": members, "spread": {name: tell_spread([one[name] for one in scored]) for name in HEADLINES}}
+
+
+def _choose_folder(opened: Opened, classes: str | None) -> Path:
+    """Inside the run, or beside the runs for an ensemble."""
+    end = f"-{classes}" if classes else ""
+    if len(opened.known) == 1:
+        return opened.known[0].folder / f"evaluation-{opened.place}{end}"
+    digest = hashlib.sha256(opened.name.encode()).hexdigest()[:8]
+    ensemble = f"ensemble-{len(opened.known)}-{digest}"
+    return opened.known[0].folder.parent / ensemble / f"evaluation-{opened.place}{end}"
+
+
+def _write_evaluation(folder: Path, opened: Opened, probs: Probs, metrics: Mapping[str, Any]) -> pd.DataFrame:
     predicted = probs.argmax(axis=1)
-    table = score_classes(targets, predicted, known.classes)
-    confusions = count_confusions(targets, predicted, known.classes)
-    beliefs = pd.DataFrame(probs, columns=[PREFIX + name for name in known.classes]).map("{:.6f}".format)
-    beliefs.insert(0, "predicted", np.array(known.classes)[predicted])
-    beliefs.insert(0, "label", rows["label"].to_numpy())
-    beliefs.insert(0, "path", rows["path"].to_numpy())
-    title = (
-        f"{known.recipe.name} on {len(rows):,} {metrics['evaluated']} rows, accuracy {100 * metrics['accuracy']:.1f} %"
-    )
+    table = score_classes(opened.targets, predicted, opened.classes)
+    confusions = count_confusions(opened.targets, predicted, opened.classes)
+    reliability = bin_confidences(opened.targets, probs)
+    on = f"{metrics['recipe']} on {len(opened.rows):,} {opened.chosen} rows"
     write_atomically(folder / "per_class.csv", table_bytes(table.round(6)))
     write_atomically(folder / "confusion.csv", table_bytes(confusions.reset_index()))
+    title = f"{on}, accuracy {format_percent(metrics['accuracy'])}"
     write_atomically(folder / "confusion.png", plot_confusion(confusions, title))
-    write_atomically(folder / "predictions.csv", table_bytes(beliefs))
+    write_atomically(folder / "calibration.csv", table_bytes(reliability.round(6)))
+    title = f"{on}, ECE {format_percent(metrics['ece'])}"
+    write_atomically(folder / "calibration.png", plot_reliability(reliability, title))
+    write_atomically(folder / "predictions.csv", table_bytes(list_beliefs(opened, probs)))
     write_json(folder / "metrics.json", metrics)
     return table
 
 
-def _is_at_home(known: Record, workspace: Workspace) -> bool:
-    """Whether the run was trained in this workspace."""
-    return known.folder.resolve().is_relative_to(workspace.root.resolve())
+def list_beliefs(opened: Opened, probs: Probs) -> pd.DataFrame:
+    """path, label, predicted and one probability per class."""
+    beliefs = pd.DataFrame(probs, columns=[PREFIX + name for name in opened.classes]).map("{:.6f}".format)
+    beliefs.insert(0, "predicted", np.array(opened.classes)[probs.argmax(axis=1)])
+    beliefs.insert(0, "label", opened.seen.loc[opened.rows, "label"].to_numpy())
+    beliefs.insert(0, "path", opened.seen.loc[opened.rows, "path"].to_numpy())
+    return beliefs
 
 
-def _newest_run(workspace: Workspace) -> list[Path]:
-    """The receipt of the last run, where there is one: a newer run makes the score stale."""
-    file = workspace.root / "receipts" / "run.json"
-    return [file] if file.is_file() else []
-
-
-def _write_receipt(workspace: Workspace, manifest: pd.DataFrame, known: Record, told: Evaluation) -> None:
+def _write_receipt(opened: Opened, told: Evaluation) -> None:
     """The score goes stale with the rows, and when another model takes the run's place."""
+    root = opened.workspace.root
     options = {name: told.counts[name] for name in ("run", "views", "seed")}
     scores = {name: told.counts[name] for name in ("accuracy", "macro_f1", "test_reads")}
+    newest = root / "receipts" / "run.json"
+    inputs = [opened.known[0].weights, *([newest] if newest.is_file() else [])]
     result = StageResult(told.story, counts=scores)
-    inputs = [known.weights, *_newest_run(workspace)]
-    receipt = new_receipt(
-        workspace.root, "evaluate", manifest, reads=READS, inputs=inputs, options=options, result=result
-    )
-    write_receipt(workspace.root, receipt, seconds=0.0)
+    receipt = new_receipt(root, "evaluate", opened.manifest, reads=READS, inputs=inputs, options=options, result=result)
+    write_receipt(root, receipt, seconds=0.0)
 
 
 def _tell_story(metrics: Mapping[str, Any]) -> str:
     views = f" by {metrics['views']} views" if metrics["views"] > 1 else ""
-    one_view = f" ({format_percent(metrics['one_view']['accuracy'])} by one view)" if "one_view" in metrics else ""
+    intervals = metrics["intervals"]
     means = ", ".join(
-        f"{words} {format_percent(metrics[name])}"
-        for name, words in (
-            ("balanced_accuracy", "balanced accuracy"),
-            ("macro_f1", "macro F1"),
-            ("weighted_f1", "weighted F1"),
-        )
+        f"{name.replace('_', ' ').replace('f1', 'F1')} {format_percent(metrics[name])}"
+        + (f" {format_interval(intervals[name])}" if name in ("accuracy", "macro_f1") else "")
+        + (_tell_gain(metrics) if name == "accuracy" else "")
+        for name in HEADLINES
     )
     fresh = metrics["without_copy_in_train"]
     of_fresh = f", accuracy {format_percent(fresh['accuracy'])}" if fresh["rows"] else ""
+    mask = f" (trained under mask {metrics['mask']}, scored without)" if metrics["mask"] != "none" else ""
+    members = f"; one by one: accuracy {metrics['spread']['accuracy']}" if "members" in metrics else ""
     reads = f"; reads of test so far: {metrics['test_reads']}" if metrics["test_reads"] else ""
     return (
-        f"evaluate: {metrics['run']} on {metrics['rows']:,} {metrics['evaluated']} rows{views}: "
-        f"accuracy {format_percent(metrics['accuracy'])}{one_view}, {means}; "
+        f"evaluate: {metrics['run']} on {metrics['rows']:,} {metrics['evaluated']} rows{views}{mask}: {means}, "
+        f"ECE {format_percent(metrics['ece'])}{members}; "
         f"{fresh['rows']:,} rows have no copy in train{of_fresh}{reads}"
     )
 
 
-def _tell_plan(known: Record, labels: "pd.Series[str]", rows: str, views: int) -> str:
+def _tell_gain(metrics: Mapping[str, Any]) -> str:
+    if "tta_gain" not in metrics:
+        return ""
+    gain = metrics["tta_gain"]
+    return (
+        f" ({format_percent(metrics['one_view']['accuracy'])} by one view: gain {100 * gain['gain']:+.1f} "
+        f"{format_interval(gain['interval'])} points)"
+    )
+
+
+def _tell_plan(opened: Opened, tta: str) -> str:
+    labels = opened.seen.loc[opened.rows, "label"]
     counts = ", ".join(f"{name} {count:,}" for name, count in count_labels(labels).items())
-    return f"evaluate: would score {known.folder.name} on {len(labels):,} {rows} rows ({counts}) by {views} views"
+    return f"evaluate: would score {opened.name} on {len(labels):,} {opened.chosen} rows ({counts}) by --tta {tta}"

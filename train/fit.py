@@ -1,26 +1,29 @@
 """The training loop, shared by `train run` and `train oof`: batches in, a trained model and its history out.
 
-Batches are one endless stream whose order and augmentation follow from (seed, epoch, row) alone, so prefetching cannot
-change them. The loss is categorical cross-entropy, each row's term multiplied by its weight and the sum divided by the
+The loss is categorical cross-entropy, each row's term multiplied by its weight and the sum divided by the
 number of rows (Keras' `sample_weight`); with balanced class weights the mean weight is 1.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from train.augment import Transforms, draw_transforms, warp_images
+from train.augment import Transforms, warp_images
 from train.backend import keras
 from train.data import Examples, Images, Pixels, Rows
+from train.distribute import fit_distributed, open_scope
+from train.feed import stream_batches, validate_on
+from train.fields import Recipe
 from train.models import build_model
-from train.recipes import Recipe
+from train.optimizers import SlowBaseAdam, list_base_variables
+from train.record import WEIGHTS
+from train.streaming import stream_dataset
+from train.watch import WatchVal, read_rate, read_state, restore, seed_dropout
 
-Floats = npt.NDArray[np.float32]
-Batch = tuple[Pixels, Floats, Floats]
 # Large enough that a pass is all arithmetic; the probabilities do not depend on it.
 PREDICT_BATCH = 256
 # Rows whose pixels are held at once: 19 MB at 48 pixels a side.
@@ -36,45 +39,82 @@ def fit_model(
     precision: str,
     bar: Any,
     val: Examples | None = None,
-    checkpoint: Path | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
     watchers: Sequence[Any] = (),
+    strategy: Any = None,
 ) -> tuple[Any, list[dict[str, float]]]:
-    """Train a fresh model.
+    """Train a model from the weights that the recipe starts with.
 
     Parameters
     ----------
     seed : of weights, dropout, order and augmentation
     bar : a tqdm bar, advanced by one per batch
     val : scored after every epoch; picks the best weights, the learning rate of the plateau schedule and the last epoch
-    checkpoint : where the weights of the best epoch are kept
+    folder : where the best weights and the state of every epoch are kept; needs `val`
+    resume : go on after the last epoch that the folder holds
     watchers : more Keras callbacks
+    strategy : of `tf.distribute`, as `distribute.open_strategy` gives it; None for one device
 
     Returns
     -------
-    the model, with the weights of its best epoch (of its last one without `val`); one dict of numbers per epoch
+    the model, with the weights of its best epoch (of its last one without `val` or with a strategy); one dict of numbers per
+    epoch
     """
     keras.utils.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    model = build_model(recipe, classes, precision)
     steps = math.ceil(len(train.rows) / recipe.batch_size)
-    compile_model(model, recipe, steps)
-    scored = None if val is None else (val.images[val.rows][..., None], one_hot(val.targets, classes))
+    state = read_state(folder) if folder is not None and resume else None
+    done = state.epoch if state else 0
+    with open_scope(strategy):
+        model = build_model(recipe, classes, precision)
+        compile_model(model, recipe, steps)
+        if strategy is not None:
+            model.optimizer.build(model.trainable_variables)
+        if folder is not None and state is not None:
+            restore(model, recipe, folder, state)
+    # Weights that one worker alone assigns would wait for the others for ever.
+    watch = None if val is None else WatchVal(recipe, folder, state, restores=strategy is None)
+    followers = [FollowEpochs(bar, recipe.epochs, seed, done), *([watch] if watch else []), *watchers]
+    if state and (done >= recipe.epochs or 0 < recipe.stop_patience <= done - state.best_epoch):
+        followers[0].skip_rest(steps)
+        model.load_weights(str(folder / WEIGHTS))
+        return model, state.history
+    scored = None if val is None else validate_on(recipe, classes, val)
+    if strategy is not None:
+        fit_distributed(
+            strategy, model, recipe, classes, train, seed=seed, first_epoch=done, val=scored, callbacks=followers
+        )  # fmt: skip
+        return model, [] if watch is None else watch.state.history
     log = model.fit(
-        stream_batches(recipe, classes, train, seed),
+        (stream_dataset if streams(train) else stream_batches)(recipe, classes, train, seed, done),
         steps_per_epoch=steps,
         epochs=recipe.epochs,
+        initial_epoch=done,
         validation_data=scored,
-        validation_batch_size=PREDICT_BATCH,
+        validation_steps=None if scored is None else len(scored),
         shuffle=False,
-        callbacks=[FollowEpochs(bar, recipe.epochs), *_watch_val(recipe, val is not None, checkpoint), *watchers],
+        callbacks=followers,
         verbose=0,
     )
-    return model, _list_epochs(log.history)
+    return model, _list_epochs(log.history) if watch is None else watch.state.history
+
+
+def streams(train: Examples) -> bool:
+    """Whether batches come through `tf.data`: the images are not in memory, and TensorFlow is at hand."""
+    return not isinstance(train.images, np.ndarray) and keras.backend.backend() == "tensorflow"
 
 
 def compile_model(model: Any, recipe: Recipe, steps: int) -> None:
     """Adam (AdamW with weight decay), categorical cross-entropy; XLA stays off: on a CPU it costs 5 to 12 times the time."""
+    rate = plan_rate(recipe, steps)
+    slow = list_base_variables(model) if recipe.base_rate else frozenset()
+    if slow:
+        factor = recipe.base_rate / recipe.learning_rate
+        optimizer = SlowBaseAdam(rate, slow=slow, factor=factor, weight_decay=recipe.weight_decay)
+    else:
+        optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
     model.compile(
-        optimizer=keras.optimizers.Adam(plan_rate(recipe, steps), weight_decay=recipe.weight_decay or None),
+        optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
         jit_compile=False,
@@ -82,38 +122,25 @@ def compile_model(model: Any, recipe: Recipe, steps: int) -> None:
 
 
 def plan_rate(recipe: Recipe, steps: int) -> Any:
-    """The learning rate: constant until val cuts it (`plateau`), or a warm-up and half a cosine down to zero."""
-    if recipe.schedule == "plateau":
-        return recipe.learning_rate
-    warmup = min(round(recipe.warmup_epochs * steps), recipe.epochs * steps // 2)
-    return keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate / 10,
-        recipe.epochs * steps - warmup,
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warmup,
-    )
-
-
-def stream_batches(recipe: Recipe, classes: int, train: Examples, seed: tuple[int, ...]) -> Iterator[Batch]:
-    """Batches without end: every epoch all rows once, in a new order, each with a new transform.
-
-    Yields
-    ------
-    (B, S, S, 1) uint8, (B, K) one-hot float32, (B,) float32 weights; the last batch of an epoch may be shorter
+    """The learning rate: constant until val cuts it (`plateau`), falling with the steps (`decay`), or a warm-up and half a
+    cosine down to zero.
     """
-    epoch = 0
-    while True:
-        order = np.random.default_rng((*seed, epoch)).permutation(len(train.rows))
-        transforms = draw_transforms(len(train.rows), recipe, recipe.size, (*seed, epoch, 1))
-        for start in range(0, len(order), recipe.batch_size):
-            chosen = order[start : start + recipe.batch_size]
-            images = warp_images(train.images[train.rows[chosen]], transforms[chosen])
-            yield images[..., None], one_hot(train.targets[chosen], classes), train.weights[chosen]
-        epoch += 1
+    schedules, peak = keras.optimizers.schedules, recipe.learning_rate
+    if recipe.schedule == "decay":
+        return schedules.InverseTimeDecay(peak, decay_steps=1, decay_rate=recipe.rate_decay)
+    if recipe.schedule != "cosine":
+        return peak
+    warmup = min(round(recipe.warmup_epochs * steps), recipe.epochs * steps // 2)
+    return schedules.CosineDecay(peak / 10, recipe.epochs * steps - warmup, warmup_target=peak, warmup_steps=warmup)
 
 
 def predict_probs(
-    model: Any, images: Images, rows: Rows, views: Sequence[Transforms], batch_size: int = PREDICT_BATCH
+    model: Any,
+    images: Images,
+    rows: Rows,
+    views: Sequence[Transforms],
+    batch_size: int = PREDICT_BATCH,
+    change: Callable[[Pixels], Pixels] | None = None,
 ) -> npt.NDArray[np.float64]:
     """What the model believes about each row, averaged over views of it.
 
@@ -121,6 +148,7 @@ def predict_probs(
     ----------
     rows : (N,) row numbers
     views : arrays (N, 2, 3), one transform per row each, as `augment.plan_views` gives them
+    change : what happens to the images before they are warped, such as a mask
 
     Returns
     -------
@@ -130,15 +158,11 @@ def predict_probs(
     for start in range(0, len(rows), PREDICT_BLOCK):
         block = slice(start, start + PREDICT_BLOCK)
         pixels = np.asarray(images[rows[block]])
+        pixels = change(pixels) if change else pixels
         seen = (warp_images(pixels, view[block])[..., None] for view in views)
         total = sum(model.predict(view, batch_size=batch_size, verbose=0).astype(np.float64) for view in seen)
         blocks.append(total / total.sum(axis=1, keepdims=True))
     return np.concatenate(blocks)
-
-
-def one_hot(targets: Rows, classes: int) -> Floats:
-    """(N,) indices -> (N, K) float32."""
-    return np.eye(classes, dtype=np.float32)[targets]
 
 
 def _list_epochs(history: dict[str, list[float]]) -> list[dict[str, float]]:
@@ -149,11 +173,23 @@ def _list_epochs(history: dict[str, list[float]]) -> list[dict[str, float]]:
 
 
 class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-    """Advances a tqdm bar; an early stop takes the epochs that will not come off its total."""
+    """Advances a tqdm bar and seeds the dropout of each epoch; an early stop takes the rest off the bar's total."""
 
-    def __init__(self, bar: Any, epochs: int):
+    def __init__(self, bar: Any, epochs: int, seed: Sequence[int] = (0,), done: int = 0):
         super().__init__()
-        self.bar, self.epochs, self.epoch = bar, epochs, 0
+        self.bar, self.epochs, self.seed, self.epoch = bar, epochs, seed, done
+
+    def skip_rest(self, steps: int) -> None:
+        """Nothing is left to train."""
+        self.bar.total -= self.epochs * steps
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
+        """What an earlier process has done is done."""
+        self.bar.update(self.epoch * self.params["steps"])
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        """Dropout depends on the seed and the epoch alone."""
+        seed_dropout(self.model, (*self.seed, epoch, 3))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """One step on, and the loss of the epoch so far."""
@@ -165,29 +201,10 @@ class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
         """The scores of the epoch, and its last learning rate for the history."""
         self.epoch = epoch + 1
         if logs is not None:
-            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+            logs["learning_rate"] = read_rate(self.model)
         if logs and "val_accuracy" in logs:
             self.bar.set_postfix_str(f"epoch {self.epoch}, val accuracy {logs['val_accuracy']:.1%}")
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
         """Forget the epochs that early stopping saved."""
         self.bar.total -= (self.epochs - self.epoch) * self.params["steps"]
-
-
-def _watch_val(recipe: Recipe, has_val: bool, checkpoint: Path | None) -> list[Any]:
-    """Val accuracy decides: it is what the score will be, and unlike val loss it does not punish growing confidence."""
-    if not has_val:
-        return []
-    best = {"monitor": "val_accuracy", "mode": "max"}
-    watchers: list[Any] = [
-        keras.callbacks.EarlyStopping(patience=recipe.stop_patience, restore_best_weights=True, **best)
-    ]
-    if recipe.schedule == "plateau":
-        watchers.append(
-            keras.callbacks.ReduceLROnPlateau(factor=recipe.plateau_factor, patience=recipe.plateau_patience, **best)
-        )
-    if checkpoint is not None:
-        watchers.append(
-            keras.callbacks.ModelCheckpoint(str(checkpoint), save_best_only=True, save_weights_only=True, **best)
-        )
-    return watchers

@@ -70,6 +70,17 @@ def format_percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def tell_spread(shares: Sequence[float]) -> str:
+    """Mean and sample standard deviation over runs, in percent: [0.64, 0.66] -> "65.0 % ± 1.4 (64.0 to 66.0)"."""
+    values = 100 * np.asarray(shares, float)
+    return f"{values.mean():.1f} % ± {values.std(ddof=1):.1f} ({values.min():.1f} to {values.max():.1f})"
+
+
+def format_interval(bounds: Sequence[float]) -> str:
+    """[0.638, 0.661] -> "[63.8, 66.1]", percent or points."""
+    return f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
+
+
 def format_classes(table: pd.DataFrame) -> str:
     """The per-class table for a terminal, in percent."""
     lines = [f"{'class':<10}{'precision':>11}{'recall':>9}{'F1':>8}{'rows':>9}"]

@@ -6,20 +6,22 @@ lists what the model has seen, so that any later evaluation can tell which rows 
 
 import json
 import platform
+import sys
 import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from curate.errors import CandidError
+from curate.errors import CandidError, UsageError
 from curate.files import write_atomically
-from train.recipes import Recipe, from_json
+from train.fields import Recipe, from_json
 
 RECIPE, METRICS, HISTORY, CURVES = "recipe.json", "metrics.json", "history.csv", "curves.png"
-WEIGHTS, TRAIN_ROWS, READS = "best.weights.h5", "train_rows.csv", "reads.json"
+WEIGHTS, TRAIN_ROWS, READS, TENSORBOARD = "best.weights.h5", "train_rows.csv", "reads.json", "tensorboard"
 PACKAGES = ("candid-fer", "keras", "tensorflow", "numpy", "pandas", "opencv-python-headless", "scikit-learn")
 
 
@@ -64,8 +66,19 @@ def read_record(folder: Path) -> Record:
         )
     if not (folder / METRICS).is_file():
         raise RunError(f"{folder}: this run did not finish ({METRICS} is missing): run `train run` again")
-    made = json.loads((folder / RECIPE).read_text())
+    made = read_made(folder)
     return Record(folder, from_json(made["recipe"]), list(made["classes"]), made.get("view", ""))
+
+
+def read_made(folder: Path) -> dict[str, Any]:
+    """What the run in that folder is made of."""
+    made: dict[str, Any] = json.loads((folder / RECIPE).read_text())
+    return made
+
+
+def read_precision(folder: Path) -> str:
+    """The dtype policy that a run began in."""
+    return str(read_made(folder)["precision"])
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -83,7 +96,44 @@ def find_newest_run(runs: Path) -> Path:
     finished = [file.parent for file in runs.glob(f"*/{METRICS}") if (file.parent / RECIPE).is_file()]
     if not finished:
         raise RunError(f"{runs}: no finished run here: run `train run` first, or name a run's folder")
-    return max(finished, key=lambda folder: (json.loads((folder / RECIPE).read_text())["started_at"], folder.name))
+    return max(finished, key=lambda folder: (read_made(folder)["started_at"], folder.name))
+
+
+def find_unfinished_run(runs: Path) -> Path:
+    """The unfinished run that started last.
+
+    Raises
+    ------
+    RunError  if there is none
+    """
+    begun = [file.parent for file in runs.glob(f"*/{RECIPE}") if is_unfinished(file.parent)]
+    if not begun:
+        raise RunError(f"{runs}: no unfinished run here: leave --resume out")
+    return max(begun, key=lambda folder: (read_made(folder)["started_at"], folder.name))
+
+
+def require_tensorboard() -> None:
+    """Raise UsageError if TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard: it is not installed: `pip install 'candid-fer[tensorboard]'`")
+
+
+def open_tensorboard(folder: Path) -> Any:
+    """The Keras callback that writes a TensorBoard log into the run."""
+    from train.backend import keras
+
+    return keras.callbacks.TensorBoard(str(folder / TENSORBOARD), write_graph=False)
+
+
+def measure_resources() -> dict[str, float]:
+    """What this process has used so far: CPU seconds, and its peak memory in MB where the system tells."""
+    used = {"cpu_seconds": round(time.process_time(), 1)}
+    try:
+        import resource
+    except ImportError:  # Windows
+        return used
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used | {"peak_mb": round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))}
 
 
 def write_json(file: Path, values: Any) -> None:

@@ -3,20 +3,45 @@
 from collections.abc import Callable
 from typing import Any
 
+from curate.errors import SourceError
 from train.backend import FLOAT32, use_precision
-from train.models import fast, five_layer
-from train.recipes import Recipe
+from train.fields import PRETRAINED, Recipe
+from train.models import fast, fernet, five_layer, pretrained
 
-NETWORKS: dict[str, Callable[[Recipe, int], Any]] = {"fast": fast.build, "five_layer": five_layer.build}
+NETWORKS: dict[str, Callable[[Recipe, int], Any]] = {
+    "fast": fast.build,
+    "five_layer": five_layer.build,
+    "fernet": fernet.build,
+    **dict.fromkeys(PRETRAINED, pretrained.build),
+}
 
 
 def build_model(recipe: Recipe, classes: int, precision: str = FLOAT32) -> Any:
-    """The recipe's network with fresh weights.
+    """The recipe's network, with fresh weights or those that it starts from.
 
     Parameters
     ----------
     classes : K, the width of the softmax
     precision : the Keras dtype policy of all layers but the softmax, which is float32
+
+    Raises
+    ------
+    SourceError  if the file of weights is missing or of another network
     """
     with use_precision(precision):
-        return NETWORKS[recipe.model](recipe, classes)
+        model = NETWORKS[recipe.model](recipe, classes)
+    if recipe.weights != "none" and (recipe.model not in PRETRAINED or pretrained.is_whole(recipe.weights)):
+        load_whole(model, recipe, classes)
+    return model
+
+
+def load_whole(model: Any, recipe: Recipe, classes: int) -> None:
+    """Give the network the weights of another run of the same recipe and number of classes."""
+    pretrained.require_file(recipe.weights)
+    try:
+        model.load_weights(recipe.weights)
+    except (ValueError, OSError, KeyError) as error:
+        raise SourceError(
+            f"--weights {recipe.weights}: no weights of {recipe.model} for {classes} classes "
+            f"({pretrained.first_line(error)}): give the best.weights.h5 of such a run, or --weights none"
+        ) from error

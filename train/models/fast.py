@@ -8,8 +8,8 @@ Folding 2x2 pixels into channels costs no arithmetic and quarters every later im
 from typing import Any
 
 from train.backend import keras
+from train.fields import Recipe
 from train.models.layers import classify, convolve, read_pixels
-from train.recipes import Recipe
 
 
 def build(recipe: Recipe, classes: int) -> Any:

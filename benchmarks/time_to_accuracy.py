@@ -1,0 +1,199 @@
+"""Seconds until val accuracy reaches a bound: `fast` against a plain Keras script of the five-layer study, alternated.
+
+    python benchmarks/time_to_accuracy.py ~/data/fer2013 [--target 0.6] [--rounds 3]
+
+Both learn from the dataset's own train split and are scored on its own val split after every epoch. The plain script is what
+such a study looks like: files read by `ImageDataGenerator`, float32, Keras' own layers, balanced class weights. Each
+process is timed from its start, imports and first decoding included.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from results import RESULTS, describe_machine, replace_section, run_command, to_table
+
+MOST_EPOCHS = 60
+
+
+def main() -> None:
+    """Alternate the two, or be one of them (`--side`)."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="folder of FER2013's images")
+    parser.add_argument("--target", type=float, default=0.6, help="val accuracy to reach")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side runs")
+    parser.add_argument("--epochs", type=int, default=MOST_EPOCHS, help="epochs after which a side gives up")
+    parser.add_argument("--side", choices=("plain", "fast"), help=argparse.SUPPRESS)
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        side = run_plain if options.side == "plain" else run_fast
+        print(json.dumps(side(options.dataset, options.target, options.epochs, options.started)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options.dataset, Path(folder), options)
+
+
+def compare(dataset: Path, folder: Path, options: Any) -> None:
+    """Run each side in turn on the same rows and write the table."""
+    workspace = folder / "manifests"
+    run_command(["curate", "build", str(dataset), "-w", str(workspace)])
+    run_command(["curate", "split", "--from-source", "-w", str(workspace)])
+    link_splits(workspace, folder / "images")
+    sides: dict[str, list[dict[str, Any]]] = {"plain": [], "fast": []}
+    for _ in range(options.rounds):
+        for side, runs in sides.items():
+            runs.append(time_side(side, folder / "images" if side == "plain" else workspace, options))
+            print(side, runs[-1], flush=True)
+    rows = [
+        (name, *summarise([run["seconds"] for run in runs]), *summarise([run["cpu_seconds"] for run in runs])[:1],
+         max(run["epochs"] for run in runs), f"{100 * min(run['val_accuracy'] for run in runs):.1f} %")
+        for name, runs in sides.items()
+    ]  # fmt: skip
+    means = {name: statistics.mean(run["seconds"] for run in runs) for name, runs in sides.items()}
+    table = to_table(
+        ("side", "wall s, mean", "wall s, range", "CPU s, mean", "most epochs", "least val accuracy"), rows
+    )
+    replace_section(
+        RESULTS,
+        "time-to-accuracy",
+        f"## Time to {100 * options.target:.0f} % val accuracy\n\nMeasured by `python benchmarks/time_to_accuracy.py`: "
+        f"{options.rounds} rounds, alternated; {describe_machine()}.\n\n{table}\n\n"
+        f"`fast` is {means['plain'] / means['fast']:.1f} times faster.",
+    )
+
+
+def link_splits(workspace: Path, images: Path) -> None:
+    """Class folders of train and val for the plain script, as links to the same files."""
+    from curate.workspace import Workspace
+
+    files = Workspace(workspace)
+    locate = files.locate()
+    manifest = files.read()
+    kept = manifest[(manifest["status"] == "keep") & manifest["split"].isin(["train", "val"])]
+    for row in kept.itertuples(index=False):
+        file = locate(row.path)
+        link = images / row.split / row.label / f"{row.sha256[:16]}-{file.name}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.exists():
+            link.symlink_to(file.resolve())
+
+
+def time_side(side: str, place: Path, options: Any) -> dict[str, Any]:
+    """One process of one side; its last line is its result."""
+    words = [sys.executable, __file__, str(place), "--side", side, "--target", str(options.target)]
+    words += ["--epochs", str(options.epochs), "--started", str(time.time())]
+    before = os.times()
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return {**json.loads(done.stdout.splitlines()[-1]), "cpu_seconds": used}
+
+
+def run_fast(workspace: Path, target: float, epochs: int, started: float) -> dict[str, Any]:
+    """`train run`'s own parts with the recipe `fast`, stopped at the target."""
+    from curate.workspace import Workspace
+    from train.backend import choose_precision
+    from train.data import load_images
+    from train.fit import fit_model
+    from train.material import choose_rows, read_material
+    from train.recipes import RECIPES
+
+    recipe = replace(RECIPES["fast"], epochs=min(epochs, RECIPES["fast"].epochs))
+    files = Workspace(workspace)
+    material = read_material(files, recipe)
+    images = load_images(files, material.manifest, recipe.size)
+    train, val = (choose_rows(material, images, split, recipe) for split in ("train", "val"))
+    policy, _ = choose_precision()
+    bar = _NoBar()
+    _, history = fit_model(
+        recipe, len(material.classes), train, seed=(0,), precision=policy, bar=bar, val=val,
+        watchers=[make_stopper(target)],
+    )  # fmt: skip
+    return tell(history[-1]["val_accuracy"], len(history), started)
+
+
+class _NoBar:
+    """What a tqdm bar is asked for."""
+
+    total = 0
+
+    def update(self, _steps: int = 1) -> None:
+        """Nothing is shown."""
+
+    def set_postfix_str(self, _text: str, refresh: bool = True) -> None:
+        """Nothing is shown."""
+
+
+def run_plain(images: Path, target: float, epochs: int, started: float) -> dict[str, Any]:
+    """The five-layer study as people write it."""
+    import keras
+    import numpy as np
+    import tensorflow
+    from sklearn.utils.class_weight import compute_class_weight
+
+    generator = tensorflow.keras.preprocessing.image.ImageDataGenerator
+    augmented = generator(
+        rescale=1 / 255, rotation_range=10, width_shift_range=0.1, height_shift_range=0.1, shear_range=10, zoom_range=0.1,
+        horizontal_flip=True, fill_mode="nearest",
+    )  # fmt: skip
+    form = {"target_size": (48, 48), "color_mode": "grayscale", "class_mode": "categorical", "batch_size": 64}
+    train = augmented.flow_from_directory(images / "train", **form)
+    val = generator(rescale=1 / 255).flow_from_directory(images / "val", shuffle=False, **form)
+    weights = compute_class_weight("balanced", classes=np.unique(train.classes), y=train.classes)
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((48, 48, 1))])
+    for width in (32, 64, 128):
+        for _ in range(2):
+            model.add(layers.Conv2D(width, 3, padding="same", activation="relu"))
+            model.add(layers.BatchNormalization())
+        model.add(layers.MaxPooling2D())
+        model.add(layers.Dropout(0.25))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(225, activation="relu"))
+    model.add(layers.BatchNormalization())
+    model.add(layers.Dropout(0.5))
+    model.add(layers.Dense(len(weights), activation="softmax"))
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    log = model.fit(
+        train, validation_data=val, epochs=epochs, class_weight=dict(enumerate(weights)), verbose=0,
+        callbacks=[make_stopper(target), keras.callbacks.ReduceLROnPlateau(patience=4, factor=0.3)],
+    )  # fmt: skip
+    scores = log.history["val_accuracy"]
+    return tell(scores[-1], len(scores), started)
+
+
+def make_stopper(target: float) -> Any:
+    """A callback that ends the training at that val accuracy."""
+    import keras
+
+    class Stopper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            """Stop, and say on stderr how far it is."""
+            print(f"epoch {epoch + 1}: val accuracy {logs['val_accuracy']:.3f}", file=sys.stderr, flush=True)
+            if logs["val_accuracy"] >= target:
+                self.model.stop_training = True
+
+    return Stopper()
+
+
+def tell(val_accuracy: float, epochs: int, started: float) -> dict[str, Any]:
+    """The result of a side."""
+    return {"seconds": time.time() - started, "epochs": epochs, "val_accuracy": float(val_accuracy)}
+
+
+def summarise(values: list[float]) -> tuple[str, str]:
+    """Mean and range."""
+    return f"{statistics.mean(values):.0f}", f"{min(values):.0f} to {max(values):.0f}"
+
+
+if __name__ == "__main__":
+    main()

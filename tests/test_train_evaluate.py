@@ -1,0 +1,161 @@
+"""Calibration, intervals, McNemar's test, ensembles, merged classes and comparisons: by hand, and from the command line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+from typer.testing import CliRunner, Result
+
+from curate.workspace import Workspace
+from train.calibration import bin_confidences, calibration_error
+from train.cli import app
+from train.evaluate import evaluate_runs
+from train.intervals import bootstrap_gain, bootstrap_scores, compare_mcnemar, score_confusions
+from train.metrics import count_confusions, score_predictions, tell_spread
+from train.opened import merge_classes, open_runs
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+SMALL = ("--widths", "8", "--batch-size", "8", "--learning-rate", "0.02", "--dropout", "0", "--precision", "float32")
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
+
+
+@pytest.fixture(scope="module")
+def workspace(bars_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The run `bars`, here called `long`, and one of a single epoch, which is often wrong."""
+    made = Workspace(Path(shutil.copytree(bars_template, tmp_path_factory.mktemp("evaluate") / "ws")))
+    (made.root / "runs" / "bars").rename(made.root / "runs" / "long")
+    older = ("run", "-w", made.root, "--name", "short", "--epochs", "1", *SMALL)
+    assert call(*older).exit_code == 0
+    return made
+
+
+@pytest.fixture
+def copy(workspace: Workspace, tmp_path: Path) -> Workspace:
+    shutil.copytree(workspace.root, tmp_path / "ws")
+    return Workspace(tmp_path / "ws")
+
+
+def test_calibration_is_that_of_a_calculation_by_hand() -> None:
+    # Sure to 0.95 and right once of twice; to 0.6, which belongs to (0.5, 0.6], and right.
+    probs = np.array([[0.95, 0.05], [0.95, 0.05], [0.4, 0.6]])
+    table = bin_confidences(np.array([0, 1, 1]), probs, bins=10)
+    assert table.loc[9, ["rows", "confidence", "accuracy"]].tolist() == [2, 0.95, 0.5]
+    assert table.loc[5, ["rows", "confidence", "accuracy"]].tolist() == [1, 0.6, 1.0]
+    assert calibration_error(table) == pytest.approx((2 * 0.45 + 1 * 0.4) / 3)
+
+
+def test_scores_of_a_confusion_matrix_are_those_of_its_rows() -> None:
+    random = np.random.default_rng(0)
+    targets, probs = random.integers(0, 4, 60), random.dirichlet(np.ones(4), 60)
+    counts = count_confusions(targets, probs.argmax(axis=1), list("abcd")).to_numpy()
+    expected = score_predictions(targets, probs)
+    for name, values in score_confusions(counts[None]).items():
+        assert values[0] == pytest.approx(expected[name])
+
+
+def test_the_bootstrap_of_the_matrix_is_the_bootstrap_of_the_rows() -> None:
+    random = np.random.default_rng(1)
+    targets = random.integers(0, 3, 300)
+    predicted = np.where(random.random(300) < 0.7, targets, random.integers(0, 3, 300))
+    intervals = bootstrap_scores(count_confusions(targets, predicted, list("abc")).to_numpy())
+    picks = random.integers(0, 300, (2000, 300))
+    by_rows = np.percentile((targets == predicted)[picks].mean(axis=1), (2.5, 97.5))
+    assert intervals["accuracy"] == pytest.approx(by_rows.tolist(), abs=0.01)
+
+
+def test_a_gain_is_paired_and_its_interval_holds_it() -> None:
+    before = np.array([True] * 60 + [False] * 40)
+    after = before.copy()
+    after[60:70] = True
+    after[:2] = False
+    gain = bootstrap_gain(before, after)
+    assert (gain["gain"], gain["won"], gain["lost"]) == (0.08, 10, 2)
+    low, high = gain["interval"]
+    assert 0 < low < 0.08 < high < 0.16
+
+
+def test_mcnemar_is_the_exact_binomial_test_of_the_rows_that_differ() -> None:
+    # 10 won, 2 lost: twice the chance of at most 2 heads in 12 throws.
+    assert compare_mcnemar(10, 2) == pytest.approx(2 * binom.cdf(2, 12, 0.5))
+    assert compare_mcnemar(0, 0) == compare_mcnemar(3, 3) == 1.0
+
+
+def test_mean_and_spread_are_told_in_percent() -> None:
+    assert tell_spread([0.64, 0.66]) == "65.0 % ± 1.4 (64.0 to 66.0)"
+
+
+def test_the_scores_carry_intervals_calibration_and_the_gain_of_the_mirror(copy: Workspace) -> None:
+    done = call("evaluate", copy.root / "runs" / "short", "-w", copy.root, "--tta", "flip", "--json")
+    scores = json.loads(done.stdout)
+    low, high = scores["intervals"]["accuracy"]
+    assert low <= scores["accuracy"] <= high
+    assert set(scores["without_copy_in_train"]["intervals"]) == set(scores["intervals"])
+    assert 0 <= scores["ece"] <= 1
+    gain = scores["tta_gain"]
+    assert gain["gain"] == pytest.approx(scores["accuracy"] - scores["one_view"]["accuracy"])
+    assert gain["interval"][0] <= gain["gain"] <= gain["interval"][1]
+    assert "by one view: gain " in scores["story"]
+    table = pd.read_csv(copy.root / "runs" / "short" / "evaluation-test" / "calibration.csv")
+    assert (len(table), table["rows"].sum()) == (15, 12)
+
+
+def test_several_runs_are_averaged_and_each_counts_its_read(copy: Workspace) -> None:
+    runs = [copy.root / "runs" / name for name in ("short", "long")]
+    scores = evaluate_runs(copy, runs).counts
+    assert scores["run"] == "short+long"
+    assert [member["run"] for member in scores["members"]] == ["short", "long"]
+    assert "±" in scores["spread"]["accuracy"]
+    folder = next((copy.root / "runs").glob("ensemble-2-*")) / "evaluation-test"
+    mean = pd.read_csv(folder / "predictions.csv")
+    for run in runs:
+        assert json.loads((run / "reads.json").read_text())["test_reads"] == 1
+    each = [pd.read_csv(r / "evaluation-test" / "predictions.csv") for r in runs if evaluate_runs(copy, [r])]
+    columns = [name for name in mean.columns if name.startswith("p_")]
+    assert np.allclose(mean[columns], (each[0][columns] + each[1][columns]) / 2, atol=2e-6)
+    assert open_runs(copy).name == "short"
+
+
+def test_three_classes_are_sums_of_the_others(copy: Workspace) -> None:
+    run = copy.root / "runs" / "short"
+    evaluate_runs(copy, [run], rows="val")
+    scores = evaluate_runs(copy, [run], rows="val", classes="3").counts
+    fine, merged = (pd.read_csv(run / folder / "predictions.csv") for folder in ("evaluation-val", "evaluation-val-3"))
+    assert list(merged.columns[3:]) == ["p_positive", "p_negative"]
+    assert np.allclose(merged["p_negative"], fine["p_angry"] + fine["p_sad"], atol=2e-6)
+    assert scores["accuracy"] >= (fine["label"] == fine["predicted"]).mean()
+    assert merge_classes(["angry", "happy", "neutral"]) == ["positive", "neutral", "negative"]
+
+
+def test_comparing_needs_two_evaluated_runs_and_tells_who_is_better(copy: Workspace) -> None:
+    short, long = (copy.root / "runs" / name for name in ("short", "long"))
+    missing = call("compare", short, long)
+    file = short / "evaluation-test" / "predictions.csv"
+    assert (missing.exit_code, missing.stderr) == (
+        1, f"train: {file}: is not there: run `train evaluate {short} --rows test` first\n",
+    )  # fmt: skip
+    for run in (short, long):
+        evaluate_runs(copy, [run])
+    done = call("compare", short, long)
+    assert done.output.startswith("compare: long against short on 12 rows: accuracy ")
+    told = json.loads((long / "comparison-test-short.json").read_text())
+    assert told["p_value"] == compare_mcnemar(told["won"], told["lost"])
+    assert call("compare", long, long).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--tta", "many"), "--tta many: must be a number of views >= 1, or flip"),
+        (("--classes", "4"), "--classes 4: must be 3, or left out for the classes of the run"),
+    ],
+)
+def test_a_wrong_option_is_one_line(workspace: Workspace, words: tuple[str, str], message: str) -> None:
+    done = call("evaluate", "-w", workspace.root, *words)
+    assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")

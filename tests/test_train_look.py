@@ -1,0 +1,137 @@
+"""Occlusion, saliency, embedding and preview: right on a model that is known, and readable pictures in the run's folder."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from test_train_workspace import CLASSES
+from typer.testing import CliRunner, Result
+
+from curate.workspace import Workspace
+from train.cli import app
+from train.feed import one_hot
+from train.gradients import cut_model, map_gradcam, map_gradient, map_smoothgrad, read_features
+from train.models import build_model
+from train.occlude import spread_heat
+from train.recipes import RECIPES
+from train.saliency import average_maps
+from train.sheets import normalise_heat, overlay, plot_sheet
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
+
+
+def assert_readable(file: Path) -> None:
+    with Image.open(io.BytesIO(file.read_bytes())) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 150
+
+
+def test_occlusion_scores_every_mask_and_draws_the_map(bars: Workspace) -> None:
+    done = call("occlude", "-w", bars.root, "--patch", "24", "--sample", "6")
+    assert done.exit_code == 0, done.output
+    folder = bars.root / "runs" / "bars" / "occlusion-test"
+    masks = pd.read_csv(folder / "masks.csv")
+    assert masks["mask"].tolist() == ["none", "forehead", "eyes", "lower"]
+    assert list(masks.columns[3:]) == [f"f1_{name}" for name in CLASSES]
+    scores = json.loads(call("evaluate", "-w", bars.root, "--json").stdout)
+    assert masks["accuracy"][0] == pytest.approx(scores["accuracy"], abs=1e-6)
+    assert len(pd.read_csv(folder / "patch.csv")) == 9
+    assert done.output.splitlines()[0].split() == ["mask", "accuracy", "macro", "F1", *CLASSES]
+    assert_readable(folder / "patch.png")
+    assert_readable(folder / "masks.png")
+    assert scores["test_reads"] == 2
+    wrong = call("occlude", "-w", bars.root, "--patch", "1")
+    assert (wrong.exit_code, wrong.stderr) == (
+        2, "train: --patch 1: must be 2 to 48, the side of the model's input\n",
+    )  # fmt: skip
+
+
+def test_the_map_of_the_patch_is_the_mean_of_what_covers_a_pixel() -> None:
+    places = pd.DataFrame({"row": [0, 0], "column": [0, 1], "accuracy": [0.5, 0.3], "loss": [0.1, 0.3]})
+    heat = spread_heat(places, side=2, size=3)
+    assert heat[0].tolist() == pytest.approx([10, 20, 30])
+    assert heat[2].tolist() == [0, 0, 0]
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    model = build_model(replace(RECIPES["fast"], widths=(4,), size=8), 3)
+    parts = cut_model(model)
+    pixels = np.random.default_rng(0).integers(20, 230, (2, 8, 8)).astype(np.uint8)
+    targets = one_hot(np.array([0, 2]), 3)
+    gradient = map_gradient(parts, pixels, targets)
+    numbers = np.asarray(parts.scale(pixels[..., None]), np.float32)
+    step = 1e-2
+    for row, column in ((3, 4), (5, 1)):
+        moved = [numbers.copy(), numbers.copy()]
+        moved[0][:, row, column], moved[1][:, row, column] = (numbers[:, row, column] + sign * step for sign in (1, -1))
+        up, down = (np.asarray(parts.logits(parts.see(x), targets)) for x in moved)
+        assert gradient[:, row, column] == pytest.approx(np.abs(up - down) / (2 * step), rel=0.05, abs=1e-3)
+
+
+def test_the_parts_of_a_model_give_its_probabilities_again() -> None:
+    model = build_model(replace(RECIPES["five-layer"], widths=(4,), dense_units=6, size=8), 3)
+    parts = cut_model(model)
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 8, 8)).astype(np.uint8)
+    maps = parts.see(parts.scale(pixels[..., None]))
+    logits = np.stack([np.asarray(parts.logits(maps, one_hot(np.full(4, k), 3))) for k in range(3)], axis=1)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(model.predict(pixels[..., None], verbose=0), expected, atol=1e-5)
+    assert read_features(model, pixels).shape == (4, 6)
+    assert map_gradcam(parts, pixels, one_hot(np.zeros(4, int), 3)).shape == (4, 4, 4)
+
+
+def test_smoothgrad_follows_its_seed() -> None:
+    parts = cut_model(build_model(replace(RECIPES["fast"], widths=(4,), size=8), 3))
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 8, 8)).astype(np.uint8)
+    targets = one_hot(np.array([0, 1]), 3)
+    one, again, other = (map_smoothgrad(parts, pixels, targets, seed) for seed in (0, 0, 1))
+    assert (one == again).all()
+    assert (one != other).any()
+
+
+def test_a_mean_map_counts_each_face_the_same() -> None:
+    maps = np.zeros((2, 2, 2))
+    maps[0, 0, 0], maps[1, 1, 1] = 100.0, 1.0
+    assert average_maps(maps).tolist() == [[0.5, 0], [0, 0.5]]
+
+
+def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace) -> None:
+    for command in ("saliency --rows val --per-class 3", "embed --rows val", "preview --recipe fernet5 --most 8"):
+        done = call(*command.split(), "-w", bars.root)
+        assert done.exit_code == 0, done.output
+    run = bars.root / "runs" / "bars"
+    for file in ("saliency-val/faces.png", "saliency-val/classes.png", "embedding-val/points.png"):
+        assert_readable(run / file)
+    assert_readable(bars.root / "previews" / "fernet5.png")
+    assert np.load(run / "saliency-val" / "classes.npy").shape == (3, 3, 48, 48)
+    points = pd.read_csv(run / "embedding-val" / "points.csv")
+    assert points["label"].value_counts().to_dict() == dict.fromkeys(CLASSES, 4)
+    assert not (run / "reads.json").exists()
+
+
+def test_heat_is_colour_where_it_is_hot_and_the_face_where_it_is_not() -> None:
+    heat = normalise_heat(np.diag(np.arange(8.0)))
+    assert (heat.min(), heat.max()) == (0, 1)
+    picture = overlay(np.full((8, 8), 100, np.uint8), heat)
+    assert picture.shape == (8, 8, 3)
+    assert (picture[0, 0] <= 100).all()
+    assert picture[7, 7, 0] > 200
+    assert normalise_heat(np.zeros((2, 2))).max() == 0
+    assert plot_sheet([[(picture, "a")], []], "sheet").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", ["occlude", "saliency", "embed", "preview"])
+def test_a_dry_run_writes_nothing(bars: Workspace, command: str) -> None:
+    before = {file: file.stat().st_mtime_ns for file in bars.root.rglob("*")}
+    done = call(command, "-w", bars.root, "-n")
+    assert " would " in done.output
+    assert {file: file.stat().st_mtime_ns for file in bars.root.rglob("*")} == before

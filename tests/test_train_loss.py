@@ -1,0 +1,138 @@
+"""The loss by hand: class weights, votes as soft labels, smoothing; and what masks and brightness do to a batch."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from curate.errors import ManifestError, WorkspaceError
+from curate.labels import find_view
+from train.augment import draw_factors, light_images
+from train.backend import keras
+from train.data import Examples
+from train.feed import one_hot, stream_batches, validate_on
+from train.fit import compile_model
+from train.loss import choose_class_weights, soften_labels
+from train.masks import cover, mask_images, slide_patch
+from train.recipes import RECIPES
+
+FAST = RECIPES["fast"]
+STILL = replace(FAST, flip=False, rotation=0.0, shift=0.0, zoom=0.0, widths=(4,))
+COUNTS = {"angry": 6, "happy": 3, "sad": 1}
+
+
+def measure_loss(believed: list[list[float]], targets: np.ndarray, weights: list[float], smoothing: float) -> float:
+    """The loss of a model that says `believed`."""
+    inputs = keras.Input((len(believed[0]),))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    compile_model(model, replace(FAST, label_smoothing=smoothing), steps=1)
+    values = np.array(believed, np.float32), targets.astype(np.float32)
+    logs = model.evaluate(*values, sample_weight=np.array(weights, np.float32), verbose=0, return_dict=True)
+    return float(logs["loss"])
+
+
+def test_balanced_weights_make_the_loss_of_a_calculation_by_hand() -> None:
+    # 10 rows of 3 classes: balanced weights are 10 / (3 * count) = 5/9, 10/9, 10/3. One row each, believed with 1/2:
+    # (5/9 + 10/9 + 10/3) * ln 2 / 3 rows = 5/3 ln 2.
+    weights = choose_class_weights("balanced", Path("none"), COUNTS)
+    assert weights == pytest.approx({"angry": 5 / 9, "happy": 10 / 9, "sad": 10 / 3}, abs=1e-6)
+    believed = [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]]
+    loss = measure_loss(believed, one_hot(np.arange(3), 3), [weights[name] for name in COUNTS], 0.0)
+    assert loss == pytest.approx(5 / 3 * np.log(2), rel=1e-5)
+
+
+def test_smoothing_moves_its_share_of_the_target_to_all_classes() -> None:
+    # Target 1 becomes 0.8 + 0.2 / 2 = 0.9 and 0.1: 0.9 ln 2 + 0.1 ln 2 = ln 2 at even belief, and at 3/4 : 1/4:
+    loss = measure_loss([[0.75, 0.25]], one_hot(np.array([0]), 2), [1.0], 0.2)
+    assert loss == pytest.approx(-0.9 * np.log(0.75) - 0.1 * np.log(0.25), rel=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["balanced", "sqrt", "effective"])
+def test_every_scheme_gives_rows_a_mean_weight_of_one(scheme: str) -> None:
+    weights = choose_class_weights(scheme, Path("none"), COUNTS)
+    assert weights is not None
+    assert sum(weights[name] * count for name, count in COUNTS.items()) / 10 == pytest.approx(1, abs=1e-5)
+    assert weights["angry"] < weights["happy"] < weights["sad"]
+
+
+def test_balanced_is_scikit_learns_class_weight() -> None:
+    labels = [name for name, count in COUNTS.items() for _ in range(count)]
+    expected = compute_class_weight("balanced", classes=np.array(list(COUNTS)), y=labels)
+    weights = choose_class_weights("balanced", Path("none"), COUNTS)
+    assert list(weights.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+def test_weights_of_a_file_need_every_class_and_no_counts(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("class,weight\nangry,1\nhappy,2\nsad,3\n")
+    assert choose_class_weights(str(file), Path("none"), COUNTS) == {"angry": 1, "happy": 2, "sad": 3}
+    file.write_text("class,weight\nangry,1\nhappy,0\n")
+    with pytest.raises(WorkspaceError, match="no weight above 0 for happy, sad: give every class"):
+        choose_class_weights(str(file), Path("none"), COUNTS)
+    assert choose_class_weights("none", Path("none"), COUNTS) is None
+
+
+def test_votes_become_shares_of_the_classes_that_the_model_knows() -> None:
+    votes = pd.Series(['{"angry":6,"happy":2,"unknown":2}', "", '{"NF":10}', '{"fear":1,"sad":3}'])
+    targets = np.array([1, 0, 2, 0])
+    soft = soften_labels(votes, targets, ["angry", "happy", "sad"], find_view(""))
+    # 6 and 2 of 8 votes for classes; no votes and no class voted for: the label; fear is not known.
+    assert soft.tolist() == [[0.75, 0.25, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    grouped = soften_labels(votes, np.array([1, 0, 2, 0]), ["neutral", "positive", "negative"], find_view("polarity"))
+    assert grouped.tolist() == [[0, 0.25, 0.75], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
+    with pytest.raises(ManifestError, match="no row of split train has votes"):
+        soften_labels(pd.Series(["", ""]), np.array([0, 1]), ["angry", "happy"], find_view(""))
+
+
+def test_the_loss_against_votes_is_that_of_a_calculation_by_hand() -> None:
+    targets = np.array([[0.75, 0.25]])
+    assert measure_loss([[0.5, 0.5]], targets, [1.0], 0.0) == pytest.approx(np.log(2), rel=1e-5)
+    expected = -0.75 * np.log(0.8) - 0.25 * np.log(0.2)
+    assert measure_loss([[0.8, 0.2]], targets, [1.0], 0.0) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mask", "low", "high"), [("forehead", 0, 12), ("eyes", 12, 24), ("lower", 24, 48), ("none", 0, 0)]
+)
+def test_a_mask_is_black_in_its_band_alone(mask: str, low: int, high: int) -> None:
+    images = np.full((2, 48, 48), 200, np.uint8)
+    masked = mask_images(images, mask)
+    assert (masked[:, low:high] == 0).all()
+    assert (masked == 0).sum() == 2 * 48 * (high - low)
+    assert (images == 200).all()
+
+
+def test_a_patch_reaches_every_pixel_and_stays_inside() -> None:
+    corners = list(slide_patch(48, 10, 8))
+    covered = sum((cover(np.zeros((1, 48, 48), np.uint8), *corner, 10)[0] > 0) for corner in corners)
+    assert (covered >= 1).all()
+    assert max(corners) == (38, 38)
+
+
+def test_training_and_val_are_masked_and_the_mask_moves_with_the_face() -> None:
+    images = np.full((4, 48, 48), 200, np.uint8)
+    rows = np.arange(4)
+    some = Examples(images, rows, np.array([0, 1, 0, 1]), np.ones(4, np.float32))
+    for batch in (
+        next(stream_batches(replace(STILL, mask="eyes"), 2, some, (0,)))[0],
+        validate_on(replace(STILL, mask="eyes"), 2, some)[0][0],
+    ):
+        assert (batch[..., 0] == mask_images(images, "eyes")).all()
+    shifted = next(stream_batches(replace(STILL, mask="eyes", shift=0.2), 2, some, (0,)))[0]
+    first_dark = [int(np.argmax(image[:, 24, 0] < 100)) for image in shifted]
+    assert len(set(first_dark)) > 1
+
+
+def test_brightness_stays_in_its_range_and_is_drawn_from_the_seed() -> None:
+    recipe = replace(STILL, brightness=(0.1, 0.9))
+    factors = draw_factors(4000, recipe, (0, 1))
+    assert factors is not None
+    assert 0.1 <= factors.min() < 0.11
+    assert 0.89 < factors.max() <= 0.9
+    assert (factors == draw_factors(4000, recipe, (0, 1))).all()
+    assert draw_factors(3, STILL, (0,)) is None
+    lit = light_images(np.full((3, 2, 2), 200, np.uint8), np.array([0.5, 1.0, 2.0], np.float32))
+    assert lit[:, 0, 0].tolist() == [100, 200, 255]

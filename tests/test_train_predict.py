@@ -1,0 +1,181 @@
+"""Faces in pictures and videos: found, followed, judged, smoothed; the pictures are drawn or in the public domain."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from skimage import data
+from test_train_workspace import draw_bars
+from typer.testing import CliRunner, Result
+
+from curate.faces import draw_face
+from curate.workspace import Workspace
+from train import faces
+from train.cli import app
+from train.faces import Face, FaceFinder, cut_face, draw_boxes
+from train.tracks import link_faces, smooth_probs
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
+
+
+@pytest.fixture(scope="module")
+def astronaut(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("pictures") / "astronaut.png"
+    cv2.imwrite(str(file), cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR))
+    return file
+
+
+def write_video(file: Path, frames: Iterator[np.ndarray], rate: float = 5.0) -> Path:
+    """MJPEG in AVI, which every build of OpenCV writes."""
+    writer = None
+    for frame in frames:
+        if writer is None:
+            writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), rate, frame.shape[1::-1])
+        writer.write(np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame[..., ::-1])
+    assert writer is not None
+    writer.release()
+    return file
+
+
+def at(x: int, y: int = 0, side: int = 20) -> Face:
+    return Face(x, y, side, side, 1.0)
+
+
+def test_two_faces_that_move_keep_their_tracks() -> None:
+    seconds = [0.2 * k for k in range(10)]
+    paths = [[at(5 * k), at(100 - 5 * k, 40)] for k in range(10)]
+    assert link_faces(seconds, paths) == [[0, 1]] * 10
+    swapped = [frame[::-1] if k % 2 else frame for k, frame in enumerate(paths)]
+    assert link_faces(seconds, swapped) == [[1, 0] if k % 2 else [0, 1] for k in range(10)]
+
+
+def test_a_face_that_leaves_jumps_or_grows_begins_a_new_track() -> None:
+    assert link_faces([0, 0.5, 1.0], [[at(0)], [], [at(2)]]) == [[0], [], [0]]
+    assert link_faces([0, 1.5], [[at(0)], [at(2)]]) == [[0], [1]]
+    assert link_faces([0, 0.2], [[at(0)], [at(16)]]) == [[0], [1]]
+    assert link_faces([0, 0.2], [[at(0)], [at(15)]]) == [[0], [0]]
+    assert link_faces([0, 0.2], [[at(0, side=20)], [at(-11, -11, side=42)]]) == [[0], [1]]
+
+
+def test_smoothing_is_that_of_a_calculation_by_hand() -> None:
+    probs = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    # Weights 1, 1/2, 0 at distances 0, 0.5, 1 of a window of 1 second.
+    smoothed = smooth_probs([0, 0.5, 1.0], probs, 1.0)
+    assert smoothed[:, 0].tolist() == pytest.approx([2 / 3, 1 / 4, 0])
+    assert (smooth_probs([0, 0.5, 1.0], probs, 0) == probs).all()
+    assert smoothed.sum(axis=1) == pytest.approx(1)
+
+
+def test_a_face_is_cut_as_a_square_and_the_border_is_repeated() -> None:
+    picture = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
+    face = cut_face(picture, Face(30, 20, 40, 50, 1.0), 47)
+    # A side of 0.94 * 50 = 47 about (50, 45): columns 26 to 72.
+    assert face[0, 0] == 26
+    assert face[0, -1] == 72
+    assert (cut_face(picture, Face(-20, 0, 40, 50, 1.0), 48)[:, 0] == 0).all()
+    assert cut_face(picture, Face(0, 0, 100, 100, 1.0), 48, is_whole=True).shape == (48, 48)
+
+
+def test_boxes_are_drawn_on_a_copy_in_colour() -> None:
+    picture = np.zeros((60, 80), np.uint8)
+    drawn = draw_boxes(picture, [Face(10, 20, 20, 20, 1.0)], ["happy"])
+    assert drawn.shape == (60, 80, 3)
+    assert drawn[20, 15].tolist() == list(faces.BOX_COLOUR)
+    assert picture.max() == 0
+
+
+def test_the_astronaut_and_drawn_faces_are_found() -> None:
+    finder = FaceFinder()
+    (found,) = finder.find(data.astronaut())
+    assert (found.x, found.y, found.width, found.height) == pytest.approx((182, 64, 83, 107), abs=6)
+    drawn = np.full((240, 320), 128, np.uint8)
+    drawn[60:180, 100:220] = draw_face("happy", 0, 0, intensity=1.0, size=120)
+    (found,) = finder.find(drawn)
+    assert 90 < found.x + found.width / 2 < 230
+    assert finder.find(np.zeros((60, 60), np.uint8)) == []
+
+
+def test_predict_finds_faces_and_writes_a_table_and_pictures(bars: Workspace, astronaut: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    done = call("predict", astronaut, broken, "-w", bars.root, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    story = done.output.splitlines()[-1]
+    assert story.startswith("predict: 1 faces in 2 pictures; 1 unreadable (")
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert table["image"].tolist() == [str(astronaut)]
+    assert table[["p_angry", "p_happy", "p_sad"]].sum(axis=1).tolist() == pytest.approx([1], abs=1e-5)
+    assert cv2.imread(str(tmp_path / "out" / "astronaut-faces.png")).shape == (512, 512, 3)
+
+
+def test_predict_without_detection_takes_each_picture_for_a_face(bars: Workspace, tmp_path: Path) -> None:
+    files = []
+    for label in ("angry", "happy", "sad"):
+        files.append(tmp_path / f"{label}.png")
+        cv2.imwrite(str(files[-1]), draw_bars(label, 99))
+    told = json.loads(call("predict", *files, "-w", bars.root, "--no-detect", "--tta", "1", "--json").stdout)
+    assert [face["predicted"] for face in told["faces"]] == ["angry", "happy", "sad"]
+    merged = call("predict", *files, "-w", bars.root, "--no-detect", "--classes", "3", "--json")
+    assert [face["predicted"] for face in json.loads(merged.stdout)["faces"]] == ["negative", "positive", "negative"]
+
+
+def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = call("predict", tmp_path / "gone.png", "-w", bars.root)
+    assert (gone.exit_code, gone.stderr) == (
+        2, f"train: {tmp_path / 'gone.png'}: there is no such file (1 of 1): name files that are there\n",
+    )  # fmt: skip
+    text = tmp_path / "text.avi"
+    text.write_text("no video")
+    wrong = call("timeline", text, "-w", bars.root, "--no-detect")
+    assert wrong.stderr == f"train: {text}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)\n"
+    monkeypatch.setattr(faces, "find_spec", lambda _: None)
+    missing = call("timeline", text, "-w", bars.root)
+    assert missing.exit_code == 2
+    assert "mtcnn or TensorFlow is not installed" in missing.stderr
+
+
+def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_path: Path) -> None:
+    frames = [draw_bars("angry" if k < 10 else "happy", k).repeat(4, axis=0).repeat(4, axis=1) for k in range(20)]
+    video = write_video(tmp_path / "bars.avi", iter(frames))
+    out = tmp_path / "out"
+    done = call("timeline", video, "-w", bars.root, "--no-detect", "--smooth", "0.4", "--annotate", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("timeline: bars.avi: 20 frames, 1 faces: face 1 ")
+    table = pd.read_csv(out / "timeline.csv")
+    assert table["seconds"].tolist() == pytest.approx([k / 5 for k in range(20)])
+    assert set(table["predicted"][:9]) == {"angry"}
+    assert set(table["predicted"][12:]) == {"happy"}
+    edge = table.loc[9, ["raw_angry", "p_angry"]]
+    assert edge["p_angry"] < edge["raw_angry"]
+    annotated = cv2.VideoCapture(str(out / "annotated.mp4"))
+    assert int(annotated.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
+    assert min(cv2.imread(str(out / "timeline.png")).shape[:2]) > 200
+
+
+def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path) -> None:
+    person = cv2.resize(data.astronaut(), (200, 200))
+
+    def draw(k: int) -> np.ndarray:
+        frame = np.full((220, 420, 3), 90, np.uint8)
+        frame[10:210, 5 + 4 * k : 205 + 4 * k] = person
+        if k < 4:
+            frame[40:160, 290:410] = draw_face("sad", 5, 1, intensity=1.0, size=120)[..., None]
+        return frame
+
+    video = write_video(tmp_path / "people.avi", (draw(k) for k in range(6)))
+    told = json.loads(call("timeline", video, "-w", bars.root, "--classes", "3", "--json", "--tta", "1").stdout)
+    assert {track: each["samples"] for track, each in told["tracks"].items()} == {"1": 6, "2": 4}
+    table = pd.read_csv(bars.root / "runs" / "bars" / "timelines" / "people" / "timeline.csv")
+    moved = table.loc[table["track"] == 1, "x"]
+    assert moved.is_monotonic_increasing
+    assert {"p_positive", "p_negative"} <= set(table.columns)
+    few = call("timeline", video, "-w", bars.root, "--per-second", "1", "--tta", "1")
+    assert few.output.startswith("timeline: people.avi: 2 frames, ")

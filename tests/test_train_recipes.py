@@ -1,0 +1,186 @@
+"""Every recipe trains two small epochs on drawn faces, from the manifest and from the command line."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from curate.errors import SourceError, UsageError
+from curate.faces import EXPRESSIONS, draw_face
+from curate.images import pixel_hash
+from curate.manifest import empty_manifest, write_manifest
+from curate.workspace import Workspace
+from train.backend import keras
+from train.cli import app
+from train.fields import override
+from train.fit import compile_model
+from train.models import build_model, pretrained
+from train.optimizers import list_base_variables
+from train.recipes import RECIPES
+
+# Keras' own conversion of a learning rate; NumPy 2 will want another signature.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+SMALL = ("--epochs", "2", "--batch-size", "8", "--precision", "float32")
+TINY = {
+    "fast": ("--widths", "4,8"),
+    "five-layer": ("--widths", "4,8", "--dense-units", "8"),
+    "fernet5": ("--widths", "4,4"),
+    "fernet5-improved": ("--widths", "4,4"),
+    **dict.fromkeys(("vgg16", "resnet50", "mobilenetv2"), ("--weights", "none", "--size", "32")),
+}
+PER_CLASS = {"train": 4, "val": 2, "test": 2}
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
+
+
+def make_faces(root: Path, expressions: tuple[str, ...] = EXPRESSIONS) -> Workspace:
+    """8 drawn faces of each expression: 4 to learn from, 2 of val, 2 of test; every third row of train has votes."""
+    workspace, images = Workspace(root / "ws"), root / "images"
+    splits = [split for split, count in PER_CLASS.items() for _ in range(count)]
+    rows = [(f"drawn/{name}/{k}.png", name, k) for name in expressions for k in range(len(splits))]
+    frame = empty_manifest([path for path, _, _ in rows])
+    for position, (path, name, k) in enumerate(rows):
+        pixels = draw_face(name, identity=k, seed=position, intensity=1.0)
+        file = images / path.removeprefix("drawn/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(file), pixels)
+        values = {
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "pixel_hash": pixel_hash(pixels), "phash": "0" * 16,
+            "width": "48", "height": "48", "given_label": name, "label": name, "status": "keep", "split": splits[k],
+            "votes": json.dumps({name: 6, "unknown": 2, "neutral": 2} if name != "neutral" else {name: 8}) if k == 0 else "",
+        }  # fmt: skip
+        frame.loc[position, list(values)] = list(values.values())
+    write_manifest(workspace.manifest, frame)
+    workspace.sources.write_text(json.dumps({"drawn": {"root": str(images), "layout": "folder"}}))
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return make_faces(tmp_path_factory.mktemp("faces"))
+
+
+def make_base(weights: str | None, include_top: bool, input_shape: tuple[int, int, int]) -> keras.Model:
+    """Stands for the bases with 150 and more layers, whose graphs take a minute to trace."""
+    assert (weights, include_top) == (None, False)
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, keras.layers.Conv2D(8, 3, strides=4, activation="relu")(inputs), name="base")
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_trains_two_epochs_and_is_scored(
+    faces: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for heavy in ("resnet50", "mobilenetv2"):
+        monkeypatch.setitem(pretrained.BASES, heavy, (make_base, *pretrained.BASES[heavy][1:]))
+    five = ("--classes", "5") if name.startswith("fernet5") else ()
+    done = call("run", "-w", faces.root, "--recipe", name, "--name", name, *five, *SMALL, *TINY[name])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"run: {name}, 2 epochs")
+    made = json.loads((faces.root / "runs" / name / "recipe.json").read_text())
+    assert made["recipe"] | {"epochs": 2, "batch_size": 8} == made["recipe"]
+    assert len(made["classes"]) == (5 if five else 7)
+
+
+@pytest.mark.parametrize(("name", "millions"), [("vgg16", 14.72), ("resnet50", 23.60), ("mobilenetv2", 2.44)])
+def test_the_nets_have_the_size_of_their_originals(name: str, millions: float) -> None:
+    model = build_model(replace(RECIPES[name], weights="none", size=48), 7)
+    assert round(model.count_params() / 1e6, 2) == millions
+    assert list_base_variables(model)
+
+
+def test_imagenet_weights_that_cannot_be_fetched_say_where_to_put_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise Exception("URL fetch failure on https://example.org/vgg16.h5: None -- no route")
+
+    monkeypatch.setattr("keras.src.applications.vgg16.file_utils.get_file", fail)
+    monkeypatch.setattr(keras.config, "keras_home", lambda: str(tmp_path), raising=False)
+    with pytest.raises(SourceError) as error:
+        build_model(RECIPES["vgg16"], 7)
+    place = tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert str(error.value) == (
+        f"--weights imagenet: {place} is not there and cannot be fetched (URL fetch failure on "
+        "https://example.org/vgg16.h5: None -- no route): put Keras' vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 "
+        "there, or give --weights FILE, or --weights none"
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
+def test_weights_are_read_from_a_file_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    small = replace(RECIPES["fast"], widths=(4,))
+    first = build_model(small, 3)
+    file = tmp_path / "first.weights.h5"
+    first.save_weights(str(file))
+    again = build_model(replace(small, weights=str(file)), 3)
+    assert all((one == two).all() for one, two in zip(first.get_weights(), again.get_weights(), strict=True))
+    with pytest.raises(SourceError, match="no weights of fast for 4 classes"):
+        build_model(replace(small, weights=str(file)), 4)
+    with pytest.raises(SourceError, match="there is no such file: give a file of weights"):
+        build_model(replace(small, weights=str(tmp_path / "none.h5")), 3)
+    with pytest.raises(UsageError, match="recipe fast has no pretrained base"):
+        override(small, weights="imagenet")
+
+
+def test_a_pretrained_base_takes_smaller_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pretrained.BASES, "mobilenetv2", (make_base, *pretrained.BASES["mobilenetv2"][1:]))
+    recipe = replace(RECIPES["mobilenetv2"], weights="none", size=32, weight_decay=0.0)
+    model = build_model(recipe, 2)
+    compile_model(model, recipe, steps=1)
+    slow = list_base_variables(model)
+    before = [np.asarray(variable) for variable in model.trainable_variables]
+    model.train_on_batch(np.random.default_rng(0).integers(0, 255, (8, 32, 32, 1)), np.eye(2)[[0, 1] * 4])
+    steps = [
+        (variable.path in slow, np.abs(np.asarray(variable) - old).max())
+        for variable, old in zip(model.trainable_variables, before, strict=True)
+    ]
+    # The first step of Adam is the rate itself, whatever the gradient.
+    assert [step for is_slow, step in steps if is_slow] == pytest.approx([1e-5] * len(slow), rel=0.02)
+    assert max(step for is_slow, step in steps if not is_slow) == pytest.approx(1e-3, rel=0.02)
+
+
+def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) -> None:
+    options = {
+        "widths": "4", "dropout": "0.1", "schedule": "decay", "rate-decay": "0.1", "monitor": "loss", "rotation": "3",
+        "brightness": "0.5,1.5", "train-mask": "eyes", "label-smoothing": "0.1", "stop-patience": "0",
+    }  # fmt: skip
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    done = call("run", "-w", faces.root, "--name", "own", "--no-flip", "--soft-labels", *SMALL, *words)
+    assert done.exit_code == 0, done.output
+    assert "val accuracy under mask eyes" in done.output
+    made = json.loads((faces.root / "runs" / "own" / "recipe.json").read_text())["recipe"]
+    assert {
+        "flip": False,
+        "soft_labels": True,
+        "mask": "eyes",
+        "widths": [4],
+        "brightness": [0.5, 1.5],
+    }.items() <= made.items()
+    assert (made["monitor"], made["rate_decay"], made["dropout"]) == ("loss", 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--dropout", "1"), "--dropout 1.0: must be in [0, 1)"),
+        (("--widths", "4,x"), "--widths 4,x: must be numbers with commas between, as in 48,96,192"),
+        (("--brightness", "2,1"), "--brightness 2.0,1.0: must be LOW,HIGH with 0 < LOW <= HIGH <= 4"),
+        (("--train-mask", "nose"), "--mask nose: must be one of none, forehead, eyes, lower"),
+        (
+            ("--class-weights", "rare"),
+            "--class-weights rare: must be one of none, balanced, sqrt, effective, or a file that is there",
+        ),
+        (("--resume", "--seeds", "2"), "--resume and --seeds exclude each other: go on with one run at a time"),
+    ],
+)
+def test_a_wrong_field_is_one_line_with_its_rule(faces: Workspace, words: tuple[str, ...], message: str) -> None:
+    done = call("run", "-w", faces.root, *words)
+    assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")

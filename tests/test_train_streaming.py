@@ -1,0 +1,174 @@
+"""Batches through `tf.data` are those of the loop in memory; shares of replicas make up the batch; two workers are one."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_train_workspace import make_workspace
+from typer.testing import CliRunner, Result
+
+from curate.workspace import Workspace
+from train import tune
+from train.cli import app
+from train.data import Examples
+from train.feed import stream_batches
+from train.fit import streams
+from train.recipes import RECIPES
+from train.streaming import stream_dataset
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+# A rounding error in a gradient is a whole step of Adam where the gradient is nearly 0, so few and small steps are compared.
+SMALL = (
+    "--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0", "--precision", "float32",
+    "--schedule", "plateau", "--plateau-patience", "1",
+)  # fmt: skip
+RECIPE = replace(RECIPES["fast"], batch_size=4, shear=10.0, brightness=(0.5, 1.5))
+
+
+def call(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
+
+
+class Mapped:
+    """Images that are not in memory."""
+
+    def __init__(self, images: np.ndarray):
+        self.images = images
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        return self.images[rows]
+
+
+def make_examples(rows: int) -> Examples:
+    random = np.random.default_rng(0)
+    images = Mapped(random.integers(0, 255, (rows, 48, 48)).astype(np.uint8))
+    return Examples(images, np.arange(rows), random.integers(0, 3, rows), random.random(rows).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = make_workspace(tmp_path_factory.mktemp("stream"))
+    assert call("run", "-w", made.root, "--name", "one", *SMALL).exit_code == 0
+    return made
+
+
+def read_history(workspace: Workspace, name: str) -> pd.DataFrame:
+    return pd.read_csv(workspace.root / "runs" / name / "history.csv")
+
+
+def test_the_stream_of_tf_data_has_the_bytes_of_the_loop() -> None:
+    train = make_examples(10)
+    assert streams(train)
+    streamed = stream_dataset(RECIPE, 3, train, (7,)).as_numpy_iterator()
+    for _, ours, theirs in zip(range(9), stream_batches(RECIPE, 3, train, (7,)), streamed, strict=False):
+        assert all((one == two).all() and one.dtype == two.dtype for one, two in zip(ours, theirs, strict=True))
+
+
+def test_the_stream_has_the_distribution_of_the_loop_under_another_seed() -> None:
+    train = make_examples(400)
+    means = []
+    for seed, source in ((1, stream_batches), (2, stream_dataset)):
+        batches = iter(source(replace(RECIPE, batch_size=400), 3, train, (seed,)))
+        pixels = np.asarray(next(batches)[0], float)
+        means.append([pixels.mean(), pixels.std(), pixels.mean(axis=(1, 2, 3)).std()])
+    assert means[0] == pytest.approx(means[1], rel=0.05)
+
+
+def test_the_shares_of_the_replicas_make_up_the_batch() -> None:
+    train = make_examples(10)
+    whole = list(zip(range(3), stream_batches(RECIPE, 3, train, (0,)), strict=False))
+    shares = [stream_dataset(RECIPE, 3, train, (0,), replicas=[r], of=2).as_numpy_iterator() for r in (0, 1)]
+    for _, (pixels, _, weights) in whole:
+        one, two = (next(share) for share in shares)
+        assert (one[0] == pixels[0::2]).all()
+        assert (two[2] == weights[1::2]).all()
+    both = stream_dataset(RECIPE, 3, make_examples(5), (0,), replicas=[0, 1], of=2).as_numpy_iterator()
+    assert [len(next(both)[2]) for _ in range(4)] == [2, 2, 1, 1]  # the last batch has one row, which stands for two
+
+
+@pytest.mark.parametrize("option", ["--stream", "--strategy=mirrored"])
+def test_a_stream_and_a_mirrored_strategy_train_as_the_loop(workspace: Workspace, option: str) -> None:
+    name = option.strip("-").replace("=", "-")
+    assert call("run", "-w", workspace.root, "--name", name, *SMALL, option).exit_code == 0
+    pd.testing.assert_frame_equal(read_history(workspace, "one"), read_history(workspace, name), rtol=1e-3)
+
+
+def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) -> None:
+    ports = []
+    for _ in range(2):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            ports.append(free.getsockname()[1])
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    words = [sys.executable, "-m", "train", "run", "-w", str(workspace.root), "--name", "two", *SMALL]
+    workers = [
+        subprocess.Popen(
+            [*words, "--strategy", "multiworker"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": k}})},
+        )
+        for k in range(2)
+    ]  # fmt: skip
+    told = [worker.communicate(timeout=200)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], told
+    assert told[1].splitlines()[-1] == "run: worker 1 is done; the first worker writes the run"
+    pd.testing.assert_frame_equal(read_history(workspace, "one"), read_history(workspace, "two"), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--strategy", "tpu"), "--strategy tpu: must be one of none, mirrored, multiworker"),
+        (
+            ("--strategy", "multiworker"),
+            "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as TensorFlow says",
+        ),
+        (
+            ("--strategy", "multiworker", "--resume"),
+            "--resume and --strategy multiworker exclude each other: go on with one worker",
+        ),
+    ],
+)
+def test_a_strategy_that_cannot_be_had_is_one_line(workspace: Workspace, words: tuple[str, ...], message: str) -> None:
+    done = call("run", "-w", workspace.root, *words)
+    assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
+
+
+def test_tuning_begins_with_the_recipe_and_writes_every_trial(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = call("tune", "-w", workspace.root, "--trials", "2", "--epochs", "1", "--widths", "4")
+    assert done.exit_code == 0, done.output
+    folder = workspace.root / "tuning" / "fast"
+    trials = pd.read_csv(folder / "trials.csv")
+    assert trials.loc[0, ["learning_rate", "batch_size"]].tolist() == [0.005, 64]
+    assert trials["batch_size"].isin(tune.BATCH_SIZES).all()
+    assert trials["learning_rate"].between(0.0005, 0.05).all()
+    best = json.loads((folder / "best.json").read_text())
+    assert best["val_accuracy"] == trials["val_accuracy"].max()
+    assert (folder / "trials.png").read_bytes().startswith(b"\x89PNG")
+    assert not list((workspace.root / "runs").glob("*/reads.json"))
+    monkeypatch.setattr(tune, "find_spec", lambda _: None)
+    missing = call("tune", "-w", workspace.root)
+    assert missing.stderr == "train: tune: Optuna is not installed: `pip install 'candid-fer[tune]'`\n"
+
+
+def test_a_trial_that_optuna_gives_up_stops() -> None:
+    told: list[tuple[float, int]] = []
+    trial = SimpleNamespace(
+        report=lambda value, epoch: told.append((value, epoch)), should_prune=lambda: len(told) == 2
+    )
+    report = tune._Report(trial)
+    model = SimpleNamespace(stop_training=False)
+    report.set_model(model)
+    for epoch in range(2):
+        assert not model.stop_training
+        report.on_epoch_end(epoch, {"val_accuracy": 0.5})
+    assert (told, model.stop_training) == ([(0.5, 0), (0.5, 1)], True)

@@ -1,0 +1,150 @@
+"""Training on several devices or machines by `tf.distribute`: what one process computes, in shares.
+
+Keras 3's own `fit` fails under MultiWorkerMirroredStrategy (keras-team/keras issue 20585), so the loop is written out: every
+replica takes its share of the batch, gradients and losses are sums over all replicas divided by all rows, and batch
+normalisation is synchronised; so the result is that of one process up to rounding, dropout apart. Every worker scores
+val by itself and comes to the same verdict.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from curate.errors import UsageError
+from train.backend import keras
+from train.data import Examples
+from train.feed import Validation
+from train.fields import Recipe
+from train.streaming import stream_dataset
+
+STRATEGIES = ("none", "mirrored", "multiworker")
+
+
+def open_strategy(name: str) -> Any:
+    """The strategy of that name, or None for one device.
+
+    Raises
+    ------
+    UsageError  if it is unknown, or cannot be had here
+    """
+    if name not in STRATEGIES:
+        raise UsageError(f"--strategy {name}: must be one of {', '.join(STRATEGIES)}")
+    if name == "none":
+        return None
+    if keras.backend.backend() != "tensorflow":
+        raise UsageError(f"--strategy {name}: is TensorFlow's: leave it out, or set KERAS_BACKEND=tensorflow")
+    import tensorflow
+
+    if name == "mirrored":
+        gpus = tensorflow.config.list_logical_devices("GPU")
+        return tensorflow.distribute.MirroredStrategy([device.name for device in gpus] or list_cpus())
+    if "cluster" not in json.loads(os.environ.get("TF_CONFIG") or "{}"):
+        raise UsageError(
+            "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as TensorFlow says"
+        )
+    return tensorflow.distribute.MultiWorkerMirroredStrategy()
+
+
+def list_cpus() -> list[str]:
+    """The logical CPUs, one unless TensorFlow was told to make more."""
+    import tensorflow
+
+    return [device.name for device in tensorflow.config.list_logical_devices("CPU")]
+
+
+def find_worker(name: str) -> int:
+    """The number of this worker; 0 is the one that writes."""
+    if name != "multiworker":
+        return 0
+    return int(json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}).get("index", 0))
+
+
+def open_scope(strategy: Any) -> Any:
+    """The context in which a model of the strategy is made."""
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def fit_distributed(
+    strategy: Any,
+    model: Any,
+    recipe: Recipe,
+    classes: int,
+    train: Examples,
+    *,
+    seed: tuple[int, ...],
+    first_epoch: int,
+    val: Validation | None,
+    callbacks: Sequence[Any],
+) -> None:
+    """Train a compiled model that was made in the strategy's scope; the callbacks are called as Keras' `fit` does."""
+    import tensorflow
+
+    replicas = strategy.num_replicas_in_sync
+    steps = -(-len(train.rows) // recipe.batch_size)
+
+    def feed(context: Any) -> Any:
+        each = replicas // context.num_input_pipelines
+        own = range(context.input_pipeline_id * each, (context.input_pipeline_id + 1) * each)
+        return stream_dataset(recipe, classes, train, seed, first_epoch, list(own), replicas)
+
+    @tensorflow.function(jit_compile=False)
+    def take_step(batches: Any) -> Any:
+        totals = strategy.run(_train_share, args=(next(batches),))
+        return [strategy.reduce(tensorflow.distribute.ReduceOp.SUM, total, axis=None) for total in totals]
+
+    def _train_share(batch: Any) -> Any:
+        pixels, targets, weights = batch
+        rows = tensorflow.cast(tensorflow.shape(weights)[0], tensorflow.float32)
+        everywhere = tensorflow.distribute.get_replica_context().all_reduce(tensorflow.distribute.ReduceOp.SUM, rows)
+        with tensorflow.GradientTape() as tape:
+            probs = model(pixels, training=True)
+            losses = weights * keras.losses.categorical_crossentropy(
+                targets, probs, label_smoothing=recipe.label_smoothing
+            )
+            loss = tensorflow.reduce_sum(losses) / everywhere
+        variables = model.trainable_variables
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        right = tensorflow.argmax(probs, axis=1) == tensorflow.argmax(targets, axis=1)
+        return tensorflow.reduce_sum(losses), tensorflow.reduce_sum(tensorflow.cast(right, tensorflow.float32)), rows
+
+    for callback in callbacks:
+        callback.set_params({"steps": steps, "epochs": recipe.epochs})
+        callback.set_model(model)
+        callback.on_train_begin({})
+    batches = iter(strategy.distribute_datasets_from_function(feed))
+    model.stop_training = False
+    for epoch in range(first_epoch, recipe.epochs):
+        for callback in callbacks:
+            callback.on_epoch_begin(epoch, {})
+        sums = np.zeros(3)
+        for step in range(steps):
+            sums += [float(total) for total in take_step(batches)]
+            for callback in callbacks:
+                callback.on_train_batch_end(step, {"loss": sums[0] / sums[2]})
+        logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]} | _score(model, val)
+        for callback in callbacks:
+            callback.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    with strategy.scope():
+        for callback in callbacks:
+            callback.on_train_end({})
+
+
+def _score(model: Any, val: Validation | None) -> dict[str, float]:
+    """Accuracy and mean loss of val, by this worker alone."""
+    if val is None:
+        return {}
+    right = loss = rows = 0.0
+    for number in range(len(val)):
+        pixels, targets = val[number]
+        probs = np.asarray(model(pixels, training=False))
+        believed = np.maximum((probs * targets).sum(axis=1), 1e-7)
+        right += float((probs.argmax(axis=1) == targets.argmax(axis=1)).sum())
+        loss -= float(np.log(believed).sum())
+        rows += len(pixels)
+    return {"val_accuracy": right / rows, "val_loss": loss / rows}

@@ -1,0 +1,88 @@
+"""`train embed`: the faces as a run's last features see them, laid out in the plane by class.
+
+References
+----------
+L. van der Maaten, G. Hinton, Visualizing Data using t-SNE, JMLR 2008
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.errors import UsageError
+from curate.files import write_atomically
+from curate.labels import find_view
+from curate.manifest import table_bytes
+from curate.workspace import Workspace
+from train.gradients import read_features
+from train.opened import MERGED, load_run, merge_classes, open_runs
+from train.plots import plot_embedding
+
+# t-SNE takes seconds for so many, and more points hide each other.
+MOST = 2000
+# What t-SNE is given: beyond so many directions there is little but noise, and time.
+COMPONENTS = 50
+PERPLEXITY = 30
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """One line and its numbers."""
+
+    story: str
+    counts: Mapping[str, Any]
+
+
+def embed_run(
+    workspace: Workspace,
+    run: Path | None = None,
+    *,
+    rows: str = "test",
+    most: int = MOST,
+    seed: int = 0,
+    dry_run: bool = False,
+) -> Embedding:
+    """Lay out the penultimate features of at most `most` rows, coloured by the run's classes and by the three merged."""
+    opened = open_runs(workspace, [run] if run else (), rows=rows).sample(most, seed)
+    if len(opened.rows) < 5:
+        raise UsageError(f"--rows {rows}: {len(opened.rows)} rows: a layout needs 5 and more")
+    if dry_run:
+        return Embedding(f"embed: would lay out {len(opened.rows):,} {rows} rows of {opened.name}", {})
+    reads = opened.count_reads(1)
+    images = opened.read_images(opened.known[0].recipe.size)
+    features = read_features(load_run(opened.known[0]), np.asarray(images[opened.rows]))
+    points = lay_out(features, seed)
+    labels = list(opened.seen.loc[opened.rows, "label"])
+    panels = [(f"{len(opened.classes)} classes", labels)]
+    try:
+        merge_classes(opened.classes)
+    except UsageError:
+        pass  # the run tells the three apart already
+    else:
+        group_of = find_view(MERGED["3"]).class_of
+        panels.append(("3 classes", [group_of.get(label, "other") for label in labels]))
+    table = pd.DataFrame({"path": opened.seen.loc[opened.rows, "path"].to_numpy(), "label": labels})
+    table["x"], table["y"] = (np.char.mod("%.4f", points[:, k]) for k in (0, 1))
+    folder = opened.known[0].folder / f"embedding-{opened.place}"
+    write_atomically(folder / "points.csv", table_bytes(table))
+    title = f"{opened.name}: last features of {len(labels):,} {rows} rows (t-SNE)"
+    write_atomically(folder / "points.png", plot_embedding(points, panels, title))
+    counts = {"run": opened.name, "rows": len(labels), "features": features.shape[1], "test_reads": reads}
+    return Embedding(f"embed: {len(labels):,} {rows} rows of {opened.name} -> {folder}", counts)
+
+
+def lay_out(features: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """(N, D) -> (N, 2): near features stay near; distances between far points mean nothing."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    components = min(COMPONENTS, *features.shape)
+    reduced = PCA(components, random_state=seed).fit_transform(features)
+    perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
+    layout = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+    return np.asarray(layout, np.float64)

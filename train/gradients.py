@@ -1,0 +1,122 @@
+"""Which pixels a model looks at: gradient, SmoothGrad and Grad-CAM of the logit of a class, on every Keras backend."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from train.backend import keras
+
+Rows = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8]
+Maps = npt.NDArray[np.float32]
+# Smilkov et al. find 10 to 20 % of the range of the pixels best, and little gain beyond 50 samples.
+NOISE = 0.15
+SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model cut where its pixels become numbers and where its classes are told apart.
+
+    Attributes
+    ----------
+    scale : (N, S, S, 1) uint8 -> (N, S, S, C) float, the numbers that the net begins with
+    see : those numbers -> the last feature maps (N, h, w, F)
+    pool : the feature maps -> the penultimate features (N, D)
+    kernel, bias : (D, K) and (K,), the last layer
+    """
+
+    scale: Any
+    see: Any
+    pool: Any
+    kernel: Any
+    bias: Any
+
+    def logits(self, maps: Any, targets: Any) -> Any:
+        """(N,) the logit of each row's class, from the feature maps; `targets` is (N, K) one-hot."""
+        scores = keras.ops.matmul(self.pool(maps, training=False), self.kernel) + self.bias
+        return keras.ops.sum(scores * targets, axis=-1)
+
+
+def cut_model(model: Any) -> Parts:
+    """The parts of one of Candid's networks, with the same weights."""
+    scaled, last = model.get_layer("scaled").output, model.get_layer("probabilities")
+    maps = next(layer.output for layer in reversed(model.layers) if len(layer.output.shape) == 4)
+    return Parts(
+        keras.Model(model.input, scaled), keras.Model(scaled, maps), keras.Model(maps, last.input),
+        keras.ops.convert_to_tensor(last.kernel), keras.ops.convert_to_tensor(last.bias),
+    )  # fmt: skip
+
+
+def read_features(model: Any, pixels: Pixels) -> npt.NDArray[np.float64]:
+    """(N, D) the penultimate features of (N, S, S) uint8."""
+    penultimate = keras.Model(model.input, model.get_layer("probabilities").input)
+    return np.asarray(penultimate.predict(pixels[..., None], batch_size=256, verbose=0), np.float64)
+
+
+def map_gradient(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) -> Maps:
+    """(N, S, S) how strongly each pixel moves the logit of the row's class.
+
+    References
+    ----------
+    K. Simonyan et al., Deep Inside Convolutional Networks, ICLR workshop 2014, section 3
+    """
+    numbers = np.asarray(parts.scale.predict(pixels[..., None], verbose=0), np.float32)
+    return _strength(_differentiate(lambda x: parts.logits(parts.see(x, training=False), targets), numbers))
+
+
+def map_smoothgrad(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32], seed: int = 0) -> Maps:
+    """(N, S, S) the mean gradient over copies of the image in noise: what is left is no chance of one pixel.
+
+    References
+    ----------
+    D. Smilkov et al., SmoothGrad, 2017
+    """
+    numbers = np.asarray(parts.scale.predict(pixels[..., None], verbose=0), np.float32)
+    random, sigma = np.random.default_rng(seed), NOISE * float(np.ptp(numbers))
+    total = np.zeros(pixels.shape, np.float32)
+    for _ in range(SAMPLES):
+        noisy = numbers + random.normal(0, sigma, numbers.shape).astype(np.float32)
+        total += _strength(_differentiate(lambda x: parts.logits(parts.see(x, training=False), targets), noisy))
+    return total / SAMPLES
+
+
+def map_gradcam(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) -> Maps:
+    """(N, h, w) where the last feature maps speak for the row's class, at their own resolution.
+
+    References
+    ----------
+    R. Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2
+    """
+    maps = np.asarray(parts.see.predict(parts.scale.predict(pixels[..., None], verbose=0), verbose=0), np.float32)
+    gradient = _differentiate(lambda x: parts.logits(x, targets), maps)
+    weights = gradient.mean(axis=(1, 2), keepdims=True)
+    return np.maximum((weights * maps).sum(axis=-1), 0.0)
+
+
+def _strength(gradient: npt.NDArray[np.float32]) -> Maps:
+    """(N, S, S, C) -> (N, S, S): the colours of a grey pixel move together."""
+    return np.abs(gradient.sum(axis=-1))
+
+
+def _differentiate(function: Callable[[Any], Any], x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The gradient of the sum of `function` at `x`, by the backend's own means."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow
+
+        tensor = tensorflow.convert_to_tensor(x)
+        with tensorflow.GradientTape() as tape:
+            tape.watch(tensor)
+            value = tensorflow.reduce_sum(function(tensor))
+        return np.asarray(tape.gradient(value, tensor))
+    if backend == "jax":
+        import jax
+
+        return np.asarray(jax.grad(lambda tensor: function(tensor).sum())(x))
+    tensor = keras.ops.convert_to_tensor(x).detach().requires_grad_(True)
+    function(tensor).sum().backward()
+    return np.asarray(tensor.grad.cpu())

@@ -1,0 +1,186 @@
+"""A finished run opened on the rows of a workspace: what every command that looks at a trained model begins with.
+
+The labels are seen through the view that the run was trained through, and through `--classes 3` where asked for; every
+look at test rows is counted in the run's folder before it happens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate.errors import ManifestError, UsageError
+from curate.files import sha256_of
+from curate.labels import GROUPS, find_view
+from curate.laws import require_split
+from curate.manifest import SPLITS
+from curate.views import look_through
+from curate.workspace import Workspace
+from train.backend import FLOAT32
+from train.data import Images, Rows, encode_labels, load_images, number_rows
+from train.fields import Recipe
+from train.models import build_model
+from train.record import Record, RunError, count_read, find_newest_run, read_record
+
+Probs = npt.NDArray[np.float64]
+ROWS = (*SPLITS, "all")
+# `--classes 3`: how 7 classes become positive, neutral and negative.
+MERGED = {"3": "polarity"}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Runs with the same classes, and the rows of a workspace that are looked at.
+
+    Attributes
+    ----------
+    workspace, manifest : where the rows are from, and every row of it
+    seen : the same rows with the labels as the runs see them
+    rows : (N,) row numbers; `chosen` names them (test, val, train, all)
+    classes : what the runs tell apart, or those merged
+    targets : (N,) class indices
+    """
+
+    known: tuple[Record, ...]
+    workspace: Workspace
+    manifest: pd.DataFrame
+    seen: pd.DataFrame
+    chosen: str
+    rows: Rows
+    classes: list[str]
+    targets: Rows
+
+    @property
+    def name(self) -> str:
+        """The run, or the runs with + between."""
+        return "+".join(record.folder.name for record in self.known)
+
+    @property
+    def is_home(self) -> bool:
+        """Whether the first run was trained in this workspace."""
+        return self.known[0].folder.resolve().is_relative_to(self.workspace.root.resolve())
+
+    @property
+    def place(self) -> str:
+        """The rows, with the workspace's name where it is not the run's own."""
+        return self.chosen if self.is_home else f"{self.workspace.root.name}-{self.chosen}"
+
+    def read_images(self, size: int) -> Images:
+        """The pixels of every row of the manifest."""
+        return load_images(self.workspace, self.manifest, size)
+
+    def count_reads(self, views: int) -> int | None:
+        """Note in every run that test rows are about to be read; how often the first one has seen them, None for others."""
+        if not (self.manifest.loc[self.rows, "split"] == "test").any():
+            return None
+        digest = sha256_of(self.workspace.manifest)
+        reads = [count_read(record.folder, self.chosen, views, digest) for record in self.known]
+        return reads[0]
+
+    def sample(self, most: int, seed: int) -> "Opened":
+        """At most so many of the rows, drawn evenly from all."""
+        if len(self.rows) <= most:
+            return self
+        kept = np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:most])
+        return replace(self, rows=self.rows[kept], targets=self.targets[kept])
+
+    def merge_probs(self, probs: Probs) -> Probs:
+        """(N, K) of the model's classes -> (N, len(classes))."""
+        return merge_probs(probs, self.known[0].classes, self.classes)
+
+
+def open_runs(
+    workspace: Workspace, folders: Sequence[Path] = (), *, rows: str = "test", classes: str | None = None
+) -> Opened:
+    """Open runs on the kept rows of a workspace, which may be another than the one they were trained in.
+
+    Parameters
+    ----------
+    folders : of the runs; none for the newest of the workspace
+    rows : train, val, test, or all kept rows
+    classes : "3" merges the classes into positive, neutral and negative
+
+    Raises
+    ------
+    RunError  if there is no such run, or the runs know other classes
+    ManifestError  if there are no such rows, or their labels are unknown to the runs
+    """
+    if rows not in ROWS:
+        raise UsageError(f"--rows {rows}: must be one of {', '.join(ROWS)}")
+    require_merged(classes)
+    known = tuple(read_record(folder) for folder in folders or [find_newest_run(workspace.root / "runs")])
+    for other in known[1:]:
+        if (other.classes, other.view) != (known[0].classes, known[0].view):
+            raise RunError(
+                f"{other.folder}: knows {', '.join(other.classes)}, but {known[0].folder.name} knows "
+                f"{', '.join(known[0].classes)}: name runs of the same classes"
+            )
+    manifest = workspace.read()
+    if rows != "all":
+        require_split(manifest)
+    seen = look_through(manifest, find_view(known[0].view))
+    told = known[0].classes
+    if classes is not None:
+        told = merge_classes(told)
+        seen = look_through(seen, find_view(MERGED[classes]))
+    number = _choose_rows(seen, rows)
+    targets = encode_labels(seen.loc[number, "label"], told, f"rows {rows}")
+    return Opened(known, workspace, manifest, seen, rows, number, told, targets)
+
+
+def require_merged(classes: str | None) -> None:
+    """Raise UsageError if the classes cannot be merged so."""
+    if classes not in (None, *MERGED):
+        raise UsageError(f"--classes {classes}: must be {', '.join(MERGED)}, or left out for the classes of the run")
+
+
+def merge_probs(probs: Probs, trained: Sequence[str], classes: Sequence[str]) -> Probs:
+    """(N, K) of the trained classes -> (N, len(classes)), sums of what is merged; a class outside takes no part."""
+    if list(trained) == list(classes):
+        return probs
+    group_of = find_view(MERGED["3"]).class_of
+    into = np.zeros((len(trained), len(classes)))
+    for k, name in enumerate(trained):
+        if group_of.get(name) in classes:
+            into[k, classes.index(group_of[name])] = 1.0
+    merged: Probs = probs @ into
+    return merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)
+
+
+def merge_classes(classes: Sequence[str]) -> list[str]:
+    """Positive, neutral and negative, as far as a class of each is known.
+
+    Raises
+    ------
+    UsageError  if fewer than two of them are
+    """
+    order = [name for name, of_group in GROUPS[MERGED["3"]].items() if set(of_group) & set(classes)]
+    if len(order) < 2 or set(order) <= set(classes):
+        raise UsageError(f"--classes 3: the run knows {', '.join(classes)}: there is nothing to merge")
+    return sorted(order, key=("positive", "neutral", "negative").index)
+
+
+def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
+    """The recipe's network in float32 with trained weights."""
+    model = build_model(replace(recipe, weights="none"), classes, FLOAT32)
+    model.load_weights(str(weights))
+    model.jit_compile = False
+    return model
+
+
+def load_run(known: Record) -> Any:
+    """The run's best model."""
+    return load_model(known.weights, known.recipe, len(known.classes))
+
+
+def _choose_rows(manifest: pd.DataFrame, rows: str) -> Rows:
+    kept = manifest["status"] == "keep"
+    chosen = number_rows(kept if rows == "all" else kept & (manifest["split"] == rows))
+    if not len(chosen):
+        fix = "run `curate build`" if rows == "all" else "run `curate split` first, or choose --rows all"
+        raise ManifestError(f"manifest.csv: no kept row has split {rows}: {fix}")
+    return chosen

@@ -1,0 +1,133 @@
+"""`train predict`: what a run reads in the faces of pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.errors import SourceError, examples
+from curate.files import write_atomically
+from curate.images import UnreadableImageError, decode_image, encode_png
+from curate.manifest import table_bytes
+from curate.predictions import PREFIX
+from curate.workspace import Workspace
+from train.faces import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
+from train.metrics import format_percent
+from train.speaker import load_speaker
+
+Pixels = np.ndarray
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One line, a line per face for a terminal, and the numbers."""
+
+    story: str
+    table: str
+    counts: Mapping[str, Any]
+
+
+def predict_images(
+    workspace: Workspace,
+    images: Sequence[Path],
+    *,
+    run: Path | None = None,
+    detect: bool = True,
+    classes: str | None = None,
+    tta: str = "1",
+    out: Path | None = None,
+) -> Prediction:
+    """Find the faces of each picture and judge them.
+
+    Parameters
+    ----------
+    run : folder of a run; None for the newest of the workspace
+    detect : find faces; else each picture is a face
+    classes : "3" merges the answers into positive, neutral and negative
+    out : folder for predictions.csv and one picture with boxes per image; None writes nothing
+
+    Raises
+    ------
+    SourceError  if no picture can be read
+    """
+    require_files(images)
+    speaker = load_speaker(workspace, run, classes, tta)
+    finder = FaceFinder() if detect else None
+    pictures, problems = _read_pictures(images)
+    found: list[tuple[Path, Face]] = []
+    cut = []
+    for file, picture in pictures.items():
+        faces = finder.find(picture) if finder else whole_picture(picture)
+        found += [(file, face) for face in faces]
+        cut += [cut_face(picture, face, speaker.size, is_whole=finder is None) for face in faces]
+    probs = speaker.judge(cut)
+    table = _make_table(found, probs, speaker.classes)
+    if out is not None:
+        write_atomically(out / "predictions.csv", table_bytes(table))
+        for file, picture in pictures.items():
+            rows = [k for k, (of, _) in enumerate(found) if of == file]
+            words = [f"{table['predicted'][k]} {format_percent(probs[k].max())}" for k in rows]
+            boxes = draw_boxes(picture, [found[k][1] for k in rows], words)
+            write_atomically(out / f"{file.stem}-faces.png", encode_png(boxes))
+    without = [str(file) for file in pictures if not any(of == file for of, _ in found)]
+    return Prediction(
+        _tell_story(len(images), len(found), without, problems, out),
+        format_faces(table, speaker.classes),
+        {"faces": _list_faces(found, probs, speaker.classes), "without_face": without, "unreadable": problems},
+    )
+
+
+def _read_pictures(images: Sequence[Path]) -> tuple[dict[Path, Pixels], list[str]]:
+    """The pictures that can be read, each file once, and what is wrong with the others."""
+    pictures, problems = {}, []
+    for file in dict.fromkeys(images):
+        try:
+            pictures[file] = decode_image(file.read_bytes())
+        except UnreadableImageError as problem:
+            problems.append(f"{file}: {problem}")
+    if not pictures:
+        raise SourceError(f"{problems[0]}: none of {len(images)} pictures can be read: name pictures")
+    return pictures, problems
+
+
+def _make_table(found: Sequence[tuple[Path, Face]], probs: Any, classes: Sequence[str]) -> pd.DataFrame:
+    boxes = [f"{face.x} {face.y} {face.width} {face.height}" for _, face in found]
+    table = pd.DataFrame({"image": [str(file) for file, _ in found], "box": boxes})
+    table["confidence"] = [f"{face.confidence:.3f}" for _, face in found]
+    table["predicted"] = [classes[k] for k in probs.argmax(axis=1)] if len(probs) else []
+    for k, name in enumerate(classes):
+        table[PREFIX + name] = [f"{value:.6f}" for value in probs[:, k]]
+    return table
+
+
+def _list_faces(found: Sequence[tuple[Path, Face]], probs: Any, classes: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "image": str(file),
+            "box": [face.x, face.y, face.width, face.height],
+            "confidence": round(face.confidence, 3),
+            "predicted": classes[int(row.argmax())],
+            "probabilities": {name: round(float(value), 6) for name, value in zip(classes, row, strict=True)},
+        }
+        for (file, face), row in zip(found, probs, strict=True)
+    ]
+
+
+def format_faces(table: pd.DataFrame, classes: Sequence[str]) -> str:
+    """A line per face for a terminal: image, box, and the three likeliest classes in percent."""
+    lines = []
+    for row in table.to_dict("records"):
+        shares = sorted(((float(row[PREFIX + name]), name) for name in classes), reverse=True)[:3]
+        told = ", ".join(f"{name} {100 * share:.0f} %" for share, name in shares)
+        lines.append(f"{row['image']}  [{row['box']}]  {told}")
+    return "\n".join(lines)
+
+
+def _tell_story(images: int, faces: int, without: Sequence[str], problems: Sequence[str], out: Path | None) -> str:
+    none = f"; no face in {len(without)} ({examples(without)})" if without else ""
+    unreadable = f"; {len(problems)} unreadable ({examples(problems, 1)})" if problems else ""
+    where = f" -> {out}" if out else ""
+    return f"predict: {faces:,} faces in {images:,} pictures{none}{unreadable}{where}"

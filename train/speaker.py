@@ -1,0 +1,56 @@
+"""A finished run that is asked about single faces: its model, its classes, and the classes that answers are given in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from curate.workspace import Workspace
+from train.fit import predict_probs
+from train.opened import load_run, merge_classes, merge_probs, require_merged
+from train.record import Record, find_newest_run, read_record
+from train.tta import count_views, plan_tta
+
+Probs = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """A loaded run; `classes` are those of its answers."""
+
+    known: Record
+    model: Any
+    classes: list[str]
+    tta: str
+
+    @property
+    def size(self) -> int:
+        """Side of the faces that it is given, pixels."""
+        return self.known.recipe.size
+
+    def judge(self, faces: Sequence[npt.NDArray[np.uint8]]) -> Probs:
+        """(N, K) probabilities of N faces, (S, S) uint8 grey each."""
+        if not len(faces):
+            return np.zeros((0, len(self.classes)))
+        pixels = np.stack(faces)
+        views = plan_tta(self.tta, len(pixels), self.known.recipe, 0)
+        probs = predict_probs(self.model, pixels, np.arange(len(pixels)), views)
+        return merge_probs(probs, self.known.classes, self.classes)
+
+
+def load_speaker(workspace: Workspace, run: Path | None, classes: str | None, tta: str) -> Speaker:
+    """The run in that folder, or the newest of the workspace.
+
+    Raises
+    ------
+    RunError  if there is none
+    UsageError  if the classes cannot be merged
+    """
+    require_merged(classes)
+    count_views(tta)
+    known = read_record(run or find_newest_run(workspace.root / "runs"))
+    told = merge_classes(known.classes) if classes else known.classes
+    return Speaker(known, load_run(known), told, tta)

@@ -1,0 +1,174 @@
+"""`train timeline`: the expressions of the faces of a video over time.
+
+MTCNN finds the faces of every sampled frame, boxes are linked into one track per face, each face is judged, and the
+probabilities of a track are smoothed over time.
+"""
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from curate import engine
+from curate.errors import SourceError, UsageError
+from curate.files import write_atomically
+from curate.manifest import table_bytes
+from curate.predictions import PREFIX
+from curate.workspace import Workspace
+from train.faces import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
+from train.plots import plot_timeline
+from train.speaker import Speaker, load_speaker
+from train.tracks import link_faces, smooth_probs
+from train.video import Frame, copy_video, read_frames
+
+RAW = "raw_"
+TABLE, PICTURE, VIDEO = "timeline.csv", "timeline.png", "annotated.mp4"
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One line and its numbers."""
+
+    story: str
+    counts: Mapping[str, Any]
+
+
+def make_timeline(
+    workspace: Workspace,
+    video: Path,
+    *,
+    run: Path | None = None,
+    per_second: float = 5.0,
+    smooth: float = 1.0,
+    detect: bool = True,
+    classes: str | None = None,
+    tta: str = "1",
+    annotate: bool = False,
+    out: Path | None = None,
+) -> Timeline:
+    """Write timeline.csv and timeline.png of a video, and the video with boxes where asked for.
+
+    Parameters
+    ----------
+    per_second : frames to look at per second of video
+    smooth : seconds to either side over which the probabilities of a face are averaged; 0 for none
+    detect : find faces; else every frame is a face
+    classes : "3" merges the answers into positive, neutral and negative
+    out : folder; None for timelines/<video> in the run's
+
+    Raises
+    ------
+    SourceError  if the video cannot be read or shows no face
+    """
+    require_files([video])
+    if per_second <= 0 or smooth < 0:
+        raise UsageError(f"--per-second {per_second}, --smooth {smooth}: must be above 0, and 0 or above")
+    speaker = load_speaker(workspace, run, classes, tta)
+    frames, faces, cut = _look(video, per_second, FaceFinder() if detect else None, speaker.size)
+    if not cut:
+        raise SourceError(f"{video}: no face in {len(frames)} frames: sample more with --per-second, or --no-detect")
+    table = make_table(frames, faces, speaker.judge(cut), speaker.classes, smooth)
+    folder = out or speaker.known.folder / "timelines" / video.stem
+    write_atomically(folder / TABLE, table_bytes(_format(table)))
+    title = f"{video.name}: {speaker.known.folder.name}"
+    write_atomically(folder / PICTURE, plot_timeline(table, speaker.classes, title, 1 / per_second))
+    if annotate:
+        copy_video(video, folder / VIDEO, _Annotator(table))
+    return _tell(video, frames, table, speaker, folder)
+
+
+def make_table(
+    frames: Sequence[tuple[int, float]],
+    faces: Sequence[Sequence[Face]],
+    probs: npt.NDArray[np.float64],
+    classes: Sequence[str],
+    smooth: float,
+) -> pd.DataFrame:
+    """One row per face and sampled frame: where it is, which track it is, smoothed and raw probabilities.
+
+    Parameters
+    ----------
+    frames : (T,) number and seconds of each sampled frame
+    faces : T lists of boxes; `probs` has their rows in the same order
+    """
+    tracks = link_faces([seconds for _, seconds in frames], faces)
+    rows = [
+        {"frame": frame, "seconds": seconds, "track": track + 1, "x": face.x, "y": face.y, "width": face.width,
+         "height": face.height, "confidence": face.confidence}
+        for (frame, seconds), found, numbers in zip(frames, faces, tracks, strict=True)
+        for face, track in zip(found, numbers, strict=True)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    smoothed = np.empty_like(probs)
+    for _, places in table.groupby("track").indices.items():
+        smoothed[places] = smooth_probs(table["seconds"].to_numpy()[places], probs[places], smooth)
+    table["predicted"] = np.array(classes)[smoothed.argmax(axis=1)]
+    for prefix, values in ((PREFIX, smoothed), (RAW, probs)):
+        table[[prefix + name for name in classes]] = values
+    return table
+
+
+def _look(
+    video: Path, per_second: float, finder: FaceFinder | None, size: int
+) -> tuple[list[tuple[int, float]], list[list[Face]], list[npt.NDArray[np.uint8]]]:
+    """Number and time of the sampled frames, their faces, and the faces cut out."""
+    frames, faces, cut = [], [], []
+    for frame in engine.track(read_frames(video, per_second), "timeline"):
+        found = finder.find(frame.picture) if finder else whole_picture(frame.picture)
+        frames.append((frame.number, frame.seconds))
+        faces.append(found)
+        cut += [cut_face(frame.picture, face, size, is_whole=finder is None) for face in found]
+    return frames, faces, cut
+
+
+class _Annotator:
+    """Draws on each frame the boxes of the last sampled one."""
+
+    def __init__(self, table: pd.DataFrame):
+        self.of_frame = {int(number): rows for number, rows in table.groupby("frame")}
+        self.sampled = sorted(self.of_frame)
+        self.step = min(np.diff(self.sampled), default=1)
+
+    def __call__(self, frame: Frame) -> npt.NDArray[np.uint8]:
+        place = bisect_right(self.sampled, frame.number) - 1
+        if place < 0 or frame.number - self.sampled[place] >= self.step:
+            return frame.picture
+        rows = self.of_frame[self.sampled[place]]
+        faces = [Face(row.x, row.y, row.width, row.height, row.confidence) for row in rows.itertuples(index=False)]
+        words = [f"{row['track']}: {row['predicted']}" for row in rows.to_dict("records")]
+        return draw_boxes(frame.picture, faces, words)
+
+
+def _format(table: pd.DataFrame) -> pd.DataFrame:
+    """Seconds to milliseconds, probabilities to six decimals."""
+    numbers = [name for name in table.columns if name.startswith((PREFIX, RAW))]
+    shown = table.copy()
+    shown["seconds"] = [f"{value:.3f}" for value in table["seconds"]]
+    shown["confidence"] = [f"{value:.3f}" for value in table["confidence"]]
+    for name in numbers:
+        shown[name] = [f"{value:.6f}" for value in table[name]]
+    return shown
+
+
+def _tell(
+    video: Path, frames: Sequence[tuple[int, float]], table: pd.DataFrame, speaker: Speaker, folder: Path
+) -> Timeline:
+    """The two expressions that each of the longest tracks shows most."""
+    tracks = {}
+    for track, rows in table.groupby("track"):
+        shares = rows["predicted"].value_counts(normalize=True)
+        tracks[int(track)] = {"samples": len(rows), "shares": {str(k): round(float(v), 4) for k, v in shares.items()}}
+    longest = sorted(tracks, key=lambda track: (-tracks[track]["samples"], track))[:3]
+    told = "; ".join(
+        f"face {track} "
+        + ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(tracks[track]["shares"].items())[:2])
+        for track in longest
+    )
+    story = f"timeline: {video.name}: {len(frames):,} frames, {len(tracks)} faces: {told} -> {folder}"
+    counts = {"video": str(video), "frames": len(frames), "run": speaker.known.folder.name, "tracks": tracks}
+    return Timeline(story, counts)

@@ -1,0 +1,152 @@
+"""`train tune`: learning rate and batch size by Optuna, judged by split val alone.
+
+References
+----------
+T. Akiba et al., Optuna, KDD 2019 (TPE sampler; trials below the median of their epoch are stopped)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curate import engine
+from curate.errors import UsageError
+from curate.files import write_atomically
+from curate.manifest import table_bytes
+from curate.workspace import Workspace
+from train.backend import choose_precision, keras
+from train.data import Examples, load_images
+from train.fields import Recipe, override
+from train.fit import fit_model
+from train.material import choose_rows, read_material
+from train.metrics import format_percent
+from train.plots import plot_trials
+from train.record import write_json
+from train.run import find_best
+
+# A decade to either side of the recipe's rate.
+RATE_FACTOR = 10.0
+BATCH_SIZES = (32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One line and the best trial."""
+
+    story: str
+    counts: Mapping[str, Any]
+
+
+def tune_recipe(
+    workspace: Workspace,
+    recipe: Recipe,
+    *,
+    trials: int,
+    view: str = "",
+    seed: int = 0,
+    precision: str = "auto",
+    out: Path | None = None,
+    dry_run: bool = False,
+) -> Tuning:
+    """Train `trials` models and write what each scored; the table is whole after every trial.
+
+    Parameters
+    ----------
+    recipe : everything but the two fields that are searched; `epochs` is the length of a trial
+    out : folder; None for tuning/<recipe> in the workspace
+
+    Raises
+    ------
+    UsageError  if Optuna is not installed
+    """
+    if find_spec("optuna") is None:
+        raise UsageError("tune: Optuna is not installed: `pip install 'candid-fer[tune]'`")
+    import optuna
+
+    material = read_material(workspace, recipe, view)
+    folder = out or workspace.root / "tuning" / recipe.name
+    if dry_run:
+        return Tuning(f"tune: would train {trials} models of {recipe.name} for {recipe.epochs} epochs -> {folder}", {})
+    images = load_images(workspace, material.manifest, recipe.size)
+    train, val = (choose_rows(material, images, split, recipe, view) for split in ("train", "val"))
+    policy, _ = choose_precision(precision)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+    )
+    # The recipe itself is the first trial, so the search never ends below it.
+    study.enqueue_trial({"learning_rate": recipe.learning_rate, "batch_size": _nearest_batch(recipe.batch_size)})
+    rows: list[dict[str, Any]] = []
+
+    def judge(trial: Any) -> float:
+        rate = trial.suggest_float(
+            "learning_rate", recipe.learning_rate / RATE_FACTOR, recipe.learning_rate * RATE_FACTOR, log=True
+        )
+        size = trial.suggest_categorical("batch_size", BATCH_SIZES)
+        tried = override(recipe, learning_rate=rate, batch_size=size)
+        history = _try(tried, len(material.classes), (train, val), seed, policy, trial)
+        best = history[find_best(history, recipe.monitor) - 1] if history else {}
+        rows.append(
+            {"trial": trial.number, "learning_rate": f"{rate:.6g}", "batch_size": size, "epochs": len(history),
+             "val_accuracy": best.get("val_accuracy", 0.0), "val_loss": best.get("val_loss", 0.0),
+             "stopped": str(len(history) < recipe.epochs).lower()}
+        )  # fmt: skip
+        write_atomically(folder / "trials.csv", table_bytes(pd.DataFrame(rows)))
+        return float(best.get("val_accuracy", 0.0))
+
+    study.optimize(judge, n_trials=trials)
+    table = pd.DataFrame(rows)
+    write_atomically(
+        folder / "trials.png", plot_trials(table, f"{recipe.name}: {trials} trials of {recipe.epochs} epochs")
+    )
+    best = table.loc[table["val_accuracy"].idxmax()]
+    counts = {
+        "recipe": recipe.name, "trials": len(table), "learning_rate": float(best["learning_rate"]),
+        "batch_size": int(best["batch_size"]), "val_accuracy": float(best["val_accuracy"]),
+    }  # fmt: skip
+    write_json(folder / "best.json", counts)
+    story = (
+        f"tune: {recipe.name}, {len(table)} trials: best val accuracy {format_percent(counts['val_accuracy'])} with "
+        f"--learning-rate {best['learning_rate']} --batch-size {best['batch_size']} (the recipe itself: "
+        f"{format_percent(float(table['val_accuracy'][0]))}) -> {folder}"
+    )
+    return Tuning(story, counts)
+
+
+def _try(
+    recipe: Recipe, classes: int, examples: tuple[Examples, Examples], seed: int, policy: str, trial: Any
+) -> list[dict[str, float]]:
+    """The history of one trial, cut short where it falls behind the others."""
+    train, val = examples
+    report = _Report(trial)
+    steps = recipe.epochs * -(-len(train.rows) // recipe.batch_size)
+    with engine.progress(steps, f"tune {recipe.name}, trial {trial.number}") as bar:
+        _, history = fit_model(
+            recipe, classes, train, seed=(seed,), precision=policy, bar=bar, val=val, watchers=[report]
+        )
+    return history
+
+
+class _Report(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Tells Optuna the score of every epoch and stops a trial that it gives up."""
+
+    def __init__(self, trial: Any):
+        super().__init__()
+        self.trial = trial
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Report val accuracy."""
+        assert logs is not None
+        self.trial.report(logs["val_accuracy"], epoch)
+        if self.trial.should_prune():
+            self.model.stop_training = True
+
+
+def _nearest_batch(size: int) -> int:
+    return min(BATCH_SIZES, key=lambda each: abs(each - size))

@@ -1,0 +1,81 @@
+"""Frames of a video, sampled and written back, by OpenCV."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from curate.errors import SourceError, WorkspaceError
+from train.backend import mute_stderr
+
+Pixels = npt.NDArray[np.uint8]
+# What players assume of a file that does not say.
+USUAL_RATE = 25.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: its number from 0, its time, and (H, W, 3) uint8 RGB."""
+
+    number: int
+    seconds: float
+    picture: Pixels
+
+
+def read_frames(file: Path, per_second: float) -> Iterator[Frame]:
+    """Every n-th frame, so that about `per_second` frames come from a second of video.
+
+    Raises
+    ------
+    SourceError  if the file is no video that OpenCV can read
+    """
+    with mute_stderr():
+        video = cv2.VideoCapture(str(file))
+    if not video.isOpened():
+        raise SourceError(f"{file}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)")
+    rate = video.get(cv2.CAP_PROP_FPS) or USUAL_RATE
+    step = max(round(rate / per_second), 1)
+    number = 0
+    try:
+        while video.grab():
+            if number % step == 0:
+                whole, picture = video.retrieve()
+                if not whole:
+                    break
+                yield Frame(number, number / rate, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+            number += 1
+    finally:
+        video.release()
+
+
+def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> int:
+    """Write the video again with every frame drawn on, as MP4; returns the frames written.
+
+    Raises
+    ------
+    WorkspaceError  if it cannot be written
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    video = cv2.VideoCapture(str(file))
+    rate = video.get(cv2.CAP_PROP_FPS) or USUAL_RATE
+    video.release()
+    temporary, writer, count = out.with_name(f".{out.name}"), None, 0
+    for frame in read_frames(file, float("inf")):
+        drawn = draw(frame)
+        if writer is None:
+            size = drawn.shape[1], drawn.shape[0]
+            writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+            temporary = temporary if writer.isOpened() else _refuse(out)
+        writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        count += 1
+    if writer is not None:
+        writer.release()
+        temporary.replace(out)
+    return count
+
+
+def _refuse(out: Path) -> Path:
+    raise WorkspaceError(f"{out}: cannot be written as a video: leave --annotate out, or choose another --out")
