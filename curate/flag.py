@@ -188,11 +188,13 @@ def _count(
         return {**counts, "errors": {"count": total}}, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
     every = np.ones(len(folded), bool)
     left = ((folded["status"] == "keep") & (folded["reason"] != "human")).to_numpy()
-    unknown = np.where(left, np.nan, verdicts)  # votes calibrate, but nobody has decided about those images
     queue = np.flatnonzero(left)[np.argsort(judgement.rank[left])][:NEXT_LOOKS]
     counts["errors"] = count_errors(calibration, verdicts, every)
-    counts["errors_left"] = count_errors(calibration, unknown, left)
-    counts["next_looks"] = {"looks": len(queue), "errors": round(float(calibration.probability[queue].sum()))}
+    counts["errors_left"] = count_errors(calibration, verdicts, left)
+    believed = np.where(
+        np.isfinite(verdicts), verdicts, calibration.probability
+    )  # the crowd may know, and nobody has decided
+    counts["next_looks"] = {"looks": len(queue), "errors": round(float(believed[queue].sum()))}
     pairs = []
     for g, s in sorted(set(zip(labels.tolist(), judgement.other.tolist(), strict=True))):
         found = count_errors(calibration, verdicts, (labels == g) & (judgement.other == s))

@@ -70,6 +70,23 @@ def test_tables_of_different_classes_are_refused():
         flag(manifest, [])
 
 
+def test_a_row_predicted_by_a_model_that_saw_its_copy_is_refused():
+    manifest, table = predicted()
+    manifest["duplicate_group"] = ["s/000.png", "s/000.png", "", ""]  # in folds 0 and 1
+    with pytest.raises(ManifestError, match=r"1 duplicate_group.* fold"):
+        flag(manifest, [table])
+
+
+def test_two_members_that_both_doubt_a_label_put_it_first_and_the_table_says_why():
+    manifest, table = predicted(np.array([[0.7, 0.2, 0.1], [0.1, 0.75, 0.15], [0.1, 0.1, 0.8], [0.5, 0.2, 0.3]]))
+    table["margin_auc"] = ["2.0", "-1.0", "2.0", ""]
+    reasons = flag(manifest, [table, table.assign(model="other")]).tables["issues.csv"]
+    first = reasons.iloc[0]
+    assert (first["path"], first["suggested_label"], first["issue"]) == ("s/001.png", "happy", "wrong")
+    assert (first["members_against"], first["margin_auc"], first["verdict"]) == ("2 of 2", "-1.0000", "")
+    assert list(reasons["issue_rank"]) == ["1", "2", "3", "4"]
+
+
 def test_balanced_weights_are_scikit_learns():
     labels = np.repeat([0, 1, 2], [10, 3, 87])
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
