@@ -6,7 +6,7 @@ An image's label is wrong by the strict rule if at most one of ten annotators ga
 medium: five or more; majority: another class leads. The votes are halved by photograph: weights were chosen on the first
 half, figures are of the second. P@1,000 is the precision among the first thousand of the whole ranking, over those of them
 that have votes in that half; so is the share of suggestions that are the class which leads among
-the crowd. Writes the section `label-issues` of RESULTS.md.
+the crowd. Writes the section `label-issues` of RESULTS.md and of the README.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from cleanlab.rank import get_label_quality_ensemble_scores, get_label_quality_scores
-from results import RESULTS, describe_machine, replace_section, to_table
+from results import README, RESULTS, describe_machine, replace_section, to_table
 from sklearn.metrics import average_precision_score
 
 from curate.flag import flag, gather_evidence
@@ -30,6 +30,7 @@ from curate.workspace import Workspace
 
 LOOKS = (500, 1000, 2000)
 DRAWS = 1000  # of the bootstrap
+SECTION = "label-issues"
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("workspace", type=Path)
     parser.add_argument("votes", type=Path)
     parser.add_argument("--half", choices=("first", "second"), default="second", help="the first is for choosing")
-    parser.add_argument("--section", default="label-issues")
+    parser.add_argument("--section", default=SECTION, help="of RESULTS.md")
     options = parser.parse_args()
     workspace = Workspace(options.workspace)
     manifest = workspace.read().assign(votes="")
@@ -81,6 +82,8 @@ def main() -> None:
         )
     )  # fmt: skip
     replace_section(RESULTS, options.section, f"## Finding wrong labels\n\n{body}")
+    if options.section == SECTION:
+        replace_section(README, SECTION, body)
     print(body)
 
 

@@ -1,6 +1,6 @@
 """The measurements again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (about two hours).
 
-`quality.py` and `relabel.py fer2013` are not among them: they need crowd votes, which Candid does not ship.
+`quality.py`, `label_issues.py` and `relabel.py fer2013` are not among them: they need crowd votes, which Candid does not ship.
 """
 
 import subprocess
@@ -15,6 +15,7 @@ def main() -> None:
     run("demo.py")
     run("split_balance.py")
     run("near_duplicates.py", "--drawn")
+    run("planted_errors.py")
     run("relabel.py", "kills", "20")
     if len(sys.argv) > 1:
         folder = sys.argv[1]
