@@ -15,7 +15,7 @@ Labels = npt.NDArray[np.integer]
 Probs = npt.NDArray[np.float64]
 
 COPIES_WEIGHT = 0.25  # of the labels of the verified copies, against the models
-PAIR_WEIGHT = 0.3
+PAIR_WEIGHT = 2.0  # times the square of the share of labels that the members disagree with: 0.3 on FER2013
 MARGIN_AUC_WEIGHT = 0.1
 
 
@@ -140,12 +140,19 @@ def by_margin_auc(evidence: Evidence) -> Probs:
 
 
 def combined(evidence: Evidence) -> Probs:
-    """The margin of what members and copies say, the pair prior, and the training dynamics."""
+    """The margin of what members and copies say, the pair prior, and the training dynamics.
+
+    The better the members know the labels the less the prior adds: what they believe of a class is then no habit of all
+    annotators but this image.
+    """
     labels, believed = evidence.labels, evidence.believed
+    disagreement = (believed.argmax(axis=1) != labels).mean()
     prior = pair_prior(labels, evidence.probs)[labels, best_other(labels, believed)]
     learned = np.nan_to_num(evidence.margin_auc, nan=np.nanmedian(evidence.margin_auc)) if _has(evidence) else 0.0
     return np.asarray(
-        PAIR_WEIGHT * np.log(np.maximum(prior, 1e-6)) - margin(labels, believed) - MARGIN_AUC_WEIGHT * learned
+        PAIR_WEIGHT * disagreement**2 * np.log(np.maximum(prior, 1e-6))
+        - margin(labels, believed)
+        - MARGIN_AUC_WEIGHT * learned
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from train.augment import draw_transforms, plan_mirror, plan_views, warp_images
+from train.augment import draw_transforms, plan_mirror, plan_shifts, plan_views, warp_images
 from train.recipes import RECIPES
 
 RECIPE = RECIPES["fast"]
@@ -82,3 +82,14 @@ def test_what_happens_to_an_image_does_not_depend_on_its_neighbours() -> None:
     transforms = draw_transforms(len(images), RECIPE, 48, (0,))
     alone = np.concatenate([warp_images(images[k : k + 1], transforms[k : k + 1]) for k in range(len(images))])
     assert (alone == warp_images(images, transforms)).all()
+
+
+def test_ten_views_are_the_image_and_its_mirror_image_moved_to_all_sides():
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 48), dtype=np.uint8)
+    views = [warp_images(images, view) for view in plan_shifts(len(images), 48)]
+    assert len(views) == 10
+    assert (views[0] == images).all()
+    assert (views[1] == images[:, :, ::-1]).all()
+    assert (views[2][:, :, :-2] == images[:, :, 2:]).all()
+    assert (views[3][:, :, 2:] == images[:, :, ::-1][:, :, :-2]).all()
+    assert (views[8][:, 2:] == images[:, :-2]).all()

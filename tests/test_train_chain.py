@@ -26,7 +26,14 @@ from train.oof import fit_temperature, predict_out_of_fold, soften
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 # A net of a few thousand weights: the chain is tested here, not its accuracy.
 TINY = replace(
-    recipes.RECIPES["fast"], widths=(8,), batch_size=8, learning_rate=0.02, epochs=4, oof_epochs=4, dropout=0.0
+    recipes.RECIPES["fast"],
+    widths=(8,),
+    batch_size=8,
+    learning_rate=0.02,
+    epochs=4,
+    oof_epochs=4,
+    oof_steps=0,
+    dropout=0.0,
 )
 
 

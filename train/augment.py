@@ -14,6 +14,7 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 Transforms = npt.NDArray[np.float32]
 Factors = npt.NDArray[np.float32]
+SHIFT = 1 / 24  # two pixels of 48
 
 
 class Ranges(Protocol):
@@ -117,5 +118,14 @@ def plan_mirror(count: int, size: int) -> list[Transforms]:
     return [_repeat([[1, 0, 0], [0, 1, 0]], count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
 
 
-def _repeat(matrix: list[list[int]], count: int) -> Transforms:
+def plan_shifts(count: int, size: int) -> list[Transforms]:
+    """Ten views: the images and their mirror images, each in place and moved by `SHIFT` of the side to all four sides."""
+    by = SHIFT * size
+    views = []
+    for x, y in ((0, 0), (by, 0), (-by, 0), (0, by), (0, -by)):
+        views += [_repeat([[1, 0, x], [0, 1, y]], count), _repeat([[-1, 0, size - 1 + x], [0, 1, y]], count)]
+    return views
+
+
+def _repeat(matrix: list[list[float]], count: int) -> Transforms:
     return np.tile(np.array(matrix, np.float32), (count, 1, 1))

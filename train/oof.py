@@ -1,14 +1,15 @@
 """`train oof`: out-of-fold predictions, the bridge to `curate flag`.
 
 For each fold a member learns from the photographs of all other folds, one copy each (target: the given label), and
-predicts every row of the fold, copies too; probabilities are the mean over the image and its mirror. A (member, seed, fold)
+predicts every row of the fold, copies too; the probabilities of a network are the mean over ten views. A (member, seed, fold)
 is one job: a process of its own with one thread, since two such jobs side by side take less time than one after the other
 with two threads. Its result is kept the moment it is there, so a killed run loses the jobs under way and the next goes on.
 
 When all folds of a member are there its seeds are averaged and its probabilities calibrated: the temperature of a fold is
 fitted on the other folds (C. Guo et al., ICML 2017).
 
-There is no val split here: the epochs are fixed, and few (`oof_epochs`), with the cosine schedule whatever the recipe says.
+There is no val split here: the epochs are fixed, and few (`oof_epochs`, more for a small dataset: `oof_steps`), with the
+cosine schedule and plain cross-entropy on the given labels, whatever the recipe says.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from curate.receipts import StageResult, new_receipt, write_receipt
 from curate.thumbnails import read_array, write_array
 from curate.workspace import Workspace
 from train import hog
-from train.augment import plan_mirror
+from train.augment import plan_shifts
 from train.data import Examples, Images, Rows, count_labels, encode_labels, list_classes, load_images, number_rows
 from train.hog import Hog
 from train.progress import Slot, show_progress
@@ -42,7 +43,7 @@ from train.recipes import Recipe, find_recipe, override, to_json
 # Facts alone: a decision about one image must not make every model train again.
 READS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
 # Fields that do not change what is trained.
-_WORDS = ("about", "published", "source", "oof_epochs")
+_WORDS = ("about", "published", "source", "oof_epochs", "oof_steps")
 QUICK_EPOCHS = 3  # of --quick: a third of the time, and still better than one network alone trained in full
 TEMPERATURES = (0.05, 20.0)
 
@@ -94,7 +95,7 @@ def predict_out_of_fold(
 
     Parameters
     ----------
-    members : recipes (`oof_epochs` is how long they are trained) and the one that is no network
+    members : recipes (`oof_epochs` and `oof_steps` are how long they are trained) and the one that is no network
     seed, seeds : the first seed and how many; predictions are averaged over them
     model, fold : train the jobs of this member, of this fold, alone (another machine may do the others); None for all
     k : the number of folds that is expected; None for whatever the manifest has
@@ -128,12 +129,10 @@ def predict_out_of_fold(
 
 
 def choose_members(names: str, epochs: int | None = None, batch_size: int | None = None) -> list[Member]:
-    """The members of a comma-separated list, recipes with `oof_epochs` and `batch_size` replaced unless None."""
+    """The members of a comma-separated list; `epochs` is how many the recipes are trained for exactly, unless None."""
     chosen = dict.fromkeys(name.strip() for name in names.split(","))
-    return [
-        Hog() if name == Hog.name else override(find_recipe(name), oof_epochs=epochs, batch_size=batch_size)
-        for name in chosen
-    ]
+    changes = {"oof_epochs": epochs, "oof_steps": None if epochs is None else 0, "batch_size": batch_size}
+    return [Hog() if name == Hog.name else override(find_recipe(name), **changes) for name in chosen]
 
 
 def plan_jobs(
@@ -147,10 +146,10 @@ def plan_jobs(
     folds = sorted(set(manifest["fold"]) - {""}, key=int)
     if len(folds) < 2:
         raise ManifestError(f"manifest.csv: {len(folds)} folds: run `curate fold` first")
+    rows = min(int(_learns_from(manifest, fold).sum()) for fold in folds)
     jobs = []
     for member in members:
-        is_network = isinstance(member, Recipe)
-        shortened = replace(member, epochs=member.oof_epochs, schedule="cosine") if is_network else member
+        shortened = _shorten(member, rows) if isinstance(member, Recipe) else member
         folder = workspace.cache / "oof" / _digest(shortened, manifest, precision)
         jobs += [
             Job(shortened, seed, fold, folder / f"{member.name}-s{seed}-f{fold}.csv", precision)
@@ -196,6 +195,12 @@ def soften(probs: Probs, temperature: float) -> Probs:
     logs = np.log(np.maximum(probs, 1e-9)) / temperature
     raised = np.exp(logs - logs.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _shorten(recipe: Recipe, rows: int) -> Recipe:
+    """The recipe as it is trained here, on so many rows."""
+    steps = -(-rows // recipe.batch_size) or 1
+    return replace(recipe, epochs=max(recipe.oof_epochs, -(-recipe.oof_steps // steps)), schedule="cosine")
 
 
 def _choose_jobs(jobs: Sequence[Job], model: str | None, fold: int | None) -> list[Job]:
@@ -279,7 +284,7 @@ def _train_network(
     follow = FollowMargins(train, recipe.epochs)
     seed = (job.seed, int(job.fold))
     model, _ = fit.fit_model(recipe, len(classes), train, seed=seed, precision=policy, bar=bar, watchers=[follow])
-    return fit.predict_probs(model, images, held_out, plan_mirror(len(held_out), recipe.size)), follow.margins
+    return fit.predict_probs(model, images, held_out, plan_shifts(len(held_out), recipe.size)), follow.margins
 
 
 def _count_steps(member: Member, rows: int) -> int:
