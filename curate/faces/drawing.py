@@ -27,7 +27,7 @@ def draw_face(expression: str, identity: int, seed: int, *, intensity: float | N
     expression : one of EXPRESSIONS
     identity : the person, 0 or above
     seed : the photograph (pose, light, background, noise), 0 or above
-    intensity : how strongly the expression shows, 0 (not at all) to 1; None draws it, at times faint
+    intensity : how strongly the expression shows, 0 (not at all) to 1; None draws it, at least half
     size : side of the picture in pixels
 
     Returns
