@@ -6,7 +6,8 @@ An image's label is wrong by the strict rule if at most one of ten annotators ga
 medium: five or more; majority: another class leads. The votes are halved by photograph: weights were chosen on the first
 half, figures are of the second. P@1,000 is the precision among the first thousand of the whole ranking, over those of them
 that have votes in that half; so is the share of suggestions that are the class which leads among
-the crowd. Writes the section `label-issues` of RESULTS.md and of the README.
+the crowd. `--also` names workspaces whose members were trained otherwise (`train oof --quick`, `--epochs 14`), for the curve
+of accuracy against average precision. Writes the section `label-issues` of RESULTS.md and of the README.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from sklearn.metrics import average_precision_score
 from curate.flag import flag, gather_evidence
 from curate.labels import VOCABULARY
 from curate.predictions import read_predictions
+from curate.receipts import read_receipts
 from curate.scores import SCORES, Evidence, best_other
 from curate.votes import read_votes, votes_of
 from curate.workspace import Workspace
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("votes", type=Path)
     parser.add_argument("--half", choices=("first", "second"), default="second", help="the first is for choosing")
     parser.add_argument("--section", default=SECTION, help="of RESULTS.md")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="workspaces with other members, for the curve")
     options = parser.parse_args()
     workspace = Workspace(options.workspace)
     manifest = workspace.read().assign(votes="")
@@ -81,10 +84,41 @@ def main() -> None:
             for name, score in rivals.items() if name == best
         )
     )  # fmt: skip
+    points = [
+        point for root in (options.workspace, *options.also) for point in trace(root, options.votes, options.half)
+    ]
+    curve = to_table(["members", "agreement with the given labels", "strict AP", "majority AP"], points)
+    body += f"\n\nWhat better members buy, by the combined score:\n\n{curve}"
     replace_section(RESULTS, options.section, f"## Finding wrong labels\n\n{body}")
     if options.section == SECTION:
         replace_section(README, SECTION, body)
     print(body)
+
+
+def trace(root: Path, votes: Path, half: str) -> list[list[str]]:
+    """Per set of members of a workspace: what they are, how often they agree with the given labels, and what they find."""
+    workspace = Workspace(root)
+    manifest = workspace.read().assign(votes="")
+    folded = manifest[manifest["fold"] != ""].reset_index(drop=True)
+    classes = [name for name in VOCABULARY if name in set(folded["given_label"])]
+    tables = {file.stem: read_predictions(file, manifest) for file in workspace.find_predictions()}
+    gold = judge_by_crowd(folded, read_votes(votes))
+    counted = gold["counted"] & choose_half(folded, half)
+    models = read_receipts(root)["oof"]["options"]
+    points = []
+    for names in ([name] for name in tables) if len(tables) == 1 else (*([name] for name in tables), list(tables)):
+        evidence = gather_evidence(folded, [tables[name] for name in names], classes)
+        score = SCORES["combined"](evidence)
+        told = " + ".join(f"{name}{tell_epochs(models['models'][name], models['seeds'])}" for name in names)
+        agreement = np.mean(evidence.believed.argmax(axis=1) == evidence.labels)
+        found = [f"{average_precision(gold[rule], score, counted):.3f}" for rule in ("strict", "majority")]
+        points.append([told, f"{100 * agreement:.1f} %", *found])
+    return points
+
+
+def tell_epochs(member: dict[str, object], seeds: int) -> str:
+    many = f" x {seeds} seeds" if seeds > 1 else ""
+    return f" ({member['oof_epochs']} epochs{many})" if "oof_epochs" in member else many
 
 
 def judge_by_crowd(folded: pd.DataFrame, votes: dict[str, str]) -> dict[str, np.ndarray]:

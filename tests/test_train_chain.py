@@ -18,9 +18,10 @@ from curate.manifest import read_manifest, write_manifest
 from curate.predictions import read_predictions
 from curate.workspace import Workspace
 from train import fit, recipes
+from train.calibration import fit_temperature, soften
 from train.cli import app
 from train.evaluate import evaluate_runs, has_copy_in_train
-from train.oof import fit_temperature, predict_out_of_fold, soften
+from train.oof import predict_out_of_fold
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

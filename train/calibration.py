@@ -1,10 +1,15 @@
-"""Whether a model is as often right as it is sure: the reliability table and the expected calibration error."""
+"""Whether a model is as often right as it is sure: the reliability table, the expected calibration error, the temperature."""
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.optimize import minimize_scalar
 
 BINS = 15
+TEMPERATURES = (0.05, 20.0)
+
+Probs = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 
 
 def bin_confidences(targets: npt.NDArray[np.int64], probs: npt.NDArray[np.float64], bins: int = BINS) -> pd.DataFrame:
@@ -35,3 +40,33 @@ def calibration_error(table: pd.DataFrame) -> float:
     """
     gaps = (table["confidence"] - table["accuracy"]).abs().fillna(0.0)
     return float((gaps * table["rows"]).sum() / table["rows"].sum())
+
+
+def fit_temperature(probs: Probs, targets: Rows) -> float:
+    """The power's inverse that makes the given labels most likely.
+
+    Parameters
+    ----------
+    probs : (N, K), each row sums to 1
+    targets : (N,) class indices
+
+    References
+    ----------
+    C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017
+    """
+    logs = np.log(np.maximum(probs, 1e-9))
+
+    def surprise(log_temperature: float) -> float:
+        scaled = logs / np.exp(log_temperature)
+        total = np.log(np.exp(scaled - scaled.max(axis=1, keepdims=True)).sum(axis=1)) + scaled.max(axis=1)
+        return float((total - scaled[np.arange(len(targets)), targets]).mean())
+
+    low, high = np.log(TEMPERATURES)
+    return float(np.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x))
+
+
+def soften(probs: Probs, temperature: float) -> Probs:
+    """(N, K) probabilities to the power of 1 / temperature, each row summing to 1 again."""
+    logs = np.log(np.maximum(probs, 1e-9)) / temperature
+    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.optimize import minimize_scalar
 
 from curate import engine
 from curate.errors import ManifestError, UsageError
@@ -35,6 +34,7 @@ from curate.thumbnails import read_array, write_array
 from curate.workspace import Workspace
 from train import hog
 from train.augment import plan_shifts
+from train.calibration import fit_temperature, soften
 from train.data import Examples, Images, Rows, count_labels, encode_labels, list_classes, load_images, number_rows
 from train.hog import Hog
 from train.progress import Slot, show_progress
@@ -45,7 +45,6 @@ READS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
 # Fields that do not change what is trained.
 _WORDS = ("about", "published", "source", "oof_epochs", "oof_steps")
 QUICK_EPOCHS = 3  # of --quick: a third of the time, and still better than one network alone trained in full
-TEMPERATURES = (0.05, 20.0)
 
 Member = Recipe | Hog
 Probs = npt.NDArray[np.float64]
@@ -165,36 +164,6 @@ def round_probs(probs: Probs) -> Probs:
     largest = millionths.argmax(axis=1)
     millionths[np.arange(len(probs)), largest] += 1_000_000 - millionths.sum(axis=1)
     return millionths / 1e6
-
-
-def fit_temperature(probs: Probs, targets: Rows) -> float:
-    """The power's inverse that makes the given labels most likely.
-
-    Parameters
-    ----------
-    probs : (N, K), each row sums to 1
-    targets : (N,) class indices
-
-    References
-    ----------
-    C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017
-    """
-    logs = np.log(np.maximum(probs, 1e-9))
-
-    def surprise(log_temperature: float) -> float:
-        scaled = logs / np.exp(log_temperature)
-        total = np.log(np.exp(scaled - scaled.max(axis=1, keepdims=True)).sum(axis=1)) + scaled.max(axis=1)
-        return float((total - scaled[np.arange(len(targets)), targets]).mean())
-
-    low, high = np.log(TEMPERATURES)
-    return float(np.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x))
-
-
-def soften(probs: Probs, temperature: float) -> Probs:
-    """(N, K) probabilities to the power of 1 / temperature, each row summing to 1 again."""
-    logs = np.log(np.maximum(probs, 1e-9)) / temperature
-    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def _shorten(recipe: Recipe, rows: int) -> Recipe:
