@@ -20,7 +20,7 @@ from curate.laws import require_split
 from curate.manifest import SPLITS
 from curate.views import look_through
 from curate.workspace import Workspace
-from train.backend import FLOAT32
+from train.backend import FLOAT32, compiles_whole
 from train.data import Images, Rows, encode_labels, load_images, number_rows
 from train.fields import Recipe
 from train.models import build_model
@@ -168,7 +168,7 @@ def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
     """The recipe's network in float32 with trained weights."""
     model = build_model(replace(recipe, weights="none"), classes, FLOAT32)
     model.load_weights(str(weights))
-    model.jit_compile = False
+    model.jit_compile = compiles_whole()
     return model
 
 
