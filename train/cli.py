@@ -180,10 +180,7 @@ def evaluate(
     ] = None,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     rows: RowsOption = "test",
-    tta: Annotated[
-        str,
-        typer.Option(metavar="N|flip", help="Views of test-time augmentation; 1: the image; flip: with its mirror."),
-    ] = "1",
+    tta: Tta = "1",
     classes: MergedClasses = None,
     seed: Seed = 0,
     dry_run: DryRun = False,
@@ -321,19 +318,23 @@ def predict(
     detect: Detect = True,
     classes: MergedClasses = None,
     tta: Tta = "flip",
+    seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write predictions.csv and the pictures with boxes there.")
     ] = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Find the faces of pictures and tell their expressions by a run."""
     from curate.workspace import Workspace as Files
     from train.predict import predict_images
 
-    result = predict_images(Files(workspace), images, run=run, detect=detect, classes=classes, tta=tta, out=out)
+    result = predict_images(
+        Files(workspace), images, run=run, detect=detect, classes=classes, tta=tta, seed=seed, out=out, dry_run=dry_run
+    )
     if result.table and not as_json:
         typer.echo(result.table)
-    tell(result, as_json=as_json)
+    tell(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -348,10 +349,12 @@ def timeline(
     detect: Detect = True,
     classes: MergedClasses = None,
     tta: Tta = "flip",
+    seed: Seed = 0,
     annotate: Annotated[bool, typer.Option("--annotate", help="Write the video with boxes and words too.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder; default timelines/VIDEO in the run's.")
     ] = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Tell the expressions of every face of a video over time: timeline.csv and timeline.png."""
@@ -360,9 +363,9 @@ def timeline(
 
     result = make_timeline(
         Files(workspace), video, run=run, per_second=per_second, smooth=smooth, detect=detect, classes=classes, tta=tta,
-        annotate=annotate, out=out,
+        seed=seed, annotate=annotate, out=out, dry_run=dry_run,
     )  # fmt: skip
-    tell(result, as_json=as_json)
+    tell(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command(cls=RecipeCommand)

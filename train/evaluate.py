@@ -108,10 +108,11 @@ def predict_runs(
 ) -> tuple[list[Probs], list[Probs]]:
     """(N, K) probabilities of each run by all views, and by the image alone (nothing where that is the same)."""
     by_views, alone = [], []
+    keys = opened.manifest.loc[opened.rows, "pixel_hash"].tolist()
     images = {size: opened.read_images(size) for size in {record.recipe.size for record in opened.known}}
     for record in opened.known:
         model, pixels = load_run(record), images[record.recipe.size]
-        views = plan_tta(tta, len(opened.rows), record.recipe, seed)
+        views = plan_tta(tta, keys, record.recipe, seed)
         by_views.append(opened.merge_probs(predict_probs(model, pixels, opened.rows, views, batch_size)))
         if len(views) > 1:
             first = predict_probs(model, pixels, opened.rows, views[:1], batch_size)

@@ -21,7 +21,7 @@ from curate.errors import UsageError
 from curate.files import write_atomically
 from curate.manifest import table_bytes
 from curate.workspace import Workspace
-from train.augment import plan_views
+from train.augment import plan_still
 from train.fit import predict_probs
 from train.masks import BANDS, Pixels, cover, mask_images, slide_patch
 from train.metrics import format_percent, score_classes, score_predictions
@@ -85,7 +85,7 @@ def occlude_run(
 
 def score_masks(opened: Opened, model: Any, images: Any) -> pd.DataFrame:
     """One row per mask, none first: accuracy, macro F1 and F1 of each class."""
-    views = plan_views(len(opened.rows), opened.known[0].recipe, opened.known[0].recipe.size, 1, 0)
+    views = plan_still(len(opened.rows))
     lines = []
     for mask in BANDS:
         probs = predict_probs(

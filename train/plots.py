@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from train.metrics import find_best
+
 DOTS_PER_INCH = 120
 # Okabe and Ito's colours, told apart by most colour-blind people too, and two greys.
 CLASS_COLOURS = {
@@ -35,8 +37,7 @@ def plot_curves(history: Sequence[Mapping[str, float]], title: str, monitor: str
     """
     table = pd.DataFrame(list(history))
     table.index = pd.RangeIndex(1, len(table) + 1)
-    values = table["val_accuracy"] if monitor == "accuracy" else -table["val_loss"]
-    best = int(values.to_numpy().argmax()) + 1
+    best = find_best(history, monitor)
     figure = Figure(figsize=(12, 4), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
     for axes, name, factor in ((loss, "loss", 1), (accuracy, "accuracy", 100)):

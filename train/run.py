@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from curate import engine
@@ -23,7 +22,7 @@ from curate.receipts import StageResult, new_receipt, write_receipt
 from curate.views import count_outside, tell_outside
 from curate.workspace import Workspace
 from train import record
-from train.augment import plan_views
+from train.augment import plan_still
 from train.backend import choose_precision
 from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
 from train.distribute import find_worker, open_strategy
@@ -32,7 +31,7 @@ from train.fit import fit_model, predict_probs
 from train.loss import find_weights_file, tell_counts
 from train.masks import mask_images
 from train.material import Material, choose_rows, read_material
-from train.metrics import format_percent, score_predictions, tell_spread
+from train.metrics import find_best, format_percent, score_predictions, tell_spread
 from train.opened import load_model
 from train.plots import plot_curves
 from train.watch import read_state, remove_states
@@ -283,7 +282,7 @@ def _finish(
     """Write history, curves and, last, the scores of the best weights on val."""
     table = _write_history(folder, recipe, history)
     model = load_model(folder / record.WEIGHTS, recipe, len(classes))
-    looks = plan_views(len(val.rows), recipe, recipe.size, 1, 0)
+    looks = plan_still(len(val.rows))
     probs = predict_probs(model, val.images, val.rows, looks, change=lambda images: mask_images(images, recipe.mask))
     scores = score_predictions(val.targets, probs)
     best, seconds = find_best(history, recipe.monitor), time.perf_counter() - start
@@ -300,12 +299,6 @@ def _finish(
         f"{seconds:.0f} s{outside} -> {folder}"
     )
     return RunResult(folder, story, {**metrics, "folder": str(folder)})
-
-
-def find_best(history: Sequence[Mapping[str, float]], monitor: str) -> int:
-    """The epoch, counted from 1, with the best score of val; the first one on a tie."""
-    values = [epoch["val_accuracy"] if monitor == "accuracy" else -epoch["val_loss"] for epoch in history]
-    return int(np.argmax(values)) + 1
 
 
 def _tell_plan(recipe: Recipe, counts: Mapping[str, Mapping[str, int]], folder: Path) -> str:

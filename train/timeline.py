@@ -48,8 +48,10 @@ def make_timeline(
     detect: bool = True,
     classes: str | None = None,
     tta: str = "1",
+    seed: int = 0,
     annotate: bool = False,
     out: Path | None = None,
+    dry_run: bool = False,
 ) -> Timeline:
     """Write timeline.csv and timeline.png of a video, and the video with boxes where asked for.
 
@@ -59,6 +61,7 @@ def make_timeline(
     smooth : seconds to either side over which the probabilities of a face are averaged; 0 for none
     detect : find faces; else every frame is a face
     classes : "3" merges the answers into positive, neutral and negative
+    seed : of random views
     out : folder; None for timelines/<video> in the run's
 
     Raises
@@ -68,15 +71,19 @@ def make_timeline(
     require_files([video])
     if per_second <= 0 or smooth < 0:
         raise UsageError(f"--per-second {per_second}, --smooth {smooth}: must be above 0, and 0 or above")
-    speaker = load_speaker(workspace, run, classes, tta)
+    speaker = load_speaker(workspace, run, classes, tta, seed)
+    folder = out or speaker.known.folder / "timelines" / video.stem
+    if dry_run:
+        return Timeline(f"timeline: would look at {video.name} with {speaker.known.folder.name} -> {folder}", {})
     frames, faces, cut = _look(video, per_second, FaceFinder() if detect else None, speaker.size)
     if not cut:
         raise SourceError(f"{video}: no face in {len(frames)} frames: sample more with --per-second, or --no-detect")
-    table = make_table(frames, faces, speaker.judge(cut), speaker.classes, smooth)
-    folder = out or speaker.known.folder / "timelines" / video.stem
+    times = [seconds for _, seconds in frames]
+    interval = float(np.median(np.diff(times))) if len(times) > 1 else 1 / per_second
+    table = make_table(frames, faces, speaker.judge(cut), speaker.classes, smooth, interval)
     write_atomically(folder / TABLE, table_bytes(_format(table)))
     title = f"{video.name}: {speaker.known.folder.name}"
-    write_atomically(folder / PICTURE, plot_timeline(table, speaker.classes, title, 1 / per_second))
+    write_atomically(folder / PICTURE, plot_timeline(table, speaker.classes, title, interval))
     if annotate:
         copy_video(video, folder / VIDEO, _Annotator(table))
     return _tell(video, frames, table, speaker, folder)
@@ -88,6 +95,7 @@ def make_table(
     probs: npt.NDArray[np.float64],
     classes: Sequence[str],
     smooth: float,
+    interval: float,
 ) -> pd.DataFrame:
     """One row per face and sampled frame: where it is, which track it is, smoothed and raw probabilities.
 
@@ -95,8 +103,10 @@ def make_table(
     ----------
     frames : (T,) number and seconds of each sampled frame
     faces : T lists of boxes; `probs` has their rows in the same order
+    smooth : seconds to either side over which the probabilities of a face are averaged
+    interval : usual seconds between two samples
     """
-    tracks = link_faces([seconds for _, seconds in frames], faces)
+    tracks = link_faces([seconds for _, seconds in frames], faces, interval)
     rows = [
         {"frame": frame, "seconds": seconds, "track": track + 1, "x": face.x, "y": face.y, "width": face.width,
          "height": face.height, "confidence": face.confidence}
