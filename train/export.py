@@ -6,6 +6,7 @@ the columns. Candid's fused batch normalisation becomes Keras' own, which comput
 
 import contextlib
 import io
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -87,14 +88,19 @@ def export_run(
     pixels = draw_pixels(CHECKED, known.recipe.size)
     expected = model.predict(pixels, verbose=0)
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():
-        said = WRITERS[file_format](plain, file)(pixels)
-    difference = float(np.abs(np.asarray(said, np.float64) - expected).max())
-    if difference > MOST_DIFFERENCE:
-        raise ExportError(
-            f"{file}: its probabilities differ from the run's by up to {difference:.2g} (at most {MOST_DIFFERENCE} is "
-            "rounding): use another --format"
-        )
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unchecked:
+        written = Path(unchecked) / file.name
+        with _quiet():
+            said = WRITERS[file_format](plain, written)(pixels)
+        difference = float(np.abs(np.asarray(said, np.float64) - expected).max())
+        if not difference <= MOST_DIFFERENCE:
+            raise ExportError(
+                f"{file}: its probabilities differ from the run's by up to {difference:.2g} (at most {MOST_DIFFERENCE} is "
+                "rounding): use another --format; nothing was written"
+            )
+        if file.is_dir():
+            shutil.rmtree(file)
+        written.replace(file)
     write_atomically(folder / "classes.txt", ("\n".join(known.classes) + "\n").encode())
     size_mb = (
         sum(part.stat().st_size for part in ([file] if file.is_file() else file.rglob("*")) if part.is_file()) / 1e6

@@ -5,6 +5,7 @@ was killed goes on at the last finished epoch and ends where an unbroken one end
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.files import cannot_write, write_atomically
+from curate.files import cannot_write, sync_folder, write_atomically
 from train.backend import keras
 from train.fields import Recipe
 from train.record import WEIGHTS
@@ -131,7 +132,10 @@ def save_weights(model: Any, file: Path) -> None:
     temporary = file.with_name(f".{file.name.removesuffix('.weights.h5')}.part.weights.h5")
     try:
         model.save_weights(str(temporary))
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(file)
+        sync_folder(file.parent)
     except OSError as error:
         raise cannot_write(file, error) from error
     finally:
