@@ -206,12 +206,11 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
         (("--dropout", "1"), "--dropout 1.0: must be in [0, 1)"),
         (("--widths", "4,x"), "--widths 4,x: must be numbers with commas between, as in 48,96,192"),
         (("--brightness", "2,1"), "--brightness 2.0,1.0: must be LOW,HIGH with 0 < LOW <= HIGH <= 4"),
-        (("--train-mask", "nose"), "--mask nose: must be one of none, forehead, eyes, lower"),
+        (("--train-mask", "nose"), "--train-mask nose: must be one of none, forehead, eyes, lower"),
         (
             ("--class-weights", "rare"),
             "--class-weights rare: must be one of none, balanced, sqrt, effective, or a file that is there",
         ),
-        (("--resume", "--seeds", "2"), "--resume and --seeds exclude each other: go on with one run at a time"),
     ],
 )
 def test_a_wrong_field_is_one_line_with_its_rule(faces: Workspace, words: tuple[str, ...], message: str) -> None:

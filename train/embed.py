@@ -53,7 +53,7 @@ def embed_run(
         raise UsageError(f"--rows {rows}: {len(opened.rows)} rows: a layout needs 5 and more")
     if dry_run:
         return Embedding(f"embed: would lay out {len(opened.rows):,} {rows} rows of {opened.name}", {})
-    reads = opened.count_reads(1)
+    reads = max(opened.count_reads(1), default=None)
     images = opened.read_images(opened.known[0].recipe.size)
     features = read_features(load_run(opened.known[0]), np.asarray(images[opened.rows]))
     points = lay_out(features, seed)

@@ -5,6 +5,7 @@ Several runs are scored one by one and as an ensemble: the mean of their probabi
 """
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.files import sha256_of, write_atomically
-from curate.labels import find_view
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.receipts import StageResult, new_receipt, write_receipt
-from curate.views import count_outside, tell_outside
 from curate.workspace import Workspace
 from train.calibration import bin_confidences, calibration_error
 from train.data import Rows, count_labels
@@ -80,26 +79,25 @@ def evaluate_runs(
     RunError  if there is no such run, or the runs know other classes
     ManifestError  if there are no such rows, or their labels are unknown to the runs
     """
-    views = count_views(tta)
+    start, views = time.perf_counter(), count_views(tta)
     opened = open_runs(workspace, runs, rows=rows, classes=classes)
-    view = find_view(opened.known[0].view)
-    outside = tell_outside(opened.manifest, view)
     if dry_run:
-        return Evaluation(_tell_plan(opened, tta) + outside, "", {})
+        return Evaluation(_tell_plan(opened, tta) + opened.tell_outside(), "", {})
+    reads = opened.count_reads(views)
     metrics: dict[str, Any] = {
         "run": opened.name, "recipe": "+".join(dict.fromkeys(record.recipe.name for record in opened.known)),
         "mask": opened.known[0].recipe.mask, "evaluated": rows, "views": views, "tta": tta, "seed": seed,
-        "manifest_sha256": sha256_of(workspace.manifest), "test_reads": opened.count_reads(views),
+        "manifest_sha256": sha256_of(workspace.manifest), "test_reads": max(reads, default=None),
     }  # fmt: skip
     probs, alone = predict_runs(opened, tta, seed, batch_size)
     metrics |= score_all(opened, np.mean(probs, axis=0), np.mean(alone, axis=0) if views > 1 else None, seed)
     if len(probs) > 1:
-        metrics |= _score_members(opened, probs)
-    metrics |= {"view": view.name, "outside": count_outside(opened.manifest, view)} if view.name else {}
+        metrics |= _score_members(opened, probs, reads)
+    metrics |= {"view": opened.known[0].view, "outside": opened.outside} if opened.views else {}
     table = _write_evaluation(_choose_folder(opened, classes), opened, np.mean(probs, axis=0), metrics)
-    told = Evaluation(_tell_story(metrics) + outside, format_classes(table), metrics)
+    told = Evaluation(_tell_story(metrics) + opened.tell_outside(), format_classes(table), metrics)
     if rows == "test" and opened.is_home and len(opened.known) == 1 and classes is None:
-        _write_receipt(opened, told)
+        _write_receipt(opened, told, time.perf_counter() - start)
     return told
 
 
@@ -158,13 +156,15 @@ def _score_with_intervals(targets: Rows, probs: Probs, classes: Sequence[str], s
     return scores
 
 
-def _score_members(opened: Opened, probs: Sequence[Probs]) -> dict[str, Any]:
+def _score_members(opened: Opened, probs: Sequence[Probs], reads: Sequence[int]) -> dict[str, Any]:
     """The runs of an ensemble one by one, and the mean and spread of their scores."""
     scored = [score_predictions(opened.targets, each) for each in probs]
     members = [
         {"run": record.folder.name, **{name: scores[name] for name in HEADLINES}}
         for record, scores in zip(opened.known, scored, strict=True)
     ]
+    for member, count in zip(members, reads, strict=False):
+        member["test_reads"] = count
     return {"members": members, "spread": {name: tell_spread([one[name] for one in scored]) for name in HEADLINES}}
 
 
@@ -205,7 +205,7 @@ def list_beliefs(opened: Opened, probs: Probs) -> pd.DataFrame:
     return beliefs
 
 
-def _write_receipt(opened: Opened, told: Evaluation) -> None:
+def _write_receipt(opened: Opened, told: Evaluation, seconds: float) -> None:
     """The score goes stale with the rows, and when another model takes the run's place."""
     root = opened.workspace.root
     options = {name: told.counts[name] for name in ("run", "views", "seed")}
@@ -214,7 +214,7 @@ def _write_receipt(opened: Opened, told: Evaluation) -> None:
     inputs = [opened.known[0].weights, *([newest] if newest.is_file() else [])]
     result = StageResult(told.story, counts=scores)
     receipt = new_receipt(root, "evaluate", opened.manifest, reads=READS, inputs=inputs, options=options, result=result)
-    write_receipt(root, receipt, seconds=0.0)
+    write_receipt(root, receipt, seconds=seconds)
 
 
 def _tell_story(metrics: Mapping[str, Any]) -> str:
@@ -230,7 +230,8 @@ def _tell_story(metrics: Mapping[str, Any]) -> str:
     of_fresh = f", accuracy {format_percent(fresh['accuracy'])}" if fresh["rows"] else ""
     mask = f" (trained under mask {metrics['mask']}, scored without)" if metrics["mask"] != "none" else ""
     members = f"; one by one: accuracy {metrics['spread']['accuracy']}" if "members" in metrics else ""
-    reads = f"; reads of test so far: {metrics['test_reads']}" if metrics["test_reads"] else ""
+    counts = [member["test_reads"] for member in metrics.get("members", [metrics]) if member.get("test_reads")]
+    reads = f"; reads of test so far: {', '.join(map(str, counts))}" if counts else ""
     return (
         f"evaluate: {metrics['run']} on {metrics['rows']:,} {metrics['evaluated']} rows{views}{mask}: {means}, "
         f"ECE {format_percent(metrics['ece'])}{members}; "

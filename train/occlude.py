@@ -68,7 +68,7 @@ def occlude_run(
         raise UsageError(f"--patch {side}: must be 2 to {size}, the side of the model's input")
     if dry_run:
         return Occlusion(f"occlude: would score {opened.name} on {len(opened.rows):,} {rows} rows", "", {})
-    reads = opened.count_reads(1)
+    reads = max(opened.count_reads(1), default=None)
     model, images = load_run(opened.known[0]), opened.read_images(size)
     table = score_masks(opened, model, images)
     few = opened.sample(sample, seed)

@@ -4,6 +4,7 @@ The labels are seen through the view that the run was trained through, and throu
 look at test rows is counted in the run's folder before it happens.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from train.backend import FLOAT32, compiles_whole
 from train.data import Images, Rows, encode_labels, load_images, number_rows
 from train.fields import Recipe
 from train.models import build_model
-from train.record import Record, RunError, count_read, find_newest_run, read_record
+from train.record import Record, RunError, count_read, find_home, find_newest_run, read_record
 
 Probs = npt.NDArray[np.float64]
 ROWS = (*SPLITS, "all")
@@ -43,6 +44,7 @@ class Opened:
     rows : (N,) row numbers; `chosen` names them (test, val, train, all)
     classes : what the runs tell apart, or those merged
     targets : (N,) class indices
+    views : names of the views of the classes that the rows are seen through
     """
 
     known: tuple[Record, ...]
@@ -53,6 +55,7 @@ class Opened:
     rows: Rows
     classes: list[str]
     targets: Rows
+    views: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,24 +65,38 @@ class Opened:
     @property
     def is_home(self) -> bool:
         """Whether the first run was trained in this workspace."""
-        return self.known[0].folder.resolve().is_relative_to(self.workspace.root.resolve())
+        return is_home(self.known[0].folder, self.workspace)
 
     @property
     def place(self) -> str:
-        """The rows, with the workspace's name where it is not the run's own."""
-        return self.chosen if self.is_home else f"{self.workspace.root.name}-{self.chosen}"
+        """The rows, and the workspace where it is not the run's own."""
+        return self.chosen if self.is_home else name_abroad(self.workspace, self.chosen)
+
+    @property
+    def outside(self) -> dict[str, int]:
+        """Label -> kept rows of the manifest that the views leave out."""
+        out = (self.manifest["status"] == "keep") & (self.seen["status"] != "keep")
+        counts = self.manifest.loc[out, "label"].value_counts().sort_index()
+        return {str(name): int(count) for name, count in counts.items()}
+
+    def tell_outside(self) -> str:
+        """The end of a story, or nothing where all classes are looked at."""
+        if not self.views:
+            return ""
+        named = ", ".join(f"{name} {count:,}" for name, count in self.outside.items())
+        count = f"{sum(self.outside.values()):,} kept rows are outside of it"
+        return f"; view {' and '.join(self.views)}: {count}" + (f" ({named})" if named else "")
 
     def read_images(self, size: int) -> Images:
         """The pixels of every row of the manifest."""
         return load_images(self.workspace, self.manifest, size)
 
-    def count_reads(self, views: int) -> int | None:
-        """Note in every run that test rows are about to be read; how often the first one has seen them, None for others."""
+    def count_reads(self, views: int) -> list[int]:
+        """Note in every run that test rows are about to be read; how often each has seen them, nothing for other rows."""
         if not (self.manifest.loc[self.rows, "split"] == "test").any():
-            return None
+            return []
         digest = sha256_of(self.workspace.manifest)
-        reads = [count_read(record.folder, self.chosen, views, digest) for record in self.known]
-        return reads[0]
+        return [count_read(record.folder, self.chosen, views, digest) for record in self.known]
 
     def sample(self, most: int, seed: int) -> "Opened":
         """At most so many of the rows, drawn evenly from all."""
@@ -123,13 +140,25 @@ def open_runs(
     if rows != "all":
         require_split(manifest)
     seen = look_through(manifest, find_view(known[0].view))
-    told = known[0].classes
+    told, views = known[0].classes, [known[0].view] if known[0].view else []
     if classes is not None:
+        views.append(MERGED[classes])
         told = merge_classes(told)
         seen = look_through(seen, find_view(MERGED[classes]))
     number = _choose_rows(seen, rows)
     targets = encode_labels(seen.loc[number, "label"], told, f"rows {rows}")
-    return Opened(known, workspace, manifest, seen, rows, number, told, targets)
+    return Opened(known, workspace, manifest, seen, rows, number, told, targets, tuple(views))
+
+
+def is_home(run: Path, workspace: Workspace) -> bool:
+    """Whether a run was trained in that workspace."""
+    return find_home(run).resolve() == workspace.root.resolve()
+
+
+def name_abroad(workspace: Workspace, rows: str) -> str:
+    """What the results of another workspace are called: its name, the digest of its place, for names repeat, and the rows."""
+    root = workspace.root.resolve()
+    return f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}-{rows}"
 
 
 def require_merged(classes: str | None) -> None:

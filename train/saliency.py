@@ -47,7 +47,7 @@ def map_saliency(
     opened = open_runs(workspace, [run] if run else (), rows=rows)
     if dry_run:
         return Saliency(f"saliency: would look at {opened.name} on {rows} rows, {per_class} a class", {})
-    reads = opened.count_reads(1)
+    reads = max(opened.count_reads(1), default=None)
     picked = pick_rows(opened, per_class, seed)
     size = opened.known[0].recipe.size
     images = opened.read_images(size)
