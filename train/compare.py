@@ -18,7 +18,7 @@ from curate.labels import show_view
 from curate.workspace import Workspace
 from train.intervals import bootstrap_gain, compare_mcnemar
 from train.metrics import format_interval, format_percent
-from train.opened import is_home, name_abroad
+from train.opened import name_place
 from train.record import METRICS, RECIPE, RunError, find_home, write_json
 from train.tta import is_random
 
@@ -86,8 +86,7 @@ def find_evaluation(folder: Path, rows: str, workspace: Workspace | None) -> Pat
     RunError  if it was not evaluated on them
     """
     is_run = (folder / RECIPE).is_file()
-    abroad = workspace is not None and not (is_run and is_home(folder, workspace))
-    place = folder / f"evaluation-{name_abroad(workspace, rows) if abroad and workspace else rows}"
+    place = folder / f"evaluation-{name_place(folder, workspace, rows) if workspace and is_run else rows}"
     if not (place / BELIEFS).is_file():
         root = workspace.root if workspace else find_home(folder) if is_run else None
         words = ["train", "evaluate", str(folder), "--rows", rows, *(["-w", str(root)] if root else [])]

@@ -68,7 +68,7 @@ def embed_run(
         panels.append(("3 classes", [group_of.get(label, "other") for label in labels]))
     table = pd.DataFrame({"path": opened.seen.loc[opened.rows, "path"].to_numpy(), "label": labels})
     table["x"], table["y"] = (np.char.mod("%.4f", points[:, k]) for k in (0, 1))
-    folder = opened.known[0].folder / f"embedding-{opened.place}"
+    folder = opened.known[0].folder / f"embedding-{opened.take_place()}"
     write_atomically(folder / "points.csv", table_bytes(table))
     title = f"{opened.name}: last features of {len(labels):,} {rows} rows (t-SNE)"
     write_atomically(folder / "points.png", plot_embedding(points, panels, title))

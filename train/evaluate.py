@@ -170,12 +170,11 @@ def _score_members(opened: Opened, probs: Sequence[Probs], reads: Sequence[int])
 
 def _choose_folder(opened: Opened, classes: str | None) -> Path:
     """Inside the run, or beside the runs for an ensemble."""
-    end = f"-{classes}" if classes else ""
+    name = f"evaluation-{opened.take_place()}{f'-{classes}' if classes else ''}"
     if len(opened.known) == 1:
-        return opened.known[0].folder / f"evaluation-{opened.place}{end}"
+        return opened.known[0].folder / name
     digest = hashlib.sha256(opened.name.encode()).hexdigest()[:8]
-    ensemble = f"ensemble-{len(opened.known)}-{digest}"
-    return opened.known[0].folder.parent / ensemble / f"evaluation-{opened.place}{end}"
+    return opened.known[0].folder.parent / f"ensemble-{len(opened.known)}-{digest}" / name
 
 
 def _write_evaluation(folder: Path, opened: Opened, probs: Probs, metrics: Mapping[str, Any]) -> pd.DataFrame:

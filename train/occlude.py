@@ -73,7 +73,7 @@ def occlude_run(
     table = score_masks(opened, model, images)
     few = opened.sample(sample, seed)
     heat = slide(few, model, np.asarray(images[few.rows]), side)
-    folder = opened.known[0].folder / f"occlusion-{opened.place}{f'-{classes}' if classes else ''}"
+    folder = opened.known[0].folder / f"occlusion-{opened.take_place()}{f'-{classes}' if classes else ''}"
     counts = {
         "run": opened.name, "rows": len(opened.rows), "patch": side, "sample": len(few.rows), "test_reads": reads,
         "masks": {row["mask"]: row for row in table.to_dict("records")},

@@ -5,6 +5,7 @@ look at test rows is counted in the run's folder before it happens.
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,10 +26,11 @@ from train.backend import FLOAT32, compiles_whole
 from train.data import Images, Rows, encode_labels, load_images, number_rows
 from train.fields import Recipe
 from train.models import build_model
-from train.record import Record, RunError, count_read, find_home, find_newest_run, read_record
+from train.record import Record, RunError, count_read, find_home, find_newest_run, read_record, write_json
 
 Probs = npt.NDArray[np.float64]
 ROWS = (*SPLITS, "all")
+WORKSPACES = "workspaces.json"
 # `--classes 3`: how 7 classes become positive, neutral and negative.
 MERGED = {"3": "polarity"}
 
@@ -67,10 +69,14 @@ class Opened:
         """Whether the first run was trained in this workspace."""
         return is_home(self.known[0].folder, self.workspace)
 
-    @property
-    def place(self) -> str:
-        """The rows, and the workspace where it is not the run's own."""
-        return self.chosen if self.is_home else name_abroad(self.workspace, self.chosen)
+    def take_place(self) -> str:
+        """What result folders are called: the rows, and the workspace where it is not the run's own, noted in the run."""
+        run = self.known[0].folder
+        if not self.is_home:
+            write_json(
+                run / WORKSPACES, {self.workspace.root.resolve().name: digest_place(self.workspace)} | read_known(run)
+            )
+        return name_place(run, self.workspace, self.chosen)
 
     @property
     def outside(self) -> dict[str, int]:
@@ -155,10 +161,24 @@ def is_home(run: Path, workspace: Workspace) -> bool:
     return find_home(run).resolve() == workspace.root.resolve()
 
 
-def name_abroad(workspace: Workspace, rows: str) -> str:
-    """What the results of another workspace are called: its name, the digest of its place, for names repeat, and the rows."""
-    root = workspace.root.resolve()
-    return f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}-{rows}"
+def name_place(run: Path, workspace: Workspace, rows: str) -> str:
+    """The rows alone at home; else the workspace's name too, and a digest where another of that name has looked before."""
+    if is_home(run, workspace):
+        return rows
+    name, digest = workspace.root.resolve().name, digest_place(workspace)
+    is_first = read_known(run).get(name, digest) == digest
+    return f"{name}-{rows}" if is_first else f"{name}-{digest}-{rows}"
+
+
+def digest_place(workspace: Workspace) -> str:
+    """8 hex digits of where a workspace lies."""
+    return hashlib.sha256(str(workspace.root.resolve()).encode()).hexdigest()[:8]
+
+
+def read_known(run: Path) -> dict[str, str]:
+    """Name of a workspace -> digest of the first one of that name on which a run was looked at away from home."""
+    file = run / WORKSPACES
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
 def require_merged(classes: str | None) -> None:

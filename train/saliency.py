@@ -52,7 +52,7 @@ def map_saliency(
     size = opened.known[0].recipe.size
     images = opened.read_images(size)
     parts = cut_model(load_run(opened.known[0]))
-    folder = opened.known[0].folder / f"saliency-{opened.place}"
+    folder = opened.known[0].folder / f"saliency-{opened.take_place()}"
     singles, means, stored = [], [], {}
     for name, places in picked.items():
         pixels = np.asarray(images[opened.rows[places]])
