@@ -14,9 +14,9 @@ from test_train_workspace import CLASSES
 from typer.testing import CliRunner, Result
 
 from curate.workspace import Workspace
+from train.attribution import cut_model, map_gradcam, map_gradient, map_smoothgrad, read_features
 from train.cli import app
 from train.feed import one_hot
-from train.gradients import cut_model, map_gradcam, map_gradient, map_smoothgrad, read_features
 from train.models import build_model, pretrained
 from train.occlude import spread_heat
 from train.recipes import RECIPES

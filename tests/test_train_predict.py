@@ -14,9 +14,9 @@ from typer.testing import CliRunner, Result
 
 from curate.faces import draw_face
 from curate.workspace import Workspace
-from train import faces
+from train import detect
 from train.cli import app
-from train.faces import Face, FaceFinder, cut_face, draw_boxes
+from train.detect import Face, FaceFinder, cut_face, draw_boxes
 from train.predict import name_drawings
 from train.tracks import link_faces, smooth_probs
 from train.video import read_frames
@@ -101,7 +101,7 @@ def test_boxes_are_drawn_on_a_copy_in_colour() -> None:
     picture = np.zeros((60, 80), np.uint8)
     drawn = draw_boxes(picture, [Face(10, 20, 20, 20, 1.0)], ["happy"])
     assert drawn.shape == (60, 80, 3)
-    assert drawn[20, 15].tolist() == list(faces.BOX_COLOUR)
+    assert drawn[20, 15].tolist() == list(detect.BOX_COLOUR)
     assert picture.max() == 0
 
 
@@ -181,7 +181,7 @@ def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypa
     text.write_text("no video")
     wrong = call("timeline", text, "-w", bars.root, "--no-detect")
     assert wrong.stderr == f"train: {text}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)\n"
-    monkeypatch.setattr(faces, "find_spec", lambda _: None)
+    monkeypatch.setattr(detect, "find_spec", lambda _: None)
     missing = call("timeline", text, "-w", bars.root)
     assert missing.exit_code == 2
     assert "mtcnn or TensorFlow is not installed" in missing.stderr

@@ -134,6 +134,7 @@ def test_imagenet_weights_that_cannot_be_fetched_say_where_to_put_them(
     )
 
 
+@pytest.mark.filterwarnings("ignore:.input_shape. is undefined")
 @pytest.mark.parametrize(("size", "of_file"), [(96, 96), (160, 160), (224, 224), (48, 224)])
 def test_the_file_of_mobilenet_is_the_one_of_its_size(size: int, of_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str, *_: object, **__: object) -> None:

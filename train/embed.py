@@ -19,7 +19,7 @@ from curate.files import write_atomically
 from curate.labels import find_view
 from curate.manifest import table_bytes
 from curate.workspace import Workspace
-from train.gradients import read_features
+from train.attribution import read_features
 from train.opened import MERGED, load_run, merge_classes, open_runs
 from train.plots import plot_embedding
 
@@ -28,6 +28,8 @@ MOST = 2000
 # What t-SNE is given: beyond so many directions there is little but noise, and time.
 COMPONENTS = 50
 PERPLEXITY = 30
+# So few points are laid out exactly in 4 seconds; the approximation for many waits for its own threads as long or longer.
+MOST_EXACT = 400
 
 
 @dataclass(frozen=True)
@@ -84,5 +86,6 @@ def lay_out(features: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.floa
     components = min(COMPONENTS, *features.shape)
     reduced = PCA(components, random_state=seed).fit_transform(features)
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    layout = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+    method = "exact" if len(features) <= MOST_EXACT else "barnes_hut"
+    layout = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, method=method).fit_transform(reduced)
     return np.asarray(layout, np.float64)

@@ -15,7 +15,7 @@ from curate.images import UnreadableImageError, decode_image, encode_png
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.workspace import Workspace
-from train.faces import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
+from train.detect import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
 from train.metrics import format_percent
 from train.speaker import Speaker, load_speaker
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from curate.files import write_atomically
 from curate.thumbnails import write_array
 from curate.workspace import Workspace
+from train.attribution import cut_model, map_gradcam, map_gradient, map_smoothgrad
 from train.feed import one_hot
-from train.gradients import cut_model, map_gradcam, map_gradient, map_smoothgrad
 from train.opened import Opened, load_run, open_runs
 from train.sheets import enlarge_heat, normalise_heat, overlay, plot_sheet
 

@@ -20,7 +20,7 @@ from curate.files import write_atomically
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.workspace import Workspace
-from train.faces import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
+from train.detect import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
 from train.plots import plot_timeline
 from train.speaker import Speaker, load_speaker
 from train.tracks import link_faces, smooth_probs
