@@ -20,6 +20,7 @@ from curate.workspace import Workspace
 from train import fit, record, watch
 from train.cli import app
 from train.metrics import find_best
+from train.resume import read_options
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 # Dropout is on: a resumed run must drop the same units.
@@ -184,7 +185,19 @@ def test_a_run_that_is_being_trained_is_left_alone(begun: Workspace) -> None:
             done = call("run", "-w", begun.root, *words)
             assert (done.exit_code, done.stderr) == (1, f"train: {message}\n")
     assert record.find_unfinished_run(runs) == folder
-    assert json.loads((folder / "recipe.json").read_text())["options"]["strategy"] == "none"
+
+
+def test_a_resumed_run_has_the_options_that_it_began_with(begun: Workspace) -> None:
+    folder = begun.root / "runs" / "begun"
+    made = record.read_made(folder)
+    asked = {"precision": "float32", "strategy": "none", "stream": False, "tensorboard": False}
+    assert made["options"] == asked
+    made["options"] = asked | {"strategy": "mirrored", "stream": True, "tensorboard": True}
+    _, options = read_options(folder, made)
+    assert (options.strategy, options.stream, options.tensorboard) == ("mirrored", True, True)
+    assert (options.name, options.runs, options.seed, options.precision) == ("begun", folder.parent, 0, "float32")
+    made["options"]["strategy"] = "multiworker"  # one worker ends what several began
+    assert read_options(folder, made)[1].strategy == "none"
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:

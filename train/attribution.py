@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from train.backend import keras
+from train.data import Pixels
 
-Rows = npt.NDArray[np.int64]
-Pixels = npt.NDArray[np.uint8]
 Maps = npt.NDArray[np.float32]
 # Smilkov et al. find 10 to 20 % of the range of the pixels best, and little gain beyond 50 samples.
 NOISE = 0.15

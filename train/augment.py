@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from train.data import Pixels
+
 Transforms = npt.NDArray[np.float32]
 Factors = npt.NDArray[np.float32]
 

@@ -6,7 +6,6 @@ It reads the predictions that `train evaluate` wrote, so no row of test is read 
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +19,10 @@ from train.intervals import bootstrap_gain, compare_mcnemar
 from train.metrics import format_interval, format_percent
 from train.opened import name_place
 from train.record import METRICS, RECIPE, RunError, find_home, write_json
+from train.result import Result
 from train.tta import is_random
 
 BELIEFS = "predictions.csv"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One line and the numbers of it."""
-
-    story: str
-    counts: Mapping[str, Any]
 
 
 def compare_runs(
@@ -41,7 +33,7 @@ def compare_runs(
     rows: str = "test",
     seed: int = 0,
     dry_run: bool = False,
-) -> Comparison:
+) -> Result:
     """McNemar's test and the gain in accuracy from the first run to the second, written into the second's folder.
 
     Parameters
@@ -75,7 +67,7 @@ def compare_runs(
     if not dry_run:
         place = places[1].name.removeprefix("evaluation-")
         write_json(second / f"comparison-{place}-{first.name}.json", counts)
-    return Comparison(_tell_story(counts), counts)
+    return Result(_tell_story(counts), counts)
 
 
 def find_evaluation(folder: Path, rows: str, workspace: Workspace | None) -> Path:

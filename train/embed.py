@@ -5,10 +5,7 @@ References
 L. van der Maaten, G. Hinton, Visualizing Data using t-SNE, JMLR 2008
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +19,7 @@ from curate.workspace import Workspace
 from train.attribution import read_features
 from train.opened import MERGED, load_run, merge_classes, open_runs
 from train.plots import plot_embedding
+from train.result import Result
 
 # t-SNE takes seconds for so many, and more points hide each other.
 MOST = 2000
@@ -32,14 +30,6 @@ PERPLEXITY = 30
 MOST_EXACT = 400
 
 
-@dataclass(frozen=True)
-class Embedding:
-    """One line and its numbers."""
-
-    story: str
-    counts: Mapping[str, Any]
-
-
 def embed_run(
     workspace: Workspace,
     run: Path | None = None,
@@ -48,13 +38,13 @@ def embed_run(
     most: int = MOST,
     seed: int = 0,
     dry_run: bool = False,
-) -> Embedding:
+) -> Result:
     """Lay out the penultimate features of at most `most` rows, coloured by the run's classes and by the three merged."""
     opened = open_runs(workspace, [run] if run else (), rows=rows).sample(most, seed)
     if len(opened.rows) < 5:
         raise UsageError(f"--rows {rows}: {len(opened.rows)} rows: a layout needs 5 and more")
     if dry_run:
-        return Embedding(f"embed: would lay out {len(opened.rows):,} {rows} rows of {opened.name}", {})
+        return Result(f"embed: would lay out {len(opened.rows):,} {rows} rows of {opened.name}")
     reads = max(opened.count_reads(1), default=None)
     images = opened.read_images(opened.known[0].recipe.size)
     features = read_features(load_run(opened.known[0]), np.asarray(images[opened.rows]))
@@ -75,7 +65,7 @@ def embed_run(
     title = f"{opened.name}: last features of {len(labels):,} {rows} rows (t-SNE)"
     write_atomically(folder / "points.png", plot_embedding(points, panels, title))
     counts = {"run": opened.name, "rows": len(labels), "features": features.shape[1], "test_reads": reads}
-    return Embedding(f"embed: {len(labels):,} {rows} rows of {opened.name} -> {folder}", counts)
+    return Result(f"embed: {len(labels):,} {rows} rows of {opened.name} -> {folder}", counts)
 
 
 def lay_out(features: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:

@@ -7,7 +7,6 @@ Several runs are scored one by one and as an ensemble: the mean of their probabi
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +35,11 @@ from train.metrics import (
 from train.opened import Opened, Probs, load_run, open_runs
 from train.plots import plot_confusion, plot_reliability
 from train.record import write_json
+from train.result import Result
 from train.tta import count_views, plan_tta
 
 READS = ("label", "status", "split")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One line, the table per class for a terminal, and every score."""
-
-    story: str
-    table: str
-    counts: Mapping[str, Any]
 
 
 def evaluate_runs(
@@ -61,7 +52,7 @@ def evaluate_runs(
     seed: int = 0,
     batch_size: int = PREDICT_BATCH,
     dry_run: bool = False,
-) -> Evaluation:
+) -> Result:
     """Score a run, or several as an ensemble, on the kept rows of a workspace.
 
     The labels are seen through the view that the runs were trained through; rows outside of it are counted, not scored.
@@ -82,7 +73,7 @@ def evaluate_runs(
     start, views = time.perf_counter(), count_views(tta)
     opened = open_runs(workspace, runs, rows=rows, classes=classes)
     if dry_run:
-        return Evaluation(_tell_plan(opened, tta) + opened.tell_outside(), "", {})
+        return Result(_tell_plan(opened, tta) + opened.tell_outside())
     reads = opened.count_reads(views)
     metrics: dict[str, Any] = {
         "run": opened.name, "recipe": "+".join(dict.fromkeys(record.recipe.name for record in opened.known)),
@@ -95,7 +86,7 @@ def evaluate_runs(
         metrics |= _score_members(opened, probs, reads)
     metrics |= {"view": opened.known[0].view, "outside": opened.outside} if opened.views else {}
     table = _write_evaluation(_choose_folder(opened, classes), opened, np.mean(probs, axis=0), metrics)
-    told = Evaluation(_tell_story(metrics) + opened.tell_outside(), format_classes(table), metrics)
+    told = Result(_tell_story(metrics) + opened.tell_outside(), metrics, format_classes(table))
     if rows == "test" and opened.is_home and len(opened.known) == 1 and classes is None:
         _write_receipt(opened, told, time.perf_counter() - start)
     return told
@@ -204,7 +195,7 @@ def list_beliefs(opened: Opened, probs: Probs) -> pd.DataFrame:
     return beliefs
 
 
-def _write_receipt(opened: Opened, told: Evaluation, seconds: float) -> None:
+def _write_receipt(opened: Opened, told: Result, seconds: float) -> None:
     """The score goes stale with the rows, and when another model takes the run's place."""
     root = opened.workspace.root
     options = {name: told.counts[name] for name in ("run", "views", "seed")}

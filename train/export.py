@@ -9,8 +9,7 @@ import io
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from train.backend import keras, mute_stderr
 from train.models.layers import FusedBatchNorm
 from train.opened import load_run
 from train.record import find_newest_run, read_record
+from train.result import Result
 
 FORMATS = {"keras": "model.keras", "saved_model": "saved_model", "tflite": "model.tflite", "onnx": "model.onnx"}
 NEEDS = {"saved_model": ("tensorflow",), "tflite": ("tensorflow",), "onnx": ("tensorflow", "tf2onnx", "onnxruntime")}
@@ -40,14 +40,6 @@ class ExportError(CandidError):
     """The exported file does not say what the run says: use another format."""
 
 
-@dataclass(frozen=True)
-class Export:
-    """One line, and where the file lies."""
-
-    story: str
-    counts: Mapping[str, Any]
-
-
 def export_run(
     workspace: Workspace,
     run: Path | None = None,
@@ -55,7 +47,7 @@ def export_run(
     file_format: str = "keras",
     out: Path | None = None,
     dry_run: bool = False,
-) -> Export:
+) -> Result:
     """Write the best model of a run and load it again to compare its probabilities.
 
     Parameters
@@ -82,7 +74,7 @@ def export_run(
     folder = out or known.folder / "export"
     file = folder / FORMATS[file_format]
     if dry_run:
-        return Export(f"export: would write {known.folder.name} as {file_format} -> {file}", {})
+        return Result(f"export: would write {known.folder.name} as {file_format} -> {file}")
     model = load_run(known)
     plain = make_plain(model)
     pixels = draw_pixels(CHECKED, known.recipe.size)
@@ -110,7 +102,7 @@ def export_run(
         f"{difference:.1g} -> {file}"
     )
     counts = {"run": known.folder.name, "format": file_format, "file": str(file), "difference": difference}
-    return Export(story, counts)
+    return Result(story, counts)
 
 
 def make_plain(model: Any) -> Any:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-Rows = npt.NDArray[np.int64]
+from train.data import Rows
+
 # A probability below this counts as this much in the loss: one certain mistake must not make the mean infinite.
 LEAST_PROBABILITY = 1e-7
 

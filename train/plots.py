@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from train.data import Pixels
 from train.metrics import find_best
 
 DOTS_PER_INCH = 120
@@ -22,7 +23,6 @@ CLASS_COLOURS = {
 }  # fmt: skip
 # Tracks on a timeline: more would be too thin to read.
 MOST_TRACKS = 6
-Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 TRAIN_COLOUR, VAL_COLOUR, RATE_COLOUR = "#7a7a7a", "#0b6fa4", "#c2571a"
 

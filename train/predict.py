@@ -1,12 +1,10 @@
 """`train predict`: what a run reads in the faces of pictures."""
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from curate.errors import SourceError, examples
@@ -15,20 +13,11 @@ from curate.images import UnreadableImageError, decode_image, encode_png
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.workspace import Workspace
+from train.data import Pixels
 from train.detect import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
 from train.metrics import format_percent
+from train.result import Result
 from train.speaker import Speaker, load_speaker
-
-Pixels = np.ndarray
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One line, a line per face for a terminal, and the numbers."""
-
-    story: str
-    table: str
-    counts: Mapping[str, Any]
 
 
 def predict_images(
@@ -42,7 +31,7 @@ def predict_images(
     seed: int = 0,
     out: Path | None = None,
     dry_run: bool = False,
-) -> Prediction:
+) -> Result:
     """Find the faces of each picture and judge them.
 
     Parameters
@@ -60,7 +49,7 @@ def predict_images(
     require_files(images)
     speaker = load_speaker(workspace, run, classes, tta, seed)
     if dry_run:
-        return Prediction(_tell_plan(speaker, len(images), out), "", {})
+        return Result(_tell_plan(speaker, len(images), out))
     finder = FaceFinder() if detect else None
     pictures, problems = _read_pictures(images)
     found: list[tuple[Path, Face]] = []
@@ -81,10 +70,10 @@ def predict_images(
             boxes = draw_boxes(picture, [found[k][1] for k in rows], words)
             write_atomically(out / drawn[file], encode_png(boxes))
     without = [str(file) for file in pictures if not any(of == file for of, _ in found)]
-    return Prediction(
+    return Result(
         _tell_story(len(images), len(found), without, problems, out),
-        format_faces(table, speaker.classes),
         {"faces": _list_faces(found, probs, speaker.classes), "without_face": without, "unreadable": problems},
+        format_faces(table, speaker.classes),
     )
 
 

@@ -11,11 +11,9 @@ import numpy.typing as npt
 
 from curate.workspace import Workspace
 from train.fit import predict_probs
-from train.opened import load_run, merge_classes, merge_probs, require_merged
+from train.opened import Probs, load_run, merge_classes, merge_probs, require_merged
 from train.record import Record, find_newest_run, read_record
 from train.tta import count_views, plan_tta
-
-Probs = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ probabilities of a track are smoothed over time.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +20,13 @@ from curate.predictions import PREFIX
 from curate.workspace import Workspace
 from train.detect import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
 from train.plots import plot_timeline
+from train.result import Result
 from train.speaker import Speaker, load_speaker
 from train.tracks import link_faces, smooth_probs
 from train.video import Frame, copy_video, read_frames
 
 RAW = "raw_"
 TABLE, PICTURE, VIDEO = "timeline.csv", "timeline.png", "annotated.mp4"
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """One line and its numbers."""
-
-    story: str
-    counts: Mapping[str, Any]
 
 
 def make_timeline(
@@ -52,7 +43,7 @@ def make_timeline(
     annotate: bool = False,
     out: Path | None = None,
     dry_run: bool = False,
-) -> Timeline:
+) -> Result:
     """Write timeline.csv and timeline.png of a video, and the video with boxes where asked for.
 
     Parameters
@@ -74,7 +65,7 @@ def make_timeline(
     speaker = load_speaker(workspace, run, classes, tta, seed)
     folder = out or speaker.known.folder / "timelines" / video.stem
     if dry_run:
-        return Timeline(f"timeline: would look at {video.name} with {speaker.known.folder.name} -> {folder}", {})
+        return Result(f"timeline: would look at {video.name} with {speaker.known.folder.name} -> {folder}")
     frames, faces, cut = _look(video, per_second, FaceFinder() if detect else None, speaker.size)
     if not cut:
         raise SourceError(f"{video}: no face in {len(frames)} frames: sample more with --per-second, or --no-detect")
@@ -167,7 +158,7 @@ def _format(table: pd.DataFrame) -> pd.DataFrame:
 
 def _tell(
     video: Path, frames: Sequence[tuple[int, float]], table: pd.DataFrame, speaker: Speaker, folder: Path
-) -> Timeline:
+) -> Result:
     """The two expressions that each of the longest tracks shows most."""
     tracks = {}
     for track, rows in table.groupby("track"):
@@ -181,4 +172,4 @@ def _tell(
     )
     story = f"timeline: {video.name}: {len(frames):,} frames, {len(tracks)} faces: {told} -> {folder}"
     counts = {"video": str(video), "frames": len(frames), "run": speaker.known.folder.name, "tracks": tracks}
-    return Timeline(story, counts)
+    return Result(story, counts)

@@ -5,8 +5,6 @@ References
 T. Akiba et al., Optuna, KDD 2019 (TPE sampler; trials below the median of their epoch are stopped)
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,18 +24,11 @@ from train.material import choose_rows, read_material
 from train.metrics import find_best, format_percent
 from train.plots import plot_trials
 from train.record import write_json
+from train.result import Result
 
 # A decade to either side of the recipe's rate.
 RATE_FACTOR = 10.0
 BATCH_SIZES = (32, 64, 128, 256)
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """One line and the best trial."""
-
-    story: str
-    counts: Mapping[str, Any]
 
 
 def tune_recipe(
@@ -50,7 +41,7 @@ def tune_recipe(
     precision: str = "auto",
     out: Path | None = None,
     dry_run: bool = False,
-) -> Tuning:
+) -> Result:
     """Train `trials` models and write what each scored; the table is whole after every trial.
 
     Parameters
@@ -69,7 +60,7 @@ def tune_recipe(
     material = read_material(workspace, recipe, view)
     folder = out or workspace.root / "tuning" / recipe.name
     if dry_run:
-        return Tuning(f"tune: would train {trials} models of {recipe.name} for {recipe.epochs} epochs -> {folder}", {})
+        return Result(f"tune: would train {trials} models of {recipe.name} for {recipe.epochs} epochs -> {folder}")
     images = load_images(workspace, material.manifest, recipe.size)
     train, val = (choose_rows(material, images, split, recipe, view) for split in ("train", "val"))
     policy, _ = choose_precision(precision)
@@ -119,7 +110,7 @@ def tune_recipe(
         f"--learning-rate {best['learning_rate']} --batch-size {best['batch_size']} (the recipe itself: "
         f"{format_percent(float(table['val_accuracy'][0]))}) -> {folder}"
     )
-    return Tuning(story, counts)
+    return Result(story, counts)
 
 
 def _try(

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from curate.errors import SourceError, WorkspaceError
 from train.backend import mute_stderr
+from train.data import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 # What players assume of a file that does not say.
 USUAL_RATE = 25.0
 
