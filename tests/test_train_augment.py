@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 from train.augment import draw_transforms, plan_mirror, plan_shifts, plan_views, warp_images
 from train.recipes import RECIPES
@@ -62,12 +63,29 @@ def test_the_border_is_repeated_and_no_black_comes_in() -> None:
 
 def test_the_first_view_is_the_image_and_the_others_follow_from_the_seed() -> None:
     images = draw_images()
-    views = [warp_images(images, view) for view in plan_views(len(images), RECIPE, 48, 10, seed=0)]
-    again = [warp_images(images, view) for view in plan_views(len(images), RECIPE, 48, 10, seed=0)]
+    keys = [str(k) for k in range(len(images))]
+    views = [warp_images(images, view) for view in plan_views(keys, RECIPE, 48, 10, seed=0)]
+    again = [warp_images(images, view) for view in plan_views(keys, RECIPE, 48, 10, seed=0)]
     assert len(views) == 10
     assert (views[0] == images).all()
     assert all((one == two).all() for one, two in zip(views, again, strict=True))
     assert all((views[0] != other).any() for other in views[1:])
+
+
+def test_the_views_of_an_image_follow_from_its_key_and_not_from_its_place() -> None:
+    keys = ["a", "b", "c"]
+    views, turned = (plan_views(order, RECIPE, 48, 4, seed=0) for order in (keys, keys[::-1]))
+    assert all((one == two[::-1]).all() for one, two in zip(views, turned, strict=True))
+    assert all((view[0] != view[1]).any() for view in views[1:])
+    assert (views[1] != plan_views(keys, RECIPE, 48, 4, seed=1)[1]).any()
+    assert [len(view) for view in plan_views([], RECIPE, 48, 2, seed=0)] == [0, 0]
+
+
+def test_the_views_have_the_distribution_of_the_augmentation() -> None:
+    copies = plan_views([str(k) for k in range(2000)], RECIPE, 48, 2, seed=0)[1]
+    trained = draw_transforms(2000, RECIPE, 48, (0,))
+    for row, column in np.ndindex(2, 3):
+        assert ks_2samp(copies[:, row, column], trained[:, row, column]).pvalue > 0.01
 
 
 def test_the_mirror_view_exchanges_left_and_right_to_the_bit() -> None:

@@ -329,6 +329,7 @@ def test_evaluate_writes_every_file_and_counts_each_read_of_test(copy: Workspace
     call("evaluate", "-w", copy.root, "--rows", "val")
     call("evaluate", "-w", copy.root, "--dry-run")
     assert json.loads((copy.root / "runs" / "first" / "reads.json").read_text())["test_reads"] == 2
+    assert json.loads((copy.root / "receipts" / "evaluate.json").read_text())["seconds"] > 0
 
 
 def test_evaluate_scores_the_verdict_and_its_tables_agree(copy: Workspace) -> None:
@@ -391,7 +392,8 @@ def test_no_run_an_unfinished_run_and_a_wrong_choice_of_rows_are_clear_errors(co
     (copy.root / "runs" / "first" / "metrics.json").unlink()
     run = copy.root / "runs" / "first"
     assert call("evaluate", run, "-w", copy.root).stderr == (
-        f"train: {run}: this run did not finish (metrics.json is missing): run `train run` again\n"
+        f"train: {run}: this run did not finish (metrics.json is missing): `train run --resume --name first -w {copy.root}` "
+        "goes on\n"
     )
     assert call("evaluate", "-w", copy.root).stderr == (
         f"train: {copy.root / 'runs'}: no finished run here: run `train run` first, or name a run's folder\n"

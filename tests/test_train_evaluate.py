@@ -1,6 +1,8 @@
 """Calibration, intervals, McNemar's test, ensembles, merged classes and comparisons: by hand, and from the command line."""
 
+import importlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from scipy.stats import binom
 from typer.testing import CliRunner, Result
 
+from curate.manifest import write_manifest
 from curate.workspace import Workspace
 from train.calibration import bin_confidences, calibration_error
 from train.cli import app
@@ -110,6 +113,7 @@ def test_several_runs_are_averaged_and_each_counts_its_read(copy: Workspace) -> 
     runs = [copy.root / "runs" / name for name in ("short", "long")]
     scores = evaluate_runs(copy, runs).counts
     assert scores["run"] == "short+long"
+    assert [member["test_reads"] for member in scores["members"]] == [1, 1]
     assert [member["run"] for member in scores["members"]] == ["short", "long"]
     assert "±" in scores["spread"]["accuracy"]
     folder = next((copy.root / "runs").glob("ensemble-2-*")) / "evaluation-test"
@@ -138,7 +142,7 @@ def test_comparing_needs_two_evaluated_runs_and_tells_who_is_better(copy: Worksp
     missing = call("compare", short, long)
     file = short / "evaluation-test" / "predictions.csv"
     assert (missing.exit_code, missing.stderr) == (
-        1, f"train: {file}: is not there: run `train evaluate {short} --rows test` first\n",
+        1, f"train: {file}: is not there: run `train evaluate {short} --rows test -w {copy.root}` first\n",
     )  # fmt: skip
     for run in (short, long):
         evaluate_runs(copy, [run])
@@ -147,6 +151,51 @@ def test_comparing_needs_two_evaluated_runs_and_tells_who_is_better(copy: Worksp
     told = json.loads((long / "comparison-test-short.json").read_text())
     assert told["p_value"] == compare_mcnemar(told["won"], told["lost"])
     assert call("compare", long, long).exit_code == 2
+    evaluate_runs(copy, [long], tta="flip")
+    unlike = call("compare", short, long)
+    assert (unlike.exit_code, unlike.stderr) == (
+        1,
+        f"train: {long}: was evaluated by --tta flip, but short by --tta 1: run `train evaluate` of both again, with the "
+        "same -w, --rows, --tta and --seed\n",
+    )  # fmt: skip
+
+
+def test_a_run_outside_of_its_workspace_is_at_home_there_and_two_of_one_name_are_two(
+    copy: Workspace, tmp_path: Path
+) -> None:
+    """`train run --runs` puts runs anywhere; what counts is the workspace that the record names."""
+    away = tmp_path / "elsewhere"
+    for name in ("short", "long"):
+        shutil.copytree(copy.root / "runs" / name, away / name)
+        file = away / name / "recipe.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "workspace": "../../ws"}))
+    others = [Workspace(Path(shutil.copytree(copy.root, tmp_path / name / "ws"))) for name in ("a", "b")]
+    for workspace, names in ((copy, ("short", "long")), (others[0], ("short", "long")), (others[1], ("long",))):
+        for name in names:
+            evaluate_runs(workspace, [away / name], rows="val")
+    places = sorted(place.name for place in (away / "long").glob("evaluation-*"))
+    assert len(places) == 3
+    assert {"evaluation-val", "evaluation-ws-val"} <= set(places)
+    assert re.fullmatch("evaluation-ws-[0-9a-f]{8}-val", min(set(places) - {"evaluation-val", "evaluation-ws-val"}))
+    for words in ((), ("-w", copy.root), ("-w", others[0].root)):
+        done = call("compare", away / "short", away / "long", "--rows", "val", *words)
+        assert done.exit_code == 0, done.output
+    assert len(list((away / "long").glob("comparison-*-short.json"))) == 2
+
+
+def test_rows_that_merged_classes_leave_out_are_counted(copy: Workspace) -> None:
+    manifest = copy.read()
+    # The view knows no contempt; the run does, as far as its record says.
+    manifest.loc[manifest["path"].isin(["bars/angry/05.png", "bars/angry/17.png"]), ["label", "reason"]] = [
+        "contempt", "human",
+    ]  # fmt: skip
+    write_manifest(copy.manifest, manifest)
+    file = copy.root / "runs" / "short" / "recipe.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "classes": ["contempt", "happy", "sad"]}))
+    run = copy.root / "runs" / "short"
+    scores = evaluate_runs(copy, [run], rows="val", classes="3")
+    assert scores.counts["outside"] == {"contempt": 2}
+    assert scores.story.endswith("; view polarity: 2 kept rows are outside of it (contempt 2)")
 
 
 @pytest.mark.parametrize(
@@ -159,3 +208,13 @@ def test_comparing_needs_two_evaluated_runs_and_tells_who_is_better(copy: Worksp
 def test_a_wrong_option_is_one_line(workspace: Workspace, words: tuple[str, str], message: str) -> None:
     done = call("evaluate", "-w", workspace.root, *words)
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
+
+
+def test_the_benchmark_gives_no_ratio_where_a_side_gave_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
+    tell_ratio = importlib.import_module("time_to_accuracy").tell_ratio
+    plain, fast = ([{"val_accuracy": 0.6, "seconds": seconds}] for seconds in (100.0, 10.0))
+    assert tell_ratio({"plain": plain, "fast": fast}, 0.6) == "`fast` is 10.0 times faster."
+    assert tell_ratio({"plain": plain, "fast": fast}, 0.61) == (
+        "No ratio: 1 of 1 of `plain`, 1 of 1 of `fast` did not reach the target."
+    )

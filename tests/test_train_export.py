@@ -51,6 +51,7 @@ def test_a_file_that_says_something_else_is_refused(bars: Workspace, monkeypatch
     done = call("export", "-w", bars.root)
     assert done.exit_code == 1
     assert "its probabilities differ from the run's by up to" in done.stderr
+    assert not list((bars.root / "runs" / "bars" / "export").iterdir())
 
 
 @pytest.mark.parametrize(

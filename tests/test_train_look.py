@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from test_train_recipes import make_base
 from test_train_workspace import CLASSES
 from typer.testing import CliRunner, Result
 
 from curate.workspace import Workspace
+from train.attribution import cut_model, map_gradcam, map_gradient, map_smoothgrad, read_features
 from train.cli import app
 from train.feed import one_hot
-from train.gradients import cut_model, map_gradcam, map_gradient, map_smoothgrad, read_features
-from train.models import build_model
+from train.models import build_model, pretrained
 from train.occlude import spread_heat
 from train.recipes import RECIPES
 from train.saliency import average_maps
@@ -86,7 +87,24 @@ def test_the_parts_of_a_model_give_its_probabilities_again() -> None:
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(model.predict(pixels[..., None], verbose=0), expected, atol=1e-5)
     assert read_features(model, pixels).shape == (4, 6)
-    assert map_gradcam(parts, pixels, one_hot(np.zeros(4, int), 3)).shape == (4, 4, 4)
+    assert map_gradcam(parts, pixels, one_hot(np.zeros(4, int), 3)).shape == (4, 8, 8)
+
+
+@pytest.mark.parametrize(("name", "side"), [("fernet5", 4), ("vgg16", 8), ("resnet50", 8), ("mobilenetv2", 8)])
+def test_every_net_is_cut_before_its_last_pooling(name: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for base, parts in pretrained.BASES.items():
+        monkeypatch.setitem(pretrained.BASES, base, (make_base, *parts[1:]))
+    model = build_model(replace(RECIPES[name], weights="none", widths=(4, 4), size=8 if name == "fernet5" else 32), 3)
+    parts = cut_model(model)
+    size = model.input.shape[1]
+    pixels = np.random.default_rng(0).integers(0, 255, (2, size, size)).astype(np.uint8)
+    targets = one_hot(np.array([0, 2]), 3)
+    assert map_gradient(parts, pixels, targets).shape == (2, size, size)
+    assert map_gradcam(parts, pixels, targets).shape == (2, side, side)
+    logits = np.asarray(parts.logits(parts.see(parts.scale(pixels[..., None])), targets))
+    probs = model.predict(pixels[..., None], verbose=0)
+    others = np.asarray(parts.logits(parts.see(parts.scale(pixels[..., None])), one_hot(np.array([1, 1]), 3)))
+    assert logits - others == pytest.approx(np.log(probs[[0, 1], [0, 2]] / probs[:, 1]), abs=1e-4)
 
 
 def test_smoothgrad_follows_its_seed() -> None:

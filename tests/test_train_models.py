@@ -128,6 +128,34 @@ def test_bfloat16_is_taken_where_the_cpu_is_fast_in_it(
     assert choose_precision(FLOAT32) == (FLOAT32, "asked for")
 
 
+@pytest.mark.parametrize(
+    ("told", "policy", "reason"),
+    [
+        ((8, 0), BFLOAT16, "the GPU has compute capability 8.0"),
+        ((7, 5), FLOAT32, "the GPU has compute capability 7.5, and bfloat16 begins with 8.0"),
+        ("gfx90a", FLOAT32, "the GPU does not tell its compute capability"),
+    ],
+)
+def test_a_gpu_trains_in_bfloat16_from_capability_8_on(
+    told: object, policy: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "HAS_GPU", True)
+    monkeypatch.setattr(backend, "read_gpu_capability", lambda: backend.parse_capability(told))
+    assert choose_precision() == (policy, reason)
+    assert backend.parse_capability("8.6") == (8, 6)
+
+
+@pytest.mark.parametrize(("name", "is_whole"), [("tensorflow", False), ("jax", True), ("torch", False)])
+def test_a_step_is_compiled_as_a_whole_under_jax_alone(
+    name: str, is_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    monkeypatch.setattr(keras.backend, "backend", lambda: name)
+    compile_model(model, FAST, steps=1)
+    assert model.jit_compile is is_whole
+
+
 def test_an_unknown_precision_is_wrong_usage() -> None:
     with pytest.raises(UsageError, match="--precision half: must be one of auto, float32, mixed_bfloat16"):
         choose_precision("half")
@@ -203,6 +231,38 @@ def test_no_module_needs_tensorflow_to_be_imported() -> None:
         assert not {name for name in names if (name or "").split(".")[0] in ("tensorflow", "jax", "torch", "mtcnn")}, (
             file
         )
+
+
+WITHOUT_TENSORFLOW = """
+import importlib, pkgutil, sys
+from importlib.machinery import ModuleSpec
+from unittest.mock import MagicMock
+
+class StandIn:  # for jax, which Keras' NumPy backend imports too
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, self) if name.split(".")[0] == "jax" else None
+    def create_module(self, spec):
+        return MagicMock(__spec__=spec, __path__=[])
+    def exec_module(self, module):
+        pass
+
+sys.meta_path.insert(0, StandIn())
+sys.modules["tensorflow"] = None  # an import of it fails
+import train
+for module in pkgutil.walk_packages(train.__path__, "train."):
+    if module.name != "train.__main__":
+        importlib.import_module(module.name)
+from train.backend import HAS_GPU, keras
+print(keras.backend.backend(), HAS_GPU)
+"""
+
+
+def test_everything_can_be_imported_where_tensorflow_is_not_installed() -> None:
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+    code = [sys.executable, "-c", WITHOUT_TENSORFLOW]
+    done = subprocess.run(code, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "numpy False"
 
 
 def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:

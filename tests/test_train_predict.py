@@ -14,10 +14,12 @@ from typer.testing import CliRunner, Result
 
 from curate.faces import draw_face
 from curate.workspace import Workspace
-from train import faces
+from train import detect
 from train.cli import app
-from train.faces import Face, FaceFinder, cut_face, draw_boxes
+from train.detect import Face, FaceFinder, cut_face, draw_boxes
+from train.predict import name_drawings
 from train.tracks import link_faces, smooth_probs
+from train.video import read_frames
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
@@ -65,6 +67,17 @@ def test_a_face_that_leaves_jumps_or_grows_begins_a_new_track() -> None:
     assert link_faces([0, 0.2], [[at(0, side=20)], [at(-11, -11, side=42)]]) == [[0], [1]]
 
 
+def test_a_late_sample_ends_no_track() -> None:
+    assert link_faces([0, 1.001, 2.002], [[at(0)], [at(2)], [at(4)]], interval=1.001) == [[0], [0], [0]]
+    assert link_faces([0, 1.502], [[at(0)], [at(2)]], interval=1.001) == [[0], [1]]
+
+
+def test_a_face_that_is_gone_takes_no_other_faces_track() -> None:
+    # The second face has left and a third came far away; the first moved by half a side.
+    before, now = [at(100), at(120)], [at(110), at(500)]
+    assert link_faces([0, 0.2], [before, now]) == [[0, 1], [0, 2]]
+
+
 def test_smoothing_is_that_of_a_calculation_by_hand() -> None:
     probs = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     # Weights 1, 1/2, 0 at distances 0, 0.5, 1 of a window of 1 second.
@@ -88,7 +101,7 @@ def test_boxes_are_drawn_on_a_copy_in_colour() -> None:
     picture = np.zeros((60, 80), np.uint8)
     drawn = draw_boxes(picture, [Face(10, 20, 20, 20, 1.0)], ["happy"])
     assert drawn.shape == (60, 80, 3)
-    assert drawn[20, 15].tolist() == list(faces.BOX_COLOUR)
+    assert drawn[20, 15].tolist() == list(detect.BOX_COLOUR)
     assert picture.max() == 0
 
 
@@ -127,6 +140,38 @@ def test_predict_without_detection_takes_each_picture_for_a_face(bars: Workspace
     assert [face["predicted"] for face in json.loads(merged.stdout)["faces"]] == ["negative", "positive", "negative"]
 
 
+def test_pictures_of_one_name_are_drawn_into_files_of_their_own(bars: Workspace, tmp_path: Path) -> None:
+    assert list(name_drawings([Path("a/1.jpg"), Path("b/1.jpg"), Path("1-faces.png"), Path("1.png")]).values()) == [
+        "1-faces.png", "1-faces-2.png", "1-faces-faces.png", "1-faces-3.png",
+    ]  # fmt: skip
+    for folder, label in (("a", "angry"), ("b", "happy")):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "1.png"), draw_bars(label, 99))
+    words = (
+        "predict",
+        tmp_path / "a" / "1.png",
+        tmp_path / "b" / "1.png",
+        "-w",
+        bars.root,
+        "--no-detect",
+        "--tta",
+        "3",
+    )
+    out = tmp_path / "out"
+    planned = call(*words, "--out", out, "-n")
+    assert planned.output == f"predict: would look at 2 pictures with bars -> {out} (dry run: nothing written)\n"
+    assert not out.exists()
+    assert call(*words, "--out", out).exit_code == 0
+    table = pd.read_csv(out / "predictions.csv")
+    assert table["drawing"].tolist() == ["1-faces.png", "1-faces-2.png"]
+    assert (cv2.imread(str(out / "1-faces.png")) != cv2.imread(str(out / "1-faces-2.png"))).any()
+    orders = [words[1:3], words[2:0:-1]]
+    told = [json.loads(call("predict", *order, *words[3:], "--json").stdout)["faces"] for order in orders]
+    assert told[0] == told[1][::-1]
+    other = json.loads(call(*words, "--seed", "1", "--json").stdout)["faces"]
+    assert other[0]["probabilities"] != told[0][0]["probabilities"]
+
+
 def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = call("predict", tmp_path / "gone.png", "-w", bars.root)
     assert (gone.exit_code, gone.stderr) == (
@@ -136,7 +181,7 @@ def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypa
     text.write_text("no video")
     wrong = call("timeline", text, "-w", bars.root, "--no-detect")
     assert wrong.stderr == f"train: {text}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)\n"
-    monkeypatch.setattr(faces, "find_spec", lambda _: None)
+    monkeypatch.setattr(detect, "find_spec", lambda _: None)
     missing = call("timeline", text, "-w", bars.root)
     assert missing.exit_code == 2
     assert "mtcnn or TensorFlow is not installed" in missing.stderr
@@ -146,6 +191,9 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_p
     frames = [draw_bars("angry" if k < 10 else "happy", k).repeat(4, axis=0).repeat(4, axis=1) for k in range(20)]
     video = write_video(tmp_path / "bars.avi", iter(frames))
     out = tmp_path / "out"
+    planned = call("timeline", video, "-w", bars.root, "--no-detect", "--out", out, "--dry-run")
+    assert planned.output == f"timeline: would look at bars.avi with bars -> {out} (dry run: nothing written)\n"
+    assert not out.exists()
     done = call("timeline", video, "-w", bars.root, "--no-detect", "--smooth", "0.4", "--annotate", "--out", out)
     assert done.exit_code == 0, done.output
     assert done.output.startswith("timeline: bars.avi: 20 frames, 1 faces: face 1 ")
@@ -158,6 +206,28 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_p
     annotated = cv2.VideoCapture(str(out / "annotated.mp4"))
     assert int(annotated.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
     assert min(cv2.imread(str(out / "timeline.png")).shape[:2]) > 200
+
+
+def test_the_time_of_a_frame_is_the_files_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_video(tmp_path / "bars.avi", iter([draw_bars("angry", k) for k in range(4)]))
+    assert [frame.seconds for frame in read_frames(file, 5.0)] == pytest.approx([0, 0.2, 0.4, 0.6])
+    shown = iter([0.0, 200.0, 900.0, 1000.0])
+    real = cv2.VideoCapture
+
+    class Varying:
+        """The same frames, shown at other times."""
+
+        def __init__(self, name: str):
+            self.video = real(name)
+
+        def get(self, what: int) -> float:
+            return next(shown) if what == cv2.CAP_PROP_POS_MSEC else float(self.video.get(what))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.video, name)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Varying)
+    assert [frame.seconds for frame in read_frames(file, 5.0)] == pytest.approx([0, 0.2, 0.9, 1.0])
 
 
 def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path) -> None:

@@ -74,12 +74,32 @@ def make_base(weights: str | None, include_top: bool, input_shape: tuple[int, in
     return keras.Model(inputs, keras.layers.Conv2D(8, 3, strides=4, activation="relu")(inputs), name="base")
 
 
+def stub_bases(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, (_, *rest) in pretrained.BASES.items():
+        monkeypatch.setitem(pretrained.BASES, name, (make_base, *rest))
+
+
+def test_a_pretrained_run_is_scored_looked_at_and_exported(
+    faces: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stub_bases(monkeypatch)
+    place = ("-w", faces.root, "--runs", tmp_path)
+    short = (*SMALL, "--epochs", "1", "--classes", "happy,sad", *TINY["mobilenetv2"])
+    assert call("run", "--recipe", "mobilenetv2", "--name", "base", *place, *short).exit_code == 0
+    run = tmp_path / "base"
+    for words in ("evaluate", "saliency --rows val --per-class 1", "embed --rows train", "export"):
+        command, *options = words.split()
+        done = call(command, run, "-w", faces.root, *options)
+        assert done.exit_code == 0, done.output
+    assert "probabilities differ by at most" in done.output
+    assert (run / "export" / "model.keras").is_file()
+
+
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_every_recipe_trains_two_epochs_and_is_scored(
     faces: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for heavy in ("resnet50", "mobilenetv2"):
-        monkeypatch.setitem(pretrained.BASES, heavy, (make_base, *pretrained.BASES[heavy][1:]))
+    stub_bases(monkeypatch)
     five = ("--classes", "5") if name.startswith("fernet5") else ()
     done = call("run", "-w", faces.root, "--recipe", name, "--name", name, *five, *SMALL, *TINY[name])
     assert done.exit_code == 0, done.output
@@ -103,7 +123,7 @@ def test_imagenet_weights_that_cannot_be_fetched_say_where_to_put_them(
         raise Exception("URL fetch failure on https://example.org/vgg16.h5: None -- no route")
 
     monkeypatch.setattr("keras.src.applications.vgg16.file_utils.get_file", fail)
-    monkeypatch.setattr(keras.config, "keras_home", lambda: str(tmp_path), raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(SourceError) as error:
         build_model(RECIPES["vgg16"], 7)
     place = tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -112,6 +132,20 @@ def test_imagenet_weights_that_cannot_be_fetched_say_where_to_put_them(
         "https://example.org/vgg16.h5: None -- no route): put Keras' vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 "
         "there, or give --weights FILE, or --weights none"
     )
+
+
+@pytest.mark.filterwarnings("ignore:.input_shape. is undefined")
+@pytest.mark.parametrize(("size", "of_file"), [(96, 96), (160, 160), (224, 224), (48, 224)])
+def test_the_file_of_mobilenet_is_the_one_of_its_size(size: int, of_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str, *_: object, **__: object) -> None:
+        raise Exception(f"URL fetch failure on {name}")
+
+    monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", fail)
+    with pytest.raises(SourceError) as error:
+        build_model(replace(RECIPES["mobilenetv2"], size=size), 7)
+    name = f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{of_file}_no_top.h5"
+    assert f"URL fetch failure on {name}" in str(error.value)
+    assert f"put Keras' {name} there" in str(error.value)
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
@@ -173,12 +207,11 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
         (("--dropout", "1"), "--dropout 1.0: must be in [0, 1)"),
         (("--widths", "4,x"), "--widths 4,x: must be numbers with commas between, as in 48,96,192"),
         (("--brightness", "2,1"), "--brightness 2.0,1.0: must be LOW,HIGH with 0 < LOW <= HIGH <= 4"),
-        (("--train-mask", "nose"), "--mask nose: must be one of none, forehead, eyes, lower"),
+        (("--train-mask", "nose"), "--train-mask nose: must be one of none, forehead, eyes, lower"),
         (
             ("--class-weights", "rare"),
             "--class-weights rare: must be one of none, balanced, sqrt, effective, or a file that is there",
         ),
-        (("--resume", "--seeds", "2"), "--resume and --seeds exclude each other: go on with one run at a time"),
     ],
 )
 def test_a_wrong_field_is_one_line_with_its_rule(faces: Workspace, words: tuple[str, ...], message: str) -> None:

@@ -17,8 +17,10 @@ from test_train_workspace import make_workspace
 from typer.testing import CliRunner, Result
 
 from curate.workspace import Workspace
-from train import watch
+from train import fit, record, watch
 from train.cli import app
+from train.metrics import find_best
+from train.resume import read_options
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 # Dropout is on: a resumed run must drop the same units.
@@ -54,12 +56,27 @@ def copy(unbroken: Workspace, tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "ws")
 
 
-def stop_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+@pytest.fixture(scope="module")
+def begun_template(unbroken: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """With the run `begun`, which Ctrl-C ended after its first epoch."""
+    made = Workspace(Path(shutil.copytree(unbroken.root, tmp_path_factory.mktemp("begun") / "ws")))
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 1)
+        assert call("run", "-w", made.root, "--name", "begun", *SMALL).exit_code == 130
+    return made
+
+
+@pytest.fixture
+def begun(begun_template: Workspace, tmp_path: Path) -> Workspace:
+    return Workspace(Path(shutil.copytree(begun_template.root, tmp_path / "ws")))
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, epoch: int, of_seed: int = 0) -> None:
     real = watch.WatchVal.on_epoch_end
 
     def stop(self: Any, number: int, logs: Any = None) -> None:
         real(self, number, logs)
-        if number + 1 == epoch:
+        if number + 1 == epoch and (of_seed == 0 or self.folder.name.endswith(f"-s{of_seed}")):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(watch.WatchVal, "on_epoch_end", stop)
@@ -81,15 +98,29 @@ def test_ctrl_c_keeps_the_finished_epochs_and_resume_ends_as_an_unbroken_run(
         stopped = call("run", "-w", copy.root, "--name", "torn", *SMALL)
     folder = copy.root / "runs" / "torn"
     assert (stopped.exit_code, stopped.stderr) == (
-        130, f"train: {folder}: interrupted; 2 of 5 epochs are kept: `train run --resume --name torn` goes on\n",
+        130,
+        f"train: {folder}: interrupted; 2 of 5 epochs are kept: `train run --resume --name torn -w {copy.root}` goes on\n",
     )  # fmt: skip
+    taken = call("run", "-w", copy.root, "--name", "torn", *SMALL)
+    assert (taken.exit_code, taken.stderr) == (
+        1,
+        f"train: {folder}: holds an unfinished run: `train run --resume --name torn -w {copy.root}` goes on with it, or "
+        "choose another --name\n",
+    )  # fmt: skip
+    spent = json.loads((folder / "state.json").read_text())
+    spent |= {"seconds": spent["seconds"] + 1000, "cpu_seconds": spent["cpu_seconds"] + 2000}
+    (folder / "state.json").write_text(json.dumps(spent))
     assert len(pd.read_csv(folder / "history.csv")) == 2
     assert (folder / "best.weights.h5").is_file()
     done = call("run", "-w", copy.root, "--resume")
     assert done.exit_code == 0, done.output
     assert done.output.startswith("run: fast, 5 epochs")
+    assert ", in float32 (asked for), " in done.output
     assert_same_run(copy, "torn")
-    assert not list(folder.glob("epoch-*")) + list(folder.glob("state.json"))
+    assert not list(folder.glob("epoch-*")) + list(folder.glob("state.json")) + list(folder.glob(".lock"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert 1000 < metrics["seconds"] < 1100
+    assert 2000 < metrics["resources"]["cpu_seconds"] < 2100
 
 
 def test_resume_without_an_unfinished_run_or_on_another_manifest_is_an_error(
@@ -113,6 +144,81 @@ def test_resume_without_an_unfinished_run_or_on_another_manifest_is_an_error(
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--epochs", "9"), "--epochs 9: {folder} began with 5"),
+        (("--recipe", "five-layer"), "--recipe five-layer: {folder} began with fast"),
+        (("--seed", "3"), "--seed 3: {folder} began with 0"),
+        (("--seeds", "3"), "--seeds 3: {folder} began with 1"),
+        (("--stream",), "--stream True: {folder} began with False"),
+        (("--classes", "happy,sad"), "--classes happy,sad: {folder} began with all"),
+        (("--widths", "4", "--epochs", "5", "--recipe", "fast", "--seed", "0", "--precision", "float32"), ""),
+    ],
+)
+def test_an_option_that_a_resumed_run_did_not_begin_with_is_refused(
+    begun: Workspace, words: tuple[str, ...], message: str
+) -> None:
+    done = call("run", "-w", begun.root, "--resume", "-n", *words)
+    folder = begun.root / "runs" / "begun"
+    if message:
+        rest = ": leave the option out, or train anew without --resume\n"
+        assert (done.exit_code, done.stderr) == (2, f"train: {message.format(folder=folder)}{rest}")
+    else:
+        assert done.output.startswith(
+            "run: would train fast for up to 5 epochs in float32 (asked for) on train 47 rows"
+        )
+
+
+def test_a_run_that_is_being_trained_is_left_alone(begun: Workspace) -> None:
+    runs = begun.root / "runs"
+    folder = runs / "begun"
+    with record.hold_folder(folder):
+        for words, message in (
+            (
+                ("--resume",),
+                f"{runs}: no unfinished run here but what another command trains (begun): leave --resume out",
+            ),
+            (("--resume", "--name", "begun"), f"{folder}: another command trains this run: wait for it"),
+            (("--name", "begun"), f"{folder}: another command trains this run: choose another --name"),
+        ):
+            done = call("run", "-w", begun.root, *words)
+            assert (done.exit_code, done.stderr) == (1, f"train: {message}\n")
+    assert record.find_unfinished_run(runs) == folder
+
+
+def test_a_resumed_run_has_the_options_that_it_began_with(begun: Workspace) -> None:
+    folder = begun.root / "runs" / "begun"
+    made = record.read_made(folder)
+    asked = {"precision": "float32", "strategy": "none", "stream": False, "tensorboard": False}
+    assert made["options"] == asked
+    made["options"] = asked | {"strategy": "mirrored", "stream": True, "tensorboard": True}
+    _, options = read_options(folder, made)
+    assert (options.strategy, options.stream, options.tensorboard) == ("mirrored", True, True)
+    assert (options.name, options.runs, options.seed, options.precision) == ("begun", folder.parent, 0, "float32")
+    made["options"]["strategy"] = "multiworker"  # one worker ends what several began
+    assert read_options(folder, made)[1].strategy == "none"
+
+
+def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    made = [record.make_folder(tmp_path, "now-fast", end, is_given=False).name for end in ("", "", "-s0", "-s0", "")]
+    assert made == ["now-fast", "now-fast-2", "now-fast-s0", "now-fast-2-s0", "now-fast-3"]
+    with pytest.raises(record.RunError, match="already exists: choose another --name"):
+        record.make_folder(tmp_path, "now-fast", is_given=True)
+
+
+def test_a_training_that_diverges_ends_and_says_what_to_do(copy: Workspace) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "plan_rate", lambda *_: 1e38)
+        done = call("run", "-w", copy.root, "--name", "wild", *SMALL)
+    folder = copy.root / "runs" / "wild"
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"train: {folder}: training diverged at epoch 1 of 5 (")
+    assert "lower --learning-rate" in done.stderr
+    assert done.stderr.endswith("; 0 of 5 epochs are kept\n")
+    assert find_best([{"val_accuracy": float("nan")}, {"val_accuracy": 0.5}, {"val_accuracy": 0.4}], "accuracy") == 2
+
+
 def test_a_run_killed_with_nine_goes_on_where_it_was(copy: Workspace) -> None:
     folder = copy.root / "runs" / "torn"
     words = [sys.executable, "-m", "train", "run", "-w", str(copy.root), "--name", "torn", *SMALL, "--epochs", "500"]
@@ -134,12 +240,23 @@ def test_a_run_killed_with_nine_goes_on_where_it_was(copy: Workspace) -> None:
     pd.testing.assert_frame_equal(history.head(5), whole, rtol=1e-4)
 
 
-def test_several_seeds_tell_mean_and_spread(copy: Workspace) -> None:
-    done = call("run", "-w", copy.root, "--seeds", "2", "--name", "twice", *SMALL, "--epochs", "1")
+def test_several_seeds_tell_mean_and_spread_and_resume_goes_on_with_all_of_them(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = (*SMALL, "--epochs", "1")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1, of_seed=1)
+        stopped = call("run", "-w", copy.root, "--seeds", "2", "--name", "many", *short)
+    assert stopped.exit_code == 130
+    assert stopped.stderr.endswith(f"`train run --resume --name many -w {copy.root}` goes on\n")
+    done = call("run", "-w", copy.root, "--resume", "--seeds", "2")
     assert done.exit_code == 0, done.output
-    lines = done.output.splitlines()
-    assert len(lines) == 3
-    assert lines[-1].startswith("run: fast, 2 seeds: val accuracy ")
-    assert " ± " in lines[-1]
-    seeds = [json.loads((copy.root / "runs" / f"twice-s{k}" / "recipe.json").read_text())["seed"] for k in (0, 1)]
+    first, second, last = done.output.splitlines()
+    assert first.startswith("run: fast, finished before: val accuracy ")
+    assert second.startswith("run: fast, 1 epochs (best 1), ")
+    assert last.startswith("run: fast, 2 seeds: val accuracy ")
+    assert " ± " in last
+    seeds = [json.loads((copy.root / "runs" / f"many-s{k}" / "recipe.json").read_text())["seed"] for k in (0, 1)]
     assert seeds == [0, 1]
+    shutil.rmtree(copy.root / "runs" / "many-s1")
+    assert record.find_unfinished_run(copy.root / "runs").name == "many-s0"

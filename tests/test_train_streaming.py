@@ -12,15 +12,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ks_2samp
 from test_train_workspace import make_workspace
 from typer.testing import CliRunner, Result
 
 from curate.workspace import Workspace
-from train import tune
+from train import distribute, margins, tune
 from train.cli import app
 from train.data import Examples
 from train.feed import stream_batches
-from train.fit import streams
+from train.fit import DivergedError, streams
 from train.recipes import RECIPES
 from train.streaming import stream_dataset
 
@@ -73,13 +74,75 @@ def test_the_stream_of_tf_data_has_the_bytes_of_the_loop() -> None:
 
 
 def test_the_stream_has_the_distribution_of_the_loop_under_another_seed() -> None:
-    train = make_examples(400)
-    means = []
+    """A bright bar, off the middle and upright, shows where, how large and at which angle each warp has put it."""
+    images = np.full((600, 48, 48), 40, np.uint8)
+    images[:, 10:30, 12:17] = 200
+    train = Examples(Mapped(images), np.arange(600), np.zeros(600, int), np.ones(600, np.float32))
+    recipe = replace(RECIPE, batch_size=600, rotation=20.0)
+    seen = []
     for seed, source in ((1, stream_batches), (2, stream_dataset)):
-        batches = iter(source(replace(RECIPE, batch_size=400), 3, train, (seed,)))
-        pixels = np.asarray(next(batches)[0], float)
-        means.append([pixels.mean(), pixels.std(), pixels.mean(axis=(1, 2, 3)).std()])
-    assert means[0] == pytest.approx(means[1], rel=0.05)
+        pixels = np.asarray(next(iter(source(recipe, 3, train, (seed,))))[0], float)[..., 0]
+        seen.append(measure_bars(pixels))
+    assert set(seen[0]) == {"x", "y", "area", "angle", "light"}
+    for name, ours in seen[0].items():
+        assert ks_2samp(ours, seen[1][name]).pvalue > 0.01, name
+        other = measure_bars(np.asarray(images, float))[name]
+        assert np.ptp(ours) > 0.1
+        assert np.ptp(other) == pytest.approx(0)
+
+
+def measure_bars(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Centroid, area, angle from upright and light of the bright part of each image."""
+    light = pixels.max(axis=(1, 2))
+    bright = pixels > 0.6 * light[:, None, None]
+    area = bright.sum(axis=(1, 2))
+    rows, columns = np.mgrid[:48, :48]
+    y, x = ((bright * axis).sum(axis=(1, 2)) / area for axis in (rows, columns))
+    dx, dy = columns - x[:, None, None], rows - y[:, None, None]
+    xx, yy, xy = ((bright * product).sum(axis=(1, 2)) for product in (dx * dx, dy * dy, dx * dy))
+    return {"x": x, "y": y, "area": area, "angle": np.arctan2(2 * xy, yy - xx) / 2, "light": light}
+
+
+def test_margins_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = make_examples(10)
+    asked: list[int] = []
+
+    class Watched(Mapped):
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            asked.append(len(rows))
+            return super().__getitem__(rows)
+
+    def believe(pixels: np.ndarray, **_: object) -> np.ndarray:
+        shares = 1.0 + pixels[:, :3, 0, 0].astype(float)
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def follow() -> np.ndarray:
+        follower = margins.FollowMargins(replace(train, images=Watched(train.images.images)), epochs=1)
+        follower.set_model(SimpleNamespace(predict=believe))
+        follower.on_epoch_end(0)
+        return follower.margins
+
+    whole = follow()
+    monkeypatch.setattr(margins, "BLOCK", 4)
+    assert (follow() == whole).all()
+    assert asked == [10, 4, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("task", "cluster", "number"),
+    [
+        ({"type": "chief", "index": 0}, {"chief": ["a:1"], "worker": ["b:1"]}, 0),
+        ({"type": "worker", "index": 0}, {"chief": ["a:1"], "worker": ["b:1"]}, 1),
+        ({"type": "worker", "index": 0}, {"worker": ["a:1", "b:1"]}, 0),
+        ({"type": "worker", "index": 1}, {"worker": ["a:1", "b:1"]}, 1),
+    ],
+)
+def test_one_worker_writes_the_chief_if_there_is_one(
+    task: dict[str, object], cluster: dict[str, list[str]], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    assert distribute.find_worker("multiworker") == number
+    assert distribute.find_worker("none") == 0
 
 
 def test_the_shares_of_the_replicas_make_up_the_batch() -> None:
@@ -144,12 +207,12 @@ def test_a_strategy_that_cannot_be_had_is_one_line(workspace: Workspace, words: 
 def test_tuning_begins_with_the_recipe_and_writes_every_trial(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = call("tune", "-w", workspace.root, "--trials", "2", "--epochs", "1", "--widths", "4")
+    done = call("tune", "-w", workspace.root, "--trials", "2", "--epochs", "1", "--widths", "4", "--batch-size", "20")
     assert done.exit_code == 0, done.output
     folder = workspace.root / "tuning" / "fast"
     trials = pd.read_csv(folder / "trials.csv")
-    assert trials.loc[0, ["learning_rate", "batch_size"]].tolist() == [0.005, 64]
-    assert trials["batch_size"].isin(tune.BATCH_SIZES).all()
+    assert trials.loc[0, ["learning_rate", "batch_size"]].tolist() == [0.005, 20]
+    assert trials["batch_size"].isin((20, *tune.BATCH_SIZES)).all()
     assert trials["learning_rate"].between(0.0005, 0.05).all()
     best = json.loads((folder / "best.json").read_text())
     assert best["val_accuracy"] == trials["val_accuracy"].max()
@@ -158,6 +221,29 @@ def test_tuning_begins_with_the_recipe_and_writes_every_trial(
     monkeypatch.setattr(tune, "find_spec", lambda _: None)
     missing = call("tune", "-w", workspace.root)
     assert missing.stderr == "train: tune: Optuna is not installed: `pip install 'candid-fer[tune]'`\n"
+
+
+def test_a_trial_that_falls_behind_or_diverges_is_pruned(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    import optuna
+
+    ends = iter(["whole", "behind", "diverged"])
+
+    def end(*_: object, watchers: list[tune._Report], **__: object) -> tuple[None, list[dict[str, float]]]:
+        how = next(ends)
+        if how == "diverged":
+            raise DivergedError("training diverged")
+        watchers[0].is_given_up = how == "behind"
+        return None, [{"val_accuracy": 0.5 if how == "whole" else 0.25, "val_loss": 1.0}]
+
+    studies = []
+    real = optuna.create_study
+    monkeypatch.setattr(tune, "fit_model", end)
+    monkeypatch.setattr(optuna, "create_study", lambda **options: studies.append(real(**options)) or studies[0])
+    out = workspace.root / "pruned"
+    done = call("tune", "-w", workspace.root, "--trials", "3", "--epochs", "2", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert [trial.state.name for trial in studies[0].trials] == ["COMPLETE", "PRUNED", "PRUNED"]
+    assert pd.read_csv(out / "trials.csv")["val_accuracy"].tolist() == [0.5, 0.25, 0.0]
 
 
 def test_a_trial_that_optuna_gives_up_stops() -> None:
@@ -171,4 +257,4 @@ def test_a_trial_that_optuna_gives_up_stops() -> None:
     for epoch in range(2):
         assert not model.stop_training
         report.on_epoch_end(epoch, {"val_accuracy": 0.5})
-    assert (told, model.stop_training) == ([(0.5, 0), (0.5, 1)], True)
+    assert (told, model.stop_training, report.is_given_up) == ([(0.5, 0), (0.5, 1)], True, True)

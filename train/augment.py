@@ -5,13 +5,16 @@ its row, never on the batch size or on which thread was faster. Images stay uint
 the border.
 """
 
+import hashlib
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from train.data import Pixels
+
 Transforms = npt.NDArray[np.float32]
 Factors = npt.NDArray[np.float32]
 SHIFT = 1 / 24  # two pixels of 48
@@ -49,8 +52,16 @@ def draw_transforms(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]
     (N, 2, 3) float32: from output to input pixels, about the middle of the image
     """
     random = np.random.default_rng(seed)
-    spread = random.uniform(-1.0, 1.0, size=(count, 5))  # rotation, shift x, shift y, zoom, shear
+    spread = random.uniform(-1.0, 1.0, size=(count, 5))
     mirrored = random.random(count) < 0.5 if ranges.flip else np.zeros(count, bool)
+    return _make_transforms(spread, mirrored, ranges, size)
+
+
+def _make_transforms(
+    spread: npt.NDArray[np.float64], mirrored: npt.NDArray[np.bool_], ranges: Ranges, size: int
+) -> Transforms:
+    """(N, 5) in [-1, 1] for rotation, shift x, shift y, zoom and shear, and (N,) whether mirrored -> (N, 2, 3)."""
+    count = len(spread)
     angle = np.deg2rad(spread[:, 0] * ranges.rotation)
     slant = np.tan(np.deg2rad(spread[:, 4] * ranges.shear))
     scale = 1.0 / (1.0 + spread[:, 3] * ranges.zoom)
@@ -102,20 +113,40 @@ def warp_images(images: Pixels, transforms: Transforms) -> Pixels:
     return warped
 
 
-def plan_views(count: int, ranges: Ranges, size: int, views: int, seed: int) -> list[Transforms]:
+def plan_still(count: int) -> list[Transforms]:
+    """One view, the images themselves, which the warp reproduces to the bit."""
+    return [_repeat([[1, 0, 0], [0, 1, 0]], count)]
+
+
+def plan_views(keys: Sequence[str], ranges: Ranges, size: int, views: int, seed: int) -> list[Transforms]:
     """The views of test-time augmentation: the images themselves, then `views - 1` augmented copies.
+
+    Parameters
+    ----------
+    keys : (N,) what names each image, such as a digest of its pixels: its views follow from that and the seed alone, so
+        they depend neither on its place among the images nor on which others there are
 
     Returns
     -------
-    `views` arrays (N, 2, 3); the first is the identity, which a warp reproduces to the bit
+    `views` arrays (N, 2, 3); the first is `plan_still`
     """
-    drawn = [draw_transforms(count, ranges, size, (seed, view)) for view in range(1, views)]
-    return [_repeat([[1, 0, 0], [0, 1, 0]], count), *drawn]
+    drawn = np.stack([_draw_of(key, views - 1, seed) for key in keys]) if keys else np.zeros((0, views - 1, 6))
+    copies = [
+        _make_transforms(2 * drawn[:, view, :5] - 1, ranges.flip & (drawn[:, view, 5] < 0.5), ranges, size)
+        for view in range(views - 1)
+    ]
+    return [*plan_still(len(keys)), *copies]
+
+
+def _draw_of(key: str, copies: int, seed: int) -> npt.NDArray[np.float64]:
+    """(copies, 6) in [0, 1)."""
+    digest = int.from_bytes(hashlib.sha256(key.encode()).digest())
+    return np.random.default_rng((seed, digest)).random((copies, 6))
 
 
 def plan_mirror(count: int, size: int) -> list[Transforms]:
     """Two views: the images themselves, and left and right exchanged (to the bit)."""
-    return [_repeat([[1, 0, 0], [0, 1, 0]], count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
+    return [*plan_still(count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
 
 
 def plan_shifts(count: int, size: int) -> list[Transforms]:

@@ -22,6 +22,8 @@ PRECISIONS = ("auto", FLOAT32, BFLOAT16)
 # CPU flags under which bfloat16 was measured to be faster than float32, in CPU-seconds for an epoch of FER2013:
 # avx512_bf16 (AMD Zen 4): `fast` 81 -> 50, `five-layer` 173 -> 99; amx_bf16 (Intel): `five-layer` 121 -> 48.
 FAST_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
+# CUDA's compute capability of the first GPUs that multiply in bfloat16 (Ampere).
+BFLOAT16_CAPABILITY = (8, 0)
 
 
 @contextmanager
@@ -55,22 +57,34 @@ with mute_stderr():
         import jax
 
         HAS_GPU = jax.default_backend() == "gpu"
-    else:
+    elif keras.backend.backend() == "torch":
         import torch
 
         HAS_GPU = torch.cuda.is_available()
+    else:
+        HAS_GPU = False
 
 __all__ = [
-    "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "keras", "mute_stderr", "use_one_thread",
-    "use_precision",
+    "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "compiles_whole", "keras", "mute_stderr",
+    "use_one_thread", "use_precision",
 ]  # fmt: skip
+
+
+def compiles_whole() -> bool:
+    """Whether Keras is told to compile each step as a whole (its `jit_compile`).
+
+    Under JAX, or it would compute operation by operation. Never under TensorFlow: on a CPU, XLA costs 5 to 12 times the
+    time. Torch computes as it is.
+    """
+    return bool(keras.backend.backend() == "jax")
 
 
 def choose_precision(asked: str = "auto") -> tuple[str, str]:
     """The Keras dtype policy to train with, and why.
 
-    The rule: a CPU that names one of `FAST_BFLOAT16_FLAGS`, or a GPU, trains in bfloat16 (weights and sums stay float32);
-    every other machine in float32, because there bfloat16 is emulated and several times slower.
+    The rule: a CPU that names one of `FAST_BFLOAT16_FLAGS`, or a GPU of at least `BFLOAT16_CAPABILITY`, trains in bfloat16
+    (weights and sums stay float32); every other machine in float32, because there bfloat16 is emulated and several times
+    slower.
 
     Parameters
     ----------
@@ -89,11 +103,46 @@ def choose_precision(asked: str = "auto") -> tuple[str, str]:
     if asked != "auto":
         return asked, "asked for"
     if HAS_GPU:
-        return BFLOAT16, "a GPU is present"
+        return _choose_on_gpu(read_gpu_capability())
     found = [flag for flag in FAST_BFLOAT16_FLAGS if flag in cpu_flags()]
     if found:
         return BFLOAT16, f"the CPU has {found[0]}"
     return FLOAT32, f"the CPU has neither {' nor '.join(FAST_BFLOAT16_FLAGS)}"
+
+
+def _choose_on_gpu(capability: tuple[int, int] | None) -> tuple[str, str]:
+    if capability is None:
+        return FLOAT32, "the GPU does not tell its compute capability"
+    told = ".".join(map(str, capability))
+    if capability >= BFLOAT16_CAPABILITY:
+        return BFLOAT16, f"the GPU has compute capability {told}"
+    least = ".".join(map(str, BFLOAT16_CAPABILITY))
+    return FLOAT32, f"the GPU has compute capability {told}, and bfloat16 begins with {least}"
+
+
+def read_gpu_capability() -> tuple[int, int] | None:
+    """The least compute capability of the GPUs of this machine; None where one does not tell."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        told = [tensorflow.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
+    elif backend == "jax":
+        told = [getattr(gpu, "compute_capability", None) for gpu in jax.devices("gpu")]
+    else:
+        told = [torch.cuda.get_device_capability(gpu) for gpu in range(torch.cuda.device_count())]
+    found = [parse_capability(each) for each in told]
+    known = [each for each in found if each is not None]
+    return min(known) if known and len(known) == len(found) else None
+
+
+def parse_capability(told: object) -> tuple[int, int] | None:
+    """(8, 6) or "8.6", as the backends tell it; None for anything else, such as AMD's "gfx90a"."""
+    parts = told.split(".") if isinstance(told, str) else told
+    try:
+        major, minor = parts  # type: ignore[misc]
+        return int(major), int(minor)
+    except (TypeError, ValueError):
+        return None
 
 
 @contextmanager

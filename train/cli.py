@@ -119,29 +119,56 @@ def oof(
 def run(
     *,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    recipe: RecipeName = "fast",
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="RECIPE", help="What to train and how; `train recipes` lists them.", show_default="fast"),
+    ] = None,
     classes: Classes = None,
     group: Group = None,
-    seed: Seed = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.", show_default="0")] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Train N models from --seed on; tells mean and spread.")
-    ] = 1,
-    precision: Precision = "auto",
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Train N models from --seed on; tells mean and spread.", show_default="1"
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|float32|mixed_bfloat16",
+            help="Number format of training; auto: what this machine is fast in.",
+            show_default="auto",
+        ),
+    ] = None,
     runs: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of runs; default `runs` in the workspace.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of this run; default the UTC time and the recipe.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished run of that --name, or the newest one.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the unfinished run of that --name, or the newest one, with its own options."
+        ),
     ] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write a TensorBoard log into the run.")] = False,
+    tensorboard: Annotated[
+        bool | None, typer.Option("--tensorboard", help="Write a TensorBoard log into the run.", show_default=False)
+    ] = None,
     strategy: Annotated[
-        str,
-        typer.Option(metavar="none|mirrored|multiworker", help="Train on all GPUs, or on the workers of TF_CONFIG."),
-    ] = "none",
+        str | None,
+        typer.Option(
+            metavar="none|mirrored|multiworker",
+            help="Train on all GPUs, or on the workers of TF_CONFIG.",
+            show_default="none",
+        ),
+    ] = None,
     stream: Annotated[
-        bool, typer.Option("--stream", help="Read images from the disk through tf.data, as sets over 2 GB always are.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--stream",
+            help="Read images from the disk in each epoch, as sets over 2 GB always are.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     fields: dict[str, Any],
@@ -153,20 +180,21 @@ def run(
     from curate.labels import name_view
     from curate.workspace import Workspace as Files
     from train.recipes import find_recipe, override
+    from train.resume import resume_runs
     from train.run import RunOptions, train_runs
 
-    made = override(find_recipe(recipe), **fields)
-    options = RunOptions(
-        **name_view(classes, group),
-        seed=seed,
-        precision=precision,
-        runs=runs,
-        name=name,
-        tensorboard=tensorboard,
-        strategy=strategy,
-        stream=stream,
-    )
-    result = train_runs(Files(workspace), made, options, seeds=seeds, resume=resume, dry_run=dry_run)
+    view = name_view(classes, group)
+    given = {
+        "seed": seed, "precision": precision, "tensorboard": tensorboard, "strategy": strategy, "stream": stream,
+    }  # fmt: skip
+    if resume:
+        given |= {"recipe": recipe, "seeds": seeds, "group" if group else "classes": view.get("view")}
+        result = resume_runs(Files(workspace), runs=runs, name=name, given=given, fields=fields, dry_run=dry_run)
+    else:
+        made = override(find_recipe(recipe or "fast"), **fields)
+        named = {option: value for option, value in given.items() if value is not None}
+        options = RunOptions(**view, **named, runs=runs, name=name)
+        result = train_runs(Files(workspace), made, options, seeds=seeds or 1, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 
 
@@ -180,10 +208,7 @@ def evaluate(
     ] = None,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     rows: RowsOption = "test",
-    tta: Annotated[
-        str,
-        typer.Option(metavar="N|flip", help="Views of test-time augmentation; 1: the image; flip: with its mirror."),
-    ] = "1",
+    tta: Tta = "1",
     classes: MergedClasses = None,
     seed: Seed = 0,
     dry_run: DryRun = False,
@@ -206,15 +231,24 @@ def evaluate(
 def compare(
     first: Annotated[Path, typer.Argument(metavar="A", help="Folder of an evaluated run.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Folder of another one.")],
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace", "-w", metavar="DIR", help="Where both were evaluated; default where each was trained."
+        ),
+    ] = None,
     rows: RowsOption = "test",
     seed: Seed = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Tell whether run B is better than run A by more than chance: McNemar's test on the rows both were scored on."""
+    from curate.workspace import Workspace as Files
     from train.compare import compare_runs
 
-    result = compare_runs(first, second, rows=rows, seed=seed, dry_run=dry_run)
+    result = compare_runs(
+        first, second, workspace=Files(workspace) if workspace else None, rows=rows, seed=seed, dry_run=dry_run
+    )
     tell(result, as_json=as_json, dry_run=dry_run)
 
 
@@ -321,19 +355,23 @@ def predict(
     detect: Detect = True,
     classes: MergedClasses = None,
     tta: Tta = "flip",
+    seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write predictions.csv and the pictures with boxes there.")
     ] = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Find the faces of pictures and tell their expressions by a run."""
     from curate.workspace import Workspace as Files
     from train.predict import predict_images
 
-    result = predict_images(Files(workspace), images, run=run, detect=detect, classes=classes, tta=tta, out=out)
+    result = predict_images(
+        Files(workspace), images, run=run, detect=detect, classes=classes, tta=tta, seed=seed, out=out, dry_run=dry_run
+    )
     if result.table and not as_json:
         typer.echo(result.table)
-    tell(result, as_json=as_json)
+    tell(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -348,10 +386,12 @@ def timeline(
     detect: Detect = True,
     classes: MergedClasses = None,
     tta: Tta = "flip",
+    seed: Seed = 0,
     annotate: Annotated[bool, typer.Option("--annotate", help="Write the video with boxes and words too.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder; default timelines/VIDEO in the run's.")
     ] = None,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Tell the expressions of every face of a video over time: timeline.csv and timeline.png."""
@@ -360,9 +400,9 @@ def timeline(
 
     result = make_timeline(
         Files(workspace), video, run=run, per_second=per_second, smooth=smooth, detect=detect, classes=classes, tta=tta,
-        annotate=annotate, out=out,
+        seed=seed, annotate=annotate, out=out, dry_run=dry_run,
     )  # fmt: skip
-    tell(result, as_json=as_json)
+    tell(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command(cls=RecipeCommand)

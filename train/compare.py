@@ -3,8 +3,9 @@
 It reads the predictions that `train evaluate` wrote, so no row of test is read once more.
 """
 
+import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,51 +13,94 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import UsageError
+from curate.labels import show_view
+from curate.workspace import Workspace
 from train.intervals import bootstrap_gain, compare_mcnemar
 from train.metrics import format_interval, format_percent
-from train.record import RunError, write_json
+from train.opened import name_place
+from train.record import METRICS, RECIPE, RunError, find_home, write_json
+from train.result import Result
+from train.tta import is_random
+
+BELIEFS = "predictions.csv"
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One line and the numbers of it."""
-
-    story: str
-    counts: Mapping[str, Any]
-
-
-def compare_runs(first: Path, second: Path, *, rows: str = "test", seed: int = 0, dry_run: bool = False) -> Comparison:
+def compare_runs(
+    first: Path,
+    second: Path,
+    *,
+    workspace: Workspace | None = None,
+    rows: str = "test",
+    seed: int = 0,
+    dry_run: bool = False,
+) -> Result:
     """McNemar's test and the gain in accuracy from the first run to the second, written into the second's folder.
+
+    Parameters
+    ----------
+    workspace : whose rows both were scored on; None for the one that each was trained in
+    seed : of the bootstrap
 
     Raises
     ------
-    RunError  if one of them was not evaluated on these rows, or on others than the other one
+    RunError  if one of them was not evaluated on these rows, or on others than the other one, or by other views
     """
     if first.resolve() == second.resolve():
         raise UsageError(f"compare: {first} and {second} are the same run: name two")
-    tables = [read_beliefs(folder, rows) for folder in (first, second)]
+    places = [find_evaluation(folder, rows, workspace) for folder in (first, second)]
+    tables = [read_beliefs(place) for place in places]
+    again = "run `train evaluate` of both again, with the same -w, --rows, --tta and --seed"
     if not tables[0][["path", "label"]].equals(tables[1][["path", "label"]]):
+        raise RunError(f"{second}: was evaluated on other rows or labels than {first.name}: {again}")
+    one, two = (read_protocol(place) for place in places)
+    if one != two:
         raise RunError(
-            f"{second}: was evaluated on other rows or labels than {first.name}: run `train evaluate` of both again"
+            f"{second}: was evaluated by {_tell_protocol(two)}, but {first.name} by {_tell_protocol(one)}: {again}"
         )
     right = [(table["predicted"] == table["label"]).to_numpy() for table in tables]
     gain = bootstrap_gain(right[0], right[1], seed)
     accuracies = [float(np.mean(each)) for each in right]
     counts = {
         "first": first.name, "second": second.name, "rows": len(right[0]), "accuracy": accuracies, **gain,
-        "p_value": compare_mcnemar(gain["won"], gain["lost"]),
+        "p_value": compare_mcnemar(gain["won"], gain["lost"]), **two,
     }  # fmt: skip
     if not dry_run:
-        write_json(second / f"comparison-{rows}-{first.name}.json", counts)
-    return Comparison(_tell_story(counts), counts)
+        place = places[1].name.removeprefix("evaluation-")
+        write_json(second / f"comparison-{place}-{first.name}.json", counts)
+    return Result(_tell_story(counts), counts)
 
 
-def read_beliefs(folder: Path, rows: str) -> pd.DataFrame:
-    """path, label and predicted of an evaluated run, sorted by path."""
-    file = folder / f"evaluation-{rows}" / "predictions.csv"
-    if not file.is_file():
-        raise RunError(f"{file}: is not there: run `train evaluate {folder} --rows {rows}` first")
-    return pd.read_csv(file, dtype=str, keep_default_na=False).sort_values("path", ignore_index=True)
+def find_evaluation(folder: Path, rows: str, workspace: Workspace | None) -> Path:
+    """The folder of a run's scores on those rows.
+
+    Raises
+    ------
+    RunError  if it was not evaluated on them
+    """
+    is_run = (folder / RECIPE).is_file()
+    place = folder / f"evaluation-{name_place(folder, workspace, rows) if workspace and is_run else rows}"
+    if not (place / BELIEFS).is_file():
+        root = workspace.root if workspace else find_home(folder) if is_run else None
+        words = ["train", "evaluate", str(folder), "--rows", rows, *(["-w", str(root)] if root else [])]
+        raise RunError(f"{place / BELIEFS}: is not there: run `{shlex.join(words)}` first")
+    return place
+
+
+def read_beliefs(place: Path) -> pd.DataFrame:
+    """path, label and predicted of an evaluation, sorted by path."""
+    return pd.read_csv(place / BELIEFS, dtype=str, keep_default_na=False).sort_values("path", ignore_index=True)
+
+
+def read_protocol(place: Path) -> dict[str, Any]:
+    """By which views of each image an evaluation was, and through which view of the classes."""
+    metrics = json.loads((place / METRICS).read_text())
+    random = {"views_seed": metrics["seed"]} if is_random(metrics["tta"]) else {}
+    return {"tta": metrics["tta"], "view": metrics.get("view", ""), **random}
+
+
+def _tell_protocol(protocol: Mapping[str, Any]) -> str:
+    seed = f" --seed {protocol['views_seed']}" if "views_seed" in protocol else ""
+    return f"--tta {protocol['tta']}{seed}{show_view(protocol['view'])}"
 
 
 def _tell_story(counts: Mapping[str, Any]) -> str:

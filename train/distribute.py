@@ -3,7 +3,8 @@
 Keras 3's own `fit` fails under MultiWorkerMirroredStrategy (keras-team/keras issue 20585), so the loop is written out: every
 replica takes its share of the batch, gradients and losses are sums over all replicas divided by all rows, and batch
 normalisation is synchronised; so the result is that of one process up to rounding, dropout apart. Every worker scores
-val by itself and comes to the same verdict.
+val, and the scores that count are the means over the workers: were each to go by its own, one that rounds otherwise could
+stop alone, and the others would wait for it for ever.
 """
 
 import contextlib
@@ -42,7 +43,7 @@ def open_strategy(name: str) -> Any:
     if name == "mirrored":
         gpus = tensorflow.config.list_logical_devices("GPU")
         return tensorflow.distribute.MirroredStrategy([device.name for device in gpus] or list_cpus())
-    if "cluster" not in json.loads(os.environ.get("TF_CONFIG") or "{}"):
+    if "cluster" not in read_tf_config():
         raise UsageError(
             "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as TensorFlow says"
         )
@@ -57,10 +58,30 @@ def list_cpus() -> list[str]:
 
 
 def find_worker(name: str) -> int:
-    """The number of this worker; 0 is the one that writes."""
+    """The number of this worker; 0 is the one that writes: the chief where the cluster has one, else the first worker."""
     if name != "multiworker":
         return 0
-    return int(json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {}).get("index", 0))
+    config = read_tf_config()
+    task = config.get("task", {})
+    if task.get("type") == "chief":
+        return 0
+    return int(task.get("index", 0)) + bool(config.get("cluster", {}).get("chief"))
+
+
+def read_tf_config() -> dict[str, Any]:
+    """What TF_CONFIG says; empty without one.
+
+    Raises
+    ------
+    UsageError  if it is no JSON object
+    """
+    try:
+        config = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    except ValueError:
+        config = None
+    if not isinstance(config, dict):
+        raise UsageError("TF_CONFIG: is no JSON object: set it on every worker as TensorFlow says")
+    return config
 
 
 def open_scope(strategy: Any) -> Any:
@@ -125,7 +146,8 @@ def fit_distributed(
             sums += [float(total) for total in take_step(batches)]
             for callback in callbacks:
                 callback.on_train_batch_end(step, {"loss": sums[0] / sums[2]})
-        logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]} | _score(model, val)
+        logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]}
+        logs |= _agree(strategy, _score(model, val))
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
         if model.stop_training:
@@ -133,6 +155,18 @@ def fit_distributed(
     with strategy.scope():
         for callback in callbacks:
             callback.on_train_end({})
+
+
+def _agree(strategy: Any, own: dict[str, float]) -> dict[str, float]:
+    """The mean over all replicas of what each worker says, the same bits everywhere."""
+    import tensorflow
+
+    if not own:
+        return own
+    values = tensorflow.constant(list(own.values()), tensorflow.float64)
+    of_replicas = strategy.experimental_distribute_values_from_function(lambda _: values)
+    means = strategy.reduce(tensorflow.distribute.ReduceOp.MEAN, of_replicas, axis=None)
+    return dict(zip(own, np.asarray(means).tolist(), strict=True))
 
 
 def _score(model: Any, val: Validation | None) -> dict[str, float]:

@@ -5,10 +5,7 @@ References
 L. van der Maaten, G. Hinton, Visualizing Data using t-SNE, JMLR 2008
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,23 +16,18 @@ from curate.files import write_atomically
 from curate.labels import find_view
 from curate.manifest import table_bytes
 from curate.workspace import Workspace
-from train.gradients import read_features
+from train.attribution import read_features
 from train.opened import MERGED, load_run, merge_classes, open_runs
 from train.plots import plot_embedding
+from train.result import Result
 
 # t-SNE takes seconds for so many, and more points hide each other.
 MOST = 2000
 # What t-SNE is given: beyond so many directions there is little but noise, and time.
 COMPONENTS = 50
 PERPLEXITY = 30
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """One line and its numbers."""
-
-    story: str
-    counts: Mapping[str, Any]
+# So few points are laid out exactly in 4 seconds; the approximation for many waits for its own threads as long or longer.
+MOST_EXACT = 400
 
 
 def embed_run(
@@ -46,14 +38,14 @@ def embed_run(
     most: int = MOST,
     seed: int = 0,
     dry_run: bool = False,
-) -> Embedding:
+) -> Result:
     """Lay out the penultimate features of at most `most` rows, coloured by the run's classes and by the three merged."""
     opened = open_runs(workspace, [run] if run else (), rows=rows).sample(most, seed)
     if len(opened.rows) < 5:
         raise UsageError(f"--rows {rows}: {len(opened.rows)} rows: a layout needs 5 and more")
     if dry_run:
-        return Embedding(f"embed: would lay out {len(opened.rows):,} {rows} rows of {opened.name}", {})
-    reads = opened.count_reads(1)
+        return Result(f"embed: would lay out {len(opened.rows):,} {rows} rows of {opened.name}")
+    reads = max(opened.count_reads(1), default=None)
     images = opened.read_images(opened.known[0].recipe.size)
     features = read_features(load_run(opened.known[0]), np.asarray(images[opened.rows]))
     points = lay_out(features, seed)
@@ -68,12 +60,12 @@ def embed_run(
         panels.append(("3 classes", [group_of.get(label, "other") for label in labels]))
     table = pd.DataFrame({"path": opened.seen.loc[opened.rows, "path"].to_numpy(), "label": labels})
     table["x"], table["y"] = (np.char.mod("%.4f", points[:, k]) for k in (0, 1))
-    folder = opened.known[0].folder / f"embedding-{opened.place}"
+    folder = opened.known[0].folder / f"embedding-{opened.take_place()}"
     write_atomically(folder / "points.csv", table_bytes(table))
     title = f"{opened.name}: last features of {len(labels):,} {rows} rows (t-SNE)"
     write_atomically(folder / "points.png", plot_embedding(points, panels, title))
     counts = {"run": opened.name, "rows": len(labels), "features": features.shape[1], "test_reads": reads}
-    return Embedding(f"embed: {len(labels):,} {rows} rows of {opened.name} -> {folder}", counts)
+    return Result(f"embed: {len(labels):,} {rows} rows of {opened.name} -> {folder}", counts)
 
 
 def lay_out(features: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
@@ -84,5 +76,6 @@ def lay_out(features: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.floa
     components = min(COMPONENTS, *features.shape)
     reduced = PCA(components, random_state=seed).fit_transform(features)
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    layout = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+    method = "exact" if len(features) <= MOST_EXACT else "barnes_hut"
+    layout = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, method=method).fit_transform(reduced)
     return np.asarray(layout, np.float64)

@@ -5,8 +5,8 @@ Several runs are scored one by one and as an ensemble: the mean of their probabi
 """
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.files import sha256_of, write_atomically
-from curate.labels import find_view
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.receipts import StageResult, new_receipt, write_receipt
-from curate.views import count_outside, tell_outside
 from curate.workspace import Workspace
 from train.calibration import bin_confidences, calibration_error
 from train.data import Rows, count_labels
@@ -37,19 +35,11 @@ from train.metrics import (
 from train.opened import Opened, Probs, load_run, open_runs
 from train.plots import plot_confusion, plot_reliability
 from train.record import write_json
+from train.result import Result
 from train.tta import count_views, plan_tta
 
 READS = ("label", "status", "split")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One line, the table per class for a terminal, and every score."""
-
-    story: str
-    table: str
-    counts: Mapping[str, Any]
 
 
 def evaluate_runs(
@@ -62,7 +52,7 @@ def evaluate_runs(
     seed: int = 0,
     batch_size: int = PREDICT_BATCH,
     dry_run: bool = False,
-) -> Evaluation:
+) -> Result:
     """Score a run, or several as an ensemble, on the kept rows of a workspace.
 
     The labels are seen through the view that the runs were trained through; rows outside of it are counted, not scored.
@@ -80,26 +70,25 @@ def evaluate_runs(
     RunError  if there is no such run, or the runs know other classes
     ManifestError  if there are no such rows, or their labels are unknown to the runs
     """
-    views = count_views(tta)
+    start, views = time.perf_counter(), count_views(tta)
     opened = open_runs(workspace, runs, rows=rows, classes=classes)
-    view = find_view(opened.known[0].view)
-    outside = tell_outside(opened.manifest, view)
     if dry_run:
-        return Evaluation(_tell_plan(opened, tta) + outside, "", {})
+        return Result(_tell_plan(opened, tta) + opened.tell_outside())
+    reads = opened.count_reads(views)
     metrics: dict[str, Any] = {
         "run": opened.name, "recipe": "+".join(dict.fromkeys(record.recipe.name for record in opened.known)),
         "mask": opened.known[0].recipe.mask, "evaluated": rows, "views": views, "tta": tta, "seed": seed,
-        "manifest_sha256": sha256_of(workspace.manifest), "test_reads": opened.count_reads(views),
+        "manifest_sha256": sha256_of(workspace.manifest), "test_reads": max(reads, default=None),
     }  # fmt: skip
     probs, alone = predict_runs(opened, tta, seed, batch_size)
     metrics |= score_all(opened, np.mean(probs, axis=0), np.mean(alone, axis=0) if views > 1 else None, seed)
     if len(probs) > 1:
-        metrics |= _score_members(opened, probs)
-    metrics |= {"view": view.name, "outside": count_outside(opened.manifest, view)} if view.name else {}
+        metrics |= _score_members(opened, probs, reads)
+    metrics |= {"view": opened.known[0].view, "outside": opened.outside} if opened.views else {}
     table = _write_evaluation(_choose_folder(opened, classes), opened, np.mean(probs, axis=0), metrics)
-    told = Evaluation(_tell_story(metrics) + outside, format_classes(table), metrics)
+    told = Result(_tell_story(metrics) + opened.tell_outside(), metrics, format_classes(table))
     if rows == "test" and opened.is_home and len(opened.known) == 1 and classes is None:
-        _write_receipt(opened, told)
+        _write_receipt(opened, told, time.perf_counter() - start)
     return told
 
 
@@ -108,10 +97,11 @@ def predict_runs(
 ) -> tuple[list[Probs], list[Probs]]:
     """(N, K) probabilities of each run by all views, and by the image alone (nothing where that is the same)."""
     by_views, alone = [], []
+    keys = opened.manifest.loc[opened.rows, "pixel_hash"].tolist()
     images = {size: opened.read_images(size) for size in {record.recipe.size for record in opened.known}}
     for record in opened.known:
         model, pixels = load_run(record), images[record.recipe.size]
-        views = plan_tta(tta, len(opened.rows), record.recipe, seed)
+        views = plan_tta(tta, keys, record.recipe, seed)
         by_views.append(opened.merge_probs(predict_probs(model, pixels, opened.rows, views, batch_size)))
         if len(views) > 1:
             first = predict_probs(model, pixels, opened.rows, views[:1], batch_size)
@@ -157,24 +147,25 @@ def _score_with_intervals(targets: Rows, probs: Probs, classes: Sequence[str], s
     return scores
 
 
-def _score_members(opened: Opened, probs: Sequence[Probs]) -> dict[str, Any]:
+def _score_members(opened: Opened, probs: Sequence[Probs], reads: Sequence[int]) -> dict[str, Any]:
     """The runs of an ensemble one by one, and the mean and spread of their scores."""
     scored = [score_predictions(opened.targets, each) for each in probs]
     members = [
         {"run": record.folder.name, **{name: scores[name] for name in HEADLINES}}
         for record, scores in zip(opened.known, scored, strict=True)
     ]
+    for member, count in zip(members, reads, strict=False):
+        member["test_reads"] = count
     return {"members": members, "spread": {name: tell_spread([one[name] for one in scored]) for name in HEADLINES}}
 
 
 def _choose_folder(opened: Opened, classes: str | None) -> Path:
     """Inside the run, or beside the runs for an ensemble."""
-    end = f"-{classes}" if classes else ""
+    name = f"evaluation-{opened.take_place()}{f'-{classes}' if classes else ''}"
     if len(opened.known) == 1:
-        return opened.known[0].folder / f"evaluation-{opened.place}{end}"
+        return opened.known[0].folder / name
     digest = hashlib.sha256(opened.name.encode()).hexdigest()[:8]
-    ensemble = f"ensemble-{len(opened.known)}-{digest}"
-    return opened.known[0].folder.parent / ensemble / f"evaluation-{opened.place}{end}"
+    return opened.known[0].folder.parent / f"ensemble-{len(opened.known)}-{digest}" / name
 
 
 def _write_evaluation(folder: Path, opened: Opened, probs: Probs, metrics: Mapping[str, Any]) -> pd.DataFrame:
@@ -204,7 +195,7 @@ def list_beliefs(opened: Opened, probs: Probs) -> pd.DataFrame:
     return beliefs
 
 
-def _write_receipt(opened: Opened, told: Evaluation) -> None:
+def _write_receipt(opened: Opened, told: Result, seconds: float) -> None:
     """The score goes stale with the rows, and when another model takes the run's place."""
     root = opened.workspace.root
     options = {name: told.counts[name] for name in ("run", "views", "seed")}
@@ -213,7 +204,7 @@ def _write_receipt(opened: Opened, told: Evaluation) -> None:
     inputs = [opened.known[0].weights, *([newest] if newest.is_file() else [])]
     result = StageResult(told.story, counts=scores)
     receipt = new_receipt(root, "evaluate", opened.manifest, reads=READS, inputs=inputs, options=options, result=result)
-    write_receipt(root, receipt, seconds=0.0)
+    write_receipt(root, receipt, seconds=seconds)
 
 
 def _tell_story(metrics: Mapping[str, Any]) -> str:
@@ -229,7 +220,8 @@ def _tell_story(metrics: Mapping[str, Any]) -> str:
     of_fresh = f", accuracy {format_percent(fresh['accuracy'])}" if fresh["rows"] else ""
     mask = f" (trained under mask {metrics['mask']}, scored without)" if metrics["mask"] != "none" else ""
     members = f"; one by one: accuracy {metrics['spread']['accuracy']}" if "members" in metrics else ""
-    reads = f"; reads of test so far: {metrics['test_reads']}" if metrics["test_reads"] else ""
+    counts = [member["test_reads"] for member in metrics.get("members", [metrics]) if member.get("test_reads")]
+    reads = f"; reads of test so far: {', '.join(map(str, counts))}" if counts else ""
     return (
         f"evaluate: {metrics['run']} on {metrics['rows']:,} {metrics['evaluated']} rows{views}{mask}: {means}, "
         f"ECE {format_percent(metrics['ece'])}{members}; "

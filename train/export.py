@@ -6,10 +6,10 @@ the columns. Candid's fused batch normalisation becomes Keras' own, which comput
 
 import contextlib
 import io
+import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from train.backend import keras, mute_stderr
 from train.models.layers import FusedBatchNorm
 from train.opened import load_run
 from train.record import find_newest_run, read_record
+from train.result import Result
 
 FORMATS = {"keras": "model.keras", "saved_model": "saved_model", "tflite": "model.tflite", "onnx": "model.onnx"}
 NEEDS = {"saved_model": ("tensorflow",), "tflite": ("tensorflow",), "onnx": ("tensorflow", "tf2onnx", "onnxruntime")}
@@ -39,14 +40,6 @@ class ExportError(CandidError):
     """The exported file does not say what the run says: use another format."""
 
 
-@dataclass(frozen=True)
-class Export:
-    """One line, and where the file lies."""
-
-    story: str
-    counts: Mapping[str, Any]
-
-
 def export_run(
     workspace: Workspace,
     run: Path | None = None,
@@ -54,7 +47,7 @@ def export_run(
     file_format: str = "keras",
     out: Path | None = None,
     dry_run: bool = False,
-) -> Export:
+) -> Result:
     """Write the best model of a run and load it again to compare its probabilities.
 
     Parameters
@@ -81,20 +74,25 @@ def export_run(
     folder = out or known.folder / "export"
     file = folder / FORMATS[file_format]
     if dry_run:
-        return Export(f"export: would write {known.folder.name} as {file_format} -> {file}", {})
+        return Result(f"export: would write {known.folder.name} as {file_format} -> {file}")
     model = load_run(known)
     plain = make_plain(model)
     pixels = draw_pixels(CHECKED, known.recipe.size)
     expected = model.predict(pixels, verbose=0)
     folder.mkdir(parents=True, exist_ok=True)
-    with _quiet():
-        said = WRITERS[file_format](plain, file)(pixels)
-    difference = float(np.abs(np.asarray(said, np.float64) - expected).max())
-    if difference > MOST_DIFFERENCE:
-        raise ExportError(
-            f"{file}: its probabilities differ from the run's by up to {difference:.2g} (at most {MOST_DIFFERENCE} is "
-            "rounding): use another --format"
-        )
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unchecked:
+        written = Path(unchecked) / file.name
+        with _quiet():
+            said = WRITERS[file_format](plain, written)(pixels)
+        difference = float(np.abs(np.asarray(said, np.float64) - expected).max())
+        if not difference <= MOST_DIFFERENCE:
+            raise ExportError(
+                f"{file}: its probabilities differ from the run's by up to {difference:.2g} (at most {MOST_DIFFERENCE} is "
+                "rounding): use another --format; nothing was written"
+            )
+        if file.is_dir():
+            shutil.rmtree(file)
+        written.replace(file)
     write_atomically(folder / "classes.txt", ("\n".join(known.classes) + "\n").encode())
     size_mb = (
         sum(part.stat().st_size for part in ([file] if file.is_file() else file.rglob("*")) if part.is_file()) / 1e6
@@ -104,7 +102,7 @@ def export_run(
         f"{difference:.1g} -> {file}"
     )
     counts = {"run": known.folder.name, "format": file_format, "file": str(file), "difference": difference}
-    return Export(story, counts)
+    return Result(story, counts)
 
 
 def make_plain(model: Any) -> Any:

@@ -16,6 +16,8 @@ MASKS = ("none", "forehead", "eyes", "lower")
 SCHEMES = ("none", "balanced", "sqrt", "effective")
 # Networks that have a base of Keras applications.
 PRETRAINED = ("vgg16", "resnet50", "mobilenetv2")
+# A second name of an option, where the study calls it so; messages use it.
+ALIASES = {"mask": "--train-mask"}
 # Fields that say what a recipe is; all others are options.
 WORDS = ("name", "about", "source", "published", "model")
 
@@ -176,7 +178,7 @@ def override(recipe: Recipe, **values: Any) -> Recipe:
         holds, rule = item.metadata["rule"]
         value = getattr(changed, item.name)
         if not holds(value):
-            raise UsageError(f"{_show_option(item.name)} {_show_value(value)}: must be {rule}")
+            raise UsageError(f"{show_option(item.name)} {show_value(value)}: must be {rule}")
     if changed.weights == "imagenet" and changed.model not in PRETRAINED:
         raise UsageError(
             f"--weights imagenet: recipe {changed.name} has no pretrained base: leave it out, or name a run's weights"
@@ -202,7 +204,7 @@ def reasons() -> dict[str, str]:
 def show_fields(recipe: Recipe, unlike: Recipe | None = None) -> list[str]:
     """`field = value` of every option, or of those alone that differ from another recipe's."""
     return [
-        f"{item.name} = {_show_value(getattr(recipe, item.name))}"
+        f"{item.name} = {show_value(getattr(recipe, item.name))}"
         for item in option_fields()
         if unlike is None or getattr(recipe, item.name) != getattr(unlike, item.name)
     ]
@@ -218,13 +220,15 @@ def _read_value(name: str, value: Any) -> Any:
         return tuple(kind(part) for part in value.split(","))
     except ValueError as error:
         raise UsageError(
-            f"{_show_option(name)} {value}: must be numbers with commas between, as in {_show_value(default)}"
+            f"{show_option(name)} {value}: must be numbers with commas between, as in {show_value(default)}"
         ) from error
 
 
-def _show_option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def show_option(name: str) -> str:
+    """The option of a field."""
+    return ALIASES.get(name, f"--{name.replace('_', '-')}")
 
 
-def _show_value(value: Any) -> str:
+def show_value(value: Any) -> str:
+    """A value as the command line takes it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from curate.errors import CandidError
 from train.augment import Transforms, warp_images
-from train.backend import keras
+from train.backend import compiles_whole, keras
 from train.data import Examples, Images, Pixels, Rows
 from train.distribute import fit_distributed, open_scope
 from train.feed import stream_batches, validate_on
@@ -105,7 +106,7 @@ def streams(train: Examples) -> bool:
 
 
 def compile_model(model: Any, recipe: Recipe, steps: int) -> None:
-    """Adam (AdamW with weight decay), categorical cross-entropy; XLA stays off: on a CPU it costs 5 to 12 times the time."""
+    """Adam (AdamW with weight decay), categorical cross-entropy."""
     rate = plan_rate(recipe, steps)
     slow = list_base_variables(model) if recipe.base_rate else frozenset()
     if slow:
@@ -117,7 +118,7 @@ def compile_model(model: Any, recipe: Recipe, steps: int) -> None:
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
-        jit_compile=False,
+        jit_compile=compiles_whole(),
     )
 
 
@@ -172,6 +173,10 @@ def _list_epochs(history: dict[str, list[float]]) -> list[dict[str, float]]:
     ]
 
 
+class DivergedError(CandidError):
+    """The loss is no number any more: train with a smaller step size."""
+
+
 class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
     """Advances a tqdm bar and seeds the dropout of each epoch; an early stop takes the rest off the bar's total."""
 
@@ -198,8 +203,20 @@ class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
             self.bar.set_postfix_str(f"epoch {self.epoch + 1}/{self.epochs}, loss {logs['loss']:.3f}", refresh=False)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """The scores of the epoch, and its last learning rate for the history."""
+        """The scores of the epoch, and its last learning rate for the history.
+
+        Raises
+        ------
+        DivergedError  if the loss is no finite number, before anything of this epoch is kept
+        """
         self.epoch = epoch + 1
+        losses = {name: logs[name] for name in ("loss", "val_loss") if logs and name in logs}
+        for name, loss in losses.items():
+            if not math.isfinite(loss):
+                raise DivergedError(
+                    f"training diverged at epoch {self.epoch} of {self.epochs} ({name.replace('_', ' ')} {loss}): lower "
+                    f"--learning-rate ({read_rate(self.model):.3g} now)"
+                )
         if logs is not None:
             logs["learning_rate"] = read_rate(self.model)
         if logs and "val_accuracy" in logs:

@@ -10,6 +10,8 @@ from train.data import Examples
 
 EPOCHS = 2  # the last ones: before, the model has not learned the classes either
 BATCH = 256
+# Rows whose pixels are held at once, whole batches of them: a set larger than memory stays on the disk.
+BLOCK = 32 * BATCH
 
 
 class FollowMargins(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
@@ -30,9 +32,11 @@ class FollowMargins(keras.callbacks.Callback):  # type: ignore[misc]  # keras ha
         """Add the margins of the last epochs."""
         counted = min(EPOCHS, self.epochs)
         if epoch >= self.epochs - counted:
-            pixels = np.asarray(self.train.images[self.train.rows])[..., None]
-            probs = self.model.predict(pixels, batch_size=BATCH, verbose=0).astype(np.float64)
-            self.margins += log_margin(probs, self.train.targets) / counted
+            for start in range(0, len(self.margins), BLOCK):
+                block = slice(start, start + BLOCK)
+                pixels = np.asarray(self.train.images[self.train.rows[block]])[..., None]
+                probs = self.model.predict(pixels, batch_size=BATCH, verbose=0).astype(np.float64)
+                self.margins[block] += log_margin(probs, self.train.targets[block]) / counted
 
 
 def log_margin(probs: npt.NDArray[np.float64], targets: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

@@ -6,9 +6,8 @@ A mask is black and belongs to the picture: under augmentation it moves with the
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from train.data import Pixels
 
 # Rows of the image, as shares of its height: forehead, eyes, nose and mouth.
 BANDS = {"none": (0.0, 0.0), "forehead": (0.0, 0.25), "eyes": (0.25, 0.5), "lower": (0.5, 1.0)}

@@ -3,7 +3,7 @@
 Averages over classes run over the classes that occur among the labels; a prediction of any other class is simply wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-Rows = npt.NDArray[np.int64]
+from train.data import Rows
+
 # A probability below this counts as this much in the loss: one certain mistake must not make the mean infinite.
 LEAST_PROBABILITY = 1e-7
 
@@ -63,6 +64,12 @@ def count_confusions(targets: Rows, predicted: Rows, classes: Sequence[str]) -> 
     """(K, K) rows: labels down, predictions across. It shows where mistakes go, not how sure the model was of them."""
     counts = confusion_matrix(targets, predicted, labels=range(len(classes)))
     return pd.DataFrame(counts, index=pd.Index(list(classes), name="label"), columns=list(classes))
+
+
+def find_best(history: Sequence[Mapping[str, float]], monitor: str) -> int:
+    """The epoch, counted from 1, with the best score of val; the first one on a tie, never one that is no number."""
+    values = [epoch["val_accuracy"] if monitor == "accuracy" else -epoch["val_loss"] for epoch in history]
+    return int(np.nan_to_num(values, nan=-np.inf).argmax()) + 1
 
 
 def format_percent(share: float) -> str:

@@ -8,8 +8,6 @@ References
 M. Zeiler, R. Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2 (the sliding patch)
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +19,19 @@ from curate.errors import UsageError
 from curate.files import write_atomically
 from curate.manifest import table_bytes
 from curate.workspace import Workspace
-from train.augment import plan_views
+from train.augment import plan_still
+from train.data import Pixels
 from train.fit import predict_probs
-from train.masks import BANDS, Pixels, cover, mask_images, slide_patch
+from train.masks import BANDS, cover, mask_images, slide_patch
 from train.metrics import format_percent, score_classes, score_predictions
 from train.opened import Opened, load_run, open_runs
 from train.plots import plot_heat
 from train.record import write_json
+from train.result import Result
 from train.sheets import plot_sheet
 
 # Rows that the patch slides over: 500 bound a place's accuracy to about 4 points, enough for a map.
 SAMPLE = 500
-
-
-@dataclass(frozen=True)
-class Occlusion:
-    """One line, the table for a terminal, and the scores under each mask."""
-
-    story: str
-    table: str
-    counts: Mapping[str, Any]
 
 
 def occlude_run(
@@ -53,7 +44,7 @@ def occlude_run(
     sample: int = SAMPLE,
     seed: int = 0,
     dry_run: bool = False,
-) -> Occlusion:
+) -> Result:
     """Score a run under every mask and draw the map of the sliding patch into its folder.
 
     Parameters
@@ -67,25 +58,25 @@ def occlude_run(
     if not 2 <= side <= size:
         raise UsageError(f"--patch {side}: must be 2 to {size}, the side of the model's input")
     if dry_run:
-        return Occlusion(f"occlude: would score {opened.name} on {len(opened.rows):,} {rows} rows", "", {})
-    reads = opened.count_reads(1)
+        return Result(f"occlude: would score {opened.name} on {len(opened.rows):,} {rows} rows")
+    reads = max(opened.count_reads(1), default=None)
     model, images = load_run(opened.known[0]), opened.read_images(size)
     table = score_masks(opened, model, images)
     few = opened.sample(sample, seed)
     heat = slide(few, model, np.asarray(images[few.rows]), side)
-    folder = opened.known[0].folder / f"occlusion-{opened.place}{f'-{classes}' if classes else ''}"
+    folder = opened.known[0].folder / f"occlusion-{opened.take_place()}{f'-{classes}' if classes else ''}"
     counts = {
         "run": opened.name, "rows": len(opened.rows), "patch": side, "sample": len(few.rows), "test_reads": reads,
         "masks": {row["mask"]: row for row in table.to_dict("records")},
     }  # fmt: skip
     _write(folder, opened, few, table, heat, side, images)
     write_json(folder / "metrics.json", counts)
-    return Occlusion(_tell_story(opened, table, heat, folder), format_masks(table, opened.classes), counts)
+    return Result(_tell_story(opened, table, heat, folder), counts, format_masks(table, opened.classes))
 
 
 def score_masks(opened: Opened, model: Any, images: Any) -> pd.DataFrame:
     """One row per mask, none first: accuracy, macro F1 and F1 of each class."""
-    views = plan_views(len(opened.rows), opened.known[0].recipe, opened.known[0].recipe.size, 1, 0)
+    views = plan_still(len(opened.rows))
     lines = []
     for mask in BANDS:
         probs = predict_probs(

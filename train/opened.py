@@ -4,6 +4,8 @@ The labels are seen through the view that the run was trained through, and throu
 look at test rows is counted in the run's folder before it happens.
 """
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,14 +22,15 @@ from curate.laws import require_split
 from curate.manifest import SPLITS
 from curate.views import look_through
 from curate.workspace import Workspace
-from train.backend import FLOAT32
+from train.backend import FLOAT32, compiles_whole
 from train.data import Images, Rows, encode_labels, load_images, number_rows
 from train.fields import Recipe
 from train.models import build_model
-from train.record import Record, RunError, count_read, find_newest_run, read_record
+from train.record import Record, RunError, count_read, find_home, find_newest_run, read_record, write_json
 
 Probs = npt.NDArray[np.float64]
 ROWS = (*SPLITS, "all")
+WORKSPACES = "workspaces.json"
 # `--classes 3`: how 7 classes become positive, neutral and negative.
 MERGED = {"3": "polarity"}
 
@@ -43,6 +46,7 @@ class Opened:
     rows : (N,) row numbers; `chosen` names them (test, val, train, all)
     classes : what the runs tell apart, or those merged
     targets : (N,) class indices
+    views : names of the views of the classes that the rows are seen through
     """
 
     known: tuple[Record, ...]
@@ -53,6 +57,7 @@ class Opened:
     rows: Rows
     classes: list[str]
     targets: Rows
+    views: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -62,24 +67,42 @@ class Opened:
     @property
     def is_home(self) -> bool:
         """Whether the first run was trained in this workspace."""
-        return self.known[0].folder.resolve().is_relative_to(self.workspace.root.resolve())
+        return is_home(self.known[0].folder, self.workspace)
+
+    def take_place(self) -> str:
+        """What result folders are called: the rows, and the workspace where it is not the run's own, noted in the run."""
+        run = self.known[0].folder
+        if not self.is_home:
+            write_json(
+                run / WORKSPACES, {self.workspace.root.resolve().name: digest_place(self.workspace)} | read_known(run)
+            )
+        return name_place(run, self.workspace, self.chosen)
 
     @property
-    def place(self) -> str:
-        """The rows, with the workspace's name where it is not the run's own."""
-        return self.chosen if self.is_home else f"{self.workspace.root.name}-{self.chosen}"
+    def outside(self) -> dict[str, int]:
+        """Label -> kept rows of the manifest that the views leave out."""
+        out = (self.manifest["status"] == "keep") & (self.seen["status"] != "keep")
+        counts = self.manifest.loc[out, "label"].value_counts().sort_index()
+        return {str(name): int(count) for name, count in counts.items()}
+
+    def tell_outside(self) -> str:
+        """The end of a story, or nothing where all classes are looked at."""
+        if not self.views:
+            return ""
+        named = ", ".join(f"{name} {count:,}" for name, count in self.outside.items())
+        count = f"{sum(self.outside.values()):,} kept rows are outside of it"
+        return f"; view {' and '.join(self.views)}: {count}" + (f" ({named})" if named else "")
 
     def read_images(self, size: int) -> Images:
         """The pixels of every row of the manifest."""
         return load_images(self.workspace, self.manifest, size)
 
-    def count_reads(self, views: int) -> int | None:
-        """Note in every run that test rows are about to be read; how often the first one has seen them, None for others."""
+    def count_reads(self, views: int) -> list[int]:
+        """Note in every run that test rows are about to be read; how often each has seen them, nothing for other rows."""
         if not (self.manifest.loc[self.rows, "split"] == "test").any():
-            return None
+            return []
         digest = sha256_of(self.workspace.manifest)
-        reads = [count_read(record.folder, self.chosen, views, digest) for record in self.known]
-        return reads[0]
+        return [count_read(record.folder, self.chosen, views, digest) for record in self.known]
 
     def sample(self, most: int, seed: int) -> "Opened":
         """At most so many of the rows, drawn evenly from all."""
@@ -123,13 +146,39 @@ def open_runs(
     if rows != "all":
         require_split(manifest)
     seen = look_through(manifest, find_view(known[0].view))
-    told = known[0].classes
+    told, views = known[0].classes, [known[0].view] if known[0].view else []
     if classes is not None:
+        views.append(MERGED[classes])
         told = merge_classes(told)
         seen = look_through(seen, find_view(MERGED[classes]))
     number = _choose_rows(seen, rows)
     targets = encode_labels(seen.loc[number, "label"], told, f"rows {rows}")
-    return Opened(known, workspace, manifest, seen, rows, number, told, targets)
+    return Opened(known, workspace, manifest, seen, rows, number, told, targets, tuple(views))
+
+
+def is_home(run: Path, workspace: Workspace) -> bool:
+    """Whether a run was trained in that workspace."""
+    return find_home(run).resolve() == workspace.root.resolve()
+
+
+def name_place(run: Path, workspace: Workspace, rows: str) -> str:
+    """The rows alone at home; else the workspace's name too, and a digest where another of that name has looked before."""
+    if is_home(run, workspace):
+        return rows
+    name, digest = workspace.root.resolve().name, digest_place(workspace)
+    is_first = read_known(run).get(name, digest) == digest
+    return f"{name}-{rows}" if is_first else f"{name}-{digest}-{rows}"
+
+
+def digest_place(workspace: Workspace) -> str:
+    """8 hex digits of where a workspace lies."""
+    return hashlib.sha256(str(workspace.root.resolve()).encode()).hexdigest()[:8]
+
+
+def read_known(run: Path) -> dict[str, str]:
+    """Name of a workspace -> digest of the first one of that name on which a run was looked at away from home."""
+    file = run / WORKSPACES
+    return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
 def require_merged(classes: str | None) -> None:
@@ -168,7 +217,7 @@ def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
     """The recipe's network in float32 with trained weights."""
     model = build_model(replace(recipe, weights="none"), classes, FLOAT32)
     model.load_weights(str(weights))
-    model.jit_compile = False
+    model.jit_compile = compiles_whole()
     return model
 
 

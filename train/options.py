@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from train.fields import SCHEMES, option_fields
+from train.fields import ALIASES, SCHEMES, option_fields
 
 METAVARS = {
     "weights": "none|imagenet|FILE",
@@ -22,8 +22,6 @@ METAVARS = {
 }
 # Options that mean something without a value too: what they then stand for.
 ALONE = {"--class-weights": "workspace"}
-# A second name of an option, where the task calls it so.
-ALIASES = {"mask": "--train-mask"}
 
 
 class RecipeCommand(TyperCommand):

@@ -11,6 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from train.data import Pixels
+from train.metrics import find_best
+
 DOTS_PER_INCH = 120
 # Okabe and Ito's colours, told apart by most colour-blind people too, and two greys.
 CLASS_COLOURS = {
@@ -20,7 +23,6 @@ CLASS_COLOURS = {
 }  # fmt: skip
 # Tracks on a timeline: more would be too thin to read.
 MOST_TRACKS = 6
-Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 TRAIN_COLOUR, VAL_COLOUR, RATE_COLOUR = "#7a7a7a", "#0b6fa4", "#c2571a"
 
@@ -35,8 +37,7 @@ def plot_curves(history: Sequence[Mapping[str, float]], title: str, monitor: str
     """
     table = pd.DataFrame(list(history))
     table.index = pd.RangeIndex(1, len(table) + 1)
-    values = table["val_accuracy"] if monitor == "accuracy" else -table["val_loss"]
-    best = int(values.to_numpy().argmax()) + 1
+    best = find_best(history, monitor)
     figure = Figure(figsize=(12, 4), layout="constrained")
     loss, accuracy, rate = figure.subplots(1, 3)
     for axes, name, factor in ((loss, "loss", 1), (accuracy, "accuracy", 100)):

@@ -1,11 +1,10 @@
 """`train predict`: what a run reads in the faces of pictures."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from curate.errors import SourceError, examples
@@ -14,20 +13,11 @@ from curate.images import UnreadableImageError, decode_image, encode_png
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.workspace import Workspace
-from train.faces import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
+from train.data import Pixels
+from train.detect import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
 from train.metrics import format_percent
-from train.speaker import load_speaker
-
-Pixels = np.ndarray
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One line, a line per face for a terminal, and the numbers."""
-
-    story: str
-    table: str
-    counts: Mapping[str, Any]
+from train.result import Result
+from train.speaker import Speaker, load_speaker
 
 
 def predict_images(
@@ -38,8 +28,10 @@ def predict_images(
     detect: bool = True,
     classes: str | None = None,
     tta: str = "1",
+    seed: int = 0,
     out: Path | None = None,
-) -> Prediction:
+    dry_run: bool = False,
+) -> Result:
     """Find the faces of each picture and judge them.
 
     Parameters
@@ -47,6 +39,7 @@ def predict_images(
     run : folder of a run; None for the newest of the workspace
     detect : find faces; else each picture is a face
     classes : "3" merges the answers into positive, neutral and negative
+    seed : of random views
     out : folder for predictions.csv and one picture with boxes per image; None writes nothing
 
     Raises
@@ -54,7 +47,9 @@ def predict_images(
     SourceError  if no picture can be read
     """
     require_files(images)
-    speaker = load_speaker(workspace, run, classes, tta)
+    speaker = load_speaker(workspace, run, classes, tta, seed)
+    if dry_run:
+        return Result(_tell_plan(speaker, len(images), out))
     finder = FaceFinder() if detect else None
     pictures, problems = _read_pictures(images)
     found: list[tuple[Path, Face]] = []
@@ -64,19 +59,21 @@ def predict_images(
         found += [(file, face) for face in faces]
         cut += [cut_face(picture, face, speaker.size, is_whole=finder is None) for face in faces]
     probs = speaker.judge(cut)
+    drawn = name_drawings(list(pictures))
     table = _make_table(found, probs, speaker.classes)
     if out is not None:
+        table["drawing"] = [drawn[file] for file, _ in found]
         write_atomically(out / "predictions.csv", table_bytes(table))
         for file, picture in pictures.items():
             rows = [k for k, (of, _) in enumerate(found) if of == file]
             words = [f"{table['predicted'][k]} {format_percent(probs[k].max())}" for k in rows]
             boxes = draw_boxes(picture, [found[k][1] for k in rows], words)
-            write_atomically(out / f"{file.stem}-faces.png", encode_png(boxes))
+            write_atomically(out / drawn[file], encode_png(boxes))
     without = [str(file) for file in pictures if not any(of == file for of, _ in found)]
-    return Prediction(
+    return Result(
         _tell_story(len(images), len(found), without, problems, out),
-        format_faces(table, speaker.classes),
         {"faces": _list_faces(found, probs, speaker.classes), "without_face": without, "unreadable": problems},
+        format_faces(table, speaker.classes),
     )
 
 
@@ -91,6 +88,15 @@ def _read_pictures(images: Sequence[Path]) -> tuple[dict[Path, Pixels], list[str
     if not pictures:
         raise SourceError(f"{problems[0]}: none of {len(images)} pictures can be read: name pictures")
     return pictures, problems
+
+
+def name_drawings(files: Sequence[Path]) -> dict[Path, str]:
+    """File -> name of the picture with its boxes; files of one stem are numbered: 1-faces.png, 1-faces-2.png."""
+    names: dict[Path, str] = {}
+    for file in files:
+        tries = (f"{file.stem}-faces{f'-{number}' if number > 1 else ''}.png" for number in itertools.count(1))
+        names[file] = next(name for name in tries if name not in names.values())
+    return names
 
 
 def _make_table(found: Sequence[tuple[Path, Face]], probs: Any, classes: Sequence[str]) -> pd.DataFrame:
@@ -124,6 +130,11 @@ def format_faces(table: pd.DataFrame, classes: Sequence[str]) -> str:
         told = ", ".join(f"{name} {100 * share:.0f} %" for share, name in shares)
         lines.append(f"{row['image']}  [{row['box']}]  {told}")
     return "\n".join(lines)
+
+
+def _tell_plan(speaker: Speaker, images: int, out: Path | None) -> str:
+    where = f" -> {out}" if out else ""
+    return f"predict: would look at {images:,} pictures with {speaker.known.folder.name}{where}"
 
 
 def _tell_story(images: int, faces: int, without: Sequence[str], problems: Sequence[str], out: Path | None) -> str:

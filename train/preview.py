@@ -3,10 +3,7 @@
 The batch is the one that `train run` with the same seed begins with, so a wrong augmentation is seen before the training.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,18 +13,11 @@ from train.data import load_images
 from train.feed import plan_epoch, stream_batches
 from train.fields import Recipe
 from train.material import choose_rows, read_material
+from train.result import Result
 from train.sheets import plot_sheet
 
 # Pairs in a line: 8 stay readable on a screen.
 ACROSS = 8
-
-
-@dataclass(frozen=True)
-class Preview:
-    """One line and where the sheet lies."""
-
-    story: str
-    counts: Mapping[str, Any]
 
 
 def preview_batch(
@@ -39,7 +29,7 @@ def preview_batch(
     most: int = 32,
     out: Path | None = None,
     dry_run: bool = False,
-) -> Preview:
+) -> Result:
     """Draw the first images of the first batch, each under its original.
 
     Parameters
@@ -50,7 +40,7 @@ def preview_batch(
     material = read_material(workspace, recipe, view)
     file = out or workspace.root / "previews" / f"{recipe.name}.png"
     if dry_run:
-        return Preview(f"preview: would draw a batch of {recipe.name} -> {file}", {})
+        return Result(f"preview: would draw a batch of {recipe.name} -> {file}")
     train = choose_rows(material, load_images(workspace, material.manifest, recipe.size), "train", recipe, view)
     shown, _, weights = next(stream_batches(recipe, len(material.classes), train, (seed,)))
     first = plan_epoch(recipe, len(train.rows), (seed, 0)).order[: len(shown)][:most]
@@ -70,6 +60,4 @@ def preview_batch(
         headings += ["as it is", "as fed"]
     title = f"{recipe.name}: the first {len(first)} images of its first batch, seed {seed}"
     write_atomically(file, plot_sheet(cells, title, rows=headings))
-    return Preview(
-        f"preview: {len(first)} images of {recipe.name} -> {file}", {"images": len(first), "file": str(file)}
-    )
+    return Result(f"preview: {len(first)} images of {recipe.name} -> {file}", {"images": len(first), "file": str(file)})

@@ -72,7 +72,7 @@ FERNET5_IMPROVED = replace(
 )
 VGG16 = Recipe(
     name="vgg16",
-    about="VGG16 with batch-norm and dropout behind it, at 128 pixels; for the study of masked faces (--mask).",
+    about="VGG16 with batch-norm and dropout behind it, at 128 pixels; for the study of masked faces (--train-mask).",
     source="the masking study; K. Simonyan, A. Zisserman, ICLR 2015",
     published="58.3 % (7 classes)",
     model="vgg16",
@@ -93,7 +93,7 @@ VGG16 = Recipe(
 RESNET50 = replace(
     VGG16,
     name="resnet50",
-    about="ResNet50 at 128 pixels; for the study of masked faces (--mask).",
+    about="ResNet50 at 128 pixels; for the study of masked faces (--train-mask).",
     source="the masking study; K. He et al., CVPR 2016",
     published="47.4 % (7 classes)",
     model="resnet50",

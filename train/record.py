@@ -1,13 +1,19 @@
 """The folder of a run: what it was made of, its best weights, and how often it has seen the test rows.
 
-recipe.json is written before the first batch and metrics.json last, so a folder with both is a finished run. train_rows.csv
-lists what the model has seen, so that any later evaluation can tell which rows are copies of it.
+recipe.json is written before the first batch and metrics.json last, so a folder with both is a finished run. While it
+trains, the command holds the folder's lock; a folder that is there is never removed. train_rows.csv lists what the model has
+seen, so that any later evaluation can tell which rows are copies of it.
 """
 
+import itertools
 import json
+import os
 import platform
+import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -15,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from curate.errors import CandidError, UsageError
-from curate.files import write_atomically
+from curate.files import cannot_write, remove_quietly, write_atomically
 from train.fields import Recipe, from_json
 
 RECIPE, METRICS, HISTORY, CURVES = "recipe.json", "metrics.json", "history.csv", "curves.png"
 WEIGHTS, TRAIN_ROWS, READS, TENSORBOARD = "best.weights.h5", "train_rows.csv", "reads.json", "tensorboard"
+LOCK = ".lock"
 PACKAGES = ("candid-fer", "keras", "tensorflow", "numpy", "pandas", "opencv-python-headless", "scikit-learn")
 
 
@@ -65,7 +73,7 @@ def read_record(folder: Path) -> Record:
             f"{folder}: no run here ({RECIPE} is missing): name the folder of a run, or run `train run` first"
         )
     if not (folder / METRICS).is_file():
-        raise RunError(f"{folder}: this run did not finish ({METRICS} is missing): run `train run` again")
+        raise RunError(f"{folder}: this run did not finish ({METRICS} is missing): {tell_resume(folder)} goes on")
     made = read_made(folder)
     return Record(folder, from_json(made["recipe"]), list(made["classes"]), made.get("view", ""))
 
@@ -76,14 +84,110 @@ def read_made(folder: Path) -> dict[str, Any]:
     return made
 
 
-def read_precision(folder: Path) -> str:
-    """The dtype policy that a run began in."""
-    return str(read_made(folder)["precision"])
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What the finished run in that folder scored on val, and what it took."""
+    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text())
+    return metrics
+
+
+def read_precision(folder: Path) -> tuple[str, str]:
+    """The dtype policy that a run began in, and why."""
+    made = read_made(folder)
+    return str(made["precision"]), str(made["precision_reason"])
+
+
+def find_home(folder: Path) -> Path:
+    """The workspace that a run was trained in, as its record says; without that, the one whose `runs` it lies in."""
+    way = read_made(folder).get("workspace", "../..")
+    shown, real = (Path(os.path.normpath(start / way)) for start in (folder, folder.resolve()))
+    return shown if shown.resolve() == real else real
+
+
+def tell_resume(folder: Path) -> str:
+    """The command that goes on with a run, or with all seeds that it was trained with."""
+    home, made = find_home(folder), read_made(folder)
+    name = made["series"]["name"] if "series" in made else folder.name
+    place = [] if folder.parent == home / "runs" else ["--runs", str(folder.parent)]
+    return f"`{shlex.join(['train', 'run', '--resume', '--name', name, '-w', str(home), *place])}`"
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a run began in the folder and was interrupted; its name is free again."""
+    """Whether a run began in the folder and did not end."""
     return (folder / RECIPE).is_file() and not (folder / METRICS).is_file()
+
+
+def is_live(folder: Path) -> bool:
+    """Whether a command trains in the folder now."""
+    if not (folder / LOCK).is_file():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a run's folder while it trains; the lock goes with the process, however it ends.
+
+    Raises
+    ------
+    RunError  if another command trains there
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"{folder}: another command trains this run: wait for it, or name another") from error
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
+        yield
+    finally:
+        remove_quietly(folder / LOCK)
+        lock.release()
+
+
+def make_folder(runs: Path, name: str, end: str = "", *, is_given: bool) -> Path:
+    """A new folder `name` + `end`; where the name is not the user's and taken, by a run of the same second, it is numbered.
+
+    Raises
+    ------
+    RunError  if the name is given and taken
+    """
+    for number in itertools.count(1):
+        folder = runs / f"{name}{f'-{number}' if number > 1 else ''}{end}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if is_given:
+                require_free(folder)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+    raise AssertionError("there is a number for every run")
+
+
+def require_free(folder: Path) -> None:
+    """Raise RunError if there is something in the way of a new run."""
+    if is_live(folder):
+        raise RunError(f"{folder}: another command trains this run: choose another --name")
+    if is_unfinished(folder):
+        raise RunError(
+            f"{folder}: holds an unfinished run: {tell_resume(folder)} goes on with it, or choose another --name"
+        )
+    if folder.exists():
+        raise RunError(f"{folder}: already exists: choose another --name")
+
+
+def list_members(folder: Path) -> list[Path]:
+    """The folders of all seeds that a run was trained with, itself included; some may not be there yet."""
+    series = read_made(folder).get("series")
+    if series is None:
+        return [folder]
+    first, count = series["seed"], series["seeds"]
+    return [folder.parent / f"{series['name']}-s{seed}" for seed in range(first, first + count)]
 
 
 def find_newest_run(runs: Path) -> Path:
@@ -99,17 +203,31 @@ def find_newest_run(runs: Path) -> Path:
     return max(finished, key=lambda folder: (read_made(folder)["started_at"], folder.name))
 
 
-def find_unfinished_run(runs: Path) -> Path:
-    """The unfinished run that started last.
+def find_unfinished_run(runs: Path, name: str | None = None) -> Path:
+    """The unfinished run that started last, or the one of that name; one that a command trains now is none.
+
+    A run of several seeds is unfinished until all of them are; `name` may be that of all or of one.
 
     Raises
     ------
     RunError  if there is none
     """
-    begun = [file.parent for file in runs.glob(f"*/{RECIPE}") if is_unfinished(file.parent)]
-    if not begun:
-        raise RunError(f"{runs}: no unfinished run here: leave --resume out")
-    return max(begun, key=lambda folder: (read_made(folder)["started_at"], folder.name))
+    begun = [file.parent for file in runs.glob(f"*/{RECIPE}")]
+    if name is not None:
+        begun = [each for each in begun if name in (each.name, read_made(each).get("series", {}).get("name"))]
+    unfinished = [each for each in begun if not all((member / METRICS).is_file() for member in list_members(each))]
+    idle = [each for each in unfinished if not any(is_live(member) for member in list_members(each))]
+    if idle:
+        return max(idle, key=lambda folder: (read_made(folder)["started_at"], folder.name))
+    if name is None:
+        raise RunError(f"{runs}: no unfinished run here{_tell_live(unfinished)}: leave --resume out")
+    if unfinished:
+        raise RunError(f"{runs / name}: another command trains this run: wait for it")
+    raise RunError(f"{runs / name}: there is no unfinished run here: leave --resume out, or name another")
+
+
+def _tell_live(folders: list[Path]) -> str:
+    return f" but what another command trains ({min(folder.name for folder in folders)})" if folders else ""
 
 
 def require_tensorboard() -> None:
@@ -125,9 +243,15 @@ def open_tensorboard(folder: Path) -> Any:
     return keras.callbacks.TensorBoard(str(folder / TENSORBOARD), write_graph=False)
 
 
-def measure_resources() -> dict[str, float]:
-    """What this process has used so far: CPU seconds, and its peak memory in MB where the system tells."""
-    used = {"cpu_seconds": round(time.process_time(), 1)}
+def count_cpu_seconds() -> float:
+    """CPU seconds of this process and of the workers that it has waited for; only differences mean anything."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+def measure_resources(cpu_seconds: float) -> dict[str, float]:
+    """CPU seconds of a run, and the peak memory of this process in MB where the system tells."""
+    used = {"cpu_seconds": round(cpu_seconds, 1)}
     try:
         import resource
     except ImportError:  # Windows

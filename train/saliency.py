@@ -1,9 +1,6 @@
 """`train saliency`: which pixels a run looks at, on single faces and on the mean of each class."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,22 +8,15 @@ import numpy.typing as npt
 from curate.files import write_atomically
 from curate.thumbnails import write_array
 from curate.workspace import Workspace
+from train.attribution import cut_model, map_gradcam, map_gradient, map_smoothgrad
 from train.feed import one_hot
-from train.gradients import cut_model, map_gradcam, map_gradient, map_smoothgrad
 from train.opened import Opened, load_run, open_runs
+from train.result import Result
 from train.sheets import enlarge_heat, normalise_heat, overlay, plot_sheet
 
 # Faces whose maps are averaged for each class: enough that no single face shows.
 PER_CLASS = 32
 METHODS = ("gradient", "SmoothGrad", "Grad-CAM")
-
-
-@dataclass(frozen=True)
-class Saliency:
-    """One line and what was looked at."""
-
-    story: str
-    counts: Mapping[str, Any]
 
 
 def map_saliency(
@@ -37,7 +27,7 @@ def map_saliency(
     per_class: int = PER_CLASS,
     seed: int = 0,
     dry_run: bool = False,
-) -> Saliency:
+) -> Result:
     """Draw the maps of one face per class and the mean map of each class into the run's folder.
 
     Parameters
@@ -46,13 +36,13 @@ def map_saliency(
     """
     opened = open_runs(workspace, [run] if run else (), rows=rows)
     if dry_run:
-        return Saliency(f"saliency: would look at {opened.name} on {rows} rows, {per_class} a class", {})
-    reads = opened.count_reads(1)
+        return Result(f"saliency: would look at {opened.name} on {rows} rows, {per_class} a class")
+    reads = max(opened.count_reads(1), default=None)
     picked = pick_rows(opened, per_class, seed)
     size = opened.known[0].recipe.size
     images = opened.read_images(size)
     parts = cut_model(load_run(opened.known[0]))
-    folder = opened.known[0].folder / f"saliency-{opened.place}"
+    folder = opened.known[0].folder / f"saliency-{opened.take_place()}"
     singles, means, stored = [], [], {}
     for name, places in picked.items():
         pixels = np.asarray(images[opened.rows[places]])
@@ -72,7 +62,7 @@ def map_saliency(
     write_array(folder / "classes.npy", np.stack(list(stored.values())))
     counts = {"run": opened.name, "rows": {name: len(places) for name, places in picked.items()}, "test_reads": reads}
     total = sum(len(places) for places in picked.values())
-    return Saliency(f"saliency: {opened.name} on {total:,} {opened.chosen} rows -> {folder}", counts)
+    return Result(f"saliency: {opened.name} on {total:,} {opened.chosen} rows -> {folder}", counts)
 
 
 def pick_rows(opened: Opened, per_class: int, seed: int) -> dict[str, npt.NDArray[np.int64]]:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from train.data import Pixels
 from train.plots import render
 
-Pixels = npt.NDArray[np.uint8]
 Heat = npt.NDArray[np.float64]
 CELL_INCHES = 0.95
 

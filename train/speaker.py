@@ -1,5 +1,6 @@
 """A finished run that is asked about single faces: its model, its classes, and the classes that answers are given in."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +11,20 @@ import numpy.typing as npt
 
 from curate.workspace import Workspace
 from train.fit import predict_probs
-from train.opened import load_run, merge_classes, merge_probs, require_merged
+from train.opened import Probs, load_run, merge_classes, merge_probs, require_merged
 from train.record import Record, find_newest_run, read_record
 from train.tta import count_views, plan_tta
-
-Probs = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """A loaded run; `classes` are those of its answers."""
+    """A loaded run; `classes` are those of its answers, `seed` is that of random views."""
 
     known: Record
     model: Any
     classes: list[str]
     tta: str
+    seed: int = 0
 
     @property
     def size(self) -> int:
@@ -36,12 +36,13 @@ class Speaker:
         if not len(faces):
             return np.zeros((0, len(self.classes)))
         pixels = np.stack(faces)
-        views = plan_tta(self.tta, len(pixels), self.known.recipe, 0)
+        keys = [hashlib.sha256(face.tobytes()).hexdigest() for face in pixels]
+        views = plan_tta(self.tta, keys, self.known.recipe, self.seed)
         probs = predict_probs(self.model, pixels, np.arange(len(pixels)), views)
         return merge_probs(probs, self.known.classes, self.classes)
 
 
-def load_speaker(workspace: Workspace, run: Path | None, classes: str | None, tta: str) -> Speaker:
+def load_speaker(workspace: Workspace, run: Path | None, classes: str | None, tta: str, seed: int = 0) -> Speaker:
     """The run in that folder, or the newest of the workspace.
 
     Raises
@@ -53,4 +54,4 @@ def load_speaker(workspace: Workspace, run: Path | None, classes: str | None, tt
     count_views(tta)
     known = read_record(run or find_newest_run(workspace.root / "runs"))
     told = merge_classes(known.classes) if classes else known.classes
-    return Speaker(known, load_run(known), told, tta)
+    return Speaker(known, load_run(known), told, tta, seed)

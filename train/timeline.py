@@ -5,10 +5,8 @@ probabilities of a track are smoothed over time.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,22 +18,15 @@ from curate.files import write_atomically
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.workspace import Workspace
-from train.faces import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
+from train.detect import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
 from train.plots import plot_timeline
+from train.result import Result
 from train.speaker import Speaker, load_speaker
 from train.tracks import link_faces, smooth_probs
 from train.video import Frame, copy_video, read_frames
 
 RAW = "raw_"
 TABLE, PICTURE, VIDEO = "timeline.csv", "timeline.png", "annotated.mp4"
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """One line and its numbers."""
-
-    story: str
-    counts: Mapping[str, Any]
 
 
 def make_timeline(
@@ -48,9 +39,11 @@ def make_timeline(
     detect: bool = True,
     classes: str | None = None,
     tta: str = "1",
+    seed: int = 0,
     annotate: bool = False,
     out: Path | None = None,
-) -> Timeline:
+    dry_run: bool = False,
+) -> Result:
     """Write timeline.csv and timeline.png of a video, and the video with boxes where asked for.
 
     Parameters
@@ -59,6 +52,7 @@ def make_timeline(
     smooth : seconds to either side over which the probabilities of a face are averaged; 0 for none
     detect : find faces; else every frame is a face
     classes : "3" merges the answers into positive, neutral and negative
+    seed : of random views
     out : folder; None for timelines/<video> in the run's
 
     Raises
@@ -68,15 +62,19 @@ def make_timeline(
     require_files([video])
     if per_second <= 0 or smooth < 0:
         raise UsageError(f"--per-second {per_second}, --smooth {smooth}: must be above 0, and 0 or above")
-    speaker = load_speaker(workspace, run, classes, tta)
+    speaker = load_speaker(workspace, run, classes, tta, seed)
+    folder = out or speaker.known.folder / "timelines" / video.stem
+    if dry_run:
+        return Result(f"timeline: would look at {video.name} with {speaker.known.folder.name} -> {folder}")
     frames, faces, cut = _look(video, per_second, FaceFinder() if detect else None, speaker.size)
     if not cut:
         raise SourceError(f"{video}: no face in {len(frames)} frames: sample more with --per-second, or --no-detect")
-    table = make_table(frames, faces, speaker.judge(cut), speaker.classes, smooth)
-    folder = out or speaker.known.folder / "timelines" / video.stem
+    times = [seconds for _, seconds in frames]
+    interval = float(np.median(np.diff(times))) if len(times) > 1 else 1 / per_second
+    table = make_table(frames, faces, speaker.judge(cut), speaker.classes, smooth, interval)
     write_atomically(folder / TABLE, table_bytes(_format(table)))
     title = f"{video.name}: {speaker.known.folder.name}"
-    write_atomically(folder / PICTURE, plot_timeline(table, speaker.classes, title, 1 / per_second))
+    write_atomically(folder / PICTURE, plot_timeline(table, speaker.classes, title, interval))
     if annotate:
         copy_video(video, folder / VIDEO, _Annotator(table))
     return _tell(video, frames, table, speaker, folder)
@@ -88,6 +86,7 @@ def make_table(
     probs: npt.NDArray[np.float64],
     classes: Sequence[str],
     smooth: float,
+    interval: float,
 ) -> pd.DataFrame:
     """One row per face and sampled frame: where it is, which track it is, smoothed and raw probabilities.
 
@@ -95,8 +94,10 @@ def make_table(
     ----------
     frames : (T,) number and seconds of each sampled frame
     faces : T lists of boxes; `probs` has their rows in the same order
+    smooth : seconds to either side over which the probabilities of a face are averaged
+    interval : usual seconds between two samples
     """
-    tracks = link_faces([seconds for _, seconds in frames], faces)
+    tracks = link_faces([seconds for _, seconds in frames], faces, interval)
     rows = [
         {"frame": frame, "seconds": seconds, "track": track + 1, "x": face.x, "y": face.y, "width": face.width,
          "height": face.height, "confidence": face.confidence}
@@ -157,7 +158,7 @@ def _format(table: pd.DataFrame) -> pd.DataFrame:
 
 def _tell(
     video: Path, frames: Sequence[tuple[int, float]], table: pd.DataFrame, speaker: Speaker, folder: Path
-) -> Timeline:
+) -> Result:
     """The two expressions that each of the longest tracks shows most."""
     tracks = {}
     for track, rows in table.groupby("track"):
@@ -171,4 +172,4 @@ def _tell(
     )
     story = f"timeline: {video.name}: {len(frames):,} frames, {len(tracks)} faces: {told} -> {folder}"
     counts = {"video": str(video), "frames": len(frames), "run": speaker.known.folder.name, "tracks": tracks}
-    return Timeline(story, counts)
+    return Result(story, counts)

@@ -6,23 +6,28 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from train.faces import Face
+from train.detect import Face
 
 Floats = npt.NDArray[np.float64]
 # A head that moves by more of its own side between two samples, or grows or shrinks by more, is another head.
 MOST_SHIFT = 0.75
 MOST_GROWTH = 2.0
-# A face that is not found for so long has left.
+# A face that is not found for so long has left; one sample that is late must not end every track.
 MOST_GAP_SECONDS = 1.0
+MOST_GAP_SAMPLES = 1.5
+# What a pair that may not be linked costs, however far apart it is: more than one that may, and so little more that a face
+# that stayed is not given away to link two others that moved far.
+BARRED = 1.0
 
 
-def link_faces(seconds: Sequence[float], faces: Sequence[Sequence[Face]]) -> list[list[int]]:
+def link_faces(seconds: Sequence[float], faces: Sequence[Sequence[Face]], interval: float = 0.0) -> list[list[int]]:
     """The track of every face, counted from 0 in the order of appearance; one track per face of a frame.
 
     Parameters
     ----------
     seconds : (T,) time of each sampled frame, rising
     faces : T lists of boxes
+    interval : usual seconds between two samples
 
     Returns
     -------
@@ -30,12 +35,13 @@ def link_faces(seconds: Sequence[float], faces: Sequence[Sequence[Face]]) -> lis
     """
     last: list[tuple[float, Face]] = []
     tracks = []
+    most_gap = max(MOST_GAP_SECONDS, MOST_GAP_SAMPLES * interval)
     for time, found in zip(seconds, faces, strict=True):
         numbers = [-1] * len(found)
-        alive = [k for k, (seen, _) in enumerate(last) if time - seen <= MOST_GAP_SECONDS]
+        alive = [k for k, (seen, _) in enumerate(last) if time - seen <= most_gap]
         if alive and found:
             shifts = np.array([[_shift(last[k][1], face) for face in found] for k in alive])
-            for row, column in zip(*linear_sum_assignment(np.minimum(shifts, 1e3)), strict=True):
+            for row, column in zip(*linear_sum_assignment(np.where(shifts <= MOST_SHIFT, shifts, BARRED)), strict=True):
                 if shifts[row, column] <= MOST_SHIFT:
                     numbers[column] = alive[row]
         for column, face in enumerate(found):

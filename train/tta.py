@@ -1,5 +1,7 @@
 """Test-time augmentation: what `--tta` asks for."""
 
+from collections.abc import Sequence
+
 from curate.errors import UsageError
 from train.augment import Transforms, plan_mirror, plan_views
 from train.fields import Recipe
@@ -21,8 +23,13 @@ def count_views(tta: str) -> int:
     return int(tta)
 
 
-def plan_tta(tta: str, count: int, recipe: Recipe, seed: int) -> list[Transforms]:
-    """The views of each of `count` images, the image itself first."""
+def is_random(tta: str) -> bool:
+    """Whether the views depend on a seed."""
+    return tta != FLIP and count_views(tta) > 1
+
+
+def plan_tta(tta: str, keys: Sequence[str], recipe: Recipe, seed: int) -> list[Transforms]:
+    """The views of each image, the image itself first; `keys` name the images, as `plan_views` wants them."""
     if tta == FLIP:
-        return plan_mirror(count, recipe.size)
-    return plan_views(count, recipe, recipe.size, int(tta), seed)
+        return plan_mirror(len(keys), recipe.size)
+    return plan_views(keys, recipe, recipe.size, int(tta), seed)

@@ -5,8 +5,6 @@ References
 T. Akiba et al., Optuna, KDD 2019 (TPE sampler; trials below the median of their epoch are stopped)
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,24 +19,16 @@ from curate.workspace import Workspace
 from train.backend import choose_precision, keras
 from train.data import Examples, load_images
 from train.fields import Recipe, override
-from train.fit import fit_model
+from train.fit import DivergedError, fit_model
 from train.material import choose_rows, read_material
-from train.metrics import format_percent
+from train.metrics import find_best, format_percent
 from train.plots import plot_trials
 from train.record import write_json
-from train.run import find_best
+from train.result import Result
 
 # A decade to either side of the recipe's rate.
 RATE_FACTOR = 10.0
 BATCH_SIZES = (32, 64, 128, 256)
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """One line and the best trial."""
-
-    story: str
-    counts: Mapping[str, Any]
 
 
 def tune_recipe(
@@ -51,7 +41,7 @@ def tune_recipe(
     precision: str = "auto",
     out: Path | None = None,
     dry_run: bool = False,
-) -> Tuning:
+) -> Result:
     """Train `trials` models and write what each scored; the table is whole after every trial.
 
     Parameters
@@ -70,7 +60,7 @@ def tune_recipe(
     material = read_material(workspace, recipe, view)
     folder = out or workspace.root / "tuning" / recipe.name
     if dry_run:
-        return Tuning(f"tune: would train {trials} models of {recipe.name} for {recipe.epochs} epochs -> {folder}", {})
+        return Result(f"tune: would train {trials} models of {recipe.name} for {recipe.epochs} epochs -> {folder}")
     images = load_images(workspace, material.manifest, recipe.size)
     train, val = (choose_rows(material, images, split, recipe, view) for split in ("train", "val"))
     policy, _ = choose_precision(precision)
@@ -81,16 +71,18 @@ def tune_recipe(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
     # The recipe itself is the first trial, so the search never ends below it.
-    study.enqueue_trial({"learning_rate": recipe.learning_rate, "batch_size": _nearest_batch(recipe.batch_size)})
+    study.enqueue_trial({"learning_rate": recipe.learning_rate, "batch_size": recipe.batch_size})
+    sizes = sorted({*BATCH_SIZES, recipe.batch_size})
     rows: list[dict[str, Any]] = []
 
     def judge(trial: Any) -> float:
         rate = trial.suggest_float(
             "learning_rate", recipe.learning_rate / RATE_FACTOR, recipe.learning_rate * RATE_FACTOR, log=True
         )
-        size = trial.suggest_categorical("batch_size", BATCH_SIZES)
+        size = trial.suggest_categorical("batch_size", sizes)
         tried = override(recipe, learning_rate=rate, batch_size=size)
-        history = _try(tried, len(material.classes), (train, val), seed, policy, trial)
+        report = _Report(trial)
+        history = _try(tried, len(material.classes), (train, val), seed, policy, report)
         best = history[find_best(history, recipe.monitor) - 1] if history else {}
         rows.append(
             {"trial": trial.number, "learning_rate": f"{rate:.6g}", "batch_size": size, "epochs": len(history),
@@ -98,7 +90,9 @@ def tune_recipe(
              "stopped": str(len(history) < recipe.epochs).lower()}
         )  # fmt: skip
         write_atomically(folder / "trials.csv", table_bytes(pd.DataFrame(rows)))
-        return float(best.get("val_accuracy", 0.0))
+        if report.is_given_up or not history:
+            raise optuna.TrialPruned
+        return float(best["val_accuracy"])
 
     study.optimize(judge, n_trials=trials)
     table = pd.DataFrame(rows)
@@ -116,20 +110,22 @@ def tune_recipe(
         f"--learning-rate {best['learning_rate']} --batch-size {best['batch_size']} (the recipe itself: "
         f"{format_percent(float(table['val_accuracy'][0]))}) -> {folder}"
     )
-    return Tuning(story, counts)
+    return Result(story, counts)
 
 
 def _try(
-    recipe: Recipe, classes: int, examples: tuple[Examples, Examples], seed: int, policy: str, trial: Any
+    recipe: Recipe, classes: int, examples: tuple[Examples, Examples], seed: int, policy: str, report: "_Report"
 ) -> list[dict[str, float]]:
-    """The history of one trial, cut short where it falls behind the others."""
+    """The history of one trial, cut short where it falls behind the others; nothing if it diverged."""
     train, val = examples
-    report = _Report(trial)
     steps = recipe.epochs * -(-len(train.rows) // recipe.batch_size)
-    with engine.progress(steps, f"tune {recipe.name}, trial {trial.number}") as bar:
-        _, history = fit_model(
-            recipe, classes, train, seed=(seed,), precision=policy, bar=bar, val=val, watchers=[report]
-        )
+    with engine.progress(steps, f"tune {recipe.name}, trial {report.trial.number}") as bar:
+        try:
+            _, history = fit_model(
+                recipe, classes, train, seed=(seed,), precision=policy, bar=bar, val=val, watchers=[report]
+            )
+        except DivergedError:
+            return []
     return history
 
 
@@ -138,15 +134,11 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no t
 
     def __init__(self, trial: Any):
         super().__init__()
-        self.trial = trial
+        self.trial, self.is_given_up = trial, False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Report val accuracy."""
         assert logs is not None
         self.trial.report(logs["val_accuracy"], epoch)
         if self.trial.should_prune():
-            self.model.stop_training = True
-
-
-def _nearest_batch(size: int) -> int:
-    return min(BATCH_SIZES, key=lambda each: abs(each - size))
+            self.is_given_up = self.model.stop_training = True

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from curate.errors import SourceError, WorkspaceError
 from train.backend import mute_stderr
+from train.data import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 # What players assume of a file that does not say.
 USUAL_RATE = 25.0
 
@@ -41,11 +40,13 @@ def read_frames(file: Path, per_second: float) -> Iterator[Frame]:
     number = 0
     try:
         while video.grab():
+            # A file of varying rate tells when each frame is shown; a reader that does not know says 0.
+            seconds = max(video.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0.0) or number / rate
             if number % step == 0:
                 whole, picture = video.retrieve()
                 if not whole:
                     break
-                yield Frame(number, number / rate, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+                yield Frame(number, seconds, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
             number += 1
     finally:
         video.release()

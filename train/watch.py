@@ -5,6 +5,8 @@ was killed goes on at the last finished epoch and ends where an unbroken one end
 """
 
 import json
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from curate.files import cannot_write, write_atomically
+from curate.files import cannot_write, sync_folder, write_atomically
 from train.backend import keras
 from train.fields import Recipe
-from train.record import WEIGHTS
+from train.record import WEIGHTS, count_cpu_seconds
 
 STATE = "state.json"
 # Keras' ReduceLROnPlateau: a gain below this is none.
@@ -24,7 +26,10 @@ LEAST_GAIN = 1e-4
 
 @dataclass
 class State:
-    """A training after some epochs; `file` holds the weights and the moments of the optimizer."""
+    """A training after some epochs; `file` holds the weights and the moments of the optimizer.
+
+    `seconds` and `cpu_seconds` are those of every process that took part, each up to its last finished epoch.
+    """
 
     epoch: int = 0
     best: float = -np.inf
@@ -33,6 +38,8 @@ class State:
     since_cut: int = 0
     rate: float = 0.0
     file: str = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -45,6 +52,7 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
         super().__init__()
         self.recipe, self.folder, self.state, self.restores = recipe, folder, state or State(), restores
         self.best_weights: list[Any] | None = None
+        self.since = self.state.seconds - time.perf_counter(), self.state.cpu_seconds - count_cpu_seconds()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Judge the epoch by val, then keep everything."""
@@ -92,6 +100,7 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
             return
         state = self.state
         state.rate = read_rate(self.model)
+        state.seconds, state.cpu_seconds = self.since[0] + time.perf_counter(), self.since[1] + count_cpu_seconds()
         state.file = f"epoch-{state.epoch:04d}.weights.h5"
         save_weights(self.model, self.folder / state.file)
         write_atomically(self.folder / STATE, (json.dumps(asdict(state)) + "\n").encode())
@@ -131,7 +140,10 @@ def save_weights(model: Any, file: Path) -> None:
     temporary = file.with_name(f".{file.name.removesuffix('.weights.h5')}.part.weights.h5")
     try:
         model.save_weights(str(temporary))
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
         temporary.replace(file)
+        sync_folder(file.parent)
     except OSError as error:
         raise cannot_write(file, error) from error
     finally:

@@ -1,7 +1,7 @@
 """`fernet`: FERNet's five blocks of two 4x4 convolutions (Xavier), batch-norm, 2x2 pooling and dropout, then the softmax.
 
 The study names neither widths nor a dense layer; the recipe's widths are doubled from block to block, and 48 pixels are
-halved five times, so the softmax sees one position.
+halved five times, rounded up, so the softmax sees 2 x 2 positions.
 """
 
 from typing import Any

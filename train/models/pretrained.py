@@ -4,6 +4,7 @@ A grey image stands three times, as the three colours of ImageNet, shifted and s
 says where the base comes from: `imagenet` (Keras' own file, fetched once), a file, or `none`.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ HIDDEN_LAYERS = 2
 # How Keras' imagenet weights want their pixels: Caffe's means of blue, green, red; or [-1, 1].
 CAFFE = {"scale": 1.0, "offset": (-103.939, -116.779, -123.68)}
 SYMMETRIC = {"scale": 1 / 127.5, "offset": -1.0}
+# Sides that Keras has a file of MobileNetV2 for; every other side takes the last one.
+MOBILENET_SIZES = (96, 128, 160, 192, 224)
 BASES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "vgg16": (keras.applications.VGG16, CAFFE, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
     "resnet50": (keras.applications.ResNet50, CAFFE, "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"),
     "mobilenetv2": (
         keras.applications.MobileNetV2,
         SYMMETRIC,
-        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
+        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_{size}_no_top.h5",
     ),
 }
 
@@ -52,6 +55,7 @@ def load_base(recipe: Recipe) -> Any:
     SourceError  if the file is missing, cannot be fetched, or is of another network
     """
     make, _, file = BASES[recipe.model]
+    file = file.format(size=recipe.size if recipe.size in MOBILENET_SIZES else MOBILENET_SIZES[-1])
     shape = {"include_top": False, "input_shape": (recipe.size, recipe.size, 3)}
     if recipe.weights == "none" or is_whole(recipe.weights):
         return make(weights=None, **shape)
@@ -64,7 +68,7 @@ def load_base(recipe: Recipe) -> Any:
                 f"--weights {recipe.weights}: no weights of {recipe.model} without its softmax ({first_line(error)}): "
                 f"give Keras' {file}, or --weights none"
             ) from error
-    place = Path(keras.config.keras_home()) / "models" / file
+    place = find_keras_home() / "models" / file
     try:
         return make(weights="imagenet", **shape)
     except Exception as error:  # Keras' download raises the bare class
@@ -72,6 +76,12 @@ def load_base(recipe: Recipe) -> Any:
             f"--weights imagenet: {place} is not there and cannot be fetched ({first_line(error)}): put Keras' {file} "
             "there, or give --weights FILE, or --weights none"
         ) from error
+
+
+def find_keras_home() -> Path:
+    """Where Keras keeps what it has fetched; it has no public function that says so."""
+    home = Path("~").expanduser()
+    return Path(os.environ.get("KERAS_HOME") or (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras")
 
 
 def is_whole(weights: str) -> bool:

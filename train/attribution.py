@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from train.backend import keras
+from train.data import Pixels
 
-Rows = npt.NDArray[np.int64]
-Pixels = npt.NDArray[np.uint8]
 Maps = npt.NDArray[np.float32]
 # Smilkov et al. find 10 to 20 % of the range of the pixels best, and little gain beyond 50 samples.
 NOISE = 0.15
 SAMPLES = 16
+POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalAveragePooling2D)
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Parts:
     Attributes
     ----------
     scale : (N, S, S, 1) uint8 -> (N, S, S, C) float, the numbers that the net begins with
-    see : those numbers -> the last feature maps (N, h, w, F)
+    see : those numbers -> the feature maps before the last pooling (N, h, w, F)
     pool : the feature maps -> the penultimate features (N, D)
     kernel, bias : (D, K) and (K,), the last layer
     """
@@ -44,7 +44,7 @@ class Parts:
 def cut_model(model: Any) -> Parts:
     """The parts of one of Candid's networks, with the same weights."""
     scaled, last = model.get_layer("scaled").output, model.get_layer("probabilities")
-    maps = next(layer.output for layer in reversed(model.layers) if len(layer.output.shape) == 4)
+    maps = next(layer.input for layer in reversed(model.layers) if isinstance(layer, POOLINGS))
     return Parts(
         keras.Model(model.input, scaled), keras.Model(scaled, maps), keras.Model(maps, last.input),
         keras.ops.convert_to_tensor(last.kernel), keras.ops.convert_to_tensor(last.bias),
@@ -69,7 +69,9 @@ def map_gradient(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32])
 
 
 def map_smoothgrad(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32], seed: int = 0) -> Maps:
-    """(N, S, S) the mean gradient over copies of the image in noise: what is left is no chance of one pixel.
+    """(N, S, S) the mean strength of the gradient over copies of the image in noise: what is left is no chance of one pixel.
+
+    The mean is of absolute values, as a single gradient is shown; that of signed ones would cancel where the copies disagree.
 
     References
     ----------

@@ -14,13 +14,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from curate.errors import UsageError
 from curate.images import resize_grey, to_grey
 from train.backend import mute_stderr
+from train.data import Pixels
 
-Pixels = npt.NDArray[np.uint8]
 # Measured on 125 pictures of FER2013 that MTCNN finds a face in: its box is 1.07 of the picture's height (quarters 0.96 and
 # 1.18) and centred, so a square of 1 / 1.07 of the box's height frames a face as FER2013 does.
 SIDE_PER_HEIGHT = 0.94

@@ -1,0 +1,117 @@
+"""`train run --resume`: an interrupted run, or all seeds of it, goes on as it began.
+
+Its recipe and its options are those of its record; one that is given and differs is refused, for it would be without effect.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from curate.errors import UsageError
+from curate.files import sha256_of
+from curate.workspace import Workspace
+from train import record
+from train.fields import Recipe, from_json, override, show_option, show_value
+from train.metrics import format_percent
+from train.run import RunOptions, RunResult, join_results, train_run
+
+
+def resume_runs(
+    workspace: Workspace,
+    *,
+    runs: Path | None = None,
+    name: str | None = None,
+    given: Mapping[str, Any] | None = None,
+    fields: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+) -> RunResult:
+    """Go on with the run of that name, or with the newest that did not finish; then with the seeds that are left.
+
+    Parameters
+    ----------
+    runs : folder of runs; None for `runs` in the workspace
+    given : options that the run began with, by name, None where the user gave none
+    fields : the same of its recipe
+
+    Raises
+    ------
+    RunError  if there is no unfinished run, another command trains it, or the manifest has changed since
+    UsageError  if an option differs from what the run began with
+    """
+    given = {option: value for option, value in (given or {}).items() if value is not None}
+    if given.get("strategy") == "multiworker":
+        raise UsageError("--resume and --strategy multiworker exclude each other: go on with one worker")
+    folder = record.find_unfinished_run(runs or workspace.root / "runs", name)
+    made = record.read_made(folder)
+    recipe, options = read_options(folder, made)
+    require_same(folder, recipe, _list_begun(made, options), given, fields or {})
+    if made["manifest_sha256"] != sha256_of(workspace.manifest):
+        raise record.RunError(f"{folder}: the manifest has changed since this run began: train anew, without --resume")
+    results = [
+        _go_on(workspace, recipe, replace(options, seed=options.first_seed + k), member, dry_run)
+        for k, member in enumerate(record.list_members(folder))
+    ]
+    return results[0] if len(results) == 1 else join_results(recipe, results)
+
+
+def read_options(folder: Path, made: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
+    """The recipe and the options of a run; one that several workers began, one worker ends."""
+    series = made.get("series", {})
+    kept = {"precision": made["precision"], **made.get("options", {})}
+    options = RunOptions(
+        view=made.get("view", ""), seed=made["seed"], seeds=series.get("seeds", 1),
+        first_seed=series.get("seed", made["seed"]), runs=folder.parent, name=series.get("name", folder.name), **kept,
+    )  # fmt: skip
+    return from_json(made["recipe"]), replace(
+        options, strategy="none"
+    ) if options.strategy == "multiworker" else options
+
+
+def require_same(
+    folder: Path, recipe: Recipe, begun: Mapping[str, Any], given: Mapping[str, Any], fields: Mapping[str, Any]
+) -> None:
+    """Raise UsageError if an option is given that differs from what the run began with."""
+    asked = override(recipe, **fields)
+    pairs = [(f"--{name}", begun[name], value) for name, value in given.items()]
+    pairs += [
+        (show_option(name), getattr(recipe, name), getattr(asked, name))
+        for name, value in fields.items()
+        if value is not None
+    ]
+    for option, was, now in pairs:
+        if was != now:
+            began = show_value(was) or "all"
+            raise UsageError(
+                f"{option} {show_value(now)}: {folder} began with {began}: leave the option out, or train anew without "
+                "--resume"
+            )
+
+
+def _list_begun(made: Mapping[str, Any], options: RunOptions) -> dict[str, Any]:
+    """What the options of the command line were when the run began."""
+    return {
+        "recipe": made["recipe"]["name"], "seed": options.first_seed, "seeds": options.seeds, "precision": options.precision,
+        "strategy": options.strategy, "stream": options.stream, "tensorboard": options.tensorboard,
+        "classes": options.view, "group": options.view,
+    }  # fmt: skip
+
+
+def _go_on(workspace: Workspace, recipe: Recipe, options: RunOptions, member: Path, dry_run: bool) -> RunResult:
+    if record.is_unfinished(member):
+        return train_run(workspace, recipe, options, resumed=member, dry_run=dry_run)
+    if member.exists():
+        return _read_result(member, recipe)
+    return train_run(workspace, recipe, options, dry_run=dry_run)
+
+
+def _read_result(folder: Path, recipe: Recipe) -> RunResult:
+    """What a run that had finished says."""
+    record.read_record(folder)
+    metrics = record.read_metrics(folder)
+    scores = metrics["val"]
+    story = (
+        f"run: {recipe.name}, finished before: val accuracy {format_percent(scores['accuracy'])}, "
+        f"macro F1 {format_percent(scores['macro_f1'])} -> {folder}"
+    )
+    return RunResult(folder, story, {**metrics, "folder": str(folder)})
