@@ -115,7 +115,7 @@ def train_runs(
 def join_results(recipe: Recipe, results: Sequence[RunResult]) -> RunResult:
     """The stories of the seeds and, where they were trained, the mean and the spread of their scores."""
     lines = [result.story for result in results]
-    if all(result.counts for result in results):
+    if all("val" in result.counts for result in results):
         scores = {name: [result.counts["val"][name] for result in results] for name in ("accuracy", "macro_f1")}
         told = ", ".join(f"val {name.replace('_', ' ')} {tell_spread(values)}" for name, values in scores.items())
         lines.append(f"run: {recipe.name}, {len(results)} seeds: {told}")
@@ -165,14 +165,7 @@ def train_run(
         begun = read_begun(folder, material)
         history = _fit(begun, recipe, material.classes, (train, val), options, strategy)
         result = _finish(begun, recipe, material, options, history, val, start)
-        weights_file = find_weights_file(recipe.class_weights, workspace.class_weights)
-        made = {"recipe": to_json(recipe), "seed": options.seed} | ({"view": options.view} if options.view else {})
-        receipt = new_receipt(
-            workspace.root, "run", material.manifest, reads=(*READS, *(["votes"] if recipe.soft_labels else [])),
-            inputs=[weights_file] if weights_file else [], options=made,
-            result=StageResult(result.story, counts=result.counts),
-        )  # fmt: skip
-        write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start[0])
+        _write_receipt(workspace, recipe, material, options, result, time.perf_counter() - start[0])
     return result
 
 
@@ -181,8 +174,10 @@ def read_begun(folder: Path, material: Material) -> Begun:
 
     Raises
     ------
-    RunError  if it began under other class weights
+    RunError  if it began under other class weights, or another command has ended it meanwhile
     """
+    if not record.is_unfinished(folder):
+        raise record.RunError(f"{folder}: another command has ended this run")
     if record.read_made(folder)["class_weights"] != material.class_weights:
         raise record.RunError(
             f"{folder}: the class weights have changed since this run began: train anew, without --resume"
@@ -303,6 +298,19 @@ def _finish(
     remove_states(folder)
     outside = tell_outside(material.manifest, find_view(options.view))
     return RunResult(folder, _tell_story(folder, recipe, metrics, outside), {**metrics, "folder": str(folder)})
+
+
+def _write_receipt(
+    workspace: Workspace, recipe: Recipe, material: Material, options: RunOptions, result: RunResult, seconds: float
+) -> None:
+    weights_file = find_weights_file(recipe.class_weights, workspace.class_weights)
+    made = {"recipe": to_json(recipe), "seed": options.seed} | ({"view": options.view} if options.view else {})
+    receipt = new_receipt(
+        workspace.root, "run", material.manifest, reads=(*READS, *(["votes"] if recipe.soft_labels else [])),
+        inputs=[weights_file] if weights_file else [], options=made,
+        result=StageResult(result.story, counts=result.counts),
+    )  # fmt: skip
+    write_receipt(workspace.root, receipt, seconds=seconds)
 
 
 def _tell_story(folder: Path, recipe: Recipe, metrics: Mapping[str, Any], outside: str = "") -> str:
