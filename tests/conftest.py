@@ -4,9 +4,13 @@ The templates are made once a session; a test gets a copy of its own and may rui
 a test that changes them copies them first.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+# Before TensorFlow is imported: sums in the order of the jobs of `train oof`, and tests side by side keep to their cores.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import cv2
 import numpy as np

@@ -142,7 +142,7 @@ def test_a_killed_oof_trains_only_the_missing_folds_and_gives_the_same_bytes(
 def test_a_second_oof_trains_nothing_and_changes_no_byte(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "fit_model", None)
     before = list_bytes(copy.root)
-    done = call(*ALONE, "-w", copy.root)
+    done = call("oof", "-w", copy.root)
     assert done.exit_code == 0
     assert list_bytes(copy.root) == before
 
