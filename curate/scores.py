@@ -113,12 +113,17 @@ def labels_of_copies(labels: Labels, groups: Labels, classes: int) -> Probs:
     return np.asarray(others / np.maximum(count, 1)[:, None])
 
 
+def agree(probs: Probs, labels: Labels) -> float:
+    """Share of the labels that are the class believed most; 0 of none."""
+    return float((probs.argmax(axis=1) == labels).sum() / max(len(labels), 1))
+
+
 def weigh_members(evidence: Evidence) -> Probs:
     """(M,) summing to 1: the square of each member's skill, which is its agreement with the given labels beyond that of always
     naming the largest class.
     """
     largest = np.bincount(evidence.labels).max(initial=0) / max(len(evidence.labels), 1)
-    agreement = np.array([(member.argmax(axis=1) == evidence.labels).mean() for member in evidence.members])
+    agreement = np.array([agree(member, evidence.labels) for member in evidence.members])
     skill = np.maximum(agreement - largest, 0) ** 2
     return np.asarray(skill / skill.sum() if skill.sum() > 0 else np.full(len(skill), 1 / len(skill)))
 
@@ -146,7 +151,7 @@ def combined(evidence: Evidence) -> Probs:
     annotators but this image.
     """
     labels, believed = evidence.labels, evidence.believed
-    disagreement = (believed.argmax(axis=1) != labels).mean()
+    disagreement = 1 - agree(believed, labels)
     prior = pair_prior(labels, evidence.probs)[labels, best_other(labels, believed)]
     learned = np.nan_to_num(evidence.margin_auc, nan=np.nanmedian(evidence.margin_auc)) if _has(evidence) else 0.0
     return np.asarray(

@@ -81,7 +81,7 @@ def judge_stages(workspace: Workspace, manifest: pd.DataFrame, receipts: Mapping
 def _name_next(stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
     """The command of the first stage that is not done, as it was run before; predictions may be anybody's."""
     for stage, state in stages.items():
-        if state == "done" or (stage == "oof" and stages["flag"] == "done"):
+        if state == "done" or (stage == "oof" and state == "never" and stages["flag"] != "never"):
             continue
         options = receipts.get(stage, {}).get("options", {})
         return _name_command(stage, options) + show_view(options.get("view", ""))

@@ -6,6 +6,7 @@ a test that changes them copies them first.
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,12 @@ def predict(workspace: Workspace) -> Path:
     file = workspace.predictions / "net.csv"
     write_predictions(file, table[["path", "model", "fold", *(f"p_{name}" for name in classes)]])
     return file
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A test process beside others ignores Ctrl-C, and so would every command that it starts."""
+    if hasattr(config, "workerinput"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -569,7 +569,7 @@ RULE = f"a manifest has exactly the columns of manifests/README.md: {REMEDY}"
         ),
         (
             "a cell too many",
-            "{file}: not a CSV table (Error tokenizing data. C error: Expected 26 fields in line 6, saw 27",
+            "{file}: not a CSV table (Error tokenizing data. C error: Expected 27 fields in line 6, saw 28",
         ),
         ("empty", "{file}: not a CSV table (No columns to parse from file): " + REMEDY),
         ("an open quote", "{file}: not a CSV table (Error tokenizing data. C error: EOF inside string starting at row"),

@@ -96,6 +96,8 @@ def test_the_next_command_repeats_the_view(finished: Workspace, curate: Curate) 
     labels = set(finished.read()["given_label"])
     assert curate("decide", "tiny/train/sad/0.png", "--label", "fear", *words).exit_code == 0
     assert curate("dedup", "-j", 1, *words).exit_code == 0
+    assert read_status(finished).next_command == "curate flag"  # it learns from decisions
+    assert curate("flag", *words).exit_code == 0
     assert read_status(finished).next_command == "curate split --ratios 60 20 20 --classes 5"
     assert set(finished.read()["given_label"]) == labels
 
