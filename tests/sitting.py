@@ -32,6 +32,8 @@ CHROMIUM_OPTIONS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 START_SECONDS = 60
+PAIR = ["faces/angry/000.png", "faces/fear/conflict.png"]
+"""One photograph under two labels, and it looks disgusted."""
 
 
 def draw_workspace(root: Path, faces: int) -> Workspace:
@@ -41,7 +43,7 @@ def draw_workspace(root: Path, faces: int) -> Workspace:
         file = root / "faces" / name / f"{k:03d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(encode_png(draw_face(name, identity=k % 30, seed=k)))
-    shutil.copy(root / "faces/angry/000.png", root / "faces/fear/conflict.png")
+    shutil.copy(*(root / name for name in PAIR))
     workspace = Workspace(root / "manifests")
     for words in (("build", root / "faces", "-j", 1), ("dedup", "-j", 1), ("fold", "--k", 3)):
         assert call_curate(*words, "-w", workspace.root).exit_code == 0
@@ -56,10 +58,11 @@ def believe_another(workspace: Workspace) -> None:
     given = workspace.read().query("fold != ''")["given_label"]
     columns = [name for name in table.columns if name.startswith("p_")]
     own = given.map([name.removeprefix("p_") for name in columns].index).to_numpy()
-    believed = np.where(table["path"].str.endswith("conflict.png"), 0, (own + 1) % len(columns))  # it looks angry
-    rows, sureness = np.arange(len(own)), 0.003 * np.arange(len(own))
+    believed = np.where(table["path"].isin(PAIR), 1, (own + 1) % len(columns))
+    rows, sureness = np.arange(len(own)), np.linspace(0, 0.18, len(own))
     probs = np.full((len(own), len(columns)), 0.1 / (len(columns) - 2))
-    probs[rows, own], probs[rows, believed] = 0.4 - sureness, 0.5 + sureness
+    sureness[table["path"].isin(PAIR)] = 0.18  # their labels speak against each other
+    probs[rows, own], probs[rows, believed] = 0.25 - sureness, 0.65 + sureness
     table[columns] = probs
     table.to_csv(workspace.predictions / "net.csv", index=False)
 

@@ -7,7 +7,7 @@ from curate.gradients import describe_gradients
 from train import hog
 from train.hog import Hog, learn_and_predict
 
-SMALL = Hog(components=20, features=64)
+SMALL = Hog(cells=(8,), components=20, features=64)
 
 
 def draw_bars(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -49,5 +49,5 @@ def test_blocks_do_not_matter_and_the_seed_does(monkeypatch):
 
 def test_a_description_joins_the_histograms_of_every_cell_size():
     images, _ = draw_bars(3)
-    assert describe_gradients(images, SMALL.cells).shape == (3, 36 * 5 * 5 + 36 * 7 * 7)
+    assert describe_gradients(images, Hog().cells).shape == (3, 36 * 5 * 5 + 36 * 7 * 7)
     assert describe_gradients(images[:0], (8,)).shape == (0, 36 * 5 * 5)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from conftest import call_curate
 from sitting import (
+    PAIR,
     Panel,
     Sitting,
     draw_workspace,
@@ -202,30 +203,28 @@ def test_f_another_writers_change_is_refused_shown_and_rolled_back(sitting, pane
 
 
 def test_shift_decides_all_copies_of_the_photograph(sitting, panel):
-    pair = ["faces/angry/000.png", "faces/fear/conflict.png"]
-    panel.go_to(pair[0])
+    panel.go_to(PAIR[0])
     assert "1 copy of this photograph" in panel.text("copies")
     panel.press("Shift+Digit7")
     panel.wait_saved()
-    assert [standing(sitting.workspace)[path] for path in pair] == [("relabel", "sad")] * 2
+    assert [standing(sitting.workspace)[path] for path in PAIR] == [("relabel", "sad")] * 2
     panel.press("z")
     panel.wait_saved()
-    assert not set(pair) & set(standing(sitting.workspace))
+    assert not set(PAIR) & set(standing(sitting.workspace))
 
 
 def test_of_copies_decided_together_the_one_that_another_has_decided_is_refused_alone(sitting, panel):
-    pair = ["faces/angry/000.png", "faces/fear/conflict.png"]
-    panel.go_to(pair[0])
-    assert call_curate("decide", pair[1], "--drop", "--by", "R2", "-w", sitting.workspace.root).exit_code == 0
+    panel.go_to(PAIR[0])
+    assert call_curate("decide", PAIR[1], "--drop", "--by", "R2", "-w", sitting.workspace.root).exit_code == 0
     panel.press("Shift+Digit7")
     panel.wait_saved()
-    assert [standing(sitting.workspace)[path] for path in pair] == [("relabel", "sad"), ("drop", "")]
-    assert f"somebody else changed {pair[1]} meanwhile (now dropped, by R2)" in panel.text("refused")
+    assert [standing(sitting.workspace)[path] for path in PAIR] == [("relabel", "sad"), ("drop", "")]
+    assert f"somebody else changed {PAIR[1]} meanwhile (now dropped, by R2)" in panel.text("refused")
     panel.press("g")
-    assert (panel.path, "dropped" in panel.text("labels")) == (pair[1], True)
+    assert (panel.path, "dropped" in panel.text("labels")) == (PAIR[1], True)
     panel.press("z")
     panel.wait_saved()
-    assert [standing(sitting.workspace).get(path) for path in pair] == [None, ("drop", "")]
+    assert [standing(sitting.workspace).get(path) for path in PAIR] == [None, ("drop", "")]
 
 
 def test_j_a_missing_image_is_shown_as_missing_and_the_others_go_on(sitting, panel):

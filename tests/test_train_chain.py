@@ -17,11 +17,12 @@ from curate.errors import ManifestError
 from curate.manifest import read_manifest, write_manifest
 from curate.predictions import read_predictions
 from curate.workspace import Workspace
-from train import fit, recipes
+from train import fit, oof, recipes
 from train.calibration import fit_temperature, soften
 from train.cli import app
 from train.evaluate import evaluate_runs, has_copy_in_train
-from train.oof import predict_out_of_fold
+from train.hog import Hog
+from train.oof import choose_members, predict_out_of_fold
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -41,6 +42,15 @@ TINY = replace(
 ALONE = ("oof", "--models", "fast", "-j", 1)  # in this process, where the tests can see it
 
 
+def choose_small_members(*arguments: Any) -> list[Any]:
+    """The members of the command line, with few features for the one that is no network."""
+    members = choose_members(*arguments)
+    return [
+        replace(member, cells=(8,), components=20, features=100) if isinstance(member, Hog) else member
+        for member in members
+    ]
+
+
 def call(*arguments: str | int | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
 
@@ -54,6 +64,7 @@ def say_nothing(_model: Any, _images: Any, rows: Any, _views: Any) -> Any:
 def tiny_recipe() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.RECIPES, "fast", TINY)
+        patch.setattr(oof, "choose_members", choose_small_members)
         yield
 
 
