@@ -118,8 +118,7 @@ def count(workspace: Workspace, true: dict[str, str]) -> dict[str, int]:
     verdicts.to_csv(file, index=False)
     run("curate", "decide", "--from", file, "--by", "truth", "-w", workspace.root)
     counts = json.loads(run("curate", "flag", "--json", "-w", workspace.root))
-    estimate = counts["errors"]
-    return {"planted": int(wrong.sum()), "low": -1, "high": -1, **estimate}
+    return {"planted": int(wrong.sum()), **counts["errors"]}
 
 
 def is_wrong(manifest: pd.DataFrame, true: dict[str, str]) -> np.ndarray:

@@ -7,8 +7,9 @@ a test that changes them copies them first.
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before TensorFlow is imported: sums in the order of the jobs of `train oof`, and tests side by side keep to their cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
@@ -73,6 +74,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def curate() -> Curate:
     """`curate("dedup", "-w", folder)`, in this process."""
     return call_curate
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium."""
+    from sitting import open_browser
+
+    with open_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ import psutil
 import pymongo
 from conftest import call_curate, predict
 
+from curate.decisions import drop_undone
 from curate.faces import EXPRESSIONS, draw_face
 from curate.images import encode_png
 from curate.workspace import Workspace
@@ -65,6 +66,18 @@ def believe_another(workspace: Workspace) -> None:
     probs[rows, own], probs[rows, believed] = 0.25 - sureness, 0.65 + sureness
     table[columns] = probs
     table.to_csv(workspace.predictions / "net.csv", index=False)
+
+
+def ranked(workspace: Workspace) -> list[str]:
+    """The queue: the images with a suggestion, most suspect first."""
+    rows = workspace.read()
+    flagged = rows[rows["suggested_label"] != ""]
+    return list(flagged.loc[flagged["issue_rank"].astype(int).sort_values().index, "path"])
+
+
+def standing(workspace: Workspace) -> dict[str, tuple[str, str]]:
+    """Path -> action and label of the decision that holds."""
+    return {line.path: (line.action, line.label) for line in drop_undone(workspace.read_journal())}
 
 
 @dataclass

@@ -20,9 +20,10 @@ from sitting import (
     Sitting,
     draw_workspace,
     listening_addresses,
-    open_browser,
     open_panel,
+    ranked,
     read_verdicts,
+    standing,
     start_sitting,
 )
 
@@ -58,12 +59,6 @@ def sitting(template: Path) -> Sitting:
 
 
 @pytest.fixture(scope="module")
-def browser():
-    with open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def panel(sitting: Sitting, browser) -> Panel:
     return open_panel(browser, sitting.address)
 
@@ -95,16 +90,6 @@ time.sleep(600)
         for pid in started:
             os.kill(pid, signal.SIGTERM)
         self.process.wait(20)
-
-
-def ranked(workspace: Workspace) -> list[str]:
-    rows = workspace.read()
-    flagged = rows[rows["suggested_label"] != ""]
-    return list(flagged.loc[flagged["issue_rank"].astype(int).sort_values().index, "path"])
-
-
-def standing(workspace: Workspace) -> dict[str, tuple[str, str]]:
-    return {line.path: (line.action, line.label) for line in drop_undone(workspace.read_journal())}
 
 
 def test_a_the_panel_is_up_within_a_minute_and_nothing_leaves_or_enters_the_machine(sitting, browser):
@@ -315,41 +300,6 @@ def test_edits_in_the_app_s_own_tab_are_journaled_at_the_end_and_h_the_manifest_
     assert workspace.manifest.read_bytes().splitlines() == after
     assert workspace.journal.read_bytes() == journal
     assert not again.place.joinpath("db").exists()
-
-
-def test_i_a_manifest_that_was_changed_meanwhile_is_not_overwritten_and_a_restart_resumes(template, browser):
-    workspace = Workspace(template / "manifests")
-    open_ones = [path for path in ranked(workspace) if path not in standing(workspace)]
-    sitting = start_sitting(workspace)
-    panel = open_panel(browser, sitting.address)
-    assert panel.path == open_ones[0]  # the first undecided
-    panel.press("d")
-    panel.wait_saved()
-    panel.page.close()
-    rows = workspace.read()
-    text = workspace.manifest.read_text().replace(f"{rows['self_confidence'].iloc[0]},", "0.123456,")
-    workspace.manifest.write_text(text)
-    assert sitting.finish() == 1
-    assert "was changed by another program" in sitting.outcome
-    assert workspace.manifest.read_text() == text
-    assert standing(workspace)[open_ones[0]] == ("drop", "")
-
-
-def test_a_blind_reviewer_sees_no_opinion_and_begins_anew(template, browser):
-    workspace = Workspace(template / "manifests")
-    sitting = start_sitting(workspace, "--blind", by="R3")
-    panel = open_panel(browser, sitting.address)
-    assert panel.text("count").startswith("0 of ")
-    assert "suggested" not in panel.text("labels")
-    assert "%" not in panel.text("labels") + panel.text("classes")
-    lines = len(workspace.read_journal())
-    panel.press("a")
-    assert panel.text("notice") == "No suggestion in a blind review"
-    panel.press("k")
-    panel.wait_saved()
-    assert [line.by for line in workspace.read_journal()[lines:]] == ["R3"]
-    panel.page.close()
-    assert sitting.finish() == 0
 
 
 def wait_until(claim, seconds: float = 10) -> None:

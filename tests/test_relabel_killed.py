@@ -6,7 +6,7 @@ import pytest
 from kills import run_kills
 from sitting import draw_workspace
 
-KILLS = int(os.environ.get("CANDID_KILLS", "2"))  # of each part
+KILLS = int(os.environ.get("CANDID_KILLS", "1"))  # of each part
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120 + 60 * KILLS)]
 

@@ -42,9 +42,9 @@ TINY = replace(
 ALONE = ("oof", "--models", "fast", "-j", 1)  # in this process, where the tests can see it
 
 
-def choose_small_members(*arguments: Any) -> list[Any]:
+def choose_small_members(*arguments: Any, **options: Any) -> list[Any]:
     """The members of the command line, with few features for the one that is no network."""
-    members = choose_members(*arguments)
+    members = choose_members(*arguments, **options)
     return [
         replace(member, cells=(8,), components=20, features=100) if isinstance(member, Hog) else member
         for member in members

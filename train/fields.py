@@ -36,8 +36,8 @@ FACTORS: Rule = (
 ANYTHING: Rule = (lambda value: value != "", "a word")
 
 
-def _one_of(*choices: str) -> Rule:
-    return (lambda value: value in choices, f"one of {', '.join(choices)}")
+def _one_of(*choices: str | int) -> Rule:
+    return (lambda value: value in choices, f"one of {', '.join(map(str, choices))}")
 
 
 def _default(value: Any, what: str, why: str, rule: Rule) -> Any:
@@ -86,6 +86,10 @@ class Recipe:
     oof_steps: int = _default(
         1000, "Steps that each model of `train oof` takes at least, in more epochs if they are short.",
         "on 1,500 drawn faces a network needs 200 steps to learn anything at all", AT_LEAST_0,
+    )  # fmt: skip
+    oof_views: int = _default(
+        10, "Views of each image that `train oof` averages: 2 (itself and mirrored) or 10 (also shifted).",
+        "against 2, on one fold of FER2013: average precision of the label issues +.005, for 7 s", _one_of(2, 10),
     )  # fmt: skip
     batch_size: int = _default(
         64, "Images per step.",

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from train.backend import keras
 from train.data import Examples
 
-EPOCHS = 2  # the last ones: before, the model has not learned the classes either
+EPOCHS = 2  # the last ones, and none of the first half: there the model has not learned the classes either
 BATCH = 256
 # Rows whose pixels are held at once, whole batches of them: a set larger than memory stays on the disk.
 BLOCK = 32 * BATCH
@@ -30,7 +30,7 @@ class FollowMargins(keras.callbacks.Callback):  # type: ignore[misc]  # keras ha
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras' signature
         """Add the margins of the last epochs."""
-        counted = min(EPOCHS, self.epochs)
+        counted = max(1, min(EPOCHS, self.epochs // 2))
         if epoch >= self.epochs - counted:
             for start in range(0, len(self.margins), BLOCK):
                 block = slice(start, start + BLOCK)

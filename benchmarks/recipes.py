@@ -1,0 +1,154 @@
+"""Recipes trained in full on FER2013: under the dataset's own split, ours without leaks, and a random one with them.
+
+    python benchmarks/recipes.py ~/data/fer2013 FOLDER [--recipe fast] [--split official] [--seeds 3] [-- --epochs 30 …]
+
+Words behind `--` go to `train run`. `official` has every image of the set in the split it is shipped with (test: PrivateTest),
+`clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
+the same shares, copies in it or not. The last columns score the same predictions on the test images that have no exact copy in
+train, and on those that have no copy at all by `curate dedup`. FOLDER keeps workspaces, runs and figures: what is there is not
+trained again, and the section `recipes` of RESULTS.md shows all that FOLDER holds.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from results import RESULTS, describe_machine, replace_section, run_command, to_table
+from sklearn.model_selection import train_test_split
+
+from curate.workspace import Workspace
+
+SPLITS = ("official", "clean", "random")
+VIEWS = "10"
+HEADER = (
+    "recipe", "split", "classes", "models", "test images", "minutes a model", "CPU min", "one view, %", f"{VIEWS} views, %",
+    "without exact copies, %", "without any copy, %",
+)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, help="folder of FER2013's images")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--recipe", default="fast")
+    parser.add_argument("--split", choices=SPLITS, default="official")
+    parser.add_argument("--classes", default="7")
+    parser.add_argument("--seeds", type=int, default=3)
+    options, words = parser.parse_known_args()
+    words = [word for word in words if word != "--"]
+    place = options.folder / f"{options.split}-{options.classes}"
+    if not (place / "ready").is_file():
+        prepare(options.dataset, place, options.split, options.classes)
+        (place / "ready").touch()
+    results = options.folder / "results.jsonl"
+    for seed in range(options.seeds):
+        name = "-".join([options.recipe, *(word.lstrip("-").replace(",", "x") for word in words), f"s{seed}"])
+        if (place / "manifests" / "runs" / name / "scored").is_file():
+            continue
+        key = {"recipe": " ".join([options.recipe, *words]), "split": options.split, "classes": options.classes}
+        figures = {
+            **key,
+            "seed": seed,
+            **measure(place, name, ["--recipe", options.recipe, *words], options.classes, seed),
+        }
+        with results.open("a") as file:
+            file.write(json.dumps(figures) + "\n")
+        (place / "manifests" / "runs" / name / "scored").touch()
+        print(figures, file=sys.stderr, flush=True)
+    write(pd.read_json(results, lines=True, dtype={"classes": str}))
+
+
+def prepare(dataset: Path, place: Path, split: str, classes: str) -> None:
+    """`place/manifests`, which is trained on, and `place/copies`, which knows the copies."""
+    if split == "random":
+        dataset = link_random_split(dataset, place / "images")
+    for name in ("manifests", "copies"):
+        env = {"CURATE_WORKSPACE": str(place / name)}
+        run_command(["curate", "build", f"fer2013={dataset}"], env=env)
+        if name == "copies" or split == "clean":
+            run_command(["curate", "inspect"], env=env)
+            run_command(["curate", "dedup"], env=env)
+    how = ["--ratios", "70", "15", "15"] if split == "clean" else ["--from-source"]
+    run_command(["curate", "split", *how, "--classes", classes], env={"CURATE_WORKSPACE": str(place / "manifests")})
+
+
+def link_random_split(dataset: Path, images: Path) -> Path:
+    """Links to all files in train/, val/ and test/, drawn as the studies draw: stratified, blind to copies."""
+    files = np.array(sorted(str(file) for file in dataset.rglob("*.jpg")))
+    labels = np.array([Path(file).parent.name for file in files])
+    train, rest = train_test_split(np.arange(len(files)), test_size=0.3, stratify=labels, random_state=0)
+    val, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=0)
+    for name, rows in (("train", train), ("val", val), ("test", test)):
+        for row in rows:
+            link = images / name / labels[row] / f"{row:05d}.jpg"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(os.path.realpath(files[row]))
+    return images
+
+
+def measure(place: Path, name: str, words: list[str], classes: str, seed: int) -> dict[str, Any]:
+    """Train one model and score it on test."""
+    workspace = Workspace(place / "manifests")
+    env = {"CURATE_WORKSPACE": str(workspace.root)}
+    how = ["train", "run", *words, "--classes", classes, "--seed", str(seed), "--name", name]
+    run = run_command([*how, "--json"], env=env)
+    folder = workspace.root / "runs" / name
+    scored = run_command(["train", "evaluate", str(folder), "--tta", VIEWS, "--json"], env=env)
+    metrics = json.loads(scored.stdout)
+    beliefs = pd.read_csv(next(folder.glob("evaluation-*")) / "predictions.csv")
+    right = (beliefs["label"] == beliefs["predicted"]).to_numpy()
+    leaked = has_copy_in_train(Workspace(place / "copies").read(), workspace.read(), beliefs["path"])
+    return {
+        "rows": len(right),
+        "minutes": run.wall_seconds / 60,
+        "cpu_minutes": run.cpu_seconds / 60,
+        "one_view": metrics["one_view"]["accuracy"],
+        "views": metrics["accuracy"],
+        "no_exact_copy": metrics["without_copy_in_train"]["accuracy"],
+        "no_copy": float(right[~leaked].mean()),
+        "without_copy": int((~leaked).sum()),
+    }
+
+
+def has_copy_in_train(copies: pd.DataFrame, trained: pd.DataFrame, paths: "pd.Series[str]") -> np.ndarray:
+    """(N,) whether a copy of each image, exact or not, is among the train rows."""
+    photograph = copies["duplicate_group"].where(copies["duplicate_group"] != "", copies["path"])
+    photograph.index = pd.Index(copies["path"])
+    seen = trained.loc[(trained["split"] == "train") & (trained["status"] == "keep"), "path"]
+    return photograph.loc[paths].isin(photograph.loc[seen]).to_numpy()
+
+
+def write(results: pd.DataFrame) -> None:
+    rows = [tell(key, group) for key, group in results.groupby(["recipe", "split", "classes"], sort=False)]
+    body = (
+        "Measured by `python benchmarks/recipes.py`; mean and standard deviation over models with other seeds; "
+        f"{describe_machine()}.\n\n{to_table(HEADER, rows)}"
+    )
+    replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{body}")
+    print(body)
+
+
+def tell(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:
+    scores = [tell_spread(100 * group[name]) for name in ("one_view", "views", "no_exact_copy", "no_copy")]
+    test = f"{group['rows'].iloc[0]:,} ({group['without_copy'].iloc[0]:,} without a copy)"
+    return [
+        *key,
+        str(len(group)),
+        test,
+        f"{group['minutes'].mean():.1f}",
+        f"{group['cpu_minutes'].mean():.1f}",
+        *scores,
+    ]
+
+
+def tell_spread(values: "pd.Series[float]") -> str:
+    return f"{values.mean():.1f}" if len(values) == 1 else f"{values.mean():.1f} ± {values.std():.1f}"
+
+
+if __name__ == "__main__":
+    main()
