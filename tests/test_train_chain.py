@@ -191,6 +191,20 @@ def test_one_fold_alone_leaves_the_others_to_another_machine(copy: Workspace) ->
     assert done.output.endswith("2 are left before predictions can be written\n")
 
 
+def test_quick_is_a_smaller_network_and_two_views(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    full, none = choose_members("five-layer,hog")
+    quick, same = choose_members("five-layer,hog", quick=True)
+    assert (full.widths, full.oof_views) == ((32, 64, 128), 10)
+    assert quick == replace(full, widths=(22, 43, 86), oof_epochs=4, oof_steps=0, oof_views=2)
+    assert none == same == Hog()
+    views: list[Any] = []
+    monkeypatch.setattr(fit, "predict_probs", lambda *arguments: views.append(arguments[3]) or say_nothing(*arguments))
+    predict_out_of_fold(copy, [replace(TINY, oof_epochs=1, oof_steps=0, oof_views=2)], fold=0, workers=1)
+    assert [len(plan) for plan in views] == [2]
+    both = call(*ALONE, "-w", copy.root, "--quick", "--epochs", 2)
+    assert (both.exit_code, both.stderr) == (2, "train: oof: --quick and --epochs exclude each other: name one\n")
+
+
 def test_oof_asks_for_folds_and_refuses_one_that_is_not_there(copy: Workspace) -> None:
     other = call(*ALONE, "-w", copy.root, "--k", 5)
     assert (other.exit_code, other.stderr) == (
