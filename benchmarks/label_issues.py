@@ -15,6 +15,7 @@ import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from curate.receipts import read_receipts
 from curate.scores import SCORES, Evidence, best_other
 from curate.votes import read_votes, votes_of
 from curate.workspace import Workspace
+from train.recipes import find_recipe
 
 LOOKS = (500, 1000, 2000)
 DRAWS = 1000  # of the bootstrap
@@ -109,16 +111,20 @@ def trace(root: Path, votes: Path, half: str) -> list[list[str]]:
     for names in ([name] for name in tables) if len(tables) == 1 else (*([name] for name in tables), list(tables)):
         evidence = gather_evidence(folded, [tables[name] for name in names], classes)
         score = SCORES["combined"](evidence)
-        told = " + ".join(f"{name}{tell_epochs(models['models'][name], models['seeds'])}" for name in names)
+        told = " + ".join(f"{name}{tell_training(models['models'][name], models['seeds'])}" for name in names)
         agreement = np.mean(evidence.believed.argmax(axis=1) == evidence.labels)
         found = [f"{average_precision(gold[rule], score, counted):.3f}" for rule in ("strict", "majority")]
         points.append([told, f"{100 * agreement:.1f} %", *found])
     return points
 
 
-def tell_epochs(member: dict[str, object], seeds: int) -> str:
-    many = f" x {seeds} seeds" if seeds > 1 else ""
-    return f" ({member['oof_epochs']} epochs{many})" if "oof_epochs" in member else many
+def tell_training(member: dict[str, Any], seeds: int) -> str:
+    words = [f"{seeds} seeds"] if seeds > 1 else []
+    if "oof_epochs" in member:
+        words.append(f"{member['oof_epochs']} epochs")
+        if tuple(member["widths"]) != find_recipe(member["name"]).widths:
+            words.append(f"{'/'.join(map(str, member['widths']))} channels")
+    return f" ({', '.join(words)})" if words else ""
 
 
 def judge_by_crowd(folded: pd.DataFrame, votes: dict[str, str]) -> dict[str, np.ndarray]:
