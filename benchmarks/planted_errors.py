@@ -1,11 +1,12 @@
 """Planted wrong labels on drawn faces: how early the ranking shows them, and whether their estimated number holds.
 
-    python benchmarks/planted_errors.py [--only ranking|count] [--seeds 10] [--faces 2100]
+    python benchmarks/planted_errors.py [--only ranking|count] [--seeds 10] [--faces 2100] [--kept FILE]
 
 Clean faces are drawn, and 5, 10 and 20 % of their labels replaced, each by a class it is confused with. The ranking of the
 default members is measured for the first seed. The estimate is made for every seed as a user would: `train oof --models
-hog`, 200 images chosen at random by `curate relabel --random`'s rule and judged, `curate flag` again. Writes the sections
-`planted-ranking` and `planted-count` of RESULTS.md.
+hog`, 200 images chosen at random by `curate relabel --random`'s rule and judged, `curate flag` again; where it finds too few
+errors among them to say how many there are, a hundred more. The counts made are kept in FILE, and those in it are not made
+again. Writes the sections `planted-ranking` and `planted-count` of RESULTS.md.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from curate.predictions import read_predictions
 from curate.workspace import Workspace
 
 SHARES = (0.05, 0.10, 0.20)
-VERDICTS = 200
+VERDICTS, MORE = 200, 100
 LOOKED_AT = 0.10
 
 
@@ -38,22 +39,29 @@ def main() -> None:
     parser.add_argument("--only", choices=("ranking", "count"))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--faces", type=int, default=2100)
+    parser.add_argument("--kept", type=Path)
     options = parser.parse_args()
-    ranking, counting = [], []
+    kept = options.kept.read_text().splitlines() if options.kept and options.kept.is_file() else []
+    ranking, counting = [], [json.loads(line) for line in kept]
+    known = {(found["share"], found["seed"]) for found in counting}
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(1 if options.only == "ranking" else options.seeds):
+            shares = [share for share in SHARES if options.only != "count" or (share, seed) not in known]
             clean = Path(scratch) / f"clean-{seed}"
-            draw_fresh(clean, faces=options.faces, seed=seed)
-            for share in SHARES:
+            if shares:
+                draw_fresh(clean, faces=options.faces, seed=seed)
+            for share in shares:
                 root = Path(scratch) / f"planted-{seed}-{share}"
                 true = plant(clean, root, share, seed)
                 workspace = Workspace(root / "manifests")
                 prepare(workspace, root / "faces", seed)
                 if seed == 0 and options.only != "count":
                     ranking += rank(workspace, true, share)
-                if options.only != "ranking":
-                    counting.append(count(workspace, true))
-                    print(share, seed, counting[-1], file=sys.stderr, flush=True)
+                if options.only != "ranking" and (share, seed) not in known:
+                    counting.append({"share": share, "seed": seed, **count(workspace, true)})
+                    print(counting[-1], file=sys.stderr, flush=True)
+                    if options.kept:
+                        options.kept.write_text("".join(json.dumps(found) + "\n" for found in counting))
                 shutil.rmtree(root)
     if ranking:
         write_ranking(ranking, options.faces)
@@ -101,24 +109,27 @@ def rank(workspace: Workspace, true: dict[str, str], share: float) -> list[list[
 
 
 def count(workspace: Workspace, true: dict[str, str]) -> dict[str, int]:
-    """Judge a random sample, flag again: the planted number and the estimate with its interval."""
+    """Judge random images and flag again until it gives an interval: the planted number and the estimate."""
+    judged, errors = VERDICTS, judge(workspace, true, VERDICTS)
+    while "low" not in errors:
+        judged += MORE
+        errors = judge(workspace, true, judged)
+    return {"planted": int(is_wrong(workspace.read(), true).sum()), "judged": judged, **errors}
+
+
+def judge(workspace: Workspace, true: dict[str, str], many: int) -> dict[str, int]:
+    """What `curate flag` says of the number after so many verdicts, which are drawn as `curate relabel --random` draws."""
     manifest = workspace.read()
-    sample = np.argsort(manifest["sha256"].to_numpy(), kind="stable")[:VERDICTS]
+    sample = np.argsort(manifest["sha256"].to_numpy(), kind="stable")[:many]
     wrong = is_wrong(manifest, true)
     chosen = manifest.iloc[sample]
     labels = chosen["path"].map(lambda path: true[Path(path).name])
-    verdicts = pd.DataFrame(
-        {
-            "path": chosen["path"],
-            "action": np.where(wrong[sample], "relabel", "keep"),
-            "label": np.where(wrong[sample], labels, ""),
-        }
-    )
+    action, label = np.where(wrong[sample], "relabel", "keep"), np.where(wrong[sample], labels, "")
     file = workspace.root.parent / "verdicts.csv"
-    verdicts.to_csv(file, index=False)
+    pd.DataFrame({"path": chosen["path"], "action": action, "label": label}).to_csv(file, index=False)
     run("curate", "decide", "--from", file, "--by", "truth", "-w", workspace.root)
-    counts = json.loads(run("curate", "flag", "--json", "-w", workspace.root))
-    return {"planted": int(wrong.sum()), **counts["errors"]}
+    errors: dict[str, int] = json.loads(run("curate", "flag", "--json", "-w", workspace.root))["errors"]
+    return errors
 
 
 def is_wrong(manifest: pd.DataFrame, true: dict[str, str]) -> np.ndarray:
@@ -136,12 +147,19 @@ def write_ranking(ranking: list[list[str]], faces: int) -> None:
 def write_count(counting: list[dict[str, int]], faces: int) -> None:
     rows = []
     for share in SHARES:
-        own = [found for found in counting if found["planted"] == round(share * faces)]
+        own = [found for found in counting if found["share"] == share]
         held = sum(found["low"] <= found["planted"] <= found["high"] for found in own)
         width = np.median([found["high"] - found["low"] for found in own])
         middle = np.median([found["count"] for found in own])
-        rows.append([f"{share:.0%}", own[0]["planted"], f"{middle:.0f}", f"{width:.0f}", f"{held} of {len(own)}"])
-    header = ["planted", "wrong labels", "median estimate", "median width of the interval", "intervals that hold it"]
+        judged = [str(found["judged"]) for found in own if found["judged"] > VERDICTS]
+        told = f"{held} of {len(own)}"
+        rows.append(
+            [f"{share:.0%}", own[0]["planted"], f"{middle:.0f}", f"{width:.0f}", told, ", ".join(judged) or "none"]
+        )
+    header = [
+        "planted", "wrong labels", "median estimate", "median width of the interval", "intervals that hold it",
+        "judged where 200 were too few",
+    ]  # fmt: skip
     body = (
         f"Measured by `python benchmarks/planted_errors.py`: {faces:,} drawn faces, `hog` alone, {VERDICTS} images judged that "
         f"were chosen at random; 95 % intervals; {describe_machine()}.\n\n{to_table(header, rows)}"
