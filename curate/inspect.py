@@ -26,7 +26,7 @@ BATCH = 256
 # Far from photographs of faces: on FER2013 99 % of the images have a standard deviation over 24 levels and an entropy over
 # 6 bits, and 99 % have less than 39 % near-black and near-white pixels. Graphics repeat their left neighbour's level where
 # a photograph's noise does not. Of the 97 images in the half of FER+ at hand that all ten annotators call no face, the bounds
-# find 36 and no other image; the rest look like photographs (`benchmarks/quality.py`).
+# find 35 and no other image; the rest look like photographs (`benchmarks/quality.py`).
 BLANK_STD = 5.0  # grey levels; below it nothing can be seen
 BLACK_AND_WHITE_SHARE = 0.75  # of the pixels within EXTREME_LEVELS of 0 or 255
 EXTREME_LEVELS = 10
