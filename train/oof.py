@@ -101,7 +101,7 @@ def predict_out_of_fold(
     seed, seeds : the first seed and how many; predictions are averaged over them
     model, fold : train the jobs of this member, of this fold, alone (another machine may do the others); None for all
     k : the number of folds that is expected; None for whatever the manifest has
-    workers : jobs at a time; None takes one per core, and one on a GPU
+    workers : jobs at a time; None takes one per core and one more, since a job now and then waits, and one on a GPU
 
     Returns
     -------
@@ -211,7 +211,7 @@ def _run_jobs(
     if workers is None and engine_name == "local" and any(isinstance(job.member, Recipe) for job in jobs):
         from train.backend import HAS_GPU
 
-        workers = 1 if HAS_GPU else None
+        workers = 1 if HAS_GPU else (os.cpu_count() or 1) + 1
     steps = sum(_count_steps(job.member, int(_learns_from(manifest, job.fold).sum())) for job in jobs)
     # The long jobs first, so that no core waits for the last of them alone.
     order = sorted(jobs, key=lambda job: isinstance(job.member, Hog))
