@@ -86,10 +86,10 @@ def main() -> None:
             for name, score in rivals.items() if name == best
         )
     )  # fmt: skip
-    points = [
-        point for root in (options.workspace, *options.also) for point in trace(root, options.votes, options.half)
-    ]
-    curve = to_table(["members", "agreement with the given labels", "strict AP", "majority AP"], points)
+    roots = (options.workspace, *options.also)
+    points = dict.fromkeys(tuple(point) for root in roots for point in trace(root, options.votes, options.half))
+    header = ["members", "they and the copies agree with the given labels", "strict AP", "majority AP"]
+    curve = to_table(header, list(points))
     body += f"\n\nWhat better members buy, by the combined score:\n\n{curve}"
     replace_section(RESULTS, options.section, f"## Finding wrong labels\n\n{body}")
     if options.section == SECTION:
