@@ -27,7 +27,7 @@ from curate.flag import flag, gather_evidence
 from curate.labels import VOCABULARY
 from curate.predictions import read_predictions
 from curate.receipts import read_receipts
-from curate.scores import SCORES, Evidence, best_other
+from curate.scores import SCORES, Evidence, agree, best_other
 from curate.votes import read_votes, votes_of
 from curate.workspace import Workspace
 from train.recipes import find_recipe
@@ -72,7 +72,7 @@ def main() -> None:
         "suggestion right @1,000",
     ]
     accuracy = ", ".join(
-        f"{name} {100 * np.mean(member.argmax(axis=1) == evidence.labels):.1f} %"
+        f"{name} {100 * agree(member, evidence.labels):.1f} %"
         for name, member in zip(tables, evidence.members, strict=True)
     )
     body = (
@@ -112,7 +112,7 @@ def trace(root: Path, votes: Path, half: str) -> list[list[str]]:
         evidence = gather_evidence(folded, [tables[name] for name in names], classes)
         score = SCORES["combined"](evidence)
         told = " + ".join(f"{name}{tell_training(models['models'][name], models['seeds'])}" for name in names)
-        agreement = np.mean(evidence.believed.argmax(axis=1) == evidence.labels)
+        agreement = agree(evidence.believed, evidence.labels)
         found = [f"{average_precision(gold[rule], score, counted):.3f}" for rule in ("strict", "majority")]
         points.append([told, f"{100 * agreement:.1f} %", *found])
     return points

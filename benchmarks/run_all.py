@@ -29,6 +29,7 @@ def main() -> None:
             run("scaling.py", folder)
             run("fer2013_chain.py", folder, "--workspace", workspace)
             run("time_to_accuracy.py", folder)
+            run("recipes.py", folder, str(Path(scratch) / "recipes"))
 
 
 def run(script: str, *words: str) -> None:

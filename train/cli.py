@@ -14,7 +14,6 @@ from curate.console import (
     Group,
     Json,
     Seed,
-    Workers,
     WorkspaceDir,
     new_app,
     tell,
@@ -84,7 +83,10 @@ def oof(
     seed: Seed = 0,
     precision: Precision = "auto",
     engine: EngineName = "local",
-    workers: Workers = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", "-j", min=1, help="Jobs at a time; default one per core and one more, on a GPU one."),
+    ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
