@@ -26,6 +26,8 @@ Floats = npt.NDArray[np.float32]
 PASS = 0.93
 TRIM = 0.25  # share of the pixels left out of the score
 STEPS = 4
+SLICE = 256  # pairs worked on at once: arrays of a size that the allocator keeps, where larger ones are mapped anew
+CHANNELS = 64  # images blurred by one call
 # A thumbnail with less contrast (standard deviation, of 255) has no pattern to compare.
 MIN_STD = 2.0
 
@@ -53,6 +55,15 @@ class Verified:
 
 def verify_batch(batch: PairBatch) -> Verified:
     """Align and score the pairs that pass the first look, as they came or unmoved: a watermark misleads the estimate."""
+    found = []
+    for start in range(0, max(1, len(batch.affine)), SLICE):
+        part = PairBatch(*(getattr(batch, name)[start : start + SLICE] for name in ("query", "other", "affine")))
+        verified = _verify_slice(part)
+        found.append(Verified(start + verified.place, verified.score, verified.affine))
+    return Verified(*(np.concatenate([getattr(part, name) for part in found]) for name in ("place", "score", "affine")))
+
+
+def _verify_slice(batch: PairBatch) -> Verified:
     fixed, moving = (halve(images).astype(np.float32) for images in (batch.other, batch.query))
     unmoved = np.tile(np.eye(2, 3, dtype=np.float32), (len(fixed), 1, 1))
     looks = _look(_band(fixed, 0.7, 2), _band(moving, 0.7, 2), [batch.affine, unmoved])
@@ -218,9 +229,13 @@ def _seen(affine: Floats, side: int) -> Floats:
 
 def _band(images: Floats, low: float, high: float) -> Floats:
     """Noise and re-encoding smoothed away (sigma `low`), light and vignetting taken out (sigma `high`)."""
-    if not len(images):
-        return images
-    return np.stack([cv2.GaussianBlur(v, (0, 0), low) - cv2.GaussianBlur(v, (0, 0), high) for v in images])
+    found = np.empty_like(images)
+    for start in range(0, len(images), CHANNELS):
+        # The images as channels of one picture: a third of the time of a call for each, and the same bits.
+        part = np.ascontiguousarray(images[start : start + CHANNELS].transpose(1, 2, 0))
+        band = cv2.GaussianBlur(part, (0, 0), low) - cv2.GaussianBlur(part, (0, 0), high)
+        found[start : start + CHANNELS] = band.reshape(part.shape).transpose(2, 0, 1)
+    return found
 
 
 def _window(side: int) -> Floats:

@@ -207,12 +207,8 @@ def _upright(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise UnreadableImageError(f"mode {image.mode} (32 bits a pixel) is no photograph")
-    upright = ImageOps.exif_transpose(image)
-    return (
-        upright.convert("L" if upright.mode in ("1", "L", "LA") else "RGB")
-        if upright.mode not in ("L", "RGB")
-        else upright
-    )
+    ImageOps.exif_transpose(image, in_place=True)  # a picture that stands upright is not copied
+    return image if image.mode in ("L", "RGB") else image.convert("L" if image.mode in ("1", "LA") else "RGB")
 
 
 def _crop(pixels: Pixels, box: str) -> Pixels:

@@ -14,8 +14,9 @@ machine changes a neighbour.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -24,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from curate import engine
 from curate.images import Pixels, halve
@@ -116,13 +118,17 @@ def find_neighbours(
     )
     index = _open_index(described, len(targets) <= EXHAUSTIVE_ROWS if exhaustive is None else exhaustive)
     described /= LENGTH
-    forms = list(product(range(len(STARTS)), (False, True)))
-    with _one_thread_each(workers) as pool:
-        for start in engine.track(range(0, len(queries), BLOCK), "neighbour blocks"):
-            rows = queries[start : start + BLOCK]
+    waiting: deque[list[Future[Candidates]]] = deque()
+    with threadpool_limits(1), _one_thread_each(workers) as pool:
+        for first in engine.track(range(0, len(queries), BLOCK), "neighbour blocks"):
+            rows = queries[first : first + BLOCK]
             wide = _transform(thumbnails[rows])
-            asked = [pool.submit(_ask, index, described, wide, rows, targets, *form) for form in forms]
-            yield join_candidates([answer.result() for answer in asked])
+            starts = range(len(STARTS))
+            waiting.append([pool.submit(_ask, index, described, wide, rows, targets, start) for start in starts])
+            if len(waiting) > 1:  # the threads have the next block at hand
+                yield join_candidates([answer.result() for answer in waiting.popleft()])
+        while waiting:
+            yield join_candidates([answer.result() for answer in waiting.popleft()])
 
 
 def relate(thumbnails: Squares, query: Rows, other: Rows) -> Candidates:
@@ -168,28 +174,25 @@ def _open_index(described: Floats, exhaustive: bool) -> Any:
     return index
 
 
-def _ask(
-    index: Any, described: Floats, wide: Floats, rows: Rows, targets: Rows, start: int, mirrored: bool
-) -> Candidates:
-    """The neighbours of one form of the queries that lie near their tangent planes."""
-    sign = _mirror_signs() if mirrored else np.float32(1)
+def _ask(index: Any, described: Floats, wide: Floats, rows: Rows, targets: Rows, start: int) -> Candidates:
+    """The neighbours of the queries moved to one start, plain and mirrored, that lie near their tangent planes."""
     asked = min(NEIGHBOURS + 1, len(targets))  # one of them may be the image itself
-    _, found = index.search(_to_length(wide, start) * sign, asked)
-    near = (
-        described[found] * sign
-    )  # (n, k, 64); a list that ends early holds -1 and its last row, which is checked below
-    plane, steps = _tangent_plane(wide, start)
-    inside = near @ plane.transpose(0, 2, 1)  # (n, k, 7)
-    closeness = np.sqrt((inside * inside).sum(axis=2))
-    query, place = np.nonzero((closeness >= GATE) & (found >= 0) & (targets[found] != rows[:, None]))
-    inside = inside[query, place]
-    return Candidates(
-        rows[query],
-        targets[found[query, place]],
-        np.full(len(query), mirrored),
-        _to_affine(inside, steps[query], start),
-        closeness[query, place],
-    )
+    low, (plane, steps) = _to_length(wide, start), _tangent_plane(wide, start)
+    parts = []
+    for mirrored in (False, True):
+        sign = _mirror_signs() if mirrored else np.float32(1)
+        _, found = index.search(low * sign, asked)
+        # (n, k, 64); a list that ends early holds -1 and its last row, which is checked below
+        near = described[found] * sign
+        inside = near @ plane.transpose(0, 2, 1)  # (n, k, 7)
+        closeness = np.sqrt((inside * inside).sum(axis=2))
+        query, place = np.nonzero((closeness >= GATE) & (found >= 0) & (targets[found] != rows[:, None]))
+        affine = _to_affine(inside[query, place], steps[query], start)
+        is_mirrored = np.full(len(query), mirrored)
+        parts.append(
+            Candidates(rows[query], targets[found[query, place]], is_mirrored, affine, closeness[query, place])
+        )
+    return concatenate(parts)
 
 
 def _relate_block(thumbnails: Squares, query: Rows, other: Rows) -> Candidates:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from curate import neighbours, pairs
-from curate.alignment import PairBatch, describe_affine, has_contrast, verify_batch
+from curate.alignment import SLICE, PairBatch, describe_affine, has_contrast, verify_batch
 from curate.faces import EXPRESSIONS, draw_face
 from curate.images import hash_perceptually, shrink_for_phash
 from curate.neighbours import find_neighbours, join_candidates
@@ -209,6 +209,21 @@ def test_scores_lie_in_zero_to_one_and_a_stranger_scores_below_the_bound(faces):
     strangers = verify_batch(PairBatch(faces[:2], faces[2:4], same))
     assert strangers.place.shape == strangers.score.shape == (0,)
     assert strangers.affine.shape == (0, 2, 3)
+
+
+def test_a_pair_scores_the_same_whatever_else_is_in_its_batch(faces):
+    place = np.arange(SLICE + 5)  # a slice that is not full
+    query, other = place % 3, (place + place % 2) % 3  # copies and strangers
+    rng = np.random.default_rng(0)
+    affine = (np.eye(2, 3) + rng.uniform(-0.03, 0.03, (len(query), 2, 3))).astype(np.float32)
+    whole = verify_batch(PairBatch(faces[query], faces[other], affine))
+    alone = [
+        verify_batch(PairBatch(faces[query[k : k + 1]], faces[other[k : k + 1]], affine[k : k + 1]))
+        for k in whole.place
+    ]
+    assert 0 < len(whole.place) < len(query)
+    assert whole.score.tolist() == [float(one.score[0]) for one in alone]
+    assert whole.affine.tolist() == [one.affine[0].tolist() for one in alone]
 
 
 @pytest.mark.parametrize(
