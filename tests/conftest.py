@@ -155,8 +155,10 @@ def bars_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from train.cli import app as train
 
     root = make_workspace(tmp_path_factory.mktemp("bars")).root
-    words = "run --name bars --epochs 4 --widths 8 --batch-size 8 --learning-rate 0.02 --dropout 0 --precision float32"
-    done = CliRunner().invoke(train, [*words.split(), "--tensorboard", "-w", str(root)], prog_name="train")
+    words = "run --name bars --epochs 4 --widths 8 --batch-size 8 --optimizer adam --learning-rate 0.02 --dropout 0"
+    done = CliRunner().invoke(
+        train, [*words.split(), "--precision", "float32", "--tensorboard", "-w", str(root)], prog_name="train"
+    )
     assert done.exit_code == 0, done.output
     return root
 

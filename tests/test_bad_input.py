@@ -375,7 +375,7 @@ def test_an_error_of_any_kind_from_the_decoder_is_an_unreadable_image(monkeypatc
 
     from curate.images import UnreadableImageError, decode_image
 
-    def fail(_image: object) -> None:
+    def fail(_image: object, *, in_place: bool) -> None:  # noqa: ARG001 - Pillow's signature
         raise struct.error("required argument is not an integer")
 
     monkeypatch.setattr("curate.images.ImageOps.exif_transpose", fail)

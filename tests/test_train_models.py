@@ -22,6 +22,7 @@ from train.fields import from_json, override, reasons, to_json
 from train.fit import compile_model, plan_rate
 from train.models import build_model
 from train.models.layers import FusedBatchNorm
+from train.optimizers import Muon
 from train.recipes import RECIPES, find_recipe
 
 FAST, FIVE_LAYER = RECIPES["fast"], RECIPES["five-layer"]
@@ -80,6 +81,27 @@ def test_the_weighted_loss_is_the_one_of_a_calculation_by_hand() -> None:
         return_dict=True,
     )
     assert logs["loss"] == pytest.approx(1.5 * np.log(2), rel=1e-5)
+
+
+def test_muon_moves_a_kernel_as_that_of_keras_moves_the_same_matrix_and_all_else_as_adam() -> None:
+    rng = np.random.default_rng(0)
+    shapes = [(3, 3, 4, 8), (1, 1, 4, 16), (5, 2), (7,)]
+    starts = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    ours = [keras.Variable(start) for start in starts]
+    flat = [keras.Variable(start.reshape(-1, start.shape[-1])) for start in starts[:2]]
+    plain = [keras.Variable(start) for start in starts[2:]]
+    theirs = (
+        keras.optimizers.Muon(0.01, weight_decay=0.1, adam_weight_decay=0.1),
+        keras.optimizers.Adam(0.01, weight_decay=0.1),
+    )
+    muon = Muon(0.01, weight_decay=0.1, dtype="float32")
+    for _ in range(3):
+        gradients = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+        muon.apply(gradients, ours)
+        theirs[0].apply([g.reshape(-1, g.shape[-1]) for g in gradients[:2]], flat)
+        theirs[1].apply(gradients[2:], plain)
+    for mine, other in zip(ours, [*flat, *plain], strict=True):
+        assert np.allclose(np.asarray(mine).reshape(other.shape), np.asarray(other), atol=1e-5)
 
 
 def test_the_cosine_rises_for_an_epoch_and_ends_at_zero() -> None:

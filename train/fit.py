@@ -20,7 +20,7 @@ from train.distribute import fit_distributed, open_scope
 from train.feed import stream_batches, validate_on
 from train.fields import Recipe
 from train.models import build_model
-from train.optimizers import SlowBaseAdam, list_base_variables
+from train.optimizers import Muon, SlowBaseAdam, list_base_variables
 from train.record import WEIGHTS
 from train.streaming import stream_dataset
 from train.watch import WatchVal, read_rate, read_state, restore, seed_dropout
@@ -106,12 +106,14 @@ def streams(train: Examples) -> bool:
 
 
 def compile_model(model: Any, recipe: Recipe, steps: int) -> None:
-    """Adam (AdamW with weight decay), categorical cross-entropy."""
+    """Muon or Adam, with decoupled weight decay (AdamW), and categorical cross-entropy."""
     rate = plan_rate(recipe, steps)
     slow = list_base_variables(model) if recipe.base_rate else frozenset()
     if slow:
         factor = recipe.base_rate / recipe.learning_rate
         optimizer = SlowBaseAdam(rate, slow=slow, factor=factor, weight_decay=recipe.weight_decay)
+    elif recipe.optimizer == "muon":
+        optimizer = Muon(rate, weight_decay=recipe.weight_decay or None, dtype=model.dtype_policy.compute_dtype)
     else:
         optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
     model.compile(

@@ -1,8 +1,58 @@
-"""Adam with a slower step for a pretrained base."""
+"""The optimizers that Keras lacks: Muon for convolutions, and Adam with a slower step for a pretrained base."""
 
 from typing import Any
 
 from train.backend import keras
+
+
+class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
+    """Adam, but the kernel of a convolution moves along its momentum with all singular values made equal.
+
+    So a step has the same size in every direction of the kernel, (height * width * channels in, channels out) as a matrix,
+    instead of following the few that dominate the gradient. `keras.optimizers.Muon` leaves kernels of convolutions to Adam.
+
+    Parameters
+    ----------
+    dtype : number format of the matrix products; bfloat16 is precise enough
+
+    References
+    ----------
+    K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024 (five Newton-Schulz steps, Nesterov
+    momentum); J. Liu et al., "Muon is scalable for LLM training", 2025 (the size of a step, which lets Adam and Muon share
+    one learning rate)
+    """
+
+    MOMENTUM = 0.95
+    STEPS = 5
+    COEFFICIENTS = 3.4445, -4.7750, 2.0315
+    RMS = 0.2  # of a step at learning rate 1, as Adam's are
+
+    def __init__(self, learning_rate: Any, *, weight_decay: float | None, dtype: str):
+        super().__init__(learning_rate, weight_decay=weight_decay)
+        self.product_dtype = dtype
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One step of one variable."""
+        if len(variable.shape) != 4:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        momentum = self._momentums[self._get_variable_index(variable)]
+        self.assign(momentum, momentum * self.MOMENTUM + gradient)
+        ahead = gradient + momentum * self.MOMENTUM
+        step = self._orthogonalise(keras.ops.reshape(ahead, (-1, variable.shape[-1])))
+        size = self.RMS * max(step.shape) ** 0.5 * keras.ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, keras.ops.reshape(step, variable.shape) * size)
+
+    def _orthogonalise(self, matrix: Any) -> Any:
+        """(m, n) -> (m, n) with the singular vectors of before and singular values near 1."""
+        ops, (a, b, c) = keras.ops, self.COEFFICIENTS
+        is_tall = matrix.shape[0] > matrix.shape[1]
+        x = ops.cast(matrix / (ops.norm(matrix) + 1e-7), self.product_dtype)
+        x = ops.transpose(x) if is_tall else x
+        for _ in range(self.STEPS):
+            square = x @ ops.transpose(x)
+            x = a * x + (b * square + c * square @ square) @ x
+        return ops.cast(ops.transpose(x) if is_tall else x, matrix.dtype)
 
 
 class SlowBaseAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
