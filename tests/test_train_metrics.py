@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
 from train.metrics import count_confusions, format_classes, score_classes, score_predictions
-from train.oof import round_probs
+from train.oof_jobs import round_probs
 from train.plots import plot_confusion, plot_curves
 
 CLASSES = ["angry", "happy", "sad"]
