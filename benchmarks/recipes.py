@@ -4,9 +4,10 @@
 
 Words behind `--` go to `train run`. `official` has every image of the set in the split it is shipped with (test: PrivateTest),
 `clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
-the same shares, copies in it or not. The last columns score the same predictions on the test images that have no exact copy in
-train, and on those that have no copy at all by `curate dedup`. FOLDER keeps workspaces, runs and figures: what is there is not
-trained again, and the section `recipes` of RESULTS.md shows all that FOLDER holds.
+the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The last columns score the same
+predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`. FOLDER
+keeps workspaces, runs and figures: what is there is not trained again, and the section `recipes` of RESULTS.md shows all that
+FOLDER holds.
 """
 
 import argparse
@@ -27,7 +28,7 @@ SPLITS = ("official", "clean", "random")
 VIEWS = "10"
 HEADER = (
     "recipe", "split", "classes", "models", "test images", "minutes a model", "CPU min", "one view, %", f"{VIEWS} views, %",
-    "without exact copies, %", "without any copy, %",
+    "balanced, %", "without exact copies, %", "without any copy, %",
 )  # fmt: skip
 
 
@@ -109,6 +110,7 @@ def measure(place: Path, name: str, words: list[str], classes: str, seed: int) -
         "cpu_minutes": run.cpu_seconds / 60,
         "one_view": metrics["one_view"]["accuracy"],
         "views": metrics["accuracy"],
+        "balanced": metrics["balanced_accuracy"],
         "no_exact_copy": metrics["without_copy_in_train"]["accuracy"],
         "no_copy": float(right[~leaked].mean()),
         "without_copy": int((~leaked).sum()),
@@ -134,7 +136,7 @@ def write(results: pd.DataFrame) -> None:
 
 
 def tell(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:
-    scores = [tell_spread(100 * group[name]) for name in ("one_view", "views", "no_exact_copy", "no_copy")]
+    scores = [tell_spread(100 * group[name]) for name in ("one_view", "views", "balanced", "no_exact_copy", "no_copy")]
     test = f"{group['rows'].iloc[0]:,} ({group['without_copy'].iloc[0]:,} without a copy)"
     return [
         *key,

@@ -8,8 +8,8 @@ on.
 
 When all folds of a member are there, they become its predictions (`train.oof_join`).
 
-There is no val split here: the epochs are fixed, and few (`oof_epochs`, more for a small dataset: `oof_steps`), with the
-cosine schedule and plain cross-entropy on the given labels, whatever the recipe says.
+There is no val split here: the epochs are fixed, and few (`oof_epochs`, more for a small dataset: `oof_steps`), with Adam,
+the cosine schedule and plain cross-entropy on the given labels, whatever the recipe says.
 """
 
 import os

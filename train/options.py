@@ -14,6 +14,7 @@ from train.fields import ALIASES, SCHEMES, option_fields
 METAVARS = {
     "weights": "none|imagenet|FILE",
     "class_weights": f"[{'|'.join(SCHEMES)}|FILE]",
+    "optimizer": "muon|adam",
     "schedule": "cosine|plateau|decay|constant",
     "monitor": "accuracy|loss",
     "mask": "none|forehead|eyes|lower",
@@ -39,7 +40,8 @@ class RecipeCommand(TyperCommand):
 
 def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add one option per field; the command receives them all as the keyword `fields`, None where not given."""
-    names = [item.name for item in option_fields()]
+    items = [item for item in option_fields() if not item.name.startswith("oof_")]  # those are for `train oof`
+    names = [item.name for item in items]
 
     @functools.wraps(command)
     def called(**given: Any) -> None:
@@ -49,7 +51,7 @@ def recipe_options(command: Callable[..., None]) -> Callable[..., None]:
     own = [parameter for name, parameter in signature.parameters.items() if name != "fields"]
     added = [
         inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotate(item))
-        for item in option_fields()
+        for item in items
     ]
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     called.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
