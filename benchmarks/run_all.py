@@ -1,4 +1,4 @@
-"""The measurements again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (about two hours).
+"""The measurements again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (many hours).
 
 `quality.py`, `label_issues.py` and `relabel.py fer2013` are not among them: they need crowd votes, which Candid does not ship.
 """
@@ -29,7 +29,13 @@ def main() -> None:
             run("scaling.py", folder)
             run("fer2013_chain.py", folder, "--workspace", workspace)
             run("time_to_accuracy.py", folder)
-            run("recipes.py", folder, str(Path(scratch) / "recipes"))
+            recipes = folder, str(Path(scratch) / "recipes")
+            run("recipes.py", *recipes)
+            run("recipes.py", *recipes, "--seeds", "1", "--", "--class-weights", "balanced")
+            run("recipes.py", *recipes, "--seeds", "1", "--recipe", "five-layer")
+            for split in ("clean", "random"):
+                of_study = "--recipe", "fernet5-improved", "--classes", "5", "--split", split
+                run("recipes.py", *recipes, "--seeds", "1", *of_study)
 
 
 def run(script: str, *words: str) -> None:

@@ -22,6 +22,7 @@ from curate.images import decode_image, encode_png
 from curate.labels import VOCABULARY
 from curate.manifest import kept_rows, split_face, table_bytes
 from curate.receipts import StageResult, read_json
+from curate.votes import share_votes, votes_of
 from curate.workspace import Workspace
 
 Format = Literal["plain", "ferplus"]
@@ -151,18 +152,8 @@ def label_table(kept: pd.DataFrame, files: list[str], form: Format) -> pd.DataFr
 
 
 def soft_label(votes: str, label: str, *, is_human: bool) -> dict[str, float]:
-    """Class -> share.
-
-    Parameters
-    ----------
-    votes : JSON counts per class; answers that are no class (unknown, NF) do not count; may be empty
-    is_human : whether a person decided; then votes count only if the label is among the crowd's first
-    """
-    counts = {name: count for name, count in json.loads(votes or "{}").items() if name in VOCABULARY}
-    total = sum(counts.values())
-    if not total or (is_human and counts.get(label, 0) < max(counts.values())):
-        return {label: 1.0}
-    return {name: count / total for name, count in counts.items()}
+    """Class -> share, of the manifest's votes: `share_votes` without the answers that are no class."""
+    return share_votes({name: n for name, n in votes_of(votes).items() if name in VOCABULARY}, label, is_human=is_human)
 
 
 def tell_export(table: pd.DataFrame, kept: pd.DataFrame, where: str) -> StageResult:

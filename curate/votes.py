@@ -81,6 +81,20 @@ def choose_majority(votes: Mapping[str, int], own: str = "") -> str:
     return tied[0] if len(tied) == 1 else "tie"
 
 
+def share_votes(counts: Mapping[str, int], label: str, *, is_human: bool) -> dict[str, float]:
+    """Class -> share of the votes; the label alone where nobody voted for a class, or a person has overruled the crowd.
+
+    Parameters
+    ----------
+    counts : class -> votes, without the answers that are no class
+    is_human : whether a person decided the label; then votes count only if it is among the crowd's first
+    """
+    total = sum(counts.values())
+    if not total or (is_human and counts.get(label, 0) < max(counts.values())):
+        return {label: 1.0}
+    return {name: count / total for name, count in counts.items()}
+
+
 def votes_of(text: str) -> dict[str, int]:
     """Answer -> count, of the manifest's column; empty for none."""
     return dict(json.loads(text)) if text else {}

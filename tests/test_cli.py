@@ -80,7 +80,7 @@ IMPORTS = {
     "log": STAGE | {"decisions", "workspace"},
     "merge": STAGE | {"decisions", "reviews", "workspace"},
     "agreement": {"reviews", "workspace"},
-    "export": STAGE | {"images", "workspace"},
+    "export": STAGE | {"images", "votes", "workspace"},
     "relabel": STAGE | {"decisions", "export", "predictions", "relabel", "reviews", "workspace"},  # export fiftyone
     "status": STAGE | {"decisions", "workspace"},
     "check": STAGE | {"decisions", "engine", "workspace"},
@@ -103,6 +103,7 @@ TRAIN_MAY_IMPORT = {
     "receipts",
     "thumbnails",
     "views",
+    "votes",
     "weights",
     "workspace",
 }

@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from scipy.stats import binom
 from typer.testing import CliRunner, Result
 
+from curate.errors import UsageError
 from curate.manifest import write_manifest
 from curate.workspace import Workspace
 from train.calibration import bin_confidences, calibration_error
@@ -20,6 +22,7 @@ from train.evaluate import evaluate_runs
 from train.intervals import bootstrap_gain, bootstrap_scores, compare_mcnemar, score_confusions
 from train.metrics import count_confusions, score_predictions, tell_spread
 from train.opened import merge_classes, open_runs
+from train.record import count_read
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 SMALL = ("--widths", "8", "--batch-size", "8", "--learning-rate", "0.02", "--dropout", "0", "--precision", "float32")
@@ -115,7 +118,8 @@ def test_several_runs_are_averaged_and_each_counts_its_read(copy: Workspace) -> 
     assert scores["run"] == "short+long"
     assert [member["test_reads"] for member in scores["members"]] == [1, 1]
     assert [member["run"] for member in scores["members"]] == ["short", "long"]
-    assert "±" in scores["spread"]["accuracy"]
+    assert all("±" in scores["spread"][name] for name in ("accuracy", "without_copy_in_train"))
+    assert "one_view" not in scores["spread"]
     folder = next((copy.root / "runs").glob("ensemble-2-*")) / "evaluation-test"
     mean = pd.read_csv(folder / "predictions.csv")
     for run in runs:
@@ -218,3 +222,26 @@ def test_the_benchmark_gives_no_ratio_where_a_side_gave_up(monkeypatch: pytest.M
     assert tell_ratio({"plain": plain, "fast": fast}, 0.61) == (
         "No ratio: 1 of 1 of `plain`, 1 of 1 of `fast` did not reach the target."
     )
+
+
+def test_reads_of_several_commands_at_once_are_all_counted(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        counts = list(pool.map(lambda views: count_read(tmp_path, "test", views, ""), range(40)))
+    assert sorted(counts) == list(range(1, 41))
+    assert json.loads((tmp_path / "reads.json").read_text())["test_reads"] == 40
+
+
+def test_without_dedup_only_exact_copies_are_said_to_be_known(copy: Workspace) -> None:
+    (copy.root / "receipts" / "dedup.json").unlink(missing_ok=True)
+    told = evaluate_runs(copy, [copy.root / "runs" / "short"])
+    assert "rows have no exact copy (run `curate dedup` to know the others) in train" in told.story
+    assert not told.counts["near_copies_known"]
+
+
+def test_views_that_would_all_be_the_image_are_refused(copy: Workspace) -> None:
+    file = copy.root / "runs" / "short" / "recipe.json"
+    made = json.loads(file.read_text())
+    made["recipe"] |= {"flip": False, "rotation": 0.0, "shift": 0.0, "zoom": 0.0}
+    file.write_text(json.dumps(made))
+    with pytest.raises(UsageError, match="--tta 10: recipe fast draws no views to average: use --tta flip"):
+        evaluate_runs(copy, [copy.root / "runs" / "short"], tta="10")

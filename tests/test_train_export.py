@@ -71,9 +71,11 @@ def test_a_format_that_cannot_be_written_is_one_line(
 
 def test_a_tensorboard_log_lies_in_the_run(bars: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list((bars.root / "runs" / "bars" / "tensorboard").rglob("events.out.tfevents*"))
-    monkeypatch.setattr(record, "find_spec", lambda _: None)
-    done = call("run", "-w", bars.root, "--tensorboard", "--name", "none", "--epochs", "1", "--widths", "4")
-    assert done.stderr == "train: --tensorboard: it is not installed: `pip install 'candid-fer[tensorboard]'`\n"
+    for missing in ("tensorboard", "tensorflow"):
+        monkeypatch.setattr(record, "find_spec", lambda name, missing=missing: None if name == missing else name)
+        done = call("run", "-w", bars.root, "--tensorboard", "--name", "none", "--epochs", "1", "--widths", "4")
+        told = f"train: --tensorboard: {missing} is not installed: `pip install 'candid-fer[tensorboard]'`\n"
+        assert (done.exit_code, done.stderr) == (2, told)
 
 
 def test_the_keras_file_loads_without_candid(bars: Workspace, tmp_path: Path) -> None:

@@ -78,13 +78,22 @@ def test_weights_of_a_file_need_every_class_and_no_counts(tmp_path: Path) -> Non
 def test_votes_become_shares_of_the_classes_that_the_model_knows() -> None:
     votes = pd.Series(['{"angry":6,"happy":2,"unknown":2}', "", '{"NF":10}', '{"fear":1,"sad":3}'])
     targets = np.array([1, 0, 2, 0])
-    soft = soften_labels(votes, targets, ["angry", "happy", "sad"], find_view(""))
+    soft = soften_labels(votes, targets, ["angry", "happy", "sad"], find_view(""), [False] * 4)
     # 6 and 2 of 8 votes for classes; no votes and no class voted for: the label; fear is not known.
     assert soft.tolist() == [[0.75, 0.25, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
-    grouped = soften_labels(votes, np.array([1, 0, 2, 0]), ["neutral", "positive", "negative"], find_view("polarity"))
+    grouped = soften_labels(
+        votes, np.array([1, 0, 2, 0]), ["neutral", "positive", "negative"], find_view("polarity"), [False] * 4
+    )
     assert grouped.tolist() == [[0, 0.25, 0.75], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
     with pytest.raises(ManifestError, match="no row of split train has votes"):
-        soften_labels(pd.Series(["", ""]), np.array([0, 1]), ["angry", "happy"], find_view(""))
+        soften_labels(pd.Series(["", ""]), np.array([0, 1]), ["angry", "happy"], find_view(""), [False] * 2)
+
+
+def test_votes_do_not_overrule_a_person() -> None:
+    votes = pd.Series(['{"angry":6,"happy":4}'] * 3 + ['{"angry":5,"happy":5}'])
+    soft = soften_labels(votes, np.array([1, 0, 1, 1]), ["angry", "happy"], find_view(""), [True, True, False, True])
+    # A person who says happy where the crowd says angry is right; one of the crowd's first leaves the shares.
+    assert soft.round(6).tolist() == np.float32([[0, 1], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]]).tolist()
 
 
 def test_the_loss_against_votes_is_that_of_a_calculation_by_hand() -> None:

@@ -297,7 +297,10 @@ def test_the_bar_follows_batches_and_forgets_epochs_that_early_stopping_saved() 
     from train.fit import FollowEpochs
 
     moved: list[int] = []
-    bar = SimpleNamespace(total=50, update=lambda: moved.append(1), set_postfix_str=lambda *_, **__: None)
+    told: list[str] = []
+    bar = SimpleNamespace(
+        total=50, update=lambda: moved.append(1), set_postfix_str=lambda text, **__: told.append(text)
+    )
     follower = FollowEpochs(bar, epochs=5)
     follower.set_params({"steps": 10})
     follower.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.25)))
@@ -308,3 +311,4 @@ def test_the_bar_follows_batches_and_forgets_epochs_that_early_stopping_saved() 
         follower.on_epoch_end(epoch, logs)
     follower.on_train_end()
     assert (len(moved), bar.total, logs["learning_rate"]) == (20, 20, 0.25)
+    assert told[1:3] == ["epoch 1/5, val accuracy 50.0%", "epoch 2/5, loss 1.000, val accuracy 50.0%"]

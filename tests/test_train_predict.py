@@ -14,12 +14,12 @@ from typer.testing import CliRunner, Result
 
 from curate.faces import draw_face
 from curate.workspace import Workspace
-from train import detect
+from train import detect, timeline
 from train.cli import app
 from train.detect import Face, FaceFinder, cut_face, draw_boxes
 from train.predict import name_drawings
 from train.tracks import link_faces, smooth_probs
-from train.video import read_frames
+from train.video import Frame, read_frames
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
@@ -249,3 +249,13 @@ def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path
     assert {"p_positive", "p_negative"} <= set(table.columns)
     few = call("timeline", video, "-w", bars.root, "--per-second", "1", "--tta", "1")
     assert few.output.startswith("timeline: people.avi: 2 frames, ")
+
+
+def test_boxes_are_drawn_until_the_next_sampled_frame_whether_it_shows_a_face_or_not() -> None:
+    table = pd.DataFrame(
+        {"frame": [0, 10], "x": 2, "y": 2, "width": 20, "height": 20, "confidence": 1.0, "track": 1, "predicted": "sad"}
+    )
+    draw = timeline._Annotator(table, [0, 5, 10])
+    plain = np.zeros((48, 48, 3), np.uint8)
+    drawn = [bool(draw(Frame(number, number / 5, plain.copy())).any()) for number in (0, 4, 5, 9, 10, 14)]
+    assert drawn == [True, True, False, False, True, True]

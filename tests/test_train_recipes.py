@@ -208,6 +208,12 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
         (("--widths", "4,x"), "--widths 4,x: must be numbers with commas between, as in 48,96,192"),
         (("--brightness", "2,1"), "--brightness 2.0,1.0: must be LOW,HIGH with 0 < LOW <= HIGH <= 4"),
         (("--train-mask", "nose"), "--train-mask nose: must be one of none, forehead, eyes, lower"),
+        (("--dense-units", "9"), "--dense-units: recipe fast has no use for it: leave it out"),
+        (("--base-rate", "1e-5"), "--base-rate: recipe fast has no use for it: leave it out"),
+        (
+            ("--recipe", "mobilenetv2", "--optimizer", "muon"),
+            "--optimizer muon: a base with its own step size is trained by adam: leave it out",
+        ),
         (
             ("--class-weights", "rare"),
             "--class-weights rare: must be one of none, balanced, sqrt, effective, or a file that is there",
@@ -217,3 +223,23 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
 def test_a_wrong_field_is_one_line_with_its_rule(faces: Workspace, words: tuple[str, ...], message: str) -> None:
     done = call("run", "-w", faces.root, *words)
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--widths", "4,4,4,4,4,4"), "recipe fast: these fields make no network ("),
+        (("--recipe", "five-layer", "--dense-units", "0"), "recipe five-layer: these fields make no network ("),
+        (("--weights", "none.weights.h5"), "--weights none.weights.h5: there is no such file"),
+    ],
+)
+@pytest.mark.parametrize("end", [(), ("--dry-run",)])
+def test_a_network_that_cannot_be_built_leaves_no_run(
+    faces: Workspace, words: tuple[str, ...], message: str, end: tuple[str, ...]
+) -> None:
+    before = sorted((faces.root / "runs").glob("*"))
+    done = call("run", "-w", faces.root, *SMALL, *words, *end)
+    assert done.exit_code in (1, 2), done.output
+    assert done.stderr.startswith(f"train: {message}")
+    assert done.stderr.count("\n") == 1
+    assert sorted((faces.root / "runs").glob("*")) == before

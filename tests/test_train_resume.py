@@ -203,6 +203,7 @@ def test_a_resumed_run_has_the_options_that_it_began_with(begun: Workspace) -> N
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     made = [record.make_folder(tmp_path, "now-fast", end, is_given=False).name for end in ("", "", "-s0", "-s0", "")]
     assert made == ["now-fast", "now-fast-2", "now-fast-s0", "now-fast-2-s0", "now-fast-3"]
+    (tmp_path / "now-fast" / "metrics.json").touch()
     with pytest.raises(record.RunError, match="already exists: choose another --name"):
         record.make_folder(tmp_path, "now-fast", is_given=True)
 
@@ -260,3 +261,14 @@ def test_several_seeds_tell_mean_and_spread_and_resume_goes_on_with_all_of_them(
     assert seeds == [0, 1]
     shutil.rmtree(copy.root / "runs" / "many-s1")
     assert record.find_unfinished_run(copy.root / "runs").name == "many-s0"
+
+
+def test_a_folder_that_a_killed_command_left_empty_is_in_nobodys_way(tmp_path: Path) -> None:
+    folder = record.make_folder(tmp_path, "own", is_given=True)
+    (folder / ".lock").touch()
+    record.require_free(folder)
+    assert record.make_folder(tmp_path, "own", is_given=True) == folder
+    (folder / "recipe.json").write_text("{}")
+    (folder / "metrics.json").write_text("{}")
+    with pytest.raises(record.RunError, match="already exists"):
+        record.make_folder(tmp_path, "own", is_given=True)

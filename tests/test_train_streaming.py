@@ -246,6 +246,20 @@ def test_a_trial_that_falls_behind_or_diverges_is_pruned(workspace: Workspace, m
     assert pd.read_csv(out / "trials.csv")["val_accuracy"].tolist() == [0.5, 0.25, 0.0]
 
 
+def test_where_every_trial_diverges_there_is_no_best_one(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*_: object, **__: object) -> None:
+        raise DivergedError("training diverged")
+
+    monkeypatch.setattr(tune, "fit_model", diverge)
+    out = workspace.root / "diverged"
+    done = call("tune", "-w", workspace.root, "--trials", "2", "--epochs", "2", "--out", out)
+    assert (done.exit_code, done.stderr) == (
+        1,
+        f"train: {out}: training diverged in all 2 trials: lower --learning-rate\n",
+    )
+    assert not (out / "best.json").exists()
+
+
 def test_a_trial_that_optuna_gives_up_stops() -> None:
     told: list[tuple[float, int]] = []
     trial = SimpleNamespace(

@@ -147,7 +147,7 @@ def fit_distributed(
             for callback in callbacks:
                 callback.on_train_batch_end(step, {"loss": sums[0] / sums[2]})
         logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]}
-        logs |= _agree(strategy, _score(model, val))
+        logs |= _agree(strategy, _score(model, val, recipe.label_smoothing))
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
         if model.stop_training:
@@ -169,7 +169,7 @@ def _agree(strategy: Any, own: dict[str, float]) -> dict[str, float]:
     return dict(zip(own, np.asarray(means).tolist(), strict=True))
 
 
-def _score(model: Any, val: Validation | None) -> dict[str, float]:
+def _score(model: Any, val: Validation | None, label_smoothing: float) -> dict[str, float]:
     """Accuracy and mean loss of val, by this worker alone."""
     if val is None:
         return {}
@@ -177,8 +177,8 @@ def _score(model: Any, val: Validation | None) -> dict[str, float]:
     for number in range(len(val)):
         pixels, targets = val[number]
         probs = np.asarray(model(pixels, training=False))
-        believed = np.maximum((probs * targets).sum(axis=1), 1e-7)
         right += float((probs.argmax(axis=1) == targets.argmax(axis=1)).sum())
-        loss -= float(np.log(believed).sum())
+        losses = keras.losses.categorical_crossentropy(targets, probs, label_smoothing=label_smoothing)
+        loss += float(np.asarray(losses).sum())
         rows += len(pixels)
     return {"val_accuracy": right / rows, "val_loss": loss / rows}

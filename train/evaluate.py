@@ -36,7 +36,7 @@ from train.opened import Opened, Probs, load_run, open_runs
 from train.plots import plot_confusion, plot_reliability
 from train.record import write_json
 from train.result import Result
-from train.tta import count_views, plan_tta
+from train.tta import count_views, plan_tta, require_views
 
 READS = ("label", "status", "split")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
@@ -72,6 +72,8 @@ def evaluate_runs(
     """
     start, views = time.perf_counter(), count_views(tta)
     opened = open_runs(workspace, runs, rows=rows, classes=classes)
+    for record in opened.known:
+        require_views(tta, record.recipe)
     if dry_run:
         return Result(_tell_plan(opened, tta) + opened.tell_outside())
     reads = opened.count_reads(views)
@@ -83,7 +85,7 @@ def evaluate_runs(
     probs, alone = predict_runs(opened, tta, seed, batch_size)
     metrics |= score_all(opened, np.mean(probs, axis=0), np.mean(alone, axis=0) if views > 1 else None, seed)
     if len(probs) > 1:
-        metrics |= _score_members(opened, probs, reads)
+        metrics |= _score_members(opened, probs, alone, reads)
     metrics |= {"view": opened.known[0].view, "outside": opened.outside} if opened.views else {}
     table = _write_evaluation(_choose_folder(opened, classes), opened, np.mean(probs, axis=0), metrics)
     told = Result(_tell_story(metrics) + opened.tell_outside(), metrics, format_classes(table))
@@ -111,18 +113,28 @@ def predict_runs(
 
 def score_all(opened: Opened, probs: Probs, alone: Probs | None, seed: int) -> dict[str, Any]:
     """Every score of the rows, with intervals: of all, of those without a copy in train, and the gain by TTA."""
-    targets = opened.targets
-    train_rows = pd.concat([record.read_train_rows() for record in opened.known])
-    fresh = ~has_copy_in_train(opened.manifest, train_rows)[opened.rows]
+    targets, fresh = opened.targets, find_fresh(opened)
     scores = _score_with_intervals(targets, probs, opened.classes, seed)
     scores["without_copy_in_train"] = (
         _score_with_intervals(targets[fresh], probs[fresh], opened.classes, seed) if fresh.any() else {"rows": 0}
     )
+    scores["near_copies_known"] = knows_near_copies(opened)
     if alone is not None:
         scores["one_view"] = score_predictions(targets, alone)
         right = [each.argmax(axis=1) == targets for each in (alone, probs)]
         scores["tta_gain"] = bootstrap_gain(right[0], right[1], seed)
     return scores
+
+
+def find_fresh(opened: Opened) -> npt.NDArray[np.bool_]:
+    """(n,) whether a scored row has no copy among those that the models learned from."""
+    train_rows = pd.concat([record.read_train_rows() for record in opened.known])
+    return ~has_copy_in_train(opened.manifest, train_rows)[opened.rows]
+
+
+def knows_near_copies(opened: Opened) -> bool:
+    """Whether `curate dedup` has looked for copies that are not identical."""
+    return (opened.workspace.root / "receipts" / "dedup.json").is_file()
 
 
 def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -147,16 +159,24 @@ def _score_with_intervals(targets: Rows, probs: Probs, classes: Sequence[str], s
     return scores
 
 
-def _score_members(opened: Opened, probs: Sequence[Probs], reads: Sequence[int]) -> dict[str, Any]:
-    """The runs of an ensemble one by one, and the mean and spread of their scores."""
-    scored = [score_predictions(opened.targets, each) for each in probs]
-    members = [
-        {"run": record.folder.name, **{name: scores[name] for name in HEADLINES}}
-        for record, scores in zip(opened.known, scored, strict=True)
-    ]
+def _score_members(
+    opened: Opened, probs: Sequence[Probs], alone: Sequence[Probs], reads: Sequence[int]
+) -> dict[str, Any]:
+    """The runs of an ensemble one by one, and the mean and spread of their scores, of those without copies and by one view."""
+    targets, fresh = opened.targets, find_fresh(opened)
+    members: list[dict[str, Any]] = []
+    for number, (record, each) in enumerate(zip(opened.known, probs, strict=True)):
+        scores = score_predictions(targets, each)
+        member = {"run": record.folder.name, **{name: scores[name] for name in HEADLINES}}
+        if fresh.any():
+            member["without_copy_in_train"] = score_predictions(targets[fresh], each[fresh])["accuracy"]
+        if alone:
+            member["one_view"] = score_predictions(targets, alone[number])["accuracy"]
+        members.append(member)
     for member, count in zip(members, reads, strict=False):
         member["test_reads"] = count
-    return {"members": members, "spread": {name: tell_spread([one[name] for one in scored]) for name in HEADLINES}}
+    names = [*HEADLINES, *(name for name in ("without_copy_in_train", "one_view") if name in members[0])]
+    return {"members": members, "spread": {name: tell_spread([one[name] for one in members]) for name in names}}
 
 
 def _choose_folder(opened: Opened, classes: str | None) -> Path:
@@ -217,16 +237,23 @@ def _tell_story(metrics: Mapping[str, Any]) -> str:
         for name in HEADLINES
     )
     fresh = metrics["without_copy_in_train"]
+    copy = "copy" if metrics["near_copies_known"] else "exact copy (run `curate dedup` to know the others)"
     of_fresh = f", accuracy {format_percent(fresh['accuracy'])}" if fresh["rows"] else ""
     mask = f" (trained under mask {metrics['mask']}, scored without)" if metrics["mask"] != "none" else ""
-    members = f"; one by one: accuracy {metrics['spread']['accuracy']}" if "members" in metrics else ""
+    members = _tell_members(metrics["spread"]) if "members" in metrics else ""
     counts = [member["test_reads"] for member in metrics.get("members", [metrics]) if member.get("test_reads")]
     reads = f"; reads of test so far: {', '.join(map(str, counts))}" if counts else ""
     return (
         f"evaluate: {metrics['run']} on {metrics['rows']:,} {metrics['evaluated']} rows{views}{mask}: {means}, "
         f"ECE {format_percent(metrics['ece'])}{members}; "
-        f"{fresh['rows']:,} rows have no copy in train{of_fresh}{reads}"
+        f"{fresh['rows']:,} rows have no {copy} in train{of_fresh}{reads}"
     )
+
+
+def _tell_members(spread: Mapping[str, str]) -> str:
+    """Mean and spread of the members' accuracy."""
+    told = {"accuracy": "accuracy", "one_view": "by one view", "without_copy_in_train": "without copies in train"}
+    return "; one by one: " + ", ".join(f"{words} {spread[name]}" for name, words in told.items() if name in spread)
 
 
 def _tell_gain(metrics: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ number of rows (Keras' `sample_weight`); with balanced class weights the mean we
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def fit_model(
     state = read_state(folder) if folder is not None and resume else None
     done = state.epoch if state else 0
     with open_scope(strategy):
-        model = build_model(recipe, classes, precision)
+        model = build_model(replace(recipe, weights="none") if state else recipe, classes, precision)
         compile_model(model, recipe, steps)
         if strategy is not None:
             model.optimizer.build(model.trainable_variables)
@@ -185,6 +186,7 @@ class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
     def __init__(self, bar: Any, epochs: int, seed: Sequence[int] = (0,), done: int = 0):
         super().__init__()
         self.bar, self.epochs, self.seed, self.epoch = bar, epochs, seed, done
+        self.scored = ""
 
     def skip_rest(self, steps: int) -> None:
         """Nothing is left to train."""
@@ -202,7 +204,9 @@ class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
         """One step on, and the loss of the epoch so far."""
         self.bar.update()
         if batch % 20 == 0 and logs:
-            self.bar.set_postfix_str(f"epoch {self.epoch + 1}/{self.epochs}, loss {logs['loss']:.3f}", refresh=False)
+            self.bar.set_postfix_str(
+                f"epoch {self.epoch + 1}/{self.epochs}, loss {logs['loss']:.3f}{self.scored}", refresh=False
+            )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """The scores of the epoch, and its last learning rate for the history.
@@ -222,7 +226,8 @@ class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has
         if logs is not None:
             logs["learning_rate"] = read_rate(self.model)
         if logs and "val_accuracy" in logs:
-            self.bar.set_postfix_str(f"epoch {self.epoch}, val accuracy {logs['val_accuracy']:.1%}")
+            self.scored = f", val accuracy {logs['val_accuracy']:.1%}"
+            self.bar.set_postfix_str(f"epoch {self.epoch}/{self.epochs}{self.scored}")
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
         """Forget the epochs that early stopping saved."""

@@ -4,7 +4,7 @@ The loss of a batch is the sum over its rows of weight * cross-entropy, divided 
 weights the mean weight of a row is 1.
 """
 
-import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,9 +14,9 @@ import pandas as pd
 
 from curate.errors import ManifestError, UsageError, WorkspaceError
 from curate.labels import View
+from curate.votes import share_votes, votes_of
 from curate.weights import Scheme, weigh_classes
 from train.data import Rows
-from train.feed import one_hot
 from train.fields import SCHEMES
 
 # What `--class-weights` alone stands for: the table of `curate weights`.
@@ -79,15 +79,16 @@ def read_class_weights(file: Path, counts: Mapping[str, int], *, is_counted: boo
 
 
 def soften_labels(
-    votes: "pd.Series[str]", targets: Rows, classes: Sequence[str], view: View
+    votes: "pd.Series[str]", targets: Rows, classes: Sequence[str], view: View, is_human: Sequence[bool]
 ) -> npt.NDArray[np.float32]:
-    """The share of the crowd's votes that each class has; a row without votes for any class keeps its label.
+    """The share of the crowd's votes that each class has, by the rule of `curate.votes.share_votes`.
 
     Parameters
     ----------
     votes : (N,) JSON of answer -> count, empty where there are none; answers that are no class do not count
     targets : (N,) class indices of the labels
     view : merges and narrows the answers as it does the labels
+    is_human : (N,) whether a person decided the label, which the crowd does not overrule
 
     Returns
     -------
@@ -106,14 +107,14 @@ def soften_labels(
         raise ManifestError("manifest.csv: no row of split train has votes: give them with `curate build --votes FILE`")
     index = {name: k for k, name in enumerate(classes)}
     shares = np.zeros((len(votes), len(classes)))
-    for row, text in enumerate(votes):
-        for answer, count in (json.loads(text) if text else {}).items():
-            seen = view.class_of.get(answer)
-            if seen in index:
-                shares[row, index[seen]] += count
-    total = shares.sum(axis=1, keepdims=True)
-    soft = np.where(total > 0, shares / np.maximum(total, 1), one_hot(targets, len(classes)))
-    return soft.astype(np.float32)
+    for row, (text, target, human) in enumerate(zip(votes, targets, is_human, strict=True)):
+        counts = Counter[str]()
+        for answer, count in votes_of(text).items():
+            if view.class_of.get(answer) in index:
+                counts[view.class_of[answer]] += count
+        for name, share in share_votes(counts, classes[target], is_human=human).items():
+            shares[row, index[name]] = share
+    return shares.astype(np.float32)
 
 
 def tell_counts(counts: Mapping[str, int]) -> str:

@@ -50,7 +50,13 @@ def choose_rows(material: Material, images: Images, split: str, recipe: Recipe, 
     targets = encode_labels(seen.loc[rows, "label"], classes, f"split {split}")
     factors = np.array([weights[name] if weights else 1.0 for name in classes], np.float32)
     is_soft = recipe.soft_labels and split == "train"
-    beliefs = soften_labels(seen.loc[rows, "votes"], targets, classes, find_view(view)) if is_soft else None
+    beliefs = (
+        soften_labels(
+            seen.loc[rows, "votes"], targets, classes, find_view(view), (seen.loc[rows, "reason"] == "human").tolist()
+        )
+        if is_soft
+        else None
+    )
     return Examples(images, rows, targets, factors[targets], beliefs)
 
 

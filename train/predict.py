@@ -1,12 +1,13 @@
 """`train predict`: what a run reads in the faces of pictures."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from curate import engine
 from curate.errors import SourceError, examples
 from curate.files import write_atomically
 from curate.images import UnreadableImageError, decode_image, encode_png
@@ -51,25 +52,27 @@ def predict_images(
     if dry_run:
         return Result(_tell_plan(speaker, len(images), out))
     finder = FaceFinder() if detect else None
-    pictures, problems = _read_pictures(images)
     found: list[tuple[Path, Face]] = []
-    cut = []
-    for file, picture in pictures.items():
+    read, cut, problems = [], [], []
+    for file, picture in _read_pictures(images, problems):
+        read.append(file)
         faces = finder.find(picture) if finder else whole_picture(picture)
         found += [(file, face) for face in faces]
         cut += [cut_face(picture, face, speaker.size, is_whole=finder is None) for face in faces]
+    if not read:
+        raise SourceError(f"{problems[0]}: none of {len(images)} pictures can be read: name pictures")
     probs = speaker.judge(cut)
-    drawn = name_drawings(list(pictures))
+    drawn = name_drawings(read)
     table = _make_table(found, probs, speaker.classes)
     if out is not None:
         table["drawing"] = [drawn[file] for file, _ in found]
         write_atomically(out / "predictions.csv", table_bytes(table))
-        for file, picture in pictures.items():
+        for file, picture in _read_pictures(read):
             rows = [k for k, (of, _) in enumerate(found) if of == file]
             words = [f"{table['predicted'][k]} {format_percent(probs[k].max())}" for k in rows]
             boxes = draw_boxes(picture, [found[k][1] for k in rows], words)
             write_atomically(out / drawn[file], encode_png(boxes))
-    without = [str(file) for file in pictures if not any(of == file for of, _ in found)]
+    without = [str(file) for file in read if not any(of == file for of, _ in found)]
     return Result(
         _tell_story(len(images), len(found), without, problems, out),
         {"faces": _list_faces(found, probs, speaker.classes), "without_face": without, "unreadable": problems},
@@ -77,17 +80,14 @@ def predict_images(
     )
 
 
-def _read_pictures(images: Sequence[Path]) -> tuple[dict[Path, Pixels], list[str]]:
-    """The pictures that can be read, each file once, and what is wrong with the others."""
-    pictures, problems = {}, []
-    for file in dict.fromkeys(images):
+def _read_pictures(images: Sequence[Path], problems: list[str] | None = None) -> Iterator[tuple[Path, Pixels]]:
+    """The pictures that can be read, each file once, one at a time; what is wrong with the others is added to `problems`."""
+    for file in engine.track(list(dict.fromkeys(images)), "pictures"):
         try:
-            pictures[file] = decode_image(file.read_bytes())
+            yield file, decode_image(file.read_bytes())
         except UnreadableImageError as problem:
-            problems.append(f"{file}: {problem}")
-    if not pictures:
-        raise SourceError(f"{problems[0]}: none of {len(images)} pictures can be read: name pictures")
-    return pictures, problems
+            if problems is not None:
+                problems.append(f"{file}: {problem}")
 
 
 def name_drawings(files: Sequence[Path]) -> dict[Path, str]:

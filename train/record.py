@@ -29,7 +29,7 @@ from train.fields import Recipe, from_json
 
 RECIPE, METRICS, HISTORY, CURVES = "recipe.json", "metrics.json", "history.csv", "curves.png"
 WEIGHTS, TRAIN_ROWS, READS, TENSORBOARD = "best.weights.h5", "train_rows.csv", "reads.json", "tensorboard"
-LOCK = ".lock"
+LOCK, READS_LOCK = ".lock", ".reads.lock"
 PACKAGES = ("candid-fer", "keras", "tensorflow", "numpy", "pandas", "opencv-python-headless", "scikit-learn")
 
 
@@ -162,6 +162,8 @@ def make_folder(runs: Path, name: str, end: str = "", *, is_given: bool) -> Path
             folder.mkdir(parents=True)
             return folder
         except FileExistsError:
+            if is_given and is_empty(folder):  # of a command that was killed before it wrote a byte
+                return folder
             if is_given:
                 require_free(folder)
         except OSError as error:
@@ -177,8 +179,13 @@ def require_free(folder: Path) -> None:
         raise RunError(
             f"{folder}: holds an unfinished run: {tell_resume(folder)} goes on with it, or choose another --name"
         )
-    if folder.exists():
+    if folder.exists() and not is_empty(folder):
         raise RunError(f"{folder}: already exists: choose another --name")
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether it is a folder that holds nothing but, perhaps, the lock of a command that is gone."""
+    return folder.is_dir() and {file.name for file in folder.iterdir()} <= {LOCK} and not is_live(folder)
 
 
 def list_members(folder: Path) -> list[Path]:
@@ -231,9 +238,10 @@ def _tell_live(folders: list[Path]) -> str:
 
 
 def require_tensorboard() -> None:
-    """Raise UsageError if TensorBoard is not installed."""
-    if find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard: it is not installed: `pip install 'candid-fer[tensorboard]'`")
+    """Raise UsageError unless TensorBoard is installed, and TensorFlow, by which Keras writes for it."""
+    missing = [name for name in ("tensorboard", "tensorflow") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"--tensorboard: {missing[0]} is not installed: `pip install 'candid-fer[tensorboard]'`")
 
 
 def open_tensorboard(folder: Path) -> Any:
@@ -268,9 +276,10 @@ def write_json(file: Path, values: Any) -> None:
 def count_read(folder: Path, rows: str, views: int, manifest_sha256: str) -> int:
     """Note that test rows are about to be read; returns how often they have been by now, this time included."""
     file = folder / READS
-    reads = json.loads(file.read_text())["reads"] if file.is_file() else []
-    reads.append({"at": tell_time(), "rows": rows, "views": views, "manifest_sha256": manifest_sha256})
-    write_json(file, {"test_reads": len(reads), "reads": reads})
+    with FileLock(folder / READS_LOCK):
+        reads = json.loads(file.read_text())["reads"] if file.is_file() else []
+        reads.append({"at": tell_time(), "rows": rows, "views": views, "manifest_sha256": manifest_sha256})
+        write_json(file, {"test_reads": len(reads), "reads": reads})
     return len(reads)
 
 

@@ -100,7 +100,7 @@ def _list_begun(made: Mapping[str, Any], options: RunOptions) -> dict[str, Any]:
 def _go_on(workspace: Workspace, recipe: Recipe, options: RunOptions, member: Path, dry_run: bool) -> RunResult:
     if record.is_unfinished(member):
         return train_run(workspace, recipe, options, resumed=member, dry_run=dry_run)
-    if member.exists():
+    if member.exists() and not record.is_empty(member):
         return _read_result(member, recipe)
     return train_run(workspace, recipe, options, dry_run=dry_run)
 

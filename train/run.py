@@ -33,6 +33,7 @@ from train.loss import find_weights_file, tell_counts
 from train.masks import mask_images
 from train.material import Material, choose_rows, read_material
 from train.metrics import find_best, format_percent, score_predictions, tell_spread
+from train.models import require_buildable
 from train.opened import load_model
 from train.plots import plot_curves
 from train.watch import State, read_state, remove_states
@@ -148,11 +149,15 @@ def train_run(
         record.require_free(runs / f"{name}{options.end}")
     precision = choose_precision(options.precision) if resumed is None else record.read_precision(resumed)
     if dry_run:
+        if resumed is None:
+            require_buildable(recipe, len(material.classes))
         folder = resumed or runs / f"{name}{options.end}"
         outside = tell_outside(material.manifest, find_view(options.view))
         return RunResult(folder, _tell_plan(recipe, material.rows, folder, precision) + outside)
     start = time.perf_counter(), record.count_cpu_seconds()
     strategy = open_strategy(options.strategy)
+    if resumed is None:
+        require_buildable(recipe, len(material.classes))
     images = load_images(workspace, material.manifest, recipe.size, 0 if options.stream else MEMORY_BUDGET_BYTES)
     train, val = (choose_rows(material, images, split, recipe, options.view) for split in ("train", "val"))
     if worker:

@@ -76,7 +76,7 @@ def make_timeline(
     title = f"{video.name}: {speaker.known.folder.name}"
     write_atomically(folder / PICTURE, plot_timeline(table, speaker.classes, title, interval))
     if annotate:
-        copy_video(video, folder / VIDEO, _Annotator(table))
+        copy_video(video, folder / VIDEO, _Annotator(table, [number for number, _ in frames]))
     return _tell(video, frames, table, speaker, folder)
 
 
@@ -130,16 +130,15 @@ def _look(
 class _Annotator:
     """Draws on each frame the boxes of the last sampled one."""
 
-    def __init__(self, table: pd.DataFrame):
+    def __init__(self, table: pd.DataFrame, sampled: Sequence[int]):
         self.of_frame = {int(number): rows for number, rows in table.groupby("frame")}
-        self.sampled = sorted(self.of_frame)
-        self.step = min(np.diff(self.sampled), default=1)
+        self.sampled = sampled
 
     def __call__(self, frame: Frame) -> npt.NDArray[np.uint8]:
         place = bisect_right(self.sampled, frame.number) - 1
-        if place < 0 or frame.number - self.sampled[place] >= self.step:
+        rows = self.of_frame.get(self.sampled[place]) if place >= 0 else None
+        if rows is None:
             return frame.picture
-        rows = self.of_frame[self.sampled[place]]
         faces = [Face(row.x, row.y, row.width, row.height, row.confidence) for row in rows.itertuples(index=False)]
         words = [f"{row['track']}: {row['predicted']}" for row in rows.to_dict("records")]
         return draw_boxes(frame.picture, faces, words)

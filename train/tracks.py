@@ -58,14 +58,16 @@ def smooth_probs(seconds: Sequence[float], probs: Floats, window: float) -> Floa
 
     Parameters
     ----------
-    seconds : (n,) times of one track
+    seconds : (n,) times of one track, rising
     window : seconds to either side
     """
     if window <= 0 or not len(probs):
         return probs
-    times = np.asarray(seconds, float)
-    weights = np.maximum(1 - np.abs(times[:, None] - times[None, :]) / window, 0)
-    smoothed: Floats = weights @ probs / weights.sum(axis=1, keepdims=True)
+    times, smoothed = np.asarray(seconds, float), np.empty_like(probs)
+    first, last = np.searchsorted(times, times - window), np.searchsorted(times, times + window, side="right")
+    for k, near in enumerate(map(slice, first, last)):
+        weights = np.maximum(1 - np.abs(times[near] - times[k]) / window, 0)
+        smoothed[k] = weights @ probs[near] / weights.sum()
     return smoothed
 
 

@@ -28,8 +28,17 @@ def is_random(tta: str) -> bool:
     return tta != FLIP and count_views(tta) > 1
 
 
+def require_views(tta: str, recipe: Recipe) -> None:
+    """Raise UsageError if the views would all be the image itself."""
+    if is_random(tta) and not (recipe.flip or recipe.rotation or recipe.shift or recipe.zoom or recipe.shear):
+        raise UsageError(
+            f"--tta {tta}: recipe {recipe.name} draws no views to average: use --tta {FLIP}, or leave it out"
+        )
+
+
 def plan_tta(tta: str, keys: Sequence[str], recipe: Recipe, seed: int) -> list[Transforms]:
     """The views of each image, the image itself first; `keys` name the images, as `plan_views` wants them."""
+    require_views(tta, recipe)
     if tta == FLIP:
         return plan_mirror(len(keys), recipe.size)
     return plan_views(keys, recipe, recipe.size, int(tta), seed)

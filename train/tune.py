@@ -96,6 +96,8 @@ def tune_recipe(
 
     study.optimize(judge, n_trials=trials)
     table = pd.DataFrame(rows)
+    if not table["epochs"].any():
+        raise DivergedError(f"{folder}: training diverged in all {trials} trials: lower --learning-rate")
     write_atomically(
         folder / "trials.png", plot_trials(table, f"{recipe.name}: {trials} trials of {recipe.epochs} epochs")
     )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from curate.errors import SourceError
+from curate.errors import SourceError, UsageError
 from train.backend import FLOAT32, use_precision
 from train.fields import PRETRAINED, Recipe
 from train.models import fast, fernet, five_layer, pretrained
@@ -33,6 +33,23 @@ def build_model(recipe: Recipe, classes: int, precision: str = FLOAT32) -> Any:
     if recipe.weights != "none" and (recipe.model not in PRETRAINED or pretrained.is_whole(recipe.weights)):
         load_whole(model, recipe, classes)
     return model
+
+
+def require_buildable(recipe: Recipe, classes: int) -> None:
+    """Build the network and forget it, so that what is wrong with it is said before anything is written.
+
+    Raises
+    ------
+    SourceError  if the file of weights is missing or of another network
+    UsageError  if the fields do not make a network, such as more poolings than the image has pixels for
+    """
+    try:
+        build_model(recipe, classes)
+    except ValueError as error:
+        raise UsageError(
+            f"recipe {recipe.name}: these fields make no network ({pretrained.first_line(error)}): change --widths, --size "
+            "or --dense-units"
+        ) from error
 
 
 def load_whole(model: Any, recipe: Recipe, classes: int) -> None:
