@@ -6,8 +6,8 @@ Words behind `--` go to `train run`. `official` has every image of the set in th
 `clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
 the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The last columns score the same
 predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`. FOLDER
-keeps workspaces, runs and figures: what is there is not trained again, and the section `recipes` of RESULTS.md shows all that
-FOLDER holds.
+keeps workspaces, runs and figures: what is there is not trained again, and the section `recipes` of RESULTS.md and of the
+README shows all that FOLDER holds.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from results import RESULTS, describe_machine, replace_section, run_command, to_table
+from results import README, RESULTS, describe_machine, replace_section, run_command, to_table
 from sklearn.model_selection import train_test_split
 
 from curate.workspace import Workspace
@@ -132,6 +132,7 @@ def write(results: pd.DataFrame) -> None:
         f"{describe_machine()}.\n\n{to_table(HEADER, rows)}"
     )
     replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{body}")
+    replace_section(README, "recipes", body)
     print(body)
 
 
