@@ -26,8 +26,7 @@ from curate.workspace import Workspace
 
 MARK = ".candid-demo"
 SOURCE = "faces"
-# The drawn set is a twelfth of FER2013, so its models need smaller steps than one in 64 images.
-TRAINING = ("--epochs", 10, "--batch-size", 32)
+TRAINING = ("--epochs", 10)
 OUT_OF_FOLD = ("--epochs", 12)  # 300 steps instead of the default 1,000, which take minutes
 FOLDS = 3  # two models less than by default: the demo should end while somebody is watching
 SAMPLE = 200  # judged at random: what the number of wrong labels is estimated from
