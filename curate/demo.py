@@ -27,7 +27,7 @@ from curate.workspace import Workspace
 MARK = ".candid-demo"
 SOURCE = "faces"
 TRAINING = ("--epochs", 10)
-OUT_OF_FOLD = ("--epochs", 12)  # 300 steps instead of the default 1,000, which take minutes
+OUT_OF_FOLD = ("--epochs", 12)  # about 300 steps instead of the default 1,000, which take minutes
 FOLDS = 3  # two models less than by default: the demo should end while somebody is watching
 SAMPLE = 200  # judged at random: what the number of wrong labels is estimated from
 VIEWS = 4  # of test-time augmentation

@@ -133,7 +133,7 @@ def find_fresh(opened: Opened) -> npt.NDArray[np.bool_]:
 
 
 def knows_near_copies(opened: Opened) -> bool:
-    """Whether `curate dedup` has looked for copies that are not identical."""
+    """Whether `curate dedup` has looked for copies here; with `--exact-only` it knows none that are not identical."""
     return (opened.workspace.root / "receipts" / "dedup.json").is_file()
 
 

@@ -311,7 +311,7 @@ def _write_receipt(
     weights_file = find_weights_file(recipe.class_weights, workspace.class_weights)
     made = {"recipe": to_json(recipe), "seed": options.seed} | ({"view": options.view} if options.view else {})
     receipt = new_receipt(
-        workspace.root, "run", material.manifest, reads=(*READS, *(["votes"] if recipe.soft_labels else [])),
+        workspace.root, "run", material.manifest, reads=(*READS, *(["reason", "votes"] if recipe.soft_labels else [])),
         inputs=[weights_file] if weights_file else [], options=made,
         result=StageResult(result.story, counts=result.counts),
     )  # fmt: skip
