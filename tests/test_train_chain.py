@@ -433,7 +433,7 @@ def test_the_newest_run_is_the_one_that_started_last(copy: Workspace) -> None:
 def test_recipes_are_listed_with_their_reasons() -> None:
     listed = json.loads(call("recipes", "--json").stdout)
     assert list(listed["recipes"]) == [
-        "fast", "five-layer", "fernet5", "fernet5-improved", "vgg16", "resnet50", "mobilenetv2",
+        "fast", "long", "five-layer", "fernet5", "fernet5-improved", "vgg16", "resnet50", "mobilenetv2",
     ]  # fmt: skip
     assert listed["reasons"]["schedule"]
     assert "five-layer: The 1.33-million-parameter CNN" in call("recipes").stdout

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 SMALL = ("--epochs", "2", "--batch-size", "8", "--precision", "float32")
 TINY = {
     "fast": ("--widths", "4,8"),
+    "long": ("--widths", "4,8"),
     "five-layer": ("--widths", "4,8", "--dense-units", "8"),
     "fernet5": ("--widths", "4,4"),
     "fernet5-improved": ("--widths", "4,4"),
@@ -100,13 +101,30 @@ def test_every_recipe_trains_two_epochs_and_is_scored(
     faces: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stub_bases(monkeypatch)
-    five = ("--classes", "5") if name.startswith("fernet5") else ()
-    done = call("run", "-w", faces.root, "--recipe", name, "--name", name, *five, *SMALL, *TINY[name])
+    done = call("run", "-w", faces.root, "--recipe", name, "--name", name, *SMALL, *TINY[name])
     assert done.exit_code == 0, done.output
     assert done.output.startswith(f"run: {name}, 2 epochs")
     made = json.loads((faces.root / "runs" / name / "recipe.json").read_text())
     assert made["recipe"] | {"epochs": 2, "batch_size": 8} == made["recipe"]
-    assert len(made["classes"]) == (5 if five else 7)
+    assert len(made["classes"]) == (5 if name.startswith("fernet5") else 7)
+
+
+def test_the_command_line_chooses_other_classes_than_the_study(faces: Workspace) -> None:
+    chosen = (
+        "--recipe",
+        "fernet5",
+        *SMALL,
+        *TINY["fernet5"],
+        "--epochs",
+        "1",
+        "--name",
+        "two",
+        "--classes",
+        "happy,sad",
+    )
+    assert call("run", "-w", faces.root, *chosen).exit_code == 0
+    made = json.loads((faces.root / "runs" / "two" / "recipe.json").read_text())
+    assert (made["classes"], made["view"]) == (["happy", "sad"], "happy,sad")
 
 
 @pytest.mark.parametrize(("name", "millions"), [("vgg16", 14.72), ("resnet50", 23.60), ("mobilenetv2", 2.44)])

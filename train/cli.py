@@ -8,7 +8,6 @@ import typer
 
 from curate.console import (
     DEFAULT_WORKSPACE,
-    Classes,
     DryRun,
     EngineName,
     Group,
@@ -45,6 +44,15 @@ RunOption = Annotated[
     Path | None, typer.Option("--run", metavar="DIR", help="Folder of a run; default the newest of the workspace.")
 ]
 Detect = Annotated[bool, typer.Option("--detect/--no-detect", help="Find faces, or take each picture for a face.")]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="5|7|CLASS,CLASS...",
+        help="Train on these classes only; 5: angry, fear, happy, neutral, sad; 7: FER2013's.",
+        show_default="the recipe's, or all",
+    ),
+]
 Tta = Annotated[
     str,
     typer.Option(
@@ -180,21 +188,21 @@ def run(
     """
     from curate.labels import name_view
     from curate.workspace import Workspace as Files
-    from train.recipes import find_recipe, override
+    from train.recipes import choose_view, find_recipe, override
     from train.resume import resume_runs
     from train.run import RunOptions, train_runs
 
-    view = name_view(classes, group)
+    asked = name_view(classes, group)
     given = {
         "seed": seed, "precision": precision, "tensorboard": tensorboard, "strategy": strategy, "stream": stream,
     }  # fmt: skip
     if resume:
-        given |= {"recipe": recipe, "seeds": seeds, "group" if group else "classes": view.get("view")}
+        given |= {"recipe": recipe, "seeds": seeds, "group" if group else "classes": asked.get("view")}
         result = resume_runs(Files(workspace), runs=runs, name=name, given=given, fields=fields, dry_run=dry_run)
     else:
         made = override(find_recipe(recipe or "fast"), **fields)
         named = {option: value for option, value in given.items() if value is not None}
-        options = RunOptions(**view, **named, runs=runs, name=name)
+        options = RunOptions(**choose_view(made, classes, group), **named, runs=runs, name=name)
         result = train_runs(Files(workspace), made, options, seeds=seeds or 1, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 
@@ -336,14 +344,13 @@ def preview(
     fields: dict[str, Any],
 ) -> None:
     """Draw the first batch of a training as the model will see it, each image under its original."""
-    from curate.labels import name_view
     from curate.workspace import Workspace as Files
     from train.preview import preview_batch
-    from train.recipes import find_recipe, override
+    from train.recipes import choose_view, find_recipe, override
 
     made = override(find_recipe(recipe), **fields)
     result = preview_batch(
-        Files(workspace), made, **name_view(classes, group), seed=seed, most=most, out=out, dry_run=dry_run
+        Files(workspace), made, **choose_view(made, classes, group), seed=seed, most=most, out=out, dry_run=dry_run
     )
     tell(result, as_json=as_json, dry_run=dry_run)
 
@@ -427,14 +434,13 @@ def tune(
     fields: dict[str, Any],
 ) -> None:
     """Search learning rate and batch size with Optuna, judged by split val alone; --epochs is the length of a trial."""
-    from curate.labels import name_view
     from curate.workspace import Workspace as Files
-    from train.recipes import find_recipe, override
+    from train.recipes import choose_view, find_recipe, override
     from train.tune import tune_recipe
 
     made = override(find_recipe(recipe), **fields)
     result = tune_recipe(
-        Files(workspace), made, trials=trials, **name_view(classes, group), seed=seed, precision=precision, out=out,
+        Files(workspace), made, trials=trials, **choose_view(made, classes, group), seed=seed, precision=precision, out=out,
         dry_run=dry_run,
     )  # fmt: skip
     tell(result, as_json=as_json, dry_run=dry_run)

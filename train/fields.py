@@ -26,7 +26,7 @@ IDLE = {
 # A second name of an option, where the study calls it so; messages use it.
 ALIASES = {"mask": "--train-mask"}
 # Fields that say what a recipe is; all others are options.
-WORDS = ("name", "about", "source", "published", "model")
+WORDS = ("name", "about", "source", "published", "model", "classes")
 
 Rule = tuple[Callable[[Any], bool], str]
 AT_LEAST_0: Rule = (lambda value: value >= 0, ">= 0")
@@ -55,6 +55,7 @@ def _default(value: Any, what: str, why: str, rule: Rule) -> Any:
 class Recipe:
     """How one model is built, fed and trained.
 
+    `classes` names the view of the classes that the study trained through, as `--classes` does; empty for all.
     Ranges of augmentation are drawn uniformly from [-bound, +bound], both ends included.
     """
 
@@ -63,6 +64,7 @@ class Recipe:
     published: str
     model: str
     source: str = ""
+    classes: str = ""
     widths: tuple[int, ...] = _default(
         (48, 96, 192), "Channels per stage, with commas between.",
         "0.65 M weights keep two cores under a minute an epoch", WIDTHS,

@@ -29,7 +29,7 @@ from train.recipes import Recipe, to_json
 # Facts alone: a decision about one image must not make every model train again.
 READS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
 # Fields that do not change what is trained.
-_WORDS = ("about", "published", "source", "oof_epochs", "oof_steps")
+_WORDS = ("about", "published", "source", "classes", "oof_epochs", "oof_steps")
 
 Member = Recipe | Hog
 Probs = npt.NDArray[np.float64]
