@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -125,6 +129,35 @@ def test_the_command_line_chooses_other_classes_than_the_study(faces: Workspace)
     assert call("run", "-w", faces.root, *chosen).exit_code == 0
     made = json.loads((faces.root / "runs" / "two" / "recipe.json").read_text())
     assert (made["classes"], made["view"]) == (["happy", "sad"], "happy,sad")
+
+
+TRAIN_WITHOUT_TENSORFLOW = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+sys.meta_path.insert(0, Absent())
+from train.cli import main
+main()
+"""
+
+
+def test_jax_trains_as_tensorflow_does_and_without_it(faces: Workspace) -> None:
+    """From the same weights, without dropout, every epoch has the same loss: batches, optimizer and schedule are the same."""
+    place = ("-w", str(faces.root), "--precision", "float32", "--batch-size", "8", "--widths", "4,8", "--dropout", "0")
+    assert call("run", *place, "--epochs", "1", "--name", "start").exit_code == 0
+    again = ("run", *place, "--epochs", "2", "--weights", str(faces.root / "runs" / "start" / "best.weights.h5"))
+    assert call(*again, "--name", "by-tensorflow").exit_code == 0
+    jax = [sys.executable, "-c", TRAIN_WITHOUT_TENSORFLOW, *again, "--name", "by-jax"]
+    done = subprocess.run(jax, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "jax"}, check=False)
+    assert done.returncode == 0, done.stderr
+    one, other = (pd.read_csv(faces.root / "runs" / name / "history.csv") for name in ("by-tensorflow", "by-jax"))
+    assert other["loss"].tolist() == pytest.approx(one["loss"].tolist(), rel=1e-3)
+    assert other["learning_rate"].tolist() == pytest.approx(one["learning_rate"].tolist())
+    assert other["loss"].nunique() == 2
 
 
 @pytest.mark.parametrize(("name", "millions"), [("vgg16", 14.72), ("resnet50", 23.60), ("mobilenetv2", 2.44)])
