@@ -4,10 +4,10 @@
 
 Words behind `--` go to `train run`. `official` has every image of the set in the split it is shipped with (test: PrivateTest),
 `clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
-the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The last columns score the same
-predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`. FOLDER
-keeps workspaces, runs and figures: what is there is not trained again, and the section `recipes` of RESULTS.md and of the
-README shows all that FOLDER holds.
+the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The columns `without` score the
+same predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`.
+FOLDER keeps workspaces, runs and figures: what is there is not trained again, and the section `recipes` of RESULTS.md and of
+the README shows all that FOLDER holds.
 """
 
 import argparse
@@ -23,12 +23,13 @@ from results import README, RESULTS, describe_machine, replace_section, run_comm
 from sklearn.model_selection import train_test_split
 
 from curate.workspace import Workspace
+from train.recipes import RECIPES
 
 SPLITS = ("official", "clean", "random")
 VIEWS = "10"
 HEADER = (
     "recipe", "split", "classes", "models", "test images", "minutes a model", "CPU min", "one view, %", f"{VIEWS} views, %",
-    "balanced, %", "without exact copies, %", "without any copy, %",
+    "balanced, %", "without exact copies, %", "without any copy, %", "published",
 )  # fmt: skip
 
 
@@ -146,6 +147,7 @@ def tell(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:
         f"{group['minutes'].mean():.1f}",
         f"{group['cpu_minutes'].mean():.1f}",
         *scores,
+        RECIPES[key[0]].published if key[0] in RECIPES else "",
     ]
 
 

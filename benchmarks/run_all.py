@@ -32,7 +32,8 @@ def main() -> None:
             recipes = folder, str(Path(scratch) / "recipes")
             run("recipes.py", *recipes)
             run("recipes.py", *recipes, "--seeds", "1", "--", "--class-weights", "balanced")
-            run("recipes.py", *recipes, "--seeds", "1", "--recipe", "five-layer")
+            for name in ("long", "five-layer"):
+                run("recipes.py", *recipes, "--seeds", "1", "--recipe", name)
             for split in ("clean", "random"):
                 of_study = "--recipe", "fernet5-improved", "--classes", "5", "--split", split
                 run("recipes.py", *recipes, "--seeds", "1", *of_study)
