@@ -205,7 +205,7 @@ def test_rows_that_merged_classes_leave_out_are_counted(copy: Workspace) -> None
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--tta", "many"), "--tta many: must be a number of views >= 1, or flip"),
+        (("--tta", "many"), "--tta many: must be a number of views from 1 to 1000, or flip"),
         (("--classes", "4"), "--classes 4: must be 3, or left out for the classes of the run"),
     ],
 )

@@ -21,6 +21,7 @@ from train import fit, record, watch
 from train.cli import app
 from train.metrics import find_best
 from train.resume import read_options
+from train.search import find_unfinished_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 # Dropout is on: a resumed run must drop the same units.
@@ -184,7 +185,7 @@ def test_a_run_that_is_being_trained_is_left_alone(begun: Workspace) -> None:
         ):
             done = call("run", "-w", begun.root, *words)
             assert (done.exit_code, done.stderr) == (1, f"train: {message}\n")
-    assert record.find_unfinished_run(runs) == folder
+    assert find_unfinished_run(runs) == folder
 
 
 def test_a_resumed_run_has_the_options_that_it_began_with(begun: Workspace) -> None:
@@ -260,7 +261,7 @@ def test_several_seeds_tell_mean_and_spread_and_resume_goes_on_with_all_of_them(
     seeds = [json.loads((copy.root / "runs" / f"many-s{k}" / "recipe.json").read_text())["seed"] for k in (0, 1)]
     assert seeds == [0, 1]
     shutil.rmtree(copy.root / "runs" / "many-s1")
-    assert record.find_unfinished_run(copy.root / "runs").name == "many-s0"
+    assert find_unfinished_run(copy.root / "runs").name == "many-s0"
 
 
 def test_a_folder_that_a_killed_command_left_empty_is_in_nobodys_way(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 It reads the predictions that `train evaluate` wrote, so no row of test is read once more.
 """
 
-import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +14,16 @@ import pandas as pd
 from curate.errors import UsageError
 from curate.labels import show_view
 from curate.workspace import Workspace
+from train.damage import RunError, read_json, reading
 from train.intervals import bootstrap_gain, compare_mcnemar
 from train.metrics import format_interval, format_percent
-from train.opened import name_place
-from train.record import METRICS, RECIPE, RunError, find_home, write_json
+from train.opened import name_place, require_rows
+from train.record import METRICS, RECIPE, find_home, write_json
 from train.result import Result
 from train.tta import is_random
 
 BELIEFS = "predictions.csv"
+AGAIN = "run `train evaluate` again"
 
 
 def compare_runs(
@@ -45,6 +46,7 @@ def compare_runs(
     ------
     RunError  if one of them was not evaluated on these rows, or on others than the other one, or by other views
     """
+    require_rows(rows)
     if first.resolve() == second.resolve():
         raise UsageError(f"compare: {first} and {second} are the same run: name two")
     places = [find_evaluation(folder, rows, workspace) for folder in (first, second)]
@@ -80,22 +82,30 @@ def find_evaluation(folder: Path, rows: str, workspace: Workspace | None) -> Pat
     is_run = (folder / RECIPE).is_file()
     place = folder / f"evaluation-{name_place(folder, workspace, rows) if workspace and is_run else rows}"
     if not (place / BELIEFS).is_file():
-        root = workspace.root if workspace else find_home(folder) if is_run else None
-        words = ["train", "evaluate", str(folder), "--rows", rows, *(["-w", str(root)] if root else [])]
+        if not is_run:
+            raise RunError(
+                f"{place / BELIEFS}: is not there: name the folder of a run, or of an ensemble that was evaluated"
+            )
+        root = workspace.root if workspace else find_home(folder)
+        words = ["train", "evaluate", str(folder), "--rows", rows, "-w", str(root)]
         raise RunError(f"{place / BELIEFS}: is not there: run `{shlex.join(words)}` first")
     return place
 
 
 def read_beliefs(place: Path) -> pd.DataFrame:
     """path, label and predicted of an evaluation, sorted by path."""
-    return pd.read_csv(place / BELIEFS, dtype=str, keep_default_na=False).sort_values("path", ignore_index=True)
+    file, columns = place / BELIEFS, ["path", "label", "predicted"]
+    with reading(file, AGAIN):
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, usecols=columns)
+        return table.sort_values("path", ignore_index=True)
 
 
 def read_protocol(place: Path) -> dict[str, Any]:
     """By which views of each image an evaluation was, and through which view of the classes."""
-    metrics = json.loads((place / METRICS).read_text())
-    random = {"views_seed": metrics["seed"]} if is_random(metrics["tta"]) else {}
-    return {"tta": metrics["tta"], "view": metrics.get("view", ""), **random}
+    with reading(place / METRICS, AGAIN):
+        metrics = read_json(place / METRICS, AGAIN)
+        random = {"views_seed": metrics["seed"]} if is_random(metrics["tta"]) else {}
+        return {"tta": metrics["tta"], "view": metrics.get("view", ""), **random}
 
 
 def _tell_protocol(protocol: Mapping[str, Any]) -> str:

@@ -32,8 +32,7 @@ def open_strategy(name: str) -> Any:
     ------
     UsageError  if it is unknown, or cannot be had here
     """
-    if name not in STRATEGIES:
-        raise UsageError(f"--strategy {name}: must be one of {', '.join(STRATEGIES)}")
+    require_strategy(name)
     if name == "none":
         return None
     if keras.backend.backend() != "tensorflow":
@@ -48,6 +47,12 @@ def open_strategy(name: str) -> Any:
             "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as TensorFlow says"
         )
     return tensorflow.distribute.MultiWorkerMirroredStrategy()
+
+
+def require_strategy(name: str) -> None:
+    """Raise UsageError if there is no strategy of that name."""
+    if name not in STRATEGIES:
+        raise UsageError(f"--strategy {name}: must be one of {', '.join(STRATEGIES)}")
 
 
 def list_cpus() -> list[str]:

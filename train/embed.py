@@ -17,7 +17,7 @@ from curate.labels import find_view
 from curate.manifest import table_bytes
 from curate.workspace import Workspace
 from train.attribution import read_features
-from train.opened import MERGED, load_run, merge_classes, open_runs
+from train.opened import MERGED, merge_classes, open_runs
 from train.plots import plot_embedding
 from train.result import Result
 
@@ -45,9 +45,10 @@ def embed_run(
         raise UsageError(f"--rows {rows}: {len(opened.rows)} rows: a layout needs 5 and more")
     if dry_run:
         return Result(f"embed: would lay out {len(opened.rows):,} {rows} rows of {opened.name}")
+    model = opened.load_models()[0]
     reads = max(opened.count_reads(1), default=None)
     images = opened.read_images(opened.known[0].recipe.size)
-    features = read_features(load_run(opened.known[0]), np.asarray(images[opened.rows]))
+    features = read_features(model, np.asarray(images[opened.rows]))
     points = lay_out(features, seed)
     labels = list(opened.seen.loc[opened.rows, "label"])
     panels = [(f"{len(opened.classes)} classes", labels)]

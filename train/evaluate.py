@@ -32,7 +32,7 @@ from train.metrics import (
     score_predictions,
     tell_spread,
 )
-from train.opened import Opened, Probs, load_run, open_runs
+from train.opened import Opened, Probs, open_runs
 from train.plots import plot_confusion, plot_reliability
 from train.record import write_json
 from train.result import Result
@@ -76,16 +76,17 @@ def evaluate_runs(
         require_views(tta, record.recipe)
     if dry_run:
         return Result(_tell_plan(opened, tta) + opened.tell_outside())
+    models, fresh = opened.load_models(), find_fresh(opened)
     reads = opened.count_reads(views)
     metrics: dict[str, Any] = {
         "run": opened.name, "recipe": "+".join(dict.fromkeys(record.recipe.name for record in opened.known)),
         "mask": opened.known[0].recipe.mask, "evaluated": rows, "views": views, "tta": tta, "seed": seed,
         "manifest_sha256": sha256_of(workspace.manifest), "test_reads": max(reads, default=None),
     }  # fmt: skip
-    probs, alone = predict_runs(opened, tta, seed, batch_size)
-    metrics |= score_all(opened, np.mean(probs, axis=0), np.mean(alone, axis=0) if views > 1 else None, seed)
+    probs, alone = predict_runs(opened, models, tta, seed, batch_size)
+    metrics |= score_all(opened, fresh, np.mean(probs, axis=0), np.mean(alone, axis=0) if views > 1 else None, seed)
     if len(probs) > 1:
-        metrics |= _score_members(opened, probs, alone, reads)
+        metrics |= _score_members(opened, fresh, probs, alone, reads)
     metrics |= {"view": opened.known[0].view, "outside": opened.outside} if opened.views else {}
     table = _write_evaluation(_choose_folder(opened, classes), opened, np.mean(probs, axis=0), metrics)
     told = Result(_tell_story(metrics) + opened.tell_outside(), metrics, format_classes(table))
@@ -95,14 +96,14 @@ def evaluate_runs(
 
 
 def predict_runs(
-    opened: Opened, tta: str, seed: int, batch_size: int = PREDICT_BATCH
+    opened: Opened, models: Sequence[Any], tta: str, seed: int, batch_size: int = PREDICT_BATCH
 ) -> tuple[list[Probs], list[Probs]]:
     """(N, K) probabilities of each run by all views, and by the image alone (nothing where that is the same)."""
     by_views, alone = [], []
     keys = opened.manifest.loc[opened.rows, "pixel_hash"].tolist()
     images = {size: opened.read_images(size) for size in {record.recipe.size for record in opened.known}}
-    for record in opened.known:
-        model, pixels = load_run(record), images[record.recipe.size]
+    for record, model in zip(opened.known, models, strict=True):
+        pixels = images[record.recipe.size]
         views = plan_tta(tta, keys, record.recipe, seed)
         by_views.append(opened.merge_probs(predict_probs(model, pixels, opened.rows, views, batch_size)))
         if len(views) > 1:
@@ -111,9 +112,11 @@ def predict_runs(
     return by_views, alone
 
 
-def score_all(opened: Opened, probs: Probs, alone: Probs | None, seed: int) -> dict[str, Any]:
-    """Every score of the rows, with intervals: of all, of those without a copy in train, and the gain by TTA."""
-    targets, fresh = opened.targets, find_fresh(opened)
+def score_all(
+    opened: Opened, fresh: npt.NDArray[np.bool_], probs: Probs, alone: Probs | None, seed: int
+) -> dict[str, Any]:
+    """Every score of the rows, with intervals: of all, of the `fresh` without a copy in train, and the gain by TTA."""
+    targets = opened.targets
     scores = _score_with_intervals(targets, probs, opened.classes, seed)
     scores["without_copy_in_train"] = (
         _score_with_intervals(targets[fresh], probs[fresh], opened.classes, seed) if fresh.any() else {"rows": 0}
@@ -160,10 +163,14 @@ def _score_with_intervals(targets: Rows, probs: Probs, classes: Sequence[str], s
 
 
 def _score_members(
-    opened: Opened, probs: Sequence[Probs], alone: Sequence[Probs], reads: Sequence[int]
+    opened: Opened,
+    fresh: npt.NDArray[np.bool_],
+    probs: Sequence[Probs],
+    alone: Sequence[Probs],
+    reads: Sequence[int],
 ) -> dict[str, Any]:
     """The runs of an ensemble one by one, and the mean and spread of their scores, of those without copies and by one view."""
-    targets, fresh = opened.targets, find_fresh(opened)
+    targets = opened.targets
     members: list[dict[str, Any]] = []
     for number, (record, each) in enumerate(zip(opened.known, probs, strict=True)):
         scores = score_predictions(targets, each)

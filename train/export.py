@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import CandidError, UsageError
-from curate.files import write_atomically
+from curate.files import cannot_write, write_atomically
 from curate.workspace import Workspace
 from train.backend import keras, mute_stderr
 from train.models.layers import FusedBatchNorm
 from train.opened import load_run
-from train.record import find_newest_run, read_record
+from train.record import read_record
 from train.result import Result
+from train.search import find_newest_run
 
 FORMATS = {"keras": "model.keras", "saved_model": "saved_model", "tflite": "model.tflite", "onnx": "model.onnx"}
 NEEDS = {"saved_model": ("tensorflow",), "tflite": ("tensorflow",), "onnx": ("tensorflow", "tf2onnx", "onnxruntime")}
@@ -79,7 +80,7 @@ def export_run(
     plain = make_plain(model)
     pixels = draw_pixels(CHECKED, known.recipe.size)
     expected = model.predict(pixels, verbose=0)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_room(file)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unchecked:
         written = Path(unchecked) / file.name
         with _quiet():
@@ -103,6 +104,16 @@ def export_run(
     )
     counts = {"run": known.folder.name, "format": file_format, "file": str(file), "difference": difference}
     return Result(story, counts)
+
+
+def _make_room(file: Path) -> None:
+    """Make the folder of an export; refuse to replace a folder that is none of ours."""
+    if file.is_dir() and not (file / "saved_model.pb").is_file():
+        raise UsageError(f"--out {file.parent}: {file.name} is a folder there: choose another --out")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(file.parent, error) from error
 
 
 def make_plain(model: Any) -> Any:

@@ -4,6 +4,7 @@ A field is an option of `train run` of the same name, so `what` is its help. A m
 FER2013's own split with the two CPU cores of `benchmarks/RESULTS.md`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from typing import Any
@@ -23,13 +24,20 @@ IDLE = {
     "fernet": ("dense_units", "base_rate"),
     "five_layer": ("base_rate",),
 } | dict.fromkeys(PRETRAINED, ("widths",))
+# Fields that one schedule alone reads.
+OF_SCHEDULE = {
+    "warmup_epochs": "cosine",
+    "rate_decay": "decay",
+    "plateau_patience": "plateau",
+    "plateau_factor": "plateau",
+}
 # A second name of an option, where the study calls it so; messages use it.
 ALIASES = {"mask": "--train-mask"}
 # Fields that say what a recipe is; all others are options.
 WORDS = ("name", "about", "source", "published", "model", "classes")
 
 Rule = tuple[Callable[[Any], bool], str]
-AT_LEAST_0: Rule = (lambda value: value >= 0, ">= 0")
+AT_LEAST_0: Rule = (lambda value: 0 <= value < math.inf, ">= 0 and finite")
 AT_LEAST_1: Rule = (lambda value: value >= 1, ">= 1")
 SHARE: Rule = (lambda value: 0 <= value < 1, "in [0, 1)")
 RATE: Rule = (lambda value: 0 < value < 10, "in (0, 10)")
@@ -215,6 +223,12 @@ def _require_effect(recipe: Recipe, changed: Recipe) -> None:
     name = next((name for name in IDLE.get(changed.model, ()) if getattr(changed, name) != getattr(recipe, name)), None)
     if name:
         raise UsageError(f"{show_option(name)}: recipe {changed.name} has no use for it: leave it out")
+    for name, schedule in OF_SCHEDULE.items():
+        if getattr(changed, name) != getattr(recipe, name) and changed.schedule != schedule:
+            raise UsageError(
+                f"{show_option(name)}: schedule {changed.schedule} has no use for it: leave it out, or give --schedule "
+                f"{schedule}"
+            )
     if changed.base_rate and changed.optimizer == "muon":
         raise UsageError("--optimizer muon: a base with its own step size is trained by adam: leave it out")
 

@@ -21,6 +21,7 @@ from train.fields import SCHEMES
 
 # What `--class-weights` alone stands for: the table of `curate weights`.
 OF_WORKSPACE = "workspace"
+MOST_WEIGHT = 1e6
 
 
 def choose_class_weights(asked: str, of_workspace: Path, counts: Mapping[str, int]) -> dict[str, float] | None:
@@ -72,9 +73,14 @@ def read_class_weights(file: Path, counts: Mapping[str, int], *, is_counted: boo
             f"{file}: the weights are for {tell_counts(counted)}, but the rows of split train are {tell_counts(counts)}: "
             "run `curate weights` again"
         )
-    missing = [name for name in counts if not weights.get(name, 0.0) > 0]
+    if len(weights) < len(table):
+        raise WorkspaceError(f"{file}: a class has two weights: give each class one")
+    missing = [name for name in counts if not 0 < weights.get(name, 0.0) <= MOST_WEIGHT]
     if missing:
-        raise WorkspaceError(f"{file}: no weight above 0 for {', '.join(missing)}: give every class of split train one")
+        raise WorkspaceError(
+            f"{file}: no weight above 0 and up to {MOST_WEIGHT:.0f} for {', '.join(missing)}: give every class of split "
+            "train one"
+        )
     return {name: float(weights[name]) for name in counts}
 
 

@@ -24,7 +24,7 @@ from train.data import Pixels
 from train.fit import predict_probs
 from train.masks import BANDS, cover, mask_images, slide_patch
 from train.metrics import format_percent, score_classes, score_predictions
-from train.opened import Opened, load_run, open_runs
+from train.opened import Opened, open_runs
 from train.plots import plot_heat
 from train.record import write_json
 from train.result import Result
@@ -54,13 +54,14 @@ def occlude_run(
     """
     opened = open_runs(workspace, [run] if run else (), rows=rows, classes=classes)
     size = opened.known[0].recipe.size
-    side = patch or size // 4
+    side = size // 4 if patch is None else patch
     if not 2 <= side <= size:
         raise UsageError(f"--patch {side}: must be 2 to {size}, the side of the model's input")
     if dry_run:
         return Result(f"occlude: would score {opened.name} on {len(opened.rows):,} {rows} rows")
+    model = opened.load_models()[0]
     reads = max(opened.count_reads(1), default=None)
-    model, images = load_run(opened.known[0]), opened.read_images(size)
+    images = opened.read_images(size)
     table = score_masks(opened, model, images)
     few = opened.sample(sample, seed)
     heat = slide(few, model, np.asarray(images[few.rows]), side)

@@ -5,7 +5,6 @@ look at test rows is counted in the run's folder before it happens.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.errors import ManifestError, UsageError
+from curate.errors import ManifestError, UsageError, examples
 from curate.files import sha256_of
 from curate.labels import GROUPS, find_view
 from curate.laws import require_split
@@ -23,10 +22,12 @@ from curate.manifest import SPLITS
 from curate.views import look_through
 from curate.workspace import Workspace
 from train.backend import FLOAT32, compiles_whole
+from train.damage import RunError, load_weights, read_json
 from train.data import Images, Rows, encode_labels, load_images, number_rows
 from train.fields import Recipe
 from train.models import build_model
-from train.record import Record, RunError, count_read, find_home, find_newest_run, read_record, write_json
+from train.record import Record, count_read, find_home, read_record, write_json
+from train.search import find_newest_run
 
 Probs = npt.NDArray[np.float64]
 ROWS = (*SPLITS, "all")
@@ -97,6 +98,10 @@ class Opened:
         """The pixels of every row of the manifest."""
         return load_images(self.workspace, self.manifest, size)
 
+    def load_models(self) -> list[Any]:
+        """The best model of each run; what is damaged is told before a look at the rows is counted."""
+        return [load_run(record) for record in self.known]
+
     def count_reads(self, views: int) -> list[int]:
         """Note in every run that test rows are about to be read; how often each has seen them, nothing for other rows."""
         if not (self.manifest.loc[self.rows, "split"] == "test").any():
@@ -132,10 +137,13 @@ def open_runs(
     RunError  if there is no such run, or the runs know other classes
     ManifestError  if there are no such rows, or their labels are unknown to the runs
     """
-    if rows not in ROWS:
-        raise UsageError(f"--rows {rows}: must be one of {', '.join(ROWS)}")
+    require_rows(rows)
     require_merged(classes)
     known = tuple(read_record(folder) for folder in folders or [find_newest_run(workspace.root / "runs")])
+    if len({record.folder.resolve() for record in known}) < len(known):
+        raise UsageError(
+            f"{examples([str(folder) for folder in folders])}: one run is named twice: an ensemble has others"
+        )
     for other in known[1:]:
         if (other.classes, other.view) != (known[0].classes, known[0].view):
             raise RunError(
@@ -178,7 +186,13 @@ def digest_place(workspace: Workspace) -> str:
 def read_known(run: Path) -> dict[str, str]:
     """Name of a workspace -> digest of the first one of that name on which a run was looked at away from home."""
     file = run / WORKSPACES
-    return dict(json.loads(file.read_text())) if file.is_file() else {}
+    return read_json(file) if file.is_file() else {}
+
+
+def require_rows(rows: str) -> None:
+    """Raise UsageError if there are no rows of that name."""
+    if rows not in ROWS:
+        raise UsageError(f"--rows {rows}: must be one of {', '.join(ROWS)}")
 
 
 def require_merged(classes: str | None) -> None:
@@ -214,9 +228,14 @@ def merge_classes(classes: Sequence[str]) -> list[str]:
 
 
 def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
-    """The recipe's network in float32 with trained weights."""
+    """The recipe's network in float32 with trained weights.
+
+    Raises
+    ------
+    RunError  if the file of weights is missing, damaged, or of another network
+    """
     model = build_model(replace(recipe, weights="none"), classes, FLOAT32)
-    model.load_weights(str(weights))
+    load_weights(model, weights)
     model.jit_compile = compiles_whole()
     return model
 

@@ -1,7 +1,7 @@
 """`train predict`: what a run reads in the faces of pictures."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def predict_images(
     if not read:
         raise SourceError(f"{problems[0]}: none of {len(images)} pictures can be read: name pictures")
     probs = speaker.judge(cut)
-    drawn = name_drawings(read)
+    inputs = {file.name for file in images if out is not None and file.resolve().parent == out.resolve()}
+    drawn = name_drawings(read, inputs)
     table = _make_table(found, probs, speaker.classes)
     if out is not None:
         table["drawing"] = [drawn[file] for file, _ in found]
@@ -90,12 +91,12 @@ def _read_pictures(images: Sequence[Path], problems: list[str] | None = None) ->
                 problems.append(f"{file}: {problem}")
 
 
-def name_drawings(files: Sequence[Path]) -> dict[Path, str]:
-    """File -> name of the picture with its boxes; files of one stem are numbered: 1-faces.png, 1-faces-2.png."""
+def name_drawings(files: Sequence[Path], taken: Collection[str] = ()) -> dict[Path, str]:
+    """File -> name of the picture with its boxes, none of those `taken`; files of one stem are numbered: 1-faces-2.png."""
     names: dict[Path, str] = {}
     for file in files:
         tries = (f"{file.stem}-faces{f'-{number}' if number > 1 else ''}.png" for number in itertools.count(1))
-        names[file] = next(name for name in tries if name not in names.values())
+        names[file] = next(name for name in tries if name not in {*names.values(), *taken})
     return names
 
 

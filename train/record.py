@@ -23,18 +23,20 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from curate.errors import CandidError, UsageError
+from curate.errors import UsageError
 from curate.files import cannot_write, remove_quietly, write_atomically
+from curate.labels import TRAINED_CLASSES, find_view
+from train.damage import RunError, read_json, reading
 from train.fields import Recipe, from_json
 
 RECIPE, METRICS, HISTORY, CURVES = "recipe.json", "metrics.json", "history.csv", "curves.png"
 WEIGHTS, TRAIN_ROWS, READS, TENSORBOARD = "best.weights.h5", "train_rows.csv", "reads.json", "tensorboard"
 LOCK, READS_LOCK = ".lock", ".reads.lock"
+# What every record of a run holds.
+KEYS = ("recipe", "seed", "classes", "class_weights", "manifest_sha256", "precision", "precision_reason", "started_at")
+LONGEST_NAME = 100
+MEND = "mend it by hand, for it counts how often the test rows were read"
 PACKAGES = ("candid-fer", "keras", "tensorflow", "numpy", "pandas", "opencv-python-headless", "scikit-learn")
-
-
-class RunError(CandidError):
-    """A run folder is missing, unfinished or taken: train again or name another."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Record:
 
     def read_train_rows(self) -> pd.DataFrame:
         """path and pixel_hash of every row the model was trained on."""
-        return pd.read_csv(self.folder / TRAIN_ROWS, dtype=str, keep_default_na=False)
+        file = self.folder / TRAIN_ROWS
+        with reading(file):
+            return pd.read_csv(file, dtype=str, keep_default_na=False, usecols=["path", "pixel_hash"])
 
 
 def name_run(recipe: Recipe) -> str:
@@ -79,15 +83,27 @@ def read_record(folder: Path) -> Record:
 
 
 def read_made(folder: Path) -> dict[str, Any]:
-    """What the run in that folder is made of."""
-    made: dict[str, Any] = json.loads((folder / RECIPE).read_text())
+    """What the run in that folder is made of.
+
+    Raises
+    ------
+    RunError  if its record is damaged, or of a version of Candid that knows other fields
+    """
+    made = read_json(folder / RECIPE)
+    with reading(folder / RECIPE):
+        missing = [key for key in KEYS if key not in made]
+        if missing:
+            raise KeyError(missing[0])
+        from_json(made["recipe"])
+        find_view(made.get("view", ""))
+        if not isinstance(made["classes"], list) or not set(made["classes"]) <= set(TRAINED_CLASSES):
+            raise ValueError("its classes are no classes")
     return made
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """What the finished run in that folder scored on val, and what it took."""
-    metrics: dict[str, Any] = json.loads((folder / METRICS).read_text())
-    return metrics
+    return read_json(folder / METRICS)
 
 
 def read_precision(folder: Path) -> tuple[str, str]:
@@ -149,6 +165,16 @@ def hold_folder(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def require_name(name: str) -> None:
+    """Raise UsageError unless a folder of `runs` can be called so."""
+    is_plain = name.isprintable() and not set(name) & set("/\\") and name.strip(". ") == name
+    if not is_plain or not 0 < len(name.encode()) <= LONGEST_NAME:
+        raise UsageError(
+            f"--name {name!r}: must be the name of one folder: no / or \\, no dot or space at its ends, at most "
+            f"{LONGEST_NAME} bytes"
+        )
+
+
 def make_folder(runs: Path, name: str, end: str = "", *, is_given: bool) -> Path:
     """A new folder `name` + `end`; where the name is not the user's and taken, by a run of the same second, it is numbered.
 
@@ -186,55 +212,6 @@ def require_free(folder: Path) -> None:
 def is_empty(folder: Path) -> bool:
     """Whether it is a folder that holds nothing but, perhaps, the lock of a command that is gone."""
     return folder.is_dir() and {file.name for file in folder.iterdir()} <= {LOCK} and not is_live(folder)
-
-
-def list_members(folder: Path) -> list[Path]:
-    """The folders of all seeds that a run was trained with, itself included; some may not be there yet."""
-    series = read_made(folder).get("series")
-    if series is None:
-        return [folder]
-    first, count = series["seed"], series["seeds"]
-    return [folder.parent / f"{series['name']}-s{seed}" for seed in range(first, first + count)]
-
-
-def find_newest_run(runs: Path) -> Path:
-    """The finished run that started last.
-
-    Raises
-    ------
-    RunError  if there is none
-    """
-    finished = [file.parent for file in runs.glob(f"*/{METRICS}") if (file.parent / RECIPE).is_file()]
-    if not finished:
-        raise RunError(f"{runs}: no finished run here: run `train run` first, or name a run's folder")
-    return max(finished, key=lambda folder: (read_made(folder)["started_at"], folder.name))
-
-
-def find_unfinished_run(runs: Path, name: str | None = None) -> Path:
-    """The unfinished run that started last, or the one of that name; one that a command trains now is none.
-
-    A run of several seeds is unfinished until all of them are; `name` may be that of all or of one.
-
-    Raises
-    ------
-    RunError  if there is none
-    """
-    begun = [file.parent for file in runs.glob(f"*/{RECIPE}")]
-    if name is not None:
-        begun = [each for each in begun if name in (each.name, read_made(each).get("series", {}).get("name"))]
-    unfinished = [each for each in begun if not all((member / METRICS).is_file() for member in list_members(each))]
-    idle = [each for each in unfinished if not any(is_live(member) for member in list_members(each))]
-    if idle:
-        return max(idle, key=lambda folder: (read_made(folder)["started_at"], folder.name))
-    if name is None:
-        raise RunError(f"{runs}: no unfinished run here{_tell_live(unfinished)}: leave --resume out")
-    if unfinished:
-        raise RunError(f"{runs / name}: another command trains this run: wait for it")
-    raise RunError(f"{runs / name}: there is no unfinished run here: leave --resume out, or name another")
-
-
-def _tell_live(folders: list[Path]) -> str:
-    return f" but what another command trains ({min(folder.name for folder in folders)})" if folders else ""
 
 
 def require_tensorboard() -> None:
@@ -277,7 +254,10 @@ def count_read(folder: Path, rows: str, views: int, manifest_sha256: str) -> int
     """Note that test rows are about to be read; returns how often they have been by now, this time included."""
     file = folder / READS
     with FileLock(folder / READS_LOCK):
-        reads = json.loads(file.read_text())["reads"] if file.is_file() else []
+        reads = []
+        if file.is_file():
+            with reading(file, MEND):
+                reads = list(read_json(file, MEND)["reads"])
         reads.append({"at": tell_time(), "rows": rows, "views": views, "manifest_sha256": manifest_sha256})
         write_json(file, {"test_reads": len(reads), "reads": reads})
     return len(reads)

@@ -12,9 +12,11 @@ from curate.errors import UsageError
 from curate.files import sha256_of
 from curate.workspace import Workspace
 from train import record
+from train.damage import RunError, reading
 from train.fields import Recipe, from_json, override, show_option, show_value
 from train.metrics import format_percent
 from train.run import RunOptions, RunResult, join_results, train_run
+from train.search import find_unfinished_run, list_members
 
 
 def resume_runs(
@@ -42,21 +44,28 @@ def resume_runs(
     given = {option: value for option, value in (given or {}).items() if value is not None}
     if given.get("strategy") == "multiworker":
         raise UsageError("--resume and --strategy multiworker exclude each other: go on with one worker")
-    folder = record.find_unfinished_run(runs or workspace.root / "runs", name)
+    if name is not None:
+        record.require_name(name)
+    folder = find_unfinished_run(runs or workspace.root / "runs", name)
     made = record.read_made(folder)
     recipe, options = read_options(folder, made)
     require_same(folder, recipe, _list_begun(made, options), given, fields or {})
     if made["manifest_sha256"] != sha256_of(workspace.manifest):
-        raise record.RunError(f"{folder}: the manifest has changed since this run began: train anew, without --resume")
+        raise RunError(f"{folder}: the manifest has changed since this run began: train anew, without --resume")
     results = [
         _go_on(workspace, recipe, replace(options, seed=options.first_seed + k), member, dry_run)
-        for k, member in enumerate(record.list_members(folder))
+        for k, member in enumerate(list_members(folder))
     ]
     return results[0] if len(results) == 1 else join_results(recipe, results)
 
 
 def read_options(folder: Path, made: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
     """The recipe and the options of a run; one that several workers began, one worker ends."""
+    with reading(folder / record.RECIPE):
+        return _read_options(folder, made)
+
+
+def _read_options(folder: Path, made: Mapping[str, Any]) -> tuple[Recipe, RunOptions]:
     series = made.get("series", {})
     kept = {"precision": made["precision"], **made.get("options", {})}
     options = RunOptions(
@@ -99,10 +108,22 @@ def _list_begun(made: Mapping[str, Any], options: RunOptions) -> dict[str, Any]:
 
 def _go_on(workspace: Workspace, recipe: Recipe, options: RunOptions, member: Path, dry_run: bool) -> RunResult:
     if record.is_unfinished(member):
+        require_member(member, recipe, options)
         return train_run(workspace, recipe, options, resumed=member, dry_run=dry_run)
     if member.exists() and not record.is_empty(member):
+        require_member(member, recipe, options)
         return _read_result(member, recipe)
     return train_run(workspace, recipe, options, dry_run=dry_run)
+
+
+def require_member(member: Path, recipe: Recipe, options: RunOptions) -> None:
+    """Raise RunError if the folder of a seed holds a run of another recipe, seed or series."""
+    made = record.read_made(member)
+    series = {"name": options.name, "seed": options.first_seed, "seeds": options.seeds} if options.seeds > 1 else None
+    if (from_json(made["recipe"]), made["seed"], made.get("series")) != (recipe, options.seed, series):
+        raise RunError(
+            f"{member}: is not seed {options.seed} of this run: move it away, or train anew under another --name"
+        )
 
 
 def _read_result(folder: Path, recipe: Recipe) -> RunResult:

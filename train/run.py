@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from curate import engine
@@ -25,8 +26,9 @@ from curate.workspace import Workspace
 from train import record
 from train.augment import plan_still
 from train.backend import choose_precision
+from train.damage import RunError
 from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
-from train.distribute import find_worker, open_strategy
+from train.distribute import find_worker, open_strategy, require_strategy
 from train.fields import Recipe, to_json
 from train.fit import DivergedError, fit_model, predict_probs
 from train.loss import find_weights_file, tell_counts
@@ -103,6 +105,13 @@ def train_runs(
 ) -> RunResult:
     """Train the recipe once, or once for each of `seeds` seeds, and tell the mean and the spread of the scores."""
     options = replace(options, seeds=seeds, first_seed=options.seed)
+    require_strategy(options.strategy)
+    if options.name is not None:
+        record.require_name(options.name)
+        if not find_worker(options.strategy):
+            for seed in range(options.seed, options.seed + seeds):
+                named = replace(options, seed=seed)
+                record.require_free((options.runs or workspace.root / "runs") / f"{options.name}{named.end}")
     if seeds == 1:
         return train_run(workspace, recipe, options, dry_run=dry_run)
     results = []
@@ -145,18 +154,19 @@ def train_run(
     material = read_material(workspace, recipe, options.view)
     runs, name = options.runs or workspace.root / "runs", options.name or record.name_run(recipe)
     worker = find_worker(options.strategy)
-    if resumed is None and options.name and not worker:
-        record.require_free(runs / f"{name}{options.end}")
     precision = choose_precision(options.precision) if resumed is None else record.read_precision(resumed)
+    is_first = resumed is None and options.seed == options.first_seed
     if dry_run:
-        if resumed is None:
+        if is_first:
             require_buildable(recipe, len(material.classes))
+        for split in ("train", "val"):
+            choose_rows(material, np.zeros((0, 1, 1), np.uint8), split, recipe, options.view)
         folder = resumed or runs / f"{name}{options.end}"
         outside = tell_outside(material.manifest, find_view(options.view))
         return RunResult(folder, _tell_plan(recipe, material.rows, folder, precision) + outside)
     start = time.perf_counter(), record.count_cpu_seconds()
-    strategy = open_strategy(options.strategy)
-    if resumed is None:
+    strategy = open_strategy(options.strategy)  # TensorFlow wants it before the first network
+    if is_first:
         require_buildable(recipe, len(material.classes))
     images = load_images(workspace, material.manifest, recipe.size, 0 if options.stream else MEMORY_BUDGET_BYTES)
     train, val = (choose_rows(material, images, split, recipe, options.view) for split in ("train", "val"))
@@ -182,11 +192,9 @@ def read_begun(folder: Path, material: Material) -> Begun:
     RunError  if it began under other class weights, or another command has ended it meanwhile
     """
     if not record.is_unfinished(folder):
-        raise record.RunError(f"{folder}: another command has ended this run")
+        raise RunError(f"{folder}: another command has ended this run")
     if record.read_made(folder)["class_weights"] != material.class_weights:
-        raise record.RunError(
-            f"{folder}: the class weights have changed since this run began: train anew, without --resume"
-        )
+        raise RunError(f"{folder}: the class weights have changed since this run began: train anew, without --resume")
     return Begun(folder, *record.read_precision(folder), read_state(folder))
 
 

@@ -10,7 +10,7 @@ from curate.thumbnails import write_array
 from curate.workspace import Workspace
 from train.attribution import cut_model, map_gradcam, map_gradient, map_smoothgrad
 from train.feed import one_hot
-from train.opened import Opened, load_run, open_runs
+from train.opened import Opened, open_runs
 from train.result import Result
 from train.sheets import enlarge_heat, normalise_heat, overlay, plot_sheet
 
@@ -37,11 +37,11 @@ def map_saliency(
     opened = open_runs(workspace, [run] if run else (), rows=rows)
     if dry_run:
         return Result(f"saliency: would look at {opened.name} on {rows} rows, {per_class} a class")
+    parts = cut_model(opened.load_models()[0])
     reads = max(opened.count_reads(1), default=None)
     picked = pick_rows(opened, per_class, seed)
     size = opened.known[0].recipe.size
     images = opened.read_images(size)
-    parts = cut_model(load_run(opened.known[0]))
     folder = opened.known[0].folder / f"saliency-{opened.take_place()}"
     singles, means, stored = [], [], {}
     for name, places in picked.items():

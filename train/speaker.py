@@ -12,7 +12,8 @@ import numpy.typing as npt
 from curate.workspace import Workspace
 from train.fit import predict_probs
 from train.opened import Probs, load_run, merge_classes, merge_probs, require_merged
-from train.record import Record, find_newest_run, read_record
+from train.record import Record, read_record
+from train.search import find_newest_run
 from train.tta import count_views, plan_tta
 
 

@@ -4,6 +4,7 @@ MTCNN finds the faces of every sampled frame, boxes are linked into one track pe
 probabilities of a track are smoothed over time.
 """
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,15 +19,18 @@ from curate.files import write_atomically
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.workspace import Workspace
+from train.damage import read_json
 from train.detect import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
 from train.plots import plot_timeline
+from train.record import write_json
 from train.result import Result
 from train.speaker import Speaker, load_speaker
 from train.tracks import link_faces, smooth_probs
 from train.video import Frame, copy_video, read_frames
 
 RAW = "raw_"
-TABLE, PICTURE, VIDEO = "timeline.csv", "timeline.png", "annotated.mp4"
+TABLE, PICTURE, VIDEO, SOURCE = "timeline.csv", "timeline.png", "annotated.mp4", "video.json"
+SLOWEST, FASTEST = 1e-3, 1e3  # frames per second that may be asked for
 
 
 def make_timeline(
@@ -60,10 +64,14 @@ def make_timeline(
     SourceError  if the video cannot be read or shows no face
     """
     require_files([video])
-    if per_second <= 0 or smooth < 0:
-        raise UsageError(f"--per-second {per_second}, --smooth {smooth}: must be above 0, and 0 or above")
+    if not (SLOWEST <= per_second <= FASTEST and 0 <= smooth < float("inf")):
+        raise UsageError(
+            f"--per-second {per_second}, --smooth {smooth}: must be from {SLOWEST} to {FASTEST:.0f}, and 0 or above"
+        )
     speaker = load_speaker(workspace, run, classes, tta, seed)
-    folder = out or speaker.known.folder / "timelines" / video.stem
+    folder = out or choose_folder(speaker.known.folder / "timelines", video)
+    if video.resolve() in [(folder / name).resolve() for name in (TABLE, PICTURE, VIDEO)]:
+        raise UsageError(f"--out {folder}: would overwrite the video itself: choose another folder")
     if dry_run:
         return Result(f"timeline: would look at {video.name} with {speaker.known.folder.name} -> {folder}")
     frames, faces, cut = _look(video, per_second, FaceFinder() if detect else None, speaker.size)
@@ -73,11 +81,20 @@ def make_timeline(
     interval = float(np.median(np.diff(times))) if len(times) > 1 else 1 / per_second
     table = make_table(frames, faces, speaker.judge(cut), speaker.classes, smooth, interval)
     write_atomically(folder / TABLE, table_bytes(_format(table)))
+    write_json(folder / SOURCE, {"video": str(video.resolve())})
     title = f"{video.name}: {speaker.known.folder.name}"
     write_atomically(folder / PICTURE, plot_timeline(table, speaker.classes, title, interval))
     if annotate:
         copy_video(video, folder / VIDEO, _Annotator(table, [number for number, _ in frames]))
     return _tell(video, frames, table, speaker, folder)
+
+
+def choose_folder(timelines: Path, video: Path) -> Path:
+    """The folder with the name of the video; with a digest of its place too, where another video of that name has it."""
+    folder, place = timelines / video.stem, str(video.resolve())
+    if not (folder / SOURCE).is_file() or read_json(folder / SOURCE).get("video") == place:
+        return folder
+    return folder.with_name(f"{video.stem}-{hashlib.sha256(place.encode()).hexdigest()[:8]}")
 
 
 def make_table(

@@ -7,6 +7,7 @@ from train.augment import Transforms, plan_mirror, plan_views
 from train.fields import Recipe
 
 FLIP = "flip"
+MOST = 1000
 
 
 def count_views(tta: str) -> int:
@@ -18,8 +19,8 @@ def count_views(tta: str) -> int:
     """
     if tta == FLIP:
         return 2
-    if not tta.isdecimal() or int(tta) < 1:
-        raise UsageError(f"--tta {tta}: must be a number of views >= 1, or {FLIP}")
+    if not tta.isdecimal() or len(tta) > len(str(MOST)) or not 1 <= int(tta) <= MOST:
+        raise UsageError(f"--tta {tta}: must be a number of views from 1 to {MOST}, or {FLIP}")
     return int(tta)
 
 

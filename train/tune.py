@@ -5,6 +5,7 @@ References
 T. Akiba et al., Optuna, KDD 2019 (TPE sampler; trials below the median of their epoch are stopped)
 """
 
+import itertools
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import UsageError
-from curate.files import write_atomically
+from curate.files import cannot_write, write_atomically
 from curate.manifest import table_bytes
 from curate.workspace import Workspace
 from train.backend import choose_precision, keras
@@ -22,12 +23,15 @@ from train.fields import Recipe, override
 from train.fit import DivergedError, fit_model
 from train.material import choose_rows, read_material
 from train.metrics import find_best, format_percent
+from train.models import require_buildable
 from train.plots import plot_trials
 from train.record import write_json
 from train.result import Result
 
 # A decade to either side of the recipe's rate.
 RATE_FACTOR = 10.0
+TRIALS = "trials.csv"
+MOST_RATE = 9.99  # a recipe's is below 10
 BATCH_SIZES = (32, 64, 128, 256)
 
 
@@ -47,24 +51,29 @@ def tune_recipe(
     Parameters
     ----------
     recipe : everything but the two fields that are searched; `epochs` is the length of a trial
-    out : folder; None for tuning/<recipe> in the workspace
+    out : folder; None for tuning/<recipe> in the workspace, numbered where an earlier search has it
 
     Raises
     ------
-    UsageError  if Optuna is not installed
+    UsageError  if Optuna is not installed, or an earlier search lies in `out`
     """
     if find_spec("optuna") is None:
         raise UsageError("tune: Optuna is not installed: `pip install 'candid-fer[tune]'`")
     import optuna
 
     material = read_material(workspace, recipe, view)
-    folder = out or workspace.root / "tuning" / recipe.name
+    policy, _ = choose_precision(precision)
+    require_buildable(recipe, len(material.classes))
+    folder = choose_folder(workspace.root / "tuning" / recipe.name, out)
     if dry_run:
         return Result(f"tune: would train {trials} models of {recipe.name} for {recipe.epochs} epochs -> {folder}")
     images = load_images(workspace, material.manifest, recipe.size)
     train, val = (choose_rows(material, images, split, recipe, view) for split in ("train", "val"))
-    policy, _ = choose_precision(precision)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=seed),
@@ -76,9 +85,8 @@ def tune_recipe(
     rows: list[dict[str, Any]] = []
 
     def judge(trial: Any) -> float:
-        rate = trial.suggest_float(
-            "learning_rate", recipe.learning_rate / RATE_FACTOR, recipe.learning_rate * RATE_FACTOR, log=True
-        )
+        low, high = recipe.learning_rate / RATE_FACTOR, min(recipe.learning_rate * RATE_FACTOR, MOST_RATE)
+        rate = trial.suggest_float("learning_rate", low, high, log=True)
         size = trial.suggest_categorical("batch_size", sizes)
         tried = override(recipe, learning_rate=rate, batch_size=size)
         report = _Report(trial)
@@ -89,7 +97,7 @@ def tune_recipe(
              "val_accuracy": best.get("val_accuracy", 0.0), "val_loss": best.get("val_loss", 0.0),
              "stopped": str(len(history) < recipe.epochs).lower()}
         )  # fmt: skip
-        write_atomically(folder / "trials.csv", table_bytes(pd.DataFrame(rows)))
+        write_atomically(folder / TRIALS, table_bytes(pd.DataFrame(rows)))
         if report.is_given_up or not history:
             raise optuna.TrialPruned
         return float(best["val_accuracy"])
@@ -113,6 +121,16 @@ def tune_recipe(
         f"{format_percent(float(table['val_accuracy'][0]))}) -> {folder}"
     )
     return Result(story, counts)
+
+
+def choose_folder(usual: Path, out: Path | None) -> Path:
+    """Where the trials go: never over those of an earlier search."""
+    if out is not None:
+        if (out / TRIALS).exists():
+            raise UsageError(f"--out {out}: holds the trials of an earlier search: choose another folder")
+        return out
+    numbered = (usual.with_name(f"{usual.name}{f'-{number}' if number > 1 else ''}") for number in itertools.count(1))
+    return next(folder for folder in numbered if not (folder / TRIALS).exists())
 
 
 def _try(

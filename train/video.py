@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from curate.errors import SourceError, WorkspaceError
+from curate.files import cannot_write, remove_quietly
 from train.backend import mute_stderr
 from train.data import Pixels
 
@@ -59,22 +60,27 @@ def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> int:
     ------
     WorkspaceError  if it cannot be written
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     video = cv2.VideoCapture(str(file))
     rate = video.get(cv2.CAP_PROP_FPS) or USUAL_RATE
     video.release()
     temporary, writer, count = out.with_name(f".{out.name}"), None, 0
-    for frame in read_frames(file, float("inf")):
-        drawn = draw(frame)
-        if writer is None:
-            size = drawn.shape[1], drawn.shape[0]
-            writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
-            temporary = temporary if writer.isOpened() else _refuse(out)
-        writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-        count += 1
-    if writer is not None:
-        writer.release()
-        temporary.replace(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        for frame in read_frames(file, float("inf")):
+            drawn = draw(frame)
+            if writer is None:
+                size = drawn.shape[1], drawn.shape[0]
+                writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+                temporary = temporary if writer.isOpened() else _refuse(out)
+            writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+            count += 1
+        if writer is not None:
+            writer.release()
+            temporary.replace(out)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    finally:
+        remove_quietly(temporary)
     return count
 
 

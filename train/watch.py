@@ -16,10 +16,12 @@ import numpy as np
 
 from curate.files import cannot_write, sync_folder, write_atomically
 from train.backend import keras
+from train.damage import load_weights, read_json, reading
 from train.fields import Recipe
 from train.record import WEIGHTS, count_cpu_seconds
 
 STATE = "state.json"
+ANEW = "train anew under another --name"
 # Keras' ReduceLROnPlateau: a gain below this is none.
 LEAST_GAIN = 1e-4
 
@@ -110,13 +112,16 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
 def read_state(folder: Path) -> State | None:
     """The training as it was after its last finished epoch; None if there was none."""
     file = folder / STATE
-    return State(**json.loads(file.read_text())) if file.is_file() else None
+    if not file.is_file():
+        return None
+    with reading(file, ANEW):
+        return State(**read_json(file, ANEW))
 
 
 def restore(model: Any, recipe: Recipe, folder: Path, state: State) -> None:
     """Weights, moments and step size of that epoch into a compiled model."""
     model.optimizer.build(model.trainable_variables)
-    model.load_weights(str(folder / state.file))
+    load_weights(model, folder / state.file, ANEW)
     if recipe.schedule == "plateau":
         model.optimizer.learning_rate = state.rate
 

@@ -1,5 +1,6 @@
 """The networks, by the name a recipe gives: (N, S, S, 1) uint8 grey 0-255 in, (N, K) class probabilities out."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -56,7 +57,8 @@ def load_whole(model: Any, recipe: Recipe, classes: int) -> None:
     """Give the network the weights of another run of the same recipe and number of classes."""
     pretrained.require_file(recipe.weights)
     try:
-        model.load_weights(recipe.weights)
+        with warnings.catch_warnings(action="ignore"):  # of what does not fit; the error says it
+            model.load_weights(recipe.weights)
     except (ValueError, OSError, KeyError) as error:
         raise SourceError(
             f"--weights {recipe.weights}: no weights of {recipe.model} for {classes} classes "
