@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from curate.workspace import Workspace
 from train.attribution import cut_model, map_gradcam, map_gradient, map_smoothgrad, read_features
+from train.backend import keras
 from train.cli import app
 from train.feed import one_hot
 from train.models import build_model, pretrained
@@ -24,6 +25,12 @@ from train.saliency import average_maps
 from train.sheets import normalise_heat, overlay, plot_sheet
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """Of every net that a test makes, whatever ran before."""
+    keras.utils.set_random_seed(1)
 
 
 def call(*arguments: str | Path) -> Result:

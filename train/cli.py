@@ -427,7 +427,8 @@ def tune(
     seed: Seed = 0,
     precision: Precision = "auto",
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder; default tuning/RECIPE in the workspace.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder; default tuning/RECIPE in the workspace, a new one each time."),
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
