@@ -147,7 +147,7 @@ main()
 
 def test_jax_trains_as_tensorflow_does_and_without_it(faces: Workspace) -> None:
     """From the same weights, without dropout, every epoch has the same loss: batches, optimizer and schedule are the same."""
-    place = ("-w", str(faces.root), "--precision", "float32", "--batch-size", "8", "--widths", "4,8", "--dropout", "0")
+    place = ("-w", str(faces.root), "--precision", "float32", "--batch-size", "8", "--widths", "4", "--dropout", "0")
     assert call("run", *place, "--epochs", "1", "--name", "start").exit_code == 0
     again = ("run", *place, "--epochs", "2", "--weights", str(faces.root / "runs" / "start" / "best.weights.h5"))
     assert call(*again, "--name", "by-tensorflow").exit_code == 0

@@ -52,10 +52,10 @@ def resume_runs(
     require_same(folder, recipe, _list_begun(made, options), given, fields or {})
     if made["manifest_sha256"] != sha256_of(workspace.manifest):
         raise RunError(f"{folder}: the manifest has changed since this run began: train anew, without --resume")
-    results = [
-        _go_on(workspace, recipe, replace(options, seed=options.first_seed + k), member, dry_run)
-        for k, member in enumerate(list_members(folder))
-    ]
+    members = [(member, replace(options, seed=options.first_seed + k)) for k, member in enumerate(list_members(folder))]
+    for member, of_seed in members:
+        require_member(member, recipe, of_seed)
+    results = [_go_on(workspace, recipe, of_seed, member, dry_run) for member, of_seed in members]
     return results[0] if len(results) == 1 else join_results(recipe, results)
 
 
@@ -108,22 +108,26 @@ def _list_begun(made: Mapping[str, Any], options: RunOptions) -> dict[str, Any]:
 
 def _go_on(workspace: Workspace, recipe: Recipe, options: RunOptions, member: Path, dry_run: bool) -> RunResult:
     if record.is_unfinished(member):
-        require_member(member, recipe, options)
         return train_run(workspace, recipe, options, resumed=member, dry_run=dry_run)
-    if member.exists() and not record.is_empty(member):
-        require_member(member, recipe, options)
+    if _is_there(member):
         return _read_result(member, recipe)
     return train_run(workspace, recipe, options, dry_run=dry_run)
 
 
 def require_member(member: Path, recipe: Recipe, options: RunOptions) -> None:
     """Raise RunError if the folder of a seed holds a run of another recipe, seed or series."""
+    if not _is_there(member):
+        return
     made = record.read_made(member)
     series = {"name": options.name, "seed": options.first_seed, "seeds": options.seeds} if options.seeds > 1 else None
     if (from_json(made["recipe"]), made["seed"], made.get("series")) != (recipe, options.seed, series):
         raise RunError(
             f"{member}: is not seed {options.seed} of this run: move it away, or train anew under another --name"
         )
+
+
+def _is_there(member: Path) -> bool:
+    return member.exists() and not record.is_empty(member)
 
 
 def _read_result(folder: Path, recipe: Recipe) -> RunResult:
