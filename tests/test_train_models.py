@@ -22,6 +22,7 @@ from train.fields import from_json, override, reasons, to_json
 from train.fit import compile_model, plan_rate
 from train.models import build_model
 from train.models.layers import FusedBatchNorm
+from train.oof import choose_members
 from train.optimizers import Muon
 from train.recipes import RECIPES, find_recipe
 
@@ -219,6 +220,8 @@ def test_an_override_of_none_changes_nothing() -> None:
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="--models slow: no such recipe"):
+        choose_members("slow,hog")
     with pytest.raises(UsageError, match="--recipe slow: no such recipe: choose from fast, long, five-layer"):
         find_recipe("slow")
 

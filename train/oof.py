@@ -105,7 +105,7 @@ def choose_members(
         changes |= QUICK
     elif epochs is not None:
         changes |= {"oof_epochs": epochs, "oof_steps": 0}
-    recipes = {name: find_recipe(name) for name in chosen if name != Hog.name}
+    recipes = {name: find_recipe(name, "--models") for name in chosen if name != Hog.name}
     if quick:
         recipes = {name: replace(recipe, widths=_narrow(recipe.widths)) for name, recipe in recipes.items()}
     return [override(recipes[name], **changes) if name in recipes else Hog() for name in chosen]

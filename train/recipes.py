@@ -155,15 +155,15 @@ RECIPES = {
 }
 
 
-def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
+def find_recipe(name: str, option: str = "--recipe") -> Recipe:
+    """The recipe of that name, which was given by `option`.
 
     Raises
     ------
     UsageError  if there is none
     """
     if name not in RECIPES:
-        raise UsageError(f"--recipe {name}: no such recipe: choose from {', '.join(RECIPES)}")
+        raise UsageError(f"{option} {name}: no such recipe: choose from {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
