@@ -167,6 +167,8 @@ def test_a_name_is_that_of_one_folder(bars: Workspace, name: str) -> None:
         (("--strategy", "foo"), "--strategy foo: must be one of none, mirrored, multiworker"),
         (("--soft-labels",), "no row of split train has votes"),
         (("--recipe", ""), "no such recipe"),
+        (("--recipe", "vgg16", "--size", "20"), "--size 20: vgg16 sees nothing below 32 pixels"),
+        (("--runs", __file__), "is no folder: name another"),
     ],
 )
 def test_a_dry_run_refuses_what_the_training_refuses(bars: Workspace, words: tuple[str, ...], told: str) -> None:

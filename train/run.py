@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from curate import engine
-from curate.errors import EXIT_INTERRUPTED, CandidError
+from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
 from curate.files import sha256_of, write_atomically
 from curate.labels import find_view
 from curate.manifest import table_bytes
@@ -106,12 +106,14 @@ def train_runs(
     """Train the recipe once, or once for each of `seeds` seeds, and tell the mean and the spread of the scores."""
     options = replace(options, seeds=seeds, first_seed=options.seed)
     require_strategy(options.strategy)
+    runs = options.runs or workspace.root / "runs"
+    if runs.exists() and not runs.is_dir():
+        raise UsageError(f"--runs {runs}: is no folder: name another")
     if options.name is not None:
         record.require_name(options.name)
         if not find_worker(options.strategy):
             for seed in range(options.seed, options.seed + seeds):
-                named = replace(options, seed=seed)
-                record.require_free((options.runs or workspace.root / "runs") / f"{options.name}{named.end}")
+                record.require_free(runs / f"{options.name}{replace(options, seed=seed).end}")
     if seeds == 1:
         return train_run(workspace, recipe, options, dry_run=dry_run)
     results = []

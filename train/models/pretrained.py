@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from curate.errors import SourceError
+from curate.errors import SourceError, UsageError
 from train.backend import keras
 from train.fields import Recipe
 from train.models.layers import classify, normalise
@@ -19,6 +19,8 @@ HIDDEN_LAYERS = 2
 CAFFE = {"scale": 1.0, "offset": (-103.939, -116.779, -123.68)}
 SYMMETRIC = {"scale": 1 / 127.5, "offset": -1.0}
 # Sides that Keras has a file of MobileNetV2 for; every other side takes the last one.
+# Of Keras applications.
+LEAST_SIZE = 32
 MOBILENET_SIZES = (96, 128, 160, 192, 224)
 BASES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "vgg16": (keras.applications.VGG16, CAFFE, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
@@ -53,7 +55,10 @@ def load_base(recipe: Recipe) -> Any:
     Raises
     ------
     SourceError  if the file is missing, cannot be fetched, or is of another network
+    UsageError  if the image is too small for its poolings
     """
+    if recipe.size < LEAST_SIZE:
+        raise UsageError(f"--size {recipe.size}: {recipe.model} sees nothing below {LEAST_SIZE} pixels")
     make, _, file = BASES[recipe.model]
     file = file.format(size=recipe.size if recipe.size in MOBILENET_SIZES else MOBILENET_SIZES[-1])
     shape = {"include_top": False, "input_shape": (recipe.size, recipe.size, 3)}
