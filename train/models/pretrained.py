@@ -18,9 +18,9 @@ HIDDEN_LAYERS = 2
 # How Keras' imagenet weights want their pixels: Caffe's means of blue, green, red; or [-1, 1].
 CAFFE = {"scale": 1.0, "offset": (-103.939, -116.779, -123.68)}
 SYMMETRIC = {"scale": 1 / 127.5, "offset": -1.0}
-# Sides that Keras has a file of MobileNetV2 for; every other side takes the last one.
-# Of Keras applications.
+# Keras builds no base for a smaller side, pixels.
 LEAST_SIZE = 32
+# Sides that Keras has a file of MobileNetV2 for; every other side takes the last one.
 MOBILENET_SIZES = (96, 128, 160, 192, 224)
 BASES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "vgg16": (keras.applications.VGG16, CAFFE, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
