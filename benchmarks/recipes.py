@@ -6,8 +6,9 @@ Words behind `--` go to `train run`. `official` has every image of the set in th
 `clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
 the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The columns `without` score the
 same predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`.
-FOLDER keeps workspaces, runs and figures: what is there is not trained again, and the section `recipes` of RESULTS.md and of
-the README shows all that FOLDER holds.
+FOLDER keeps workspaces, runs and figures: what is there is not trained again, a training that was broken off goes on, and the
+section `recipes` of RESULTS.md and of the README shows all that FOLDER holds. Minutes are those of the run's own record, of
+all processes that took part; the seconds that TensorFlow takes to be imported are not in them.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from sklearn.model_selection import train_test_split
 
 from curate.workspace import Workspace
 from train.recipes import RECIPES
+from train.record import METRICS, is_unfinished
 
 SPLITS = ("official", "clean", "random")
 VIEWS = "10"
@@ -94,12 +96,14 @@ def link_random_split(dataset: Path, images: Path) -> Path:
 
 
 def measure(place: Path, name: str, words: list[str], classes: str, seed: int) -> dict[str, Any]:
-    """Train one model and score it on test."""
+    """Train one model, or go on with it, and score it on test."""
     workspace = Workspace(place / "manifests")
     env = {"CURATE_WORKSPACE": str(workspace.root)}
-    how = ["train", "run", *words, "--classes", classes, "--seed", str(seed), "--name", name]
-    run = run_command([*how, "--json"], env=env)
     folder = workspace.root / "runs" / name
+    how = ["--resume"] if is_unfinished(folder) else [*words, "--classes", classes, "--seed", str(seed)]
+    if not (folder / METRICS).is_file():
+        run_command(["train", "run", "--name", name, *how, "--json"], env=env)
+    record = json.loads((folder / METRICS).read_text())
     scored = run_command(["train", "evaluate", str(folder), "--tta", VIEWS, "--json"], env=env)
     metrics = json.loads(scored.stdout)
     beliefs = pd.read_csv(next(folder.glob("evaluation-*")) / "predictions.csv")
@@ -107,8 +111,8 @@ def measure(place: Path, name: str, words: list[str], classes: str, seed: int) -
     leaked = has_copy_in_train(Workspace(place / "copies").read(), workspace.read(), beliefs["path"])
     return {
         "rows": len(right),
-        "minutes": run.wall_seconds / 60,
-        "cpu_minutes": run.cpu_seconds / 60,
+        "minutes": record["seconds"] / 60,
+        "cpu_minutes": record["resources"]["cpu_seconds"] / 60,
         "one_view": metrics["one_view"]["accuracy"],
         "views": metrics["accuracy"],
         "balanced": metrics["balanced_accuracy"],

@@ -10,6 +10,7 @@ seconds of `fast` in the same round; the ratio is a lower bound then, and says s
 
 import argparse
 import json
+import math
 import os
 import shutil
 import statistics
@@ -64,6 +65,11 @@ def compare(dataset: Path, folder: Path, options: Any) -> None:
                 place, most = folder / "images", options.patience * sides["fast"][-1]["seconds"]
             runs.append(time_side(side, place, most, options))
             print(side, runs[-1], flush=True)
+    write(sides, options)
+
+
+def write(sides: dict[str, list[dict[str, Any]]], options: Any) -> None:
+    """The section of RESULTS.md."""
     rows = [
         (name, *summarise([run["seconds"] for run in runs]), *summarise([run["cpu_seconds"] for run in runs])[:1],
          max(run["epochs"] for run in runs), f"{100 * min(run['val_accuracy'] for run in runs):.1f} %")
@@ -75,8 +81,8 @@ def compare(dataset: Path, folder: Path, options: Any) -> None:
     replace_section(
         RESULTS,
         "time-to-accuracy",
-        f"## Time to {100 * options.target:.0f} % val accuracy\n\nMeasured by `python benchmarks/time_to_accuracy.py`: "
-        f"rounds, alternated: {options.rounds}; {describe_machine()}.\n\n{table}\n\n"
+        f"## Time to {100 * options.target:.0f} % val accuracy\n\nMeasured by `python benchmarks/time_to_accuracy.py "
+        f"--rounds {options.rounds} --patience {options.patience:g}`, alternated; {describe_machine()}.\n\n{table}\n\n"
         + tell_ratio(sides, options.target),
     )
 
@@ -87,11 +93,11 @@ def tell_ratio(sides: dict[str, list[dict[str, Any]]], target: float) -> str:
     if short["fast"]:
         return f"No ratio: {short['fast']} of {len(sides['fast'])} of `fast` did not reach the target."
     means = {name: statistics.mean(run["seconds"] for run in runs) for name, runs in sides.items()}
-    ratio = f"{means['plain'] / means['fast']:.1f} times faster"
+    ratio = means["plain"] / means["fast"]
     if short["plain"]:
         stopped = f"{short['plain']} of {len(sides['plain'])} plain runs were stopped before they reached the target"
-        return f"`fast` is more than {ratio}: {stopped}."
-    return f"`fast` is {ratio}."
+        return f"`fast` is more than {math.floor(10 * ratio) / 10:.1f} times faster: {stopped}."
+    return f"`fast` is {ratio:.1f} times faster."
 
 
 def link_splits(workspace: Path, images: Path) -> None:

@@ -93,6 +93,19 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def ensure_folder(folder: Path) -> None:
+    """Make the folder and those above it, where they are not there.
+
+    Raises
+    ------
+    WorkspaceError  if it cannot be made
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
 def cannot_write(file: Path, error: OSError) -> WorkspaceError:
     """The one message for a disk that is full, a folder that is read-only, and the like."""
     reason = error.strerror or str(error)

@@ -35,17 +35,21 @@ def unfinished(built_template: Path, finished_template: Path, tmp_path: Path) ->
     """A template of the workspace as it is before the stage's first run: what it writes is not there yet."""
 
     def make(stage: str) -> Path:
-        root = tmp_path / "template"
-        shutil.copytree(built_template if stage in ("build", "inspect") else finished_template, root)
-        workspace = Workspace(root)
-        if stage == "build":
-            for file in (workspace.manifest, workspace.root / "receipts/build.json"):
-                file.unlink()
-        elif stage != "decide":
-            _forget(workspace, stage)
-        return root
+        return make_unfinished(stage, built_template, finished_template, tmp_path / "template")
 
     return make
+
+
+def make_unfinished(stage: str, built: Path, finished: Path, root: Path) -> Path:
+    """A copy of one of the two workspaces without what the stage writes."""
+    shutil.copytree(built if stage in ("build", "inspect") else finished, root)
+    workspace = Workspace(root)
+    if stage == "build":
+        for file in (workspace.manifest, workspace.root / "receipts/build.json"):
+            file.unlink()
+    elif stage != "decide":
+        _forget(workspace, stage)
+    return root
 
 
 def _forget(workspace: Workspace, stage: str) -> None:
@@ -91,20 +95,21 @@ def assert_whole(curate: Curate, root: Path) -> None:
 
 # Killed
 
-# Runs one command again and again, each time in a fork that dies (as by kill -9: no handler runs) before its n-th step on
+# Runs each command again and again, each time in a fork that dies (as by kill -9: no handler runs) before its n-th step on
 # the disk: opening a file of the workspace for writing, renaming, truncating, making a folder, or an fsync.
 CRASH = """
-import os, shutil, sys
+import json, os, shutil, sys
 from pathlib import Path
 import curate.cli, curate.build, curate.inspect, curate.dedup, curate.fold, curate.flag, curate.split, curate.weights
 import curate.decide, faiss, imagehash, sklearn.utils.class_weight
+import typer
 
-template, runs, *command = sys.argv[1:]
+program = typer.main.get_command(curate.cli.app)
 STEPS = {"os.rename", "os.mkdir", "os.truncate"}
 real_fsync = os.fsync
 
 
-def run(root, fatal):
+def run(command, root, fatal):
     steps = 0
 
     def step():
@@ -125,29 +130,49 @@ def run(root, fatal):
     os.fsync = fsync
     sys.addaudithook(hear)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    curate.cli.app([*command, "-w", root], prog_name="curate")
+    program([*command, "-w", root], prog_name="curate")
 
 
-for fatal in range(1, 100):
-    root = f"{runs}/{fatal:03d}"
-    shutil.copytree(template, root)
-    child = os.fork()
-    if not child:
-        run(root, fatal)
-        os._exit(98)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code != 99:
-        sys.exit(code)
+plan = json.loads(sys.argv[1])
+for template, _, command in plan:
+    if command[0] == "fold":  # what Typer loads for its first command need not be loaded in every fork
+        program([*command, "-w", template, "--dry-run"], prog_name="curate", standalone_mode=False)
+for template, runs, command in plan:
+    for fatal in range(1, 100):
+        root = f"{runs}/{fatal:03d}"
+        shutil.copytree(template, root)
+        child = os.fork()
+        if not child:
+            run(command, root, fatal)
+            os._exit(98)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == 0:
+            break
+        if code != 99:
+            sys.exit(code)
 """
+
+
+@pytest.fixture(scope="module")
+def crashes(
+    built_template: Path, finished_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, Path]]:
+    """For each command the workspace that it begins with, and the folder of those in which it was killed or, last, ended."""
+    root = tmp_path_factory.mktemp("crashes")
+    places = {name: (root / name / "template", root / name / "runs") for name in NAMES}
+    for name, (template, _) in places.items():
+        make_unfinished(name, built_template, finished_template, template)
+    plan = [(str(places[command[0]][0]), str(places[command[0]][1]), command) for command in WRITERS]
+    subprocess.run([sys.executable, "-c", CRASH, json.dumps(plan)], check=True, timeout=200)
+    return places
 
 
 @pytest.mark.parametrize("command", WRITERS, ids=NAMES)
 def test_killed_at_any_step_on_the_disk_the_workspace_is_whole_and_a_rerun_gives_the_same_bytes(
-    curate: Curate, unfinished: Callable[[str], Path], tmp_path: Path, command: tuple[str, ...]
+    curate: Curate, crashes: dict[str, tuple[Path, Path]], command: tuple[str, ...]
 ) -> None:
-    template, runs = unfinished(command[0]), tmp_path / "runs"
+    template, runs = crashes[command[0]]
     before = read_files(template)
-    subprocess.run([sys.executable, "-c", CRASH, str(template), str(runs), *command], check=True, timeout=60)
     *killed, undisturbed = sorted(runs.iterdir())
     after = read_files(undisturbed)
     wanted = without_times(after)

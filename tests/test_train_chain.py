@@ -72,7 +72,7 @@ def tiny_recipe() -> Iterator[None]:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Predicted out of fold, and with one run of 4 epochs: tests only read it."""
     made = make_workspace(tmp_path_factory.mktemp("chain"))
-    assert call("oof", "-w", made.root).exit_code == 0
+    assert call("oof", "-j", 1, "-w", made.root).exit_code == 0
     assert call("run", "-w", made.root, "--name", "first").exit_code == 0
     return made
 
@@ -163,7 +163,7 @@ def test_other_workers_give_the_same_bytes_and_seeds_are_averaged(copy: Workspac
     shutil.rmtree(copy.cache / "oof")
     assert call("oof", "--models", "fast", "-j", 2, "-w", copy.root).exit_code == 0
     assert (copy.predictions / "fast.csv").read_bytes() == alone
-    done = call("oof", "--models", "hog", "--seeds", 2, "-w", copy.root)
+    done = call("oof", "--models", "hog", "--seeds", 2, "-j", 1, "-w", copy.root)
     assert done.output.startswith("oof: 6 of 6 jobs done (6 trained now")
 
 

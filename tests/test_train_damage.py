@@ -248,7 +248,18 @@ def test_an_export_removes_no_folder_of_the_user(bars: Workspace, tmp_path: Path
     own.write_text("mine")
     assert "model.keras is a folder there: choose another --out" in refuse("export", "-w", bars.root, "--out", tmp_path)
     assert own.read_text() == "mine"
-    assert "cannot be written" in refuse("export", "-w", bars.root, "--out", own)
+
+
+@pytest.mark.parametrize("words", [("predict", "a.png"), ("timeline", "a.mp4"), ("tune",), ("export",)])
+def test_a_file_where_a_folder_is_to_be_written_is_refused_before_anything_is_done(
+    bars: Workspace, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    own = tmp_path / "own.txt"
+    own.write_text("mine")
+    done = call(*words, "-w", bars.root, "--out", own, "--dry-run")
+    assert done.exit_code == 2
+    assert "Invalid value for '--out'" in done.stderr
+    assert own.read_text() == "mine"
 
 
 @pytest.fixture
@@ -266,7 +277,7 @@ def test_a_search_keeps_the_trials_of_another_and_begins_with_what_is_wrong(bars
     assert "earlier search" in refuse(*words, "--out", bars.root / "tuning" / "fast")
     file = tmp_path / "file"
     file.write_text("")
-    assert "cannot be written" in refuse(*words, "--out", file)
+    assert "cannot be written" in refuse(*words, "--out", file / "folder")
     assert "these fields make no network" in refuse(*words[:5], "--widths", "4,8,8,8,8,8,8,8", "--dry-run")
     assert "--precision foo" in refuse(*words[:5], "--precision", "foo", "--dry-run")
     assert tune.choose_folder(bars.root / "tuning" / "fast", None).name == "fast-3"

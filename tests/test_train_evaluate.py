@@ -214,16 +214,16 @@ def test_a_wrong_option_is_one_line(workspace: Workspace, words: tuple[str, str]
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
 
 
-def test_the_benchmark_tells_a_bound_where_the_plain_side_was_stopped_and_nothing_where_ours_gave_up(
+def test_the_benchmark_tells_a_bound_rounded_down_where_the_plain_side_was_stopped_and_nothing_where_ours_gave_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
     tell_ratio = importlib.import_module("time_to_accuracy").tell_ratio
     plain, fast = ([{"val_accuracy": 0.6, "seconds": seconds}] for seconds in (100.0, 10.0))
     assert tell_ratio({"plain": plain, "fast": fast}, 0.6) == "`fast` is 10.0 times faster."
-    short = [{"val_accuracy": 0.5, "seconds": 70.0}]
+    short = [{"val_accuracy": 0.5, "seconds": 71.8}]
     assert tell_ratio({"plain": short, "fast": fast}, 0.6) == (
-        "`fast` is more than 7.0 times faster: 1 of 1 plain runs were stopped before they reached the target."
+        "`fast` is more than 7.1 times faster: 1 of 1 plain runs were stopped before they reached the target."
     )
     assert tell_ratio({"plain": plain, "fast": fast}, 0.61) == "No ratio: 1 of 1 of `fast` did not reach the target."
 

@@ -114,16 +114,16 @@ def test_training_through_a_view_trains_its_classes_and_evaluates_through_the_sa
         assert result.exit_code == 0, result.output
         return result.stdout
 
-    words = ("-w", finished.root)
+    words, small = ("-w", finished.root), ("--epochs", 1, "--widths", 4)
     assert curate("split", "--ratios", 60, 20, 20, "--group", "polarity", *words).exit_code == 0
     assert curate("weights", "--group", "polarity", *words).exit_code == 0
     plan = train("run", "--group", "polarity", "--class-weights", "-n")
     assert "positive" in plan
-    train("run", "--group", "polarity", "--class-weights", "--epochs", 1, "--name", "p")
+    train("run", "--group", "polarity", "--class-weights", *small, "--name", "p")
     folder = finished.root / "runs/p"
     made = json.loads((folder / "recipe.json").read_text())
     assert (made["view"], made["classes"]) == ("polarity", ["neutral", "positive", "negative"])
-    train("run", "--classes", "happy,sad", "--epochs", 1, "--name", "two")
+    train("run", "--classes", "happy,sad", *small, "--name", "two")
     story = train("evaluate", finished.root / "runs/two")
     outside = count_outside(finished.read(), find_view("happy,sad"))
     assert f"view happy,sad: {sum(outside.values())} kept rows are outside of it (angry " in story

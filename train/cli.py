@@ -336,7 +336,8 @@ def preview(
     group: Group = None,
     most: Annotated[int, typer.Option(min=1, metavar="N", help="Images on the sheet.")] = 32,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="PNG file; default previews/RECIPE.png in the workspace.")
+        Path | None,
+        typer.Option(metavar="FILE", dir_okay=False, help="PNG file; default previews/RECIPE.png in the workspace."),
     ] = None,
     seed: Seed = 0,
     dry_run: DryRun = False,
@@ -365,7 +366,8 @@ def predict(
     tta: Tta = "flip",
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write predictions.csv and the pictures with boxes there.")
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Write predictions.csv and the pictures with boxes there."),
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -397,7 +399,7 @@ def timeline(
     seed: Seed = 0,
     annotate: Annotated[bool, typer.Option("--annotate", help="Write the video with boxes and words too.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder; default timelines/VIDEO in the run's.")
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Folder; default timelines/VIDEO in the run's.")
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -428,7 +430,9 @@ def tune(
     precision: Precision = "auto",
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder; default tuning/RECIPE in the workspace, a new one each time."),
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Folder; default tuning/RECIPE in the workspace, a new one each time."
+        ),
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -454,7 +458,9 @@ def export(
     file_format: Annotated[
         str, typer.Option("--format", metavar="keras|saved_model|tflite|onnx", help="Form of the file.")
     ] = "keras",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder; default `export` in the run's.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", file_okay=False, help="Folder; default `export` in the run's.")
+    ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import CandidError, UsageError
-from curate.files import cannot_write, write_atomically
+from curate.files import ensure_folder, write_atomically
 from curate.workspace import Workspace
 from train.backend import keras, mute_stderr
 from train.models.layers import FusedBatchNorm
@@ -80,7 +80,8 @@ def export_run(
     plain = make_plain(model)
     pixels = draw_pixels(CHECKED, known.recipe.size)
     expected = model.predict(pixels, verbose=0)
-    _make_room(file)
+    _require_replaceable(file)
+    ensure_folder(file.parent)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unchecked:
         written = Path(unchecked) / file.name
         with _quiet():
@@ -106,14 +107,10 @@ def export_run(
     return Result(story, counts)
 
 
-def _make_room(file: Path) -> None:
-    """Make the folder of an export; refuse to replace a folder that is none of ours."""
+def _require_replaceable(file: Path) -> None:
+    """Refuse to replace a folder that is none of ours."""
     if file.is_dir() and not (file / "saved_model.pb").is_file():
         raise UsageError(f"--out {file.parent}: {file.name} is a folder there: choose another --out")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(file.parent, error) from error
 
 
 def make_plain(model: Any) -> Any:

@@ -40,7 +40,7 @@ LONG = replace(
     learning_rate=1e-2,
     epochs=60,
     stop_patience=0,
-    # Sixty epochs would learn the wrong labels by heart.
+    # Chosen by judgement and together, so that sixty epochs overfit less; none was measured alone.
     dropout=0.5,
     weight_decay=0.02,
     label_smoothing=0.1,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import UsageError
-from curate.files import cannot_write, write_atomically
+from curate.files import ensure_folder, write_atomically
 from curate.manifest import table_bytes
 from curate.workspace import Workspace
 from train.backend import choose_precision, keras
@@ -69,10 +69,7 @@ def tune_recipe(
         return Result(f"tune: would train {trials} models of {recipe.name} for {recipe.epochs} epochs -> {folder}")
     images = load_images(workspace, material.manifest, recipe.size)
     train, val = (choose_rows(material, images, split, recipe, view) for split in ("train", "val"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    ensure_folder(folder)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         direction="maximize",
