@@ -1,12 +1,14 @@
 """The command lines as such: what they load, what they say, how they exit, who imports whom."""
 
 import ast
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import curate
@@ -179,6 +181,22 @@ def test_every_command_has_a_full_sentence_and_every_option_a_help():
         first = text.split("\n\n")[1].strip()
         assert "." in first, name
         assert first[0].isupper(), name
+
+
+@pytest.mark.parametrize("program", ["curate", "train"])
+def test_every_command_alone_in_an_empty_folder_ends_without_a_traceback_and_writes_nothing(
+    program, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CURATE_WORKSPACE", raising=False)
+    chosen = importlib.import_module(f"{program}.cli").app
+    for command in typer.main.get_command(chosen).commands:
+        if (program, command) == ("curate", "demo"):  # makes its own folder
+            continue
+        done = CliRunner().invoke(chosen, [command], prog_name=program)
+        assert done.exception is None or isinstance(done.exception, SystemExit), (command, done.exception)
+        assert (done.exit_code == 0) == (not done.stderr), (command, done.stderr)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

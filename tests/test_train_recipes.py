@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -131,30 +132,40 @@ def test_the_command_line_chooses_other_classes_than_the_study(faces: Workspace)
     assert (made["classes"], made["view"]) == (["happy", "sad"], "happy,sad")
 
 
-TRAIN_WITHOUT_TENSORFLOW = """
-import sys
+WITHOUT_TENSORFLOW = """
+import json, sys
+from importlib.machinery import PathFinder
 
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "tensorflow":
-            raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == "tensorflow" else super().find_spec(name, path, target)
 
-sys.meta_path.insert(0, Absent())
-from train.cli import main
-main()
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+from train.cli import app
+for words in json.loads(sys.argv[1]):
+    app(words, prog_name="train", standalone_mode=False)
 """
 
 
-def test_jax_trains_as_tensorflow_does_and_without_it(faces: Workspace) -> None:
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_trains_and_looks_as_tensorflow_does_and_without_it(faces: Workspace, backend: str) -> None:
     """From the same weights, without dropout, every epoch has the same loss: batches, optimizer and schedule are the same."""
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
     place = ("-w", str(faces.root), "--precision", "float32", "--batch-size", "8", "--widths", "4", "--dropout", "0")
-    assert call("run", *place, "--epochs", "1", "--name", "start").exit_code == 0
-    again = ("run", *place, "--epochs", "2", "--weights", str(faces.root / "runs" / "start" / "best.weights.h5"))
-    assert call(*again, "--name", "by-tensorflow").exit_code == 0
-    jax = [sys.executable, "-c", TRAIN_WITHOUT_TENSORFLOW, *again, "--name", "by-jax"]
-    done = subprocess.run(jax, capture_output=True, text=True, env={**os.environ, "KERAS_BACKEND": "jax"}, check=False)
+    runs = faces.root / "runs"
+    start, ours, theirs = (f"{backend}-{name}" for name in ("start", "ours", "theirs"))
+    assert call("run", *place, "--epochs", "1", "--name", start).exit_code == 0
+    again = ("run", *place, "--epochs", "2", "--weights", str(runs / start / "best.weights.h5"))
+    assert call(*again, "--name", ours).exit_code == 0
+    look = ("saliency", str(runs / theirs), "-w", str(faces.root), "--rows", "val", "--per-class", "1")
+    words = json.dumps([(*again, "--name", theirs), look])
+    command, env = [sys.executable, "-c", WITHOUT_TENSORFLOW, words], {**os.environ, "KERAS_BACKEND": backend}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
-    one, other = (pd.read_csv(faces.root / "runs" / name / "history.csv") for name in ("by-tensorflow", "by-jax"))
+    assert json.loads((runs / theirs / "recipe.json").read_text())["backend"] == backend
+    one, other = (pd.read_csv(runs / name / "history.csv") for name in (ours, theirs))
     assert other["loss"].tolist() == pytest.approx(one["loss"].tolist(), rel=1e-3)
     assert other["learning_rate"].tolist() == pytest.approx(one["learning_rate"].tolist())
     assert other["loss"].nunique() == 2

@@ -38,7 +38,7 @@ class Parts:
     def logits(self, maps: Any, targets: Any) -> Any:
         """(N,) the logit of each row's class, from the feature maps; `targets` is (N, K) one-hot."""
         scores = keras.ops.matmul(self.pool(maps, training=False), self.kernel) + self.bias
-        return keras.ops.sum(scores * targets, axis=-1)
+        return keras.ops.sum(keras.ops.multiply(scores, targets), axis=-1)
 
 
 def cut_model(model: Any) -> Parts:

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import Field
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ class RecipeCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Give `--class-weights` its value where it stands alone."""
         filled = []
-        for word, following in zip(args, [*args[1:], "-"], strict=True):
+        for word, following in itertools.zip_longest(args, args[1:], fillvalue="-"):
             filled.append(word)
             if word in ALONE and following.startswith("-"):
                 filled.append(ALONE[word])

@@ -13,7 +13,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -36,7 +36,9 @@ LOCK, READS_LOCK = ".lock", ".reads.lock"
 KEYS = ("recipe", "seed", "classes", "class_weights", "manifest_sha256", "precision", "precision_reason", "started_at")
 LONGEST_NAME = 100
 MEND = "mend it by hand, for it counts how often the test rows were read"
-PACKAGES = ("candid-fer", "keras", "tensorflow", "numpy", "pandas", "opencv-python-headless", "scikit-learn")
+PACKAGES = (
+    "candid-fer", "keras", "tensorflow", "jax", "torch", "numpy", "pandas", "opencv-python-headless", "scikit-learn",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -270,16 +272,9 @@ def tell_time() -> str:
 
 
 def describe_machine() -> dict[str, str]:
-    """Versions and machine, for the record."""
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **{name: _version(name) for name in PACKAGES},
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
+    """Machine, and versions of what is installed, for the record."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -25,7 +25,7 @@ from curate.views import count_outside, tell_outside
 from curate.workspace import Workspace
 from train import record
 from train.augment import plan_still
-from train.backend import choose_precision
+from train.backend import choose_precision, keras
 from train.damage import RunError
 from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
 from train.distribute import find_worker, open_strategy, require_strategy
@@ -225,6 +225,7 @@ def _write_record(
         "precision": precision[0],
         "precision_reason": precision[1],
         "started_at": record.tell_time(),
+        "backend": keras.backend.backend(),
         "versions": record.describe_machine(),
     }
     rows = material.manifest.loc[train.rows, ["path", "pixel_hash"]]
