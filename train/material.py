@@ -66,7 +66,7 @@ def _count_rows(manifest: pd.DataFrame) -> tuple[list[str], dict[str, dict[str, 
     counts = {split: count_labels(kept.loc[kept["split"] == split, "label"]) for split in ("train", "val")}
     for split, labels in counts.items():
         if not labels:
-            raise ManifestError(f"manifest.csv: no kept row has split {split}: run `curate split` first")
+            raise ManifestError(f"manifest.csv: no kept row has split {split}: run `curate split --ratios 70 15 15`")
     classes = list_classes(kept.loc[kept["split"] == "train", "label"])
     if len(classes) < 2:
         raise ManifestError(
