@@ -22,8 +22,9 @@ from curate.manifest import empty_manifest, write_manifest
 from curate.workspace import Workspace
 from train.backend import keras
 from train.cli import app
+from train.data import Examples
 from train.fields import override
-from train.fit import compile_model
+from train.fit import compile_model, fit_model
 from train.models import build_model, pretrained
 from train.optimizers import list_base_variables
 from train.recipes import RECIPES
@@ -112,6 +113,29 @@ def test_every_recipe_trains_two_epochs_and_is_scored(
     made = json.loads((faces.root / "runs" / name / "recipe.json").read_text())
     assert made["recipe"] | {"epochs": 2, "batch_size": 8} == made["recipe"]
     assert len(made["classes"]) == (5 if name.startswith("fernet5") else 7)
+
+
+class NoBar:
+    """What a tqdm bar is asked for."""
+
+    total = 0
+
+    def update(self, _steps: int = 1) -> None:
+        """Nothing is shown."""
+
+    def set_postfix_str(self, _text: str, refresh: bool = True) -> None:
+        """Nothing is shown."""
+
+
+@pytest.mark.parametrize(("name", "epochs"), [("fast", 4), ("five-layer", 6), ("fernet5", 16)])
+def test_a_recipe_in_its_own_widths_and_rate_learns_faces_by_heart(name: str, epochs: int) -> None:
+    count = 140
+    faces = np.stack([draw_face(EXPRESSIONS[k % 7], identity=k, seed=k) for k in range(count)])
+    examples = Examples(faces, np.arange(count), np.arange(count) % 7, np.ones(count, np.float32), None)
+    still = {"dropout": 0.0, "rotation": 0.0, "zoom": 0.0, "shift": 0.0, "shear": 0.0, "flip": False}
+    recipe = replace(RECIPES[name], epochs=epochs, batch_size=16, schedule="constant", brightness=(1.0, 1.0), **still)
+    _, history = fit_model(recipe, 7, examples, seed=(0,), precision="float32", bar=NoBar())
+    assert history[-1]["accuracy"] > 0.5
 
 
 def test_the_command_line_chooses_other_classes_than_the_study(faces: Workspace) -> None:
