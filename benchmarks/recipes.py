@@ -6,8 +6,9 @@ Words behind `--` go to `train run`. `official` has every image of the set in th
 `clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
 the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The columns `without` score the
 same predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`.
-FOLDER keeps workspaces, runs and figures: what is there is not trained again, a training that was broken off goes on, and the
-section `recipes` of RESULTS.md and of the README shows all that FOLDER holds. Minutes are those of the run's own record, of
+FOLDER keeps workspaces, runs and figures: what is there is not trained again, and a training that was broken off goes on. The
+section `recipes` of RESULTS.md and of the README shows all that FOLDER holds; a row of it that FOLDER knows nothing of stays as
+it was printed before. Minutes are those of the run's own record, of
 all processes that took part; the seconds that TensorFlow takes to be imported are not in them.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from results import README, RESULTS, describe_machine, replace_section, run_command, to_table
+from results import README, RESULTS, describe_machine, read_table, replace_section, run_command, to_table
 from sklearn.model_selection import train_test_split
 
 from curate.workspace import Workspace
@@ -29,8 +30,9 @@ from train.record import METRICS, is_unfinished
 
 SPLITS = ("official", "clean", "random")
 VIEWS = "10"
+KEY = "recipe", "split", "classes"
 HEADER = (
-    "recipe", "split", "classes", "models", "test images", "minutes a model", "CPU min", "one view, %", f"{VIEWS} views, %",
+    *KEY, "models", "test images", "minutes a model", "CPU min", "one view, %", f"{VIEWS} views, %",
     "balanced, %", "without exact copies, %", "without any copy, %", "published",
 )  # fmt: skip
 
@@ -131,10 +133,11 @@ def has_copy_in_train(copies: pd.DataFrame, trained: pd.DataFrame, paths: "pd.Se
 
 
 def write(results: pd.DataFrame) -> None:
-    rows = [tell(key, group) for key, group in results.groupby(["recipe", "split", "classes"], sort=False)]
+    rows = {tuple(row[: len(KEY)]): row for row in read_table(RESULTS, "recipes")}
+    rows |= {key: tell(key, group) for key, group in results.groupby(list(KEY), sort=False)}
     body = (
-        "Measured by `python benchmarks/recipes.py`; mean and standard deviation over models with other seeds; "
-        f"{describe_machine()}.\n\n{to_table(HEADER, rows)}"
+        "Measured by `python benchmarks/recipes.py`; mean and standard deviation over models with other seeds; the last time "
+        f"on {describe_machine()}.\n\n{to_table(HEADER, list(rows.values()))}"
     )
     replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{body}")
     replace_section(README, "recipes", body)

@@ -45,9 +45,22 @@ def replace_section(file: Path, name: str, body: str) -> None:
     """Put `body` between `<!-- name -->` and `<!-- /name -->`; a file without the markers gets them at its end."""
     text = file.read_text() if file.is_file() else ""
     section = f"<!-- {name} -->\n{body.strip()}\n<!-- /{name} -->"
-    pattern = re.compile(rf"<!-- {re.escape(name)} -->.*?<!-- /{re.escape(name)} -->", re.DOTALL)
+    pattern = match_section(name)
     text = pattern.sub(lambda _: section, text) if pattern.search(text) else f"{text.rstrip()}\n\n{section}\n"
     file.write_text(text)
+
+
+def match_section(name: str) -> re.Pattern[str]:
+    """Both markers and all between them."""
+    return re.compile(rf"<!-- {re.escape(name)} -->.*?<!-- /{re.escape(name)} -->", re.DOTALL)
+
+
+def read_table(file: Path, name: str) -> list[list[str]]:
+    """The rows below the header of the table in a section, as `to_table` wrote them; none without the section."""
+    text = file.read_text() if file.is_file() else ""
+    section = match_section(name).search(text)
+    lines = [line for line in section[0].splitlines() if line.startswith("| ")] if section else []
+    return [line[2:-2].split(" | ") for line in lines[2:]]
 
 
 def describe_machine() -> str:

@@ -130,6 +130,7 @@ def time_side(side: str, place: Path, most: float, options: Any) -> dict[str, An
 
 def run_fast(workspace: Path, epochs: int, started: float, stopper: Any) -> dict[str, Any]:
     """`train run`'s own parts with the recipe `fast`, stopped at the target."""
+    from curate.engine import progress
     from curate.workspace import Workspace
     from train.backend import choose_precision
     from train.data import load_images
@@ -143,24 +144,12 @@ def run_fast(workspace: Path, epochs: int, started: float, stopper: Any) -> dict
     images = load_images(files, material.manifest, recipe.size)
     train, val = (choose_rows(material, images, split, recipe) for split in ("train", "val"))
     policy, _ = choose_precision()
-    bar = _NoBar()
-    _, history = fit_model(
-        recipe, len(material.classes), train, seed=(0,), precision=policy, bar=bar, val=val,
-        watchers=[stopper],
-    )  # fmt: skip
+    with progress(1, "") as bar:
+        _, history = fit_model(
+            recipe, len(material.classes), train, seed=(0,), precision=policy, bar=bar, val=val,
+            watchers=[stopper],
+        )  # fmt: skip
     return tell(history[-1]["val_accuracy"], len(history), started)
-
-
-class _NoBar:
-    """What a tqdm bar is asked for."""
-
-    total = 0
-
-    def update(self, _steps: int = 1) -> None:
-        """Nothing is shown."""
-
-    def set_postfix_str(self, _text: str, refresh: bool = True) -> None:
-        """Nothing is shown."""
 
 
 def run_plain(images: Path, epochs: int, started: float, stopper: Any) -> dict[str, Any]:

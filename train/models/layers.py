@@ -32,10 +32,14 @@ class FusedBatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]  # 
         return outputs
 
 
+def batch_norm(x: Any) -> Any:
+    """Batch normalisation, over all replicas where there are several."""
+    return FusedBatchNorm(momentum=MOMENTUM, synchronized=_is_distributed())(x)
+
+
 def normalise(x: Any) -> Any:
     """Batch normalisation and relu."""
-    x = FusedBatchNorm(momentum=MOMENTUM, synchronized=_is_distributed())(x)
-    return keras.layers.Activation("relu")(x)
+    return keras.layers.Activation("relu")(batch_norm(x))
 
 
 def _is_distributed() -> bool:
@@ -53,10 +57,10 @@ def convolve(x: Any, width: int) -> Any:
     return normalise(x)
 
 
-def read_pixels(size: int) -> tuple[Any, Any]:
-    """The input, (N, S, S, 1) uint8, and the same as floats in [-1, 1]."""
+def read_pixels(size: int, low: float = -1.0) -> tuple[Any, Any]:
+    """The input, (N, S, S, 1) uint8, and the same as floats in [low, 1]."""
     pixels = keras.Input((size, size, 1), dtype="uint8", name="pixels")
-    return pixels, keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scaled")(pixels)
+    return pixels, keras.layers.Rescaling((1.0 - low) / 255, offset=low, name="scaled")(pixels)
 
 
 def classify(x: Any, classes: int) -> Any:
