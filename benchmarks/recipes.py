@@ -54,17 +54,15 @@ def main() -> None:
     results = options.folder / "results.jsonl"
     for seed in range(options.seeds):
         name = "-".join([options.recipe, *(word.lstrip("-").replace(",", "x") for word in words), f"s{seed}"])
-        if (place / "manifests" / "runs" / name / "scored").is_file():
+        model = {
+            "recipe": " ".join([options.recipe, *words]), "split": options.split, "classes": options.classes, "seed": seed,
+        }  # fmt: skip
+        known = [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
+        if any(model.items() <= figures.items() for figures in known):
             continue
-        key = {"recipe": " ".join([options.recipe, *words]), "split": options.split, "classes": options.classes}
-        figures = {
-            **key,
-            "seed": seed,
-            **measure(place, name, ["--recipe", options.recipe, *words], options.classes, seed),
-        }
+        figures = model | measure(place, name, ["--recipe", options.recipe, *words], options.classes, seed)
         with results.open("a") as file:
             file.write(json.dumps(figures) + "\n")
-        (place / "manifests" / "runs" / name / "scored").touch()
         print(figures, file=sys.stderr, flush=True)
     write(pd.read_json(results, lines=True, dtype={"classes": str}))
 
@@ -93,7 +91,8 @@ def link_random_split(dataset: Path, images: Path) -> Path:
         for row in rows:
             link = images / name / labels[row] / f"{row:05d}.jpg"
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(os.path.realpath(files[row]))
+            if not link.is_symlink():
+                link.symlink_to(os.path.realpath(files[row]))
     return images
 
 
@@ -108,9 +107,9 @@ def measure(place: Path, name: str, words: list[str], classes: str, seed: int) -
     record = json.loads((folder / METRICS).read_text())
     scored = run_command(["train", "evaluate", str(folder), "--tta", VIEWS, "--json"], env=env)
     metrics = json.loads(scored.stdout)
-    beliefs = pd.read_csv(next(folder.glob("evaluation-*")) / "predictions.csv")
+    beliefs = pd.read_csv(folder / "evaluation-test" / "predictions.csv")
     right = (beliefs["label"] == beliefs["predicted"]).to_numpy()
-    leaked = has_copy_in_train(Workspace(place / "copies").read(), workspace.read(), beliefs["path"])
+    leaked = has_known_copy_in_train(Workspace(place / "copies").read(), workspace.read(), beliefs["path"])
     return {
         "rows": len(right),
         "minutes": record["seconds"] / 60,
@@ -124,7 +123,7 @@ def measure(place: Path, name: str, words: list[str], classes: str, seed: int) -
     }
 
 
-def has_copy_in_train(copies: pd.DataFrame, trained: pd.DataFrame, paths: "pd.Series[str]") -> np.ndarray:
+def has_known_copy_in_train(copies: pd.DataFrame, trained: pd.DataFrame, paths: "pd.Series[str]") -> np.ndarray:
     """(N,) whether a copy of each image, exact or not, is among the train rows."""
     photograph = copies["duplicate_group"].where(copies["duplicate_group"] != "", copies["path"])
     photograph.index = pd.Index(copies["path"])

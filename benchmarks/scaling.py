@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py ~/data/fer2013 --rows 36000 100000 300000 1000000
 
-Faces are generated without files: each is the mean of two faces of the folder, differently cropped, which keeps the
+Faces are generated into one mapped array: each is the mean of two faces of the folder, differently cropped, which keeps the
 statistics of photographs, and one in ten is an altered copy of another. `curate.pairs` searches them, by comparing all and
 through its index, and verifies what it finds; every size runs in a process of its own. Writes the section `scaling` of
 RESULTS.md.
@@ -165,7 +165,7 @@ def write(found: dict[tuple[int, str], dict[str, float]]) -> None:
     counts, cpu, memory = np.array(index, float).T
     slope = np.polyfit(np.log(counts), np.log(cpu), 1)[0] if len(index) > 1 else float("nan")
     body = (
-        f"Measured by `python benchmarks/scaling.py` on faces generated in memory, {100 * COPY_SHARE:.0f} % of them altered "
+        f"Measured by `python benchmarks/scaling.py` on generated faces, {100 * COPY_SHARE:.0f} % of them altered "
         f"copies; {describe_machine()}. The whole search is neighbours, hashes and verification; through the index its CPU time "
         f"grows with the number of faces to the power of {slope:.2f}. Peak memory, the mapped faces among it, goes from "
         f"{memory[0]:.0f} to {memory[-1]:.0f} MB."

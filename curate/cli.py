@@ -121,9 +121,9 @@ def inspect(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Find the images that show no face: unreadable, blank, black-and-white, almost no information.
+    """Find the images that show no face: unreadable, blank, black-and-white, almost no information, unlike the other faces.
 
-    They are dropped as degenerate; `curate decide PATH --keep` brings one back. A dry run shows a sample.
+    They are dropped; `curate decide PATH --keep` brings back one that can be read. A dry run shows a sample.
     """
     from curate import inspect as stage
     from curate.workspace import Workspace, run_stage
@@ -147,7 +147,10 @@ def dedup(
     only_new: Annotated[
         bool, typer.Option("--only-new", help="Compare the images added since the last run with all; redo no old pair.")
     ] = False,
-    memory: Annotated[float, typer.Option(min=0.25, help="Bound of what the search holds at once, in GB.")] = 4,
+    memory: Annotated[
+        float,
+        typer.Option(min=0.25, help="GB for thumbnails and waiting candidates; the index takes 0.8 KB an image more."),
+    ] = 4,
     engine: EngineName = "local",
     workers: Workers = None,
     dry_run: DryRun = False,

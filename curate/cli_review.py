@@ -13,7 +13,12 @@ By = Annotated[str, typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides
 
 
 def relabel(
-    top: Annotated[int | None, typer.Option(min=1, help="Only the N most suspect.", show_default="500")] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Only the N most suspect.", show_default="500 of the flagged, or all that is asked for"
+        ),
+    ] = None,
     issues: Annotated[bool, typer.Option("--issues", help="Every image that flag marked, wrong or ambiguous.")] = False,
     random: Annotated[
         int | None,

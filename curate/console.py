@@ -17,7 +17,7 @@ WorkspaceDir = Annotated[
         "--workspace", "-w", envvar="CURATE_WORKSPACE", metavar="DIR", help="Folder of the manifest and all results."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Do everything but write; every file stays as it is.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done; every file stays as it is.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 EngineName = Annotated[

@@ -33,12 +33,8 @@ def write_atomically(file: Path, data: bytes) -> bool:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         _remove_rests(file)
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-        sync_folder(file.parent)
+        temporary.write_bytes(data)
+        replace_durably(temporary, file)
     except OSError as error:
         raise cannot_write(file, error) from error
     finally:
@@ -81,6 +77,14 @@ def finish_first() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def replace_durably(temporary: Path, file: Path) -> None:
+    """Give a file that was written under a temporary name its own, after its bytes are on the disk; OSError if it cannot be."""
+    with temporary.open("r+b") as stream:
+        os.fsync(stream.fileno())
+    temporary.replace(file)
+    sync_folder(file.parent)
 
 
 def sync_folder(folder: Path) -> None:

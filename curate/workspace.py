@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from curate import decisions, laws
 from curate.errors import CandidError, WorkspaceError
-from curate.files import cannot_write, finish_first, write_atomically
+from curate.files import cannot_write, finish_first, sha256_of, write_atomically
 from curate.manifest import empty_manifest, owned_by, read_manifest, split_face, table_bytes, write_manifest
 from curate.receipts import StageResult, new_receipt, read_json, write_receipt
 
@@ -73,6 +73,11 @@ class Workspace:
     def read(self) -> pd.DataFrame:
         """The checked manifest; ManifestError if there is none."""
         return read_manifest(self.manifest)
+
+    def read_hashed(self) -> tuple[pd.DataFrame, str]:
+        """The checked manifest, and the SHA-256 that its file had just before: no later file of that digest has other rows."""
+        digest = sha256_of(self.manifest) if self.manifest.is_file() else ""
+        return self.read(), digest
 
     def read_journal(self) -> list[decisions.Decision]:
         """Every decision, oldest first."""

@@ -14,7 +14,7 @@ from test_train_workspace import CLASSES, FOLDS, PER_CLASS, list_bytes, make_wor
 from typer.testing import CliRunner, Result
 
 from curate.errors import ManifestError
-from curate.manifest import read_manifest, write_manifest
+from curate.manifest import empty_manifest, read_manifest, write_manifest
 from curate.predictions import read_predictions
 from curate.workspace import Workspace
 from train import fit, oof, recipes
@@ -23,6 +23,9 @@ from train.cli import app
 from train.evaluate import evaluate_runs, has_copy_in_train
 from train.hog import Hog
 from train.oof import choose_members, predict_out_of_fold
+from train.oof_jobs import Job, shorten
+from train.oof_join import join_jobs
+from train.recipes import RECIPES
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -153,18 +156,46 @@ def test_a_killed_oof_trains_only_the_missing_folds_and_gives_the_same_bytes(
 def test_a_second_oof_trains_nothing_and_changes_no_byte(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "fit_model", None)
     before = list_bytes(copy.root)
-    done = call("oof", "-w", copy.root)
+    done = call("oof", "-j", 1, "-w", copy.root)
     assert done.exit_code == 0
+    assert "(0 trained now" in done.output
     assert list_bytes(copy.root) == before
 
 
-def test_other_workers_give_the_same_bytes_and_seeds_are_averaged(copy: Workspace) -> None:
+def test_seeds_are_averaged_and_a_fold_is_calibrated_on_the_others(tmp_path: Path) -> None:
+    labels, folds = ["happy", "sad"] * 4, [str(k // 4) for k in range(8)]
+    manifest = empty_manifest([f"a/{k}.png" for k in range(8)]).assign(given_label=labels, fold=folds)
+    believed = {0: [0.9, 0.3, 0.6, 0.2, 0.8, 0.4, 0.3, 0.1], 1: [0.7, 0.1, 0.8, 0.4, 0.6, 0.6, 0.5, 0.3]}
+    jobs = []
+    for seed, happy in believed.items():
+        for fold in "01":
+            rows = [k for k in range(8) if folds[k] == fold]
+            table = pd.DataFrame({"path": manifest["path"][rows], "model": "hog", "fold": fold})
+            table["p_happy"], table["p_sad"] = [happy[k] for k in rows], [1 - happy[k] for k in rows]
+            jobs.append(Job(Hog(), seed, fold, tmp_path / f"{seed}-{fold}.csv", "float32"))
+            table.to_csv(jobs[-1].file, index=False)
+    joined = join_jobs(manifest, jobs)
+    mean = np.mean([believed[0], believed[1]], axis=0)
+    probs, targets = np.stack([mean, 1 - mean], axis=1), np.arange(8) % 2
+    first = np.arange(8) < 4
+    expected = np.where(
+        first[:, None],
+        soften(probs, fit_temperature(probs[~first], targets[~first])),
+        soften(probs, fit_temperature(probs[first], targets[first])),
+    )
+    assert np.allclose(joined[["p_happy", "p_sad"]].to_numpy(float), expected, atol=2e-6)
+
+
+def test_a_member_learns_from_the_given_labels_alone() -> None:
+    assert RECIPES["long"].label_smoothing > 0
+    assert shorten(RECIPES["long"], 1000).label_smoothing == 0
+
+
+def test_other_workers_give_the_same_bytes(copy: Workspace) -> None:
     alone = (copy.predictions / "fast.csv").read_bytes()
     shutil.rmtree(copy.cache / "oof")
     assert call("oof", "--models", "fast", "-j", 2, "-w", copy.root).exit_code == 0
     assert (copy.predictions / "fast.csv").read_bytes() == alone
-    done = call("oof", "--models", "hog", "--seeds", 2, "-j", 1, "-w", copy.root)
-    assert done.output.startswith("oof: 6 of 6 jobs done (6 trained now")
 
 
 def test_a_member_that_is_no_network_and_the_dynamics_of_one_that_is(workspace: Workspace) -> None:

@@ -128,6 +128,9 @@ def test_several_runs_are_averaged_and_each_counts_its_read(copy: Workspace) -> 
     columns = [name for name in mean.columns if name.startswith("p_")]
     assert np.allclose(mean[columns], (each[0][columns] + each[1][columns]) / 2, atol=2e-6)
     assert open_runs(copy).name == "short"
+    away = call("compare", folder.parent, runs[0], "-w", copy.root)
+    assert away.exit_code == 2
+    assert f"-w: {folder.parent} is no run, and ensembles are compared where they were trained" in away.stderr
 
 
 def test_three_classes_are_sums_of_the_others(copy: Workspace) -> None:
@@ -235,11 +238,17 @@ def test_reads_of_several_commands_at_once_are_all_counted(tmp_path: Path) -> No
     assert json.loads((tmp_path / "reads.json").read_text())["test_reads"] == 40
 
 
-def test_without_dedup_only_exact_copies_are_said_to_be_known(copy: Workspace) -> None:
-    (copy.root / "receipts" / "dedup.json").unlink(missing_ok=True)
+@pytest.mark.parametrize("near", [None, False, True])
+def test_altered_copies_are_said_to_be_known_where_dedup_has_looked_for_them(
+    copy: Workspace, near: bool | None
+) -> None:
+    if near is not None:
+        receipt = {"reads": {}, "inputs": {}, "outputs": {}, "options": {"near": near, "sure": 0.975}}
+        (copy.root / "receipts" / "dedup.json").write_text(json.dumps(receipt))
     told = evaluate_runs(copy, [copy.root / "runs" / "short"])
-    assert "rows have no exact copy (run `curate dedup` to know the others) in train" in told.story
-    assert not told.counts["near_copies_known"]
+    assert told.counts["near_copies_known"] == bool(near)
+    copies = "copy" if near else "exact copy (run `curate dedup` to know the others)"
+    assert f"rows have no {copies} in train" in told.story
 
 
 def test_views_that_would_all_be_the_image_are_refused(copy: Workspace) -> None:

@@ -172,6 +172,19 @@ def test_pictures_of_one_name_are_drawn_into_files_of_their_own(bars: Workspace,
     assert other[0]["probabilities"] != told[0][0]["probabilities"]
 
 
+def test_views_that_would_all_be_the_face_are_refused_before_a_picture_is_read(bars: Workspace, tmp_path: Path) -> None:
+    file = next((bars.root / "runs").glob("*/recipe.json"))
+    kept = file.read_bytes()
+    made = json.loads(kept)
+    made["recipe"] |= {"flip": False, "rotation": 0.0, "shift": 0.0, "zoom": 0.0, "shear": 0.0}
+    file.write_text(json.dumps(made))
+    face = tmp_path / "a.png"
+    cv2.imwrite(str(face), draw_bars("happy", 99))
+    done = call("predict", face, "-w", bars.root, "--no-detect", "--tta", "10", "-n")
+    file.write_bytes(kept)
+    assert (done.exit_code, "draws no views to average" in done.stderr) == (2, True)
+
+
 def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = call("predict", tmp_path / "gone.png", "-w", bars.root)
     assert (gone.exit_code, gone.stderr) == (

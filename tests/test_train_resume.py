@@ -16,8 +16,9 @@ import pytest
 from test_train_workspace import make_workspace
 from typer.testing import CliRunner, Result
 
+from curate.manifest import write_manifest
 from curate.workspace import Workspace
-from train import fit, record, watch
+from train import fit, record, run, watch
 from train.cli import app
 from train.metrics import find_best
 from train.resume import read_options
@@ -171,6 +172,46 @@ def test_an_option_that_a_resumed_run_did_not_begin_with_is_refused(
         )
 
 
+def test_a_run_that_another_backend_began_is_refused(begun: Workspace) -> None:
+    folder = begun.root / "runs" / "begun"
+    made = json.loads((folder / "recipe.json").read_text())
+    (folder / "recipe.json").write_text(json.dumps(made | {"backend": "jax"}))
+    done = call("run", "-w", begun.root, "--resume")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        f"train: {folder}: began under the Keras backend jax, and this is tensorflow: set KERAS_BACKEND=jax, or train anew "
+        "without --resume\n",
+    )  # fmt: skip
+
+
+def test_best_weights_that_a_kill_kept_from_the_disk_are_those_of_the_state(begun: Workspace) -> None:
+    folder = begun.root / "runs" / "begun"
+    state, best = json.loads((folder / "state.json").read_text()), read_weights(folder)
+    assert state["epoch"] == state["best_epoch"] == 1
+    (folder / "best.weights.h5").unlink()
+    (folder / "state.json").write_text(json.dumps(state | {"best": 2.0}))  # no later epoch is better
+    done = call("run", "-w", begun.root, "--resume")
+    assert "5 epochs (best 1)" in done.output
+    assert all(np.array_equal(one, two) for one, two in zip(best, read_weights(folder), strict=True))
+
+
+def test_seeds_on_a_manifest_that_changes_meanwhile_are_refused(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = run.train_run
+
+    def train_and_edit(*arguments: Any, **options: Any) -> Any:
+        result = real(*arguments, **options)
+        write_manifest(copy.manifest, copy.read().assign(width="99"))
+        return result
+
+    monkeypatch.setattr(run, "train_run", train_and_edit)
+    done = call("run", "-w", copy.root, "--seeds", "2", "--name", "many", *SMALL, "--epochs", "1")
+    assert (done.exit_code, done.stderr) == (
+        1, f"train: {copy.manifest}: has changed since this training began: train anew under another --name\n"
+    )  # fmt: skip
+
+
 def test_a_run_that_is_being_trained_is_left_alone(begun: Workspace) -> None:
     runs = begun.root / "runs"
     folder = runs / "begun"
@@ -221,12 +262,17 @@ def test_a_training_that_diverges_ends_and_says_what_to_do(copy: Workspace) -> N
     assert find_best([{"val_accuracy": float("nan")}, {"val_accuracy": 0.5}, {"val_accuracy": 0.4}], "accuracy") == 2
 
 
+def read_epoch(folder: Path) -> int:
+    file = folder / "state.json"
+    return int(json.loads(file.read_text())["epoch"]) if file.is_file() else 0
+
+
 def test_a_run_killed_with_nine_goes_on_where_it_was(copy: Workspace) -> None:
     folder = copy.root / "runs" / "torn"
     words = [sys.executable, "-m", "train", "run", "-w", str(copy.root), "--name", "torn", *SMALL, "--epochs", "500"]
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
     give_up = time.monotonic() + 120
-    while not list(folder.glob("epoch-0003*")) and time.monotonic() < give_up:
+    while read_epoch(folder) < 3 and time.monotonic() < give_up:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -266,7 +312,8 @@ def test_several_seeds_tell_mean_and_spread_and_resume_goes_on_with_all_of_them(
 
 def test_a_folder_that_a_killed_command_left_empty_is_in_nobodys_way(tmp_path: Path) -> None:
     folder = record.make_folder(tmp_path, "own", is_given=True)
-    (folder / ".lock").touch()
+    for left in (".lock", "train_rows.csv", ".recipe.json.17.tmp"):
+        (folder / left).touch()
     record.require_free(folder)
     assert record.make_folder(tmp_path, "own", is_given=True) == folder
     (folder / "recipe.json").write_text("{}")

@@ -79,11 +79,12 @@ def map_smoothgrad(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32
     """
     numbers = np.asarray(parts.scale.predict(pixels[..., None], verbose=0), np.float32)
     random, sigma = np.random.default_rng(seed), NOISE * float(np.ptp(numbers))
-    total = np.zeros(pixels.shape, np.float32)
+    total: Maps = np.zeros(pixels.shape, np.float32)
     for _ in range(SAMPLES):
         noisy = numbers + random.normal(0, sigma, numbers.shape).astype(np.float32)
         total += _strength(_differentiate(lambda x: parts.logits(parts.see(x, training=False), targets), noisy))
-    return total / SAMPLES
+    total /= SAMPLES
+    return total
 
 
 def map_gradcam(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) -> Maps:
@@ -96,12 +97,14 @@ def map_gradcam(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) 
     maps = np.asarray(parts.see.predict(parts.scale.predict(pixels[..., None], verbose=0), verbose=0), np.float32)
     gradient = _differentiate(lambda x: parts.logits(x, targets), maps)
     weights = gradient.mean(axis=(1, 2), keepdims=True)
-    return np.maximum((weights * maps).sum(axis=-1), 0.0)
+    heat: Maps = np.maximum((weights * maps).sum(axis=-1), 0.0)
+    return heat
 
 
 def _strength(gradient: npt.NDArray[np.float32]) -> Maps:
     """(N, S, S, C) -> (N, S, S): the colours of a grey pixel move together."""
-    return np.abs(gradient.sum(axis=-1))
+    strength: Maps = np.abs(gradient.sum(axis=-1))
+    return strength
 
 
 def _differentiate(function: Callable[[Any], Any], x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

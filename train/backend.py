@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from curate.errors import UsageError
 
@@ -135,11 +136,11 @@ def read_gpu_capability() -> tuple[int, int] | None:
     return min(known) if known and len(known) == len(found) else None
 
 
-def parse_capability(told: object) -> tuple[int, int] | None:
+def parse_capability(told: Any) -> tuple[int, int] | None:
     """(8, 6) or "8.6", as the backends tell it; None for anything else, such as AMD's "gfx90a"."""
     parts = told.split(".") if isinstance(told, str) else told
     try:
-        major, minor = parts  # type: ignore[misc]
+        major, minor = parts
         return int(major), int(minor)
     except (TypeError, ValueError):
         return None

@@ -201,8 +201,9 @@ def run(
         result = resume_runs(Files(workspace), runs=runs, name=name, given=given, fields=fields, dry_run=dry_run)
     else:
         made = override(find_recipe("fast" if recipe is None else recipe), **fields)
-        named = {option: value for option, value in given.items() if value is not None}
-        options = RunOptions(**choose_view(made, classes, group), **named, runs=runs, name=name)
+        chosen: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
+        chosen |= choose_view(made, classes, group)
+        options = RunOptions(**chosen, runs=runs, name=name)
         result = train_runs(Files(workspace), made, options, seeds=seeds or 1, dry_run=dry_run)
     tell(result, as_json=as_json, dry_run=dry_run)
 

@@ -49,6 +49,11 @@ def compare_runs(
     require_rows(rows)
     if first.resolve() == second.resolve():
         raise UsageError(f"compare: {first} and {second} are the same run: name two")
+    for folder in (first, second):
+        if workspace and folder.is_dir() and not (folder / RECIPE).is_file():
+            raise UsageError(
+                f"-w: {folder} is no run, and ensembles are compared where they were trained: leave -w out"
+            )
     places = [find_evaluation(folder, rows, workspace) for folder in (first, second)]
     tables = [read_beliefs(place) for place in places]
     again = "run `train evaluate` of both again, with the same -w, --rows, --tta and --seed"
@@ -80,7 +85,7 @@ def find_evaluation(folder: Path, rows: str, workspace: Workspace | None) -> Pat
     RunError  if it was not evaluated on them
     """
     is_run = (folder / RECIPE).is_file()
-    place = folder / f"evaluation-{name_place(folder, workspace, rows) if workspace and is_run else rows}"
+    place = folder / f"evaluation-{name_place(folder, workspace, rows) if workspace else rows}"
     if not (place / BELIEFS).is_file():
         if not is_run:
             raise RunError(

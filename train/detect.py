@@ -61,11 +61,16 @@ class FaceFinder:
         """The faces of a picture in the stated form, from left to right."""
         colours = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
         found = self.detector.detect_faces(np.ascontiguousarray(colours)) or []
-        faces = [Face(*(int(value) for value in one["box"]), float(one["confidence"])) for one in found]
+        faces = [_to_face(one) for one in found]
         kept = [
             face for face in faces if face.confidence >= self.least_confidence and face.width > 1 and face.height > 1
         ]
         return sorted(kept, key=lambda face: (face.x, face.y))
+
+
+def _to_face(found: dict[str, Any]) -> Face:
+    x, y, width, height = (int(value) for value in found["box"])
+    return Face(x, y, width, height, float(found["confidence"]))
 
 
 def whole_picture(picture: Pixels) -> list[Face]:

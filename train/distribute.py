@@ -117,7 +117,7 @@ def fit_distributed(
         own = range(context.input_pipeline_id * each, (context.input_pipeline_id + 1) * each)
         return stream_dataset(recipe, classes, train, seed, first_epoch, list(own), replicas)
 
-    @tensorflow.function(jit_compile=False)
+    @tensorflow.function(jit_compile=False)  # type: ignore[untyped-decorator]
     def take_step(batches: Any) -> Any:
         totals = strategy.run(_train_share, args=(next(batches),))
         return [strategy.reduce(tensorflow.distribute.ReduceOp.SUM, total, axis=None) for total in totals]

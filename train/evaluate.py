@@ -5,6 +5,7 @@ Several runs are scored one by one and as an ensemble: the mean of their probabi
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.files import sha256_of, write_atomically
+from curate.files import write_atomically
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
-from curate.receipts import StageResult, new_receipt, write_receipt
+from curate.receipts import StageResult, new_receipt, read_receipts, write_receipt
 from curate.workspace import Workspace
 from train.calibration import bin_confidences, calibration_error
 from train.data import Rows, count_labels
@@ -80,8 +81,9 @@ def evaluate_runs(
     reads = opened.count_reads(views)
     metrics: dict[str, Any] = {
         "run": opened.name, "recipe": "+".join(dict.fromkeys(record.recipe.name for record in opened.known)),
-        "mask": opened.known[0].recipe.mask, "evaluated": rows, "views": views, "tta": tta, "seed": seed,
-        "manifest_sha256": sha256_of(workspace.manifest), "test_reads": max(reads, default=None),
+        "mask": "+".join(dict.fromkeys(record.recipe.mask for record in opened.known)), "evaluated": rows,
+        "views": views, "tta": tta, "seed": seed,
+        "manifest_sha256": opened.manifest_sha256, "test_reads": max(reads, default=None),
     }  # fmt: skip
     probs, alone = predict_runs(opened, models, tta, seed, batch_size)
     metrics |= score_all(opened, fresh, np.mean(probs, axis=0), np.mean(alone, axis=0) if views > 1 else None, seed)
@@ -136,8 +138,9 @@ def find_fresh(opened: Opened) -> npt.NDArray[np.bool_]:
 
 
 def knows_near_copies(opened: Opened) -> bool:
-    """Whether `curate dedup` has looked for copies here; with `--exact-only` it knows none that are not identical."""
-    return (opened.workspace.root / "receipts" / "dedup.json").is_file()
+    """Whether `curate dedup` has looked for copies here that are not identical, as it does without `--exact-only`."""
+    receipt = read_receipts(opened.workspace.root).get("dedup", {})
+    return bool(receipt.get("options", {}).get("near", False))
 
 
 def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -191,8 +194,10 @@ def _choose_folder(opened: Opened, classes: str | None) -> Path:
     name = f"evaluation-{opened.take_place()}{f'-{classes}' if classes else ''}"
     if len(opened.known) == 1:
         return opened.known[0].folder / name
-    digest = hashlib.sha256(opened.name.encode()).hexdigest()[:8]
-    return opened.known[0].folder.parent / f"ensemble-{len(opened.known)}-{digest}" / name
+    beside = opened.known[0].folder.parent
+    places = [os.path.relpath(record.folder.resolve(), beside.resolve()) for record in opened.known]
+    digest = hashlib.sha256("+".join(places).encode()).hexdigest()[:8]
+    return beside / f"ensemble-{len(places)}-{digest}" / name
 
 
 def _write_evaluation(folder: Path, opened: Opened, probs: Probs, metrics: Mapping[str, Any]) -> pd.DataFrame:

@@ -77,7 +77,7 @@ def fit_model(
     # Weights that one worker alone assigns would wait for the others for ever.
     watch = None if val is None else WatchVal(recipe, folder, state, restores=strategy is None)
     followers = [FollowEpochs(bar, recipe.epochs, seed, done), *([watch] if watch else []), *watchers]
-    if state and (done >= recipe.epochs or 0 < recipe.stop_patience <= done - state.best_epoch):
+    if folder and state and (done >= recipe.epochs or 0 < recipe.stop_patience <= done - state.best_epoch):
         followers[0].skip_rest(steps)
         model.load_weights(str(folder / WEIGHTS))
         return model, state.history

@@ -5,6 +5,8 @@ with replacement and counting (label, prediction) pairs is one multinomial draw 
 resamples take milliseconds.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
@@ -54,7 +56,7 @@ def score_confusions(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
 
 def bootstrap_gain(
     before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], seed: int = 0, draws: int = DRAWS
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """By how much accuracy grows from one way of predicting the same rows to another.
 
     Parameters

@@ -18,8 +18,12 @@ from train.loss import choose_class_weights, soften_labels
 
 @dataclass(frozen=True)
 class Material:
-    """The rows of a workspace as a run learns from them."""
+    """The rows of a workspace as a run learns from them.
 
+    `sha256` is that of manifest.csv just before it was read: one that is rewritten meanwhile has another.
+    """
+
+    sha256: str
     manifest: pd.DataFrame
     seen: pd.DataFrame
     classes: list[str]
@@ -35,12 +39,12 @@ def read_material(workspace: Workspace, recipe: Recipe, view: str = "") -> Mater
     ManifestError  if there is nothing to train or to validate on, or a photograph stands on both sides of the split
     WorkspaceError  if class weights are asked for and there are none that fit
     """
-    manifest = workspace.read()
+    manifest, sha256 = workspace.read_hashed()
     require_split(manifest)
     seen = look_through(manifest, find_view(view))
     classes, rows = _count_rows(seen)
     weights = choose_class_weights(recipe.class_weights, workspace.class_weights, rows["train"])
-    return Material(manifest, seen, classes, rows, weights)
+    return Material(sha256, manifest, seen, classes, rows, weights)
 
 
 def choose_rows(material: Material, images: Images, split: str, recipe: Recipe, view: str = "") -> Examples:

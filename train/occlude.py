@@ -8,6 +8,7 @@ References
 M. Zeiler, R. Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section 4.2 (the sliding patch)
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,7 @@ def score_masks(opened: Opened, model: Any, images: Any) -> pd.DataFrame:
     views = plan_still(len(opened.rows))
     lines = []
     for mask in BANDS:
-        probs = predict_probs(
-            model, images, opened.rows, views, change=lambda pixels, mask=mask: mask_images(pixels, mask)
-        )
+        probs = predict_probs(model, images, opened.rows, views, change=partial(mask_images, mask=mask))
         probs = opened.merge_probs(probs)
         scores = score_predictions(opened.targets, probs)
         of_classes = score_classes(opened.targets, probs.argmax(axis=1), opened.classes)
@@ -120,9 +119,9 @@ def slide(opened: Opened, model: Any, pixels: Pixels, side: int) -> pd.DataFrame
 def spread_heat(places: pd.DataFrame, side: int, size: int) -> np.ndarray:
     """(S, S): the mean loss of the patches that cover each pixel, points of accuracy."""
     total, count = np.zeros((size, size)), np.zeros((size, size))
-    for place in places.itertuples(index=False):
-        where = slice(place.row, place.row + side), slice(place.column, place.column + side)
-        total[where] += 100 * place.loss
+    for row, column, loss in places[["row", "column", "loss"]].to_numpy():
+        where = slice(int(row), int(row) + side), slice(int(column), int(column) + side)
+        total[where] += 100 * loss
         count[where] += 1
     return total / np.maximum(count, 1)
 
@@ -158,7 +157,7 @@ def _write(
 
 def _tell_story(opened: Opened, table: pd.DataFrame, places: pd.DataFrame, folder: Path) -> str:
     told = ", ".join(f"{row['mask']} {format_percent(row['accuracy'])}" for row in table.to_dict("records"))
-    worst = places.loc[places["loss"].idxmax()]
+    worst = places.iloc[int(places["loss"].argmax())]
     return (
         f"occlude: {opened.name} on {len(opened.rows):,} {opened.chosen} rows: accuracy {told}; a patch costs most at row "
         f"{int(worst['row'])}, column {int(worst['column'])} ({100 * worst['loss']:.1f} points) -> {folder}"

@@ -75,7 +75,7 @@ def plan_jobs(
     rows = min(int(learns_from(manifest, fold).sum()) for fold in folds)
     jobs = []
     for member in members:
-        shortened = _shorten(member, rows) if isinstance(member, Recipe) else member
+        shortened = shorten(member, rows) if isinstance(member, Recipe) else member
         folder = workspace.cache / "oof" / _digest(shortened, manifest, precision)
         jobs += [
             Job(shortened, seed, fold, folder / f"{member.name}-s{seed}-f{fold}.csv", precision)
@@ -172,12 +172,12 @@ def to_member_json(member: Member) -> dict[str, Any]:
     return hog.to_json(member) if isinstance(member, Hog) else to_json(member)
 
 
-def _shorten(recipe: Recipe, rows: int) -> Recipe:
+def shorten(recipe: Recipe, rows: int) -> Recipe:
     """The recipe as it is trained here, on so many rows."""
     steps = -(-rows // recipe.batch_size) or 1
     epochs = max(recipe.oof_epochs, -(-recipe.oof_steps // steps))
     # Adam: the members that benchmarks/RESULTS.md judges were trained by it.
-    return replace(recipe, epochs=epochs, schedule="cosine", optimizer="adam")
+    return replace(recipe, epochs=epochs, schedule="cosine", optimizer="adam", label_smoothing=0.0)
 
 
 def _digest(member: Member, manifest: pd.DataFrame, precision: str) -> str:

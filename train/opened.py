@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import ManifestError, UsageError, examples
-from curate.files import sha256_of
 from curate.labels import GROUPS, find_view
 from curate.laws import require_split
 from curate.manifest import SPLITS
@@ -47,6 +46,7 @@ class Opened:
     rows : (N,) row numbers; `chosen` names them (test, val, train, all)
     classes : what the runs tell apart, or those merged
     targets : (N,) class indices
+    manifest_sha256 : of manifest.csv just before it was read
     views : names of the views of the classes that the rows are seen through
     """
 
@@ -58,6 +58,7 @@ class Opened:
     rows: Rows
     classes: list[str]
     targets: Rows
+    manifest_sha256: str
     views: tuple[str, ...] = ()
 
     @property
@@ -106,8 +107,7 @@ class Opened:
         """Note in every run that test rows are about to be read; how often each has seen them, nothing for other rows."""
         if not (self.manifest.loc[self.rows, "split"] == "test").any():
             return []
-        digest = sha256_of(self.workspace.manifest)
-        return [count_read(record.folder, self.chosen, views, digest) for record in self.known]
+        return [count_read(record.folder, self.chosen, views, self.manifest_sha256) for record in self.known]
 
     def sample(self, most: int, seed: int) -> "Opened":
         """At most so many of the rows, drawn evenly from all."""
@@ -150,7 +150,7 @@ def open_runs(
                 f"{other.folder}: knows {', '.join(other.classes)}, but {known[0].folder.name} knows "
                 f"{', '.join(known[0].classes)}: name runs of the same classes"
             )
-    manifest = workspace.read()
+    manifest, sha256 = workspace.read_hashed()
     if rows != "all":
         require_split(manifest)
     seen = look_through(manifest, find_view(known[0].view))
@@ -161,7 +161,7 @@ def open_runs(
         seen = look_through(seen, find_view(MERGED[classes]))
     number = _choose_rows(seen, rows)
     targets = encode_labels(seen.loc[number, "label"], told, f"rows {rows}")
-    return Opened(known, workspace, manifest, seen, rows, number, told, targets, tuple(views))
+    return Opened(known, workspace, manifest, seen, rows, number, told, targets, sha256, tuple(views))
 
 
 def is_home(run: Path, workspace: Workspace) -> bool:
@@ -210,8 +210,9 @@ def merge_probs(probs: Probs, trained: Sequence[str], classes: Sequence[str]) ->
     for k, name in enumerate(trained):
         if group_of.get(name) in classes:
             into[k, classes.index(group_of[name])] = 1.0
-    merged: Probs = probs @ into
-    return merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)
+    merged = probs @ into
+    shares: Probs = merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)
+    return shares
 
 
 def merge_classes(classes: Sequence[str]) -> list[str]:

@@ -53,7 +53,8 @@ def predict_images(
         return Result(_tell_plan(speaker, len(images), out))
     finder = FaceFinder() if detect else None
     found: list[tuple[Path, Face]] = []
-    read, cut, problems = [], [], []
+    read, cut = [], []
+    problems: list[str] = []
     for file, picture in _read_pictures(images, problems):
         read.append(file)
         faces = finder.find(picture) if finder else whole_picture(picture)

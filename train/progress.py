@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,7 +29,7 @@ class Slot:
 
 
 @contextmanager
-def show_progress(file: Path, jobs: int, total: int, what: str) -> Iterator[Any]:
+def show_progress(file: Path, jobs: int, total: int, what: str) -> Iterator[None]:
     """A bar over `total` steps that follows the slots of `file` until the block ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(np.zeros(jobs, np.int64).tobytes())
@@ -45,7 +44,7 @@ def show_progress(file: Path, jobs: int, total: int, what: str) -> Iterator[Any]
         watcher = threading.Thread(target=follow, daemon=True)
         watcher.start()
         try:
-            yield bar
+            yield
         finally:
             over.set()
             watcher.join()

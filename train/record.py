@@ -190,7 +190,7 @@ def make_folder(runs: Path, name: str, end: str = "", *, is_given: bool) -> Path
             folder.mkdir(parents=True)
             return folder
         except FileExistsError:
-            if is_given and is_empty(folder):  # of a command that was killed before it wrote a byte
+            if is_given and is_empty(folder):
                 return folder
             if is_given:
                 require_free(folder)
@@ -212,8 +212,10 @@ def require_free(folder: Path) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether it is a folder that holds nothing but, perhaps, the lock of a command that is gone."""
-    return folder.is_dir() and {file.name for file in folder.iterdir()} <= {LOCK} and not is_live(folder)
+    """Whether no run has begun in the folder: a command that is killed before it writes the record leaves no more than this."""
+    if not folder.is_dir() or is_live(folder):
+        return False
+    return all(file.name in (LOCK, TRAIN_ROWS) or file.suffix == ".tmp" for file in folder.iterdir())
 
 
 def require_tensorboard() -> None:
@@ -254,14 +256,20 @@ def write_json(file: Path, values: Any) -> None:
 
 def count_read(folder: Path, rows: str, views: int, manifest_sha256: str) -> int:
     """Note that test rows are about to be read; returns how often they have been by now, this time included."""
-    file = folder / READS
-    with FileLock(folder / READS_LOCK):
+    file, lock = folder / READS, FileLock(folder / READS_LOCK)
+    try:
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    try:
         reads = []
         if file.is_file():
             with reading(file, MEND):
                 reads = list(read_json(file, MEND)["reads"])
         reads.append({"at": tell_time(), "rows": rows, "views": views, "manifest_sha256": manifest_sha256})
         write_json(file, {"test_reads": len(reads), "reads": reads})
+    finally:
+        lock.release()
     return len(reads)
 
 

@@ -12,6 +12,7 @@ from curate.errors import UsageError
 from curate.files import sha256_of
 from curate.workspace import Workspace
 from train import record
+from train.backend import keras
 from train.damage import RunError, reading
 from train.fields import Recipe, from_json, override, show_option, show_value
 from train.metrics import format_percent
@@ -50,12 +51,14 @@ def resume_runs(
     made = record.read_made(folder)
     recipe, options = read_options(folder, made)
     require_same(folder, recipe, _list_begun(made, options), given, fields or {})
-    if made["manifest_sha256"] != sha256_of(workspace.manifest):
+    begun = made["manifest_sha256"]
+    if begun != sha256_of(workspace.manifest):
         raise RunError(f"{folder}: the manifest has changed since this run began: train anew, without --resume")
+    require_backend(folder, made)
     members = [(member, replace(options, seed=options.first_seed + k)) for k, member in enumerate(list_members(folder))]
     for member, of_seed in members:
-        require_member(member, recipe, of_seed)
-    results = [_go_on(workspace, recipe, of_seed, member, dry_run) for member, of_seed in members]
+        require_member(member, recipe, of_seed, begun)
+    results = [_go_on(workspace, recipe, of_seed, member, begun, dry_run) for member, of_seed in members]
     return results[0] if len(results) == 1 else join_results(recipe, results)
 
 
@@ -106,21 +109,34 @@ def _list_begun(made: Mapping[str, Any], options: RunOptions) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _go_on(workspace: Workspace, recipe: Recipe, options: RunOptions, member: Path, dry_run: bool) -> RunResult:
-    if record.is_unfinished(member):
-        return train_run(workspace, recipe, options, resumed=member, dry_run=dry_run)
-    if _is_there(member):
+def _go_on(
+    workspace: Workspace, recipe: Recipe, options: RunOptions, member: Path, begun: str, dry_run: bool
+) -> RunResult:
+    if _is_there(member) and not record.is_unfinished(member):
         return _read_result(member, recipe)
-    return train_run(workspace, recipe, options, dry_run=dry_run)
+    resumed = member if record.is_unfinished(member) else None
+    return train_run(workspace, recipe, options, resumed=resumed, manifest_sha256=begun, dry_run=dry_run)
 
 
-def require_member(member: Path, recipe: Recipe, options: RunOptions) -> None:
-    """Raise RunError if the folder of a seed holds a run of another recipe, seed or series."""
+def require_backend(folder: Path, made: Mapping[str, Any]) -> None:
+    """Raise RunError if the run began under another Keras backend, whose dropout and batch-norm are others."""
+    here = keras.backend.backend()
+    began = made.get("backend", here)
+    if began != here:
+        raise RunError(
+            f"{folder}: began under the Keras backend {began}, and this is {here}: set KERAS_BACKEND={began}, or train anew "
+            "without --resume"
+        )
+
+
+def require_member(member: Path, recipe: Recipe, options: RunOptions, manifest_sha256: str) -> None:
+    """Raise RunError if the folder of a seed holds a run of another recipe, seed, series or manifest."""
     if not _is_there(member):
         return
     made = record.read_made(member)
     series = {"name": options.name, "seed": options.first_seed, "seeds": options.seeds} if options.seeds > 1 else None
-    if (from_json(made["recipe"]), made["seed"], made.get("series")) != (recipe, options.seed, series):
+    found = from_json(made["recipe"]), made["seed"], made.get("series"), made["manifest_sha256"]
+    if found != (recipe, options.seed, series, manifest_sha256):
         raise RunError(
             f"{member}: is not seed {options.seed} of this run: move it away, or train anew under another --name"
         )

@@ -17,7 +17,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
-from curate.files import sha256_of, write_atomically
+from curate.files import write_atomically
 from curate.labels import find_view
 from curate.manifest import table_bytes
 from curate.receipts import StageResult, new_receipt, write_receipt
@@ -34,7 +34,7 @@ from train.fit import DivergedError, fit_model, predict_probs
 from train.loss import find_weights_file, tell_counts
 from train.masks import mask_images
 from train.material import Material, choose_rows, read_material
-from train.metrics import find_best, format_percent, score_predictions, tell_spread
+from train.metrics import format_percent, score_predictions, tell_spread
 from train.models import require_buildable
 from train.opened import load_model
 from train.plots import plot_curves
@@ -116,10 +116,14 @@ def train_runs(
                 record.require_free(runs / f"{options.name}{replace(options, seed=seed).end}")
     if seeds == 1:
         return train_run(workspace, recipe, options, dry_run=dry_run)
-    results = []
+    results: list[RunResult] = []
+    begun = None
     for seed in range(options.seed, options.seed + seeds):
         options = replace(options, seed=seed)
-        results.append(train_run(workspace, recipe, options, dry_run=dry_run))
+        results.append(train_run(workspace, recipe, options, manifest_sha256=begun, dry_run=dry_run))
+        begun = (
+            None if dry_run or find_worker(options.strategy) else record.read_made(results[0].folder)["manifest_sha256"]
+        )
         options = replace(options, name=results[0].folder.name.removesuffix(f"-s{options.first_seed}"))
     return join_results(recipe, results)
 
@@ -135,25 +139,34 @@ def join_results(recipe: Recipe, results: Sequence[RunResult]) -> RunResult:
 
 
 def train_run(
-    workspace: Workspace, recipe: Recipe, options: RunOptions, *, resumed: Path | None = None, dry_run: bool = False
+    workspace: Workspace,
+    recipe: Recipe,
+    options: RunOptions,
+    *,
+    resumed: Path | None = None,
+    manifest_sha256: str | None = None,
+    dry_run: bool = False,
 ) -> RunResult:
     """Train the recipe on a workspace.
 
     Parameters
     ----------
-    resumed : go on with the run in that folder, which read the same manifest
+    resumed : go on with the run in that folder
+    manifest_sha256 : of the manifest that this run, or the first of its seeds, began with; None where it is the first
 
     Raises
     ------
     ManifestError  if there is nothing to train or to validate on, or a photograph stands on both sides of the split
     WorkspaceError  if class weights are asked for and there are none that fit
-    RunError  if the folder is taken, or another command trains in it
+    RunError  if the folder is taken, another command trains in it, or the manifest has changed since it began
     DivergedError  if the loss is no number any more
     RunInterruptedError  on Ctrl-C
     """
     if options.tensorboard:
         record.require_tensorboard()
     material = read_material(workspace, recipe, options.view)
+    if manifest_sha256 not in (None, material.sha256):
+        raise RunError(f"{workspace.manifest}: has changed since this training began: train anew under another --name")
     runs, name = options.runs or workspace.root / "runs", options.name or record.name_run(recipe)
     worker = find_worker(options.strategy)
     precision = choose_precision(options.precision) if resumed is None else record.read_precision(resumed)
@@ -221,7 +234,7 @@ def _write_record(
     made |= {
         "options": {name: getattr(options, name) for name in ("precision", "strategy", "stream", "tensorboard")},
         "workspace": os.path.relpath(workspace.root.resolve(), folder.resolve()),
-        "manifest_sha256": sha256_of(workspace.manifest),
+        "manifest_sha256": material.sha256,
         "precision": precision[0],
         "precision_reason": precision[1],
         "started_at": record.tell_time(),
@@ -298,7 +311,8 @@ def _finish(
     start: tuple[float, float],
 ) -> RunResult:
     """Write history, curves and, last, the scores of the best weights on val."""
-    folder, earlier = begun.folder, begun.state or State()
+    folder, earlier, ended = begun.folder, begun.state or State(), read_state(begun.folder)
+    assert ended is not None  # every epoch keeps it
     table = _write_history(folder, recipe, history)
     model = load_model(folder / record.WEIGHTS, recipe, len(material.classes))
     looks = plan_still(len(val.rows))
@@ -307,7 +321,7 @@ def _finish(
     cpu_seconds = earlier.cpu_seconds + record.count_cpu_seconds() - start[1]
     metrics = {
         "val": score_predictions(val.targets, probs), "epochs": len(table),
-        "best_epoch": find_best(history, recipe.monitor), "seconds": round(seconds, 1), "precision": begun.precision,
+        "best_epoch": ended.best_epoch, "seconds": round(seconds, 1), "precision": begun.precision,
         "precision_reason": begun.reason, "resources": record.measure_resources(cpu_seconds),
     }  # fmt: skip
     record.write_json(folder / record.METRICS, metrics)

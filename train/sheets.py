@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from train.data import Pixels
 from train.plots import render
@@ -34,9 +35,8 @@ def plot_sheet(
     has_captions = any(caption for row in cells for _, caption in row)
     figure = Figure(
         figsize=(cell_inches * width + (0.9 if rows else 0.2), (cell_inches + 0.18 * has_captions) * height + 0.6),
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02),
     )
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     axes = figure.subplots(height, width, squeeze=False)
     for line, row in zip(axes, cells, strict=True):
         for place in line:

@@ -14,7 +14,7 @@ from train.fit import predict_probs
 from train.opened import Probs, load_run, merge_classes, merge_probs, require_merged
 from train.record import Record, read_record
 from train.search import find_newest_run
-from train.tta import count_views, plan_tta
+from train.tta import count_views, plan_tta, require_views
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,11 @@ def load_speaker(workspace: Workspace, run: Path | None, classes: str | None, tt
     Raises
     ------
     RunError  if there is none
-    UsageError  if the classes cannot be merged
+    UsageError  if the classes cannot be merged, or the views would all be the face itself
     """
     require_merged(classes)
     count_views(tta)
     known = read_record(run or find_newest_run(workspace.root / "runs"))
+    require_views(tta, known.recipe)
     told = merge_classes(known.classes) if classes else known.classes
     return Speaker(known, load_run(known), told, tta, seed)

@@ -8,6 +8,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,7 +125,7 @@ def make_table(
     table = pd.DataFrame(rows)
     smoothed = np.empty_like(probs)
     for _, places in table.groupby("track").indices.items():
-        smoothed[places] = smooth_probs(table["seconds"].to_numpy()[places], probs[places], smooth)
+        smoothed[places] = smooth_probs(table["seconds"].iloc[places].tolist(), probs[places], smooth)
     table["predicted"] = np.array(classes)[smoothed.argmax(axis=1)]
     for prefix, values in ((PREFIX, smoothed), (RAW, probs)):
         table[[prefix + name for name in classes]] = values
@@ -148,7 +149,7 @@ class _Annotator:
     """Draws on each frame the boxes of the last sampled one."""
 
     def __init__(self, table: pd.DataFrame, sampled: Sequence[int]):
-        self.of_frame = {int(number): rows for number, rows in table.groupby("frame")}
+        self.of_frame = {int(rows["frame"].iloc[0]): rows for _, rows in table.groupby("frame")}
         self.sampled = sampled
 
     def __call__(self, frame: Frame) -> npt.NDArray[np.uint8]:
@@ -156,8 +157,9 @@ class _Annotator:
         rows = self.of_frame.get(self.sampled[place]) if place >= 0 else None
         if rows is None:
             return frame.picture
-        faces = [Face(row.x, row.y, row.width, row.height, row.confidence) for row in rows.itertuples(index=False)]
-        words = [f"{row['track']}: {row['predicted']}" for row in rows.to_dict("records")]
+        lines = rows.to_dict("records")
+        faces = [Face(*(line[name] for name in ("x", "y", "width", "height", "confidence"))) for line in lines]
+        words = [f"{line['track']}: {line['predicted']}" for line in lines]
         return draw_boxes(frame.picture, faces, words)
 
 
@@ -176,10 +178,12 @@ def _tell(
     video: Path, frames: Sequence[tuple[int, float]], table: pd.DataFrame, speaker: Speaker, folder: Path
 ) -> Result:
     """The two expressions that each of the longest tracks shows most."""
-    tracks = {}
-    for track, rows in table.groupby("track"):
+    tracks: dict[int, dict[str, Any]] = {}
+    for _, rows in table.groupby("track"):
         shares = rows["predicted"].value_counts(normalize=True)
-        tracks[int(track)] = {"samples": len(rows), "shares": {str(k): round(float(v), 4) for k, v in shares.items()}}
+        tracks[int(rows["track"].iloc[0])] = {
+            "samples": len(rows), "shares": {str(k): round(float(v), 4) for k, v in shares.items()},
+        }  # fmt: skip
     longest = sorted(tracks, key=lambda track: (-tracks[track]["samples"], track))[:3]
     told = "; ".join(
         f"face {track} "

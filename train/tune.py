@@ -106,14 +106,14 @@ def tune_recipe(
     write_atomically(
         folder / "trials.png", plot_trials(table, f"{recipe.name}: {trials} trials of {recipe.epochs} epochs")
     )
-    best = table.loc[table["val_accuracy"].idxmax()]
+    best = table.iloc[int(table["val_accuracy"].argmax())]
     counts = {
         "recipe": recipe.name, "trials": len(table), "learning_rate": float(best["learning_rate"]),
         "batch_size": int(best["batch_size"]), "val_accuracy": float(best["val_accuracy"]),
     }  # fmt: skip
     write_json(folder / "best.json", counts)
     story = (
-        f"tune: {recipe.name}, {len(table)} trials: best val accuracy {format_percent(counts['val_accuracy'])} with "
+        f"tune: {recipe.name}, {len(table)} trials: best val accuracy {format_percent(float(best['val_accuracy']))} with "
         f"--learning-rate {best['learning_rate']} --batch-size {best['batch_size']} (the recipe itself: "
         f"{format_percent(float(table['val_accuracy'][0]))}) -> {folder}"
     )

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from curate.errors import SourceError, WorkspaceError
-from curate.files import cannot_write, remove_quietly
+from curate.files import cannot_write, remove_quietly, replace_durably
 from train.backend import mute_stderr
 from train.data import Pixels
 
@@ -53,8 +53,8 @@ def read_frames(file: Path, per_second: float) -> Iterator[Frame]:
         video.release()
 
 
-def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> int:
-    """Write the video again with every frame drawn on, as MP4; returns the frames written.
+def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> None:
+    """Write the video again with every frame drawn on, as MP4.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> int:
     video = cv2.VideoCapture(str(file))
     rate = video.get(cv2.CAP_PROP_FPS) or USUAL_RATE
     video.release()
-    temporary, writer, count = out.with_name(f".{out.name}"), None, 0
+    temporary, writer = out.with_name(f".{out.name}"), None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         for frame in read_frames(file, float("inf")):
@@ -73,15 +73,13 @@ def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> int:
                 writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
                 temporary = temporary if writer.isOpened() else _refuse(out)
             writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-            count += 1
         if writer is not None:
             writer.release()
-            temporary.replace(out)
+            replace_durably(temporary, out)
     except OSError as error:
         raise cannot_write(out, error) from error
     finally:
         remove_quietly(temporary)
-    return count
 
 
 def _refuse(out: Path) -> Path:

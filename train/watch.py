@@ -5,7 +5,6 @@ was killed goes on at the last finished epoch and ends where an unbroken one end
 """
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.files import cannot_write, sync_folder, write_atomically
+from curate.files import cannot_write, replace_durably, write_atomically
 from train.backend import keras
 from train.damage import load_weights, read_json, reading
 from train.fields import Recipe
@@ -30,7 +29,7 @@ LEAST_GAIN = 1e-4
 class State:
     """A training after some epochs; `file` holds the weights and the moments of the optimizer.
 
-    `seconds` and `cpu_seconds` are those of every process that took part, each up to its last finished epoch.
+    `seconds` and `cpu_seconds` are those of every process that took part, each from its first batch to its last finished epoch.
     """
 
     epoch: int = 0
@@ -65,12 +64,13 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
         score = logs["val_accuracy"] if self.recipe.monitor == "accuracy" else -logs["val_loss"]
         if score > state.best:
             state.best, state.best_epoch = float(score), state.epoch
-            self._keep_best()
         if self.recipe.schedule == "plateau":
             self._cut_rate(float(score))
         if 0 < self.recipe.stop_patience <= state.epoch - state.best_epoch:
             self.model.stop_training = True
         self._keep_state()
+        if state.best_epoch == state.epoch:
+            self._keep_best()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
         """Back to the best epoch."""
@@ -119,9 +119,14 @@ def read_state(folder: Path) -> State | None:
 
 
 def restore(model: Any, recipe: Recipe, folder: Path, state: State) -> None:
-    """Weights, moments and step size of that epoch into a compiled model."""
+    """Weights, moments and step size of that epoch into a compiled model.
+
+    If that epoch is the best one its weights are kept once more: a kill may have come between state and best weights.
+    """
     model.optimizer.build(model.trainable_variables)
     load_weights(model, folder / state.file, ANEW)
+    if state.best_epoch == state.epoch:
+        save_weights(model, folder / WEIGHTS)
     if recipe.schedule == "plateau":
         model.optimizer.learning_rate = state.rate
 
@@ -145,10 +150,7 @@ def save_weights(model: Any, file: Path) -> None:
     temporary = file.with_name(f".{file.name.removesuffix('.weights.h5')}.part.weights.h5")
     try:
         model.save_weights(str(temporary))
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-        sync_folder(file.parent)
+        replace_durably(temporary, file)
     except OSError as error:
         raise cannot_write(file, error) from error
     finally:

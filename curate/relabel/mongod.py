@@ -57,7 +57,7 @@ class Mongod:
 
 
 def find_mongod(environment: Mapping[str, str]) -> Path:
-    """The first mongod that runs: $CURATE_MONGOD, FiftyOne's own, one on PATH.
+    """The mongod that $CURATE_MONGOD names, else the first that runs of FiftyOne's own and one on PATH.
 
     Raises
     ------

@@ -342,7 +342,7 @@
 
   const HELP = [
     ["A", "accept the suggestion"], ["K", "keep the given label"], ["1 – 8", "set the label, in the order of the list"], ["D", "drop: of no use under any label"],
-    ["U", "unsure: looked at, no verdict"], ["Z", "undo your last decision"], ["← →", "look without deciding"], ["Shift", "with any of these: decide all copies of the photograph"],
+    ["U", "unsure: looked at, no verdict"], ["Z", "undo your last decision"], ["← →", "look without deciding"], ["Shift", "with A, K, 1 – 8, D, U: decide all copies of the photograph"],
     ["S", "smooth or crisp pixels"], ["G", "go to what was refused"], ["?", "this list"],
   ];
 
