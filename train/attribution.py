@@ -14,6 +14,8 @@ Maps = npt.NDArray[np.float32]
 # Smilkov et al. find 10 to 20 % of the range of the pixels best, and little gain beyond 50 samples.
 NOISE = 0.15
 SAMPLES = 16
+# Grad-CAM of a map of fewer positions shows no place.
+LEAST_SIDE = 3
 POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalAveragePooling2D)
 
 
@@ -24,7 +26,7 @@ class Parts:
     Attributes
     ----------
     scale : (N, S, S, 1) uint8 -> (N, S, S, C) float, the numbers that the net begins with
-    see : those numbers -> the feature maps before the last pooling (N, h, w, F)
+    see : those numbers -> the feature maps before the last pooling of more than 2 x 2 positions (N, h, w, F)
     pool : the feature maps -> the penultimate features (N, D)
     kernel, bias : (D, K) and (K,), the last layer
     """
@@ -44,7 +46,8 @@ class Parts:
 def cut_model(model: Any) -> Parts:
     """The parts of one of Candid's networks, with the same weights."""
     scaled, last = model.get_layer("scaled").output, model.get_layer("probabilities")
-    maps = next(layer.input for layer in reversed(model.layers) if isinstance(layer, POOLINGS))
+    pooled = [layer.input for layer in reversed(model.layers) if isinstance(layer, POOLINGS)]
+    maps = next((each for each in pooled if each.shape[1] >= LEAST_SIDE), pooled[0])
     return Parts(
         keras.Model(model.input, scaled), keras.Model(scaled, maps), keras.Model(maps, last.input),
         keras.ops.convert_to_tensor(last.kernel), keras.ops.convert_to_tensor(last.bias),
