@@ -8,8 +8,8 @@ the same shares, copies in it or not. Balanced is the mean recall of the classes
 same predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`.
 FOLDER keeps workspaces, runs and figures: what is there is not trained again, and a training that was broken off goes on. The
 section `recipes` of RESULTS.md and of the README shows all that FOLDER holds; a row of it that FOLDER knows nothing of stays as
-it was printed before. Minutes are those of the run's own record, of
-all processes that took part; the seconds that TensorFlow takes to be imported are not in them.
+it was printed before. Minutes are those of the run's own record, of all processes that took part, whatever ran beside them;
+the seconds that TensorFlow takes to be imported are not in them.
 """
 
 import argparse
