@@ -1,7 +1,7 @@
 """The measurements again: `make bench`, or `make bench FER2013=FOLDER` for those on FER2013 too (many hours).
 
 Not among them: `quality.py`, `label_issues.py`, `ferplus_join.py` and `relabel.py fer2013`, which need crowd votes that Candid
-does not ship; `many_files.py`, which needs a disk of its own; `contact_sheet.py`, which needs an eye.
+does not ship; `many_files.py`, which draws 300,000 files; `contact_sheet.py`, which needs an eye.
 """
 
 import subprocess
