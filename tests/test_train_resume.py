@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from curate.workspace import Workspace
 from train import fit, record, run, watch
 from train.cli import app
 from train.metrics import find_best
+from train.recipes import FAST, override
 from train.resume import read_options
 from train.search import find_unfinished_run
 
@@ -260,6 +262,14 @@ def test_a_training_that_diverges_ends_and_says_what_to_do(copy: Workspace) -> N
     assert "lower --learning-rate" in done.stderr
     assert done.stderr.endswith("; 0 of 5 epochs are kept\n")
     assert find_best([{"val_accuracy": float("nan")}, {"val_accuracy": 0.5}, {"val_accuracy": 0.4}], "accuracy") == 2
+
+
+def test_epochs_whose_scores_are_kept_alike_are_a_tie() -> None:
+    watcher = watch.WatchVal(override(FAST, monitor="loss"))
+    watcher.set_model(SimpleNamespace(get_weights=list))
+    for epoch, loss in enumerate((0.7, 0.5 + 2e-8, 0.5 + 1e-8, 0.6)):
+        watcher.on_epoch_end(epoch, {"val_loss": loss, "val_accuracy": 0.5})
+    assert watcher.state.best_epoch == find_best(watcher.state.history, "loss") == 2
 
 
 def read_epoch(folder: Path) -> int:

@@ -60,12 +60,14 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
         assert logs is not None
         state = self.state
         state.epoch = epoch + 1
-        state.history.append({name: round(float(value), 6) for name, value in logs.items()})
-        score = logs["val_accuracy"] if self.recipe.monitor == "accuracy" else -logs["val_loss"]
+        # What is judged is what is kept, so whoever reads the history finds the same best epoch.
+        kept = {name: round(float(value), 6) for name, value in logs.items()}
+        state.history.append(kept)
+        score = kept["val_accuracy"] if self.recipe.monitor == "accuracy" else -kept["val_loss"]
         if score > state.best:
-            state.best, state.best_epoch = float(score), state.epoch
+            state.best, state.best_epoch = score, state.epoch
         if self.recipe.schedule == "plateau":
-            self._cut_rate(float(score))
+            self._cut_rate(score)
         if 0 < self.recipe.stop_patience <= state.epoch - state.best_epoch:
             self.model.stop_training = True
         self._keep_state()
