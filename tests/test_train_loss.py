@@ -1,4 +1,4 @@
-"""The loss by hand: class weights, votes as soft labels, smoothing; and what masks and brightness do to a batch."""
+"""The loss by hand: class weights, votes as soft labels, smoothing; and what masks, brightness and erasing do to a batch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +10,16 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from curate.errors import ManifestError, WorkspaceError
 from curate.labels import find_view
-from train.augment import draw_factors, light_images
+from train.augment import draw_boxes, draw_factors, light_images
 from train.backend import keras
 from train.data import Examples
-from train.feed import one_hot, stream_batches, validate_on
+from train.distil import SelfTaught
+from train.feed import one_hot, plan_epoch, stream_batches, validate_on
 from train.fit import compile_model
 from train.loss import choose_class_weights, soften_labels
 from train.masks import cover, mask_images, slide_patch
-from train.recipes import RECIPES
+from train.models import build_model
+from train.recipes import RECIPES, override
 
 FAST = RECIPES["fast"]
 STILL = replace(FAST, flip=False, rotation=0.0, shift=0.0, zoom=0.0, widths=(4,))
@@ -145,3 +147,62 @@ def test_brightness_stays_in_its_range_and_is_drawn_from_the_seed() -> None:
     assert draw_factors(3, STILL, (0,)) is None
     lit = light_images(np.full((3, 2, 2), 200, np.uint8), np.array([0.5, 1.0, 2.0], np.float32))
     assert lit[:, 0, 0].tolist() == [100, 200, 255]
+
+
+def test_a_target_moves_to_what_was_believed_of_its_row() -> None:
+    model = SelfTaught(build_model(override(STILL, widths="4"), 3), rows=4)
+    model.compile(loss=keras.losses.CategoricalCrossentropy(), metrics=["accuracy"])
+    model.share.assign(0.5)
+    labels, rows = np.eye(3, dtype=np.float32)[[0, 1]], [2, 0]
+    targets = np.column_stack([labels, np.float32(rows)])
+    first, second = np.float32([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]]), np.float32([[0.5, 0.1, 0.4], [0.1, 0.8, 0.1]])
+    assert float(model.compute_loss(y=targets, y_pred=first)) == pytest.approx(-np.log([0.7, 0.3]).mean(), rel=1e-5)
+    beliefs = np.asarray(model.beliefs)
+    assert beliefs[rows] == pytest.approx(0.4 * first)
+    assert not beliefs[[1, 3]].any()
+    mixed = 0.5 * labels + 0.5 * first
+    expected = -(mixed * np.log(second)).sum(axis=1).mean()
+    assert float(model.compute_loss(y=targets, y_pred=second)) == pytest.approx(expected, rel=1e-5)
+    assert np.asarray(model.beliefs)[rows] == pytest.approx(0.6 * 0.4 * first + 0.4 * second)
+    assert float(model.compute_metrics(None, targets, second)["accuracy"]) == 1.0
+
+
+def test_the_loss_of_val_knows_no_beliefs() -> None:
+    model = SelfTaught(build_model(override(STILL, widths="4"), 3), rows=2)
+    model.compile(loss=keras.losses.CategoricalCrossentropy())
+    model.share.assign(0.5)
+    model.beliefs.assign(np.full((2, 3), 1 / 3))
+    probs = np.float32([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]])
+    loss = model.compute_loss(y=np.eye(3, dtype=np.float32)[[0, 1]], y_pred=probs, training=False)
+    assert float(loss) == pytest.approx(-np.log([0.7, 0.3]).mean(), rel=1e-5)
+    assert np.asarray(model.beliefs) == pytest.approx(np.full((2, 3), 1 / 3))
+
+
+def test_erased_rectangles_are_in_so_many_images_and_inside_them() -> None:
+    recipe = replace(STILL, erase=0.5)
+    boxes = draw_boxes(4000, recipe, 48, (0, 1))
+    assert boxes is not None
+    drawn = boxes[boxes[:, 2] > 0]
+    assert 0.47 < len(drawn) / len(boxes) < 0.53
+    sides = drawn[:, 2:]
+    assert (sides.min(axis=0).tolist(), sides.max(axis=0).tolist()) == ([6, 6], [24, 24])
+    ends = drawn[:, :2] + sides
+    assert (drawn[:, :2].min(), ends.max()) == (0, 48)
+    assert (boxes == draw_boxes(4000, recipe, 48, (0, 1))).all()
+    assert draw_boxes(3, STILL, 48, (0,)) is None
+
+
+def test_what_is_erased_is_grey_and_the_rest_as_it_was() -> None:
+    images = np.random.default_rng(0).integers(200, 256, (50, 48, 48)).astype(np.uint8)
+    some = Examples(images, np.arange(50), np.zeros(50, int), np.ones(50, np.float32))
+    recipe = replace(STILL, erase=0.9, batch_size=50)
+    seen = next(stream_batches(recipe, 1, some, (0,)))[0][..., 0]
+    plan = plan_epoch(recipe, 50, (0, 0))
+    assert plan.boxes is not None
+    for image, row in zip(seen, plan.order, strict=True):
+        top, left, height, width = plan.boxes[row]
+        hidden = np.zeros((48, 48), bool)
+        hidden[top : top + height, left : left + width] = True
+        assert (image[hidden] == 127).all()
+        assert (image[~hidden] == images[row][~hidden]).all()
+    assert (images >= 200).all()

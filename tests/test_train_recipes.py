@@ -164,14 +164,15 @@ for words in json.loads(sys.argv[1]):
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_another_backend_trains_and_looks_as_tensorflow_does_and_without_it(faces: Workspace, backend: str) -> None:
-    """From the same weights, without dropout, every epoch has the same loss: batches, optimizer and schedule are the same."""
+    """From the same weights, without dropout, every epoch has the same loss: batches, targets, optimizer and schedule are."""
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     place = ("-w", str(faces.root), "--precision", "float32", "--batch-size", "8", "--widths", "4", "--dropout", "0")
     runs = faces.root / "runs"
     start, ours, theirs = (f"{backend}-{name}" for name in ("start", "ours", "theirs"))
     assert call("run", *place, "--epochs", "1", "--name", start).exit_code == 0
-    again = ("run", *place, "--epochs", "2", "--weights", str(runs / start / "best.weights.h5"))
+    own = ("--weights", str(runs / start / "best.weights.h5"), "--erase", "0.5", "--self-distillation", "0.9")
+    again = ("run", *place, "--epochs", "2", *own)
     assert call(*again, "--name", ours).exit_code == 0
     look = ("saliency", str(runs / theirs), "-w", str(faces.root), "--rows", "val", "--per-class", "1")
     words = json.dumps([(*again, "--name", theirs), look])
@@ -261,6 +262,7 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
     options = {
         "widths": "4", "dropout": "0.1", "schedule": "decay", "rate-decay": "0.1", "monitor": "loss", "rotation": "3",
         "brightness": "0.5,1.5", "train-mask": "eyes", "label-smoothing": "0.1", "stop-patience": "0",
+        "erase": "0.5",
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     done = call("run", "-w", faces.root, "--name", "own", "--no-flip", "--soft-labels", *SMALL, *words)

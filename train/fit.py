@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from curate.errors import CandidError
 from train.augment import Transforms, warp_images
-from train.backend import compiles_whole, keras
+from train.backend import compiles_whole, keras, use_precision
 from train.data import Examples, Images, Pixels, Rows
+from train.distil import GrowShare, SelfTaught, strip_beliefs
 from train.distribute import fit_distributed, open_scope
 from train.feed import stream_batches, validate_on
 from train.fields import Recipe
@@ -69,6 +70,9 @@ def fit_model(
     done = state.epoch if state else 0
     with open_scope(strategy):
         model = build_model(replace(recipe, weights="none") if state else recipe, classes, precision)
+        if recipe.self_distillation:
+            with use_precision(precision):
+                model = SelfTaught(model, len(train.rows))
         compile_model(model, recipe, steps)
         if strategy is not None:
             model.optimizer.build(model.trainable_variables)
@@ -77,8 +81,11 @@ def fit_model(
     # Weights that one worker alone assigns would wait for the others for ever.
     watch = None if val is None else WatchVal(recipe, folder, state, restores=strategy is None)
     followers = [FollowEpochs(bar, recipe.epochs, seed, done), *([watch] if watch else []), *watchers]
+    if recipe.self_distillation:
+        followers.append(GrowShare(recipe.self_distillation, recipe.epochs))
     if folder and state and (done >= recipe.epochs or 0 < recipe.stop_patience <= done - state.best_epoch):
         followers[0].skip_rest(steps)
+        model = strip_beliefs(model)
         model.load_weights(str(folder / WEIGHTS))
         return model, state.history
     scored = None if val is None else validate_on(recipe, classes, val)
@@ -98,7 +105,7 @@ def fit_model(
         callbacks=followers,
         verbose=0,
     )
-    return model, _list_epochs(log.history) if watch is None else watch.state.history
+    return strip_beliefs(model), _list_epochs(log.history) if watch is None else watch.state.history
 
 
 def streams(train: Examples) -> bool:

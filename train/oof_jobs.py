@@ -177,7 +177,8 @@ def shorten(recipe: Recipe, rows: int) -> Recipe:
     steps = -(-rows // recipe.batch_size) or 1
     epochs = max(recipe.oof_epochs, -(-recipe.oof_steps // steps))
     # Adam: the members that benchmarks/RESULTS.md judges were trained by it.
-    return replace(recipe, epochs=epochs, schedule="cosine", optimizer="adam", label_smoothing=0.0)
+    plain = replace(recipe, label_smoothing=0.0, self_distillation=0.0)
+    return replace(plain, epochs=epochs, schedule="cosine", optimizer="adam")
 
 
 def _digest(member: Member, manifest: pd.DataFrame, precision: str) -> str:

@@ -106,6 +106,11 @@ def train_runs(
     """Train the recipe once, or once for each of `seeds` seeds, and tell the mean and the spread of the scores."""
     options = replace(options, seeds=seeds, first_seed=options.seed)
     require_strategy(options.strategy)
+    if recipe.self_distillation and options.strategy != "none":
+        raise UsageError(
+            f"--strategy {options.strategy}: remembers nothing of the rows, and {recipe.name} distils itself: add "
+            "--self-distillation 0"
+        )
     runs = options.runs or workspace.root / "runs"
     if runs.exists() and not runs.is_dir():
         raise UsageError(f"--runs {runs}: is no folder: name another")

@@ -60,7 +60,7 @@ def stream_dataset(
     def shape(pixels: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
         return (
             tensorflow.ensure_shape(pixels, (None, size, size, 1)),
-            tensorflow.ensure_shape(targets, (None, classes)),
+            tensorflow.ensure_shape(targets, (None, classes + bool(recipe.self_distillation))),
             tensorflow.ensure_shape(weights, (None,)),
         )
 

@@ -16,6 +16,7 @@ import numpy as np
 from curate.files import cannot_write, replace_durably, write_atomically
 from train.backend import keras
 from train.damage import load_weights, read_json, reading
+from train.distil import strip_beliefs
 from train.fields import Recipe
 from train.record import WEIGHTS, count_cpu_seconds
 
@@ -78,10 +79,11 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
         """Back to the best epoch."""
         if not self.restores:
             return
+        network = strip_beliefs(self.model)
         if self.folder is not None:
-            self.model.load_weights(str(self.folder / WEIGHTS))
+            network.load_weights(str(self.folder / WEIGHTS))
         elif self.best_weights is not None:
-            self.model.set_weights(self.best_weights)
+            network.set_weights(self.best_weights)
 
     def _cut_rate(self, score: float) -> None:
         state = self.state
@@ -93,10 +95,11 @@ class WatchVal(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no 
             state.since_cut = 0
 
     def _keep_best(self) -> None:
+        network = strip_beliefs(self.model)
         if self.folder is None:
-            self.best_weights = self.model.get_weights()
+            self.best_weights = network.get_weights()
         else:
-            save_weights(self.model, self.folder / WEIGHTS)
+            save_weights(network, self.folder / WEIGHTS)
 
     def _keep_state(self) -> None:
         """Weights first, then the line that names them, then the old ones go."""
@@ -128,7 +131,7 @@ def restore(model: Any, recipe: Recipe, folder: Path, state: State) -> None:
     model.optimizer.build(model.trainable_variables)
     load_weights(model, folder / state.file, ANEW)
     if state.best_epoch == state.epoch:
-        save_weights(model, folder / WEIGHTS)
+        save_weights(strip_beliefs(model), folder / WEIGHTS)
     if recipe.schedule == "plateau":
         model.optimizer.learning_rate = state.rate
 
