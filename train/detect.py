@@ -46,7 +46,7 @@ class FaceFinder:
     UsageError  if the package is not installed
     """
 
-    def __init__(self, least_confidence: float = LEAST_CONFIDENCE):
+    def __init__(self) -> None:
         if find_spec("mtcnn") is None or find_spec("tensorflow") is None:
             raise UsageError(
                 "faces: mtcnn or TensorFlow is not installed: `pip install mtcnn tensorflow`, or --no-detect"
@@ -55,16 +55,13 @@ class FaceFinder:
             from mtcnn import MTCNN
 
             self.detector: Any = MTCNN()
-        self.least_confidence = least_confidence
 
     def find(self, picture: Pixels) -> list[Face]:
         """The faces of a picture in the stated form, from left to right."""
         colours = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
         found = self.detector.detect_faces(np.ascontiguousarray(colours)) or []
         faces = [_to_face(one) for one in found]
-        kept = [
-            face for face in faces if face.confidence >= self.least_confidence and face.width > 1 and face.height > 1
-        ]
+        kept = [face for face in faces if face.confidence >= LEAST_CONFIDENCE and face.width > 1 and face.height > 1]
         return sorted(kept, key=lambda face: (face.x, face.y))
 
 

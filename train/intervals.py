@@ -17,7 +17,7 @@ DRAWS = 2000
 BOUNDS = (2.5, 97.5)
 
 
-def bootstrap_scores(counts: Counts, seed: int = 0, draws: int = DRAWS) -> dict[str, list[float]]:
+def bootstrap_scores(counts: Counts, seed: int = 0) -> dict[str, list[float]]:
     """95 % intervals of the headline scores, by the percentile bootstrap over rows.
 
     Parameters
@@ -34,7 +34,7 @@ def bootstrap_scores(counts: Counts, seed: int = 0, draws: int = DRAWS) -> dict[
     """
     classes = len(counts)
     random = np.random.default_rng(seed)
-    drawn = random.multinomial(counts.sum(), counts.ravel() / counts.sum(), draws).reshape(-1, classes, classes)
+    drawn = random.multinomial(counts.sum(), counts.ravel() / counts.sum(), DRAWS).reshape(-1, classes, classes)
     values = score_confusions(drawn)
     return {name: [float(bound) for bound in np.percentile(value, BOUNDS)] for name, value in values.items()}
 
@@ -54,9 +54,7 @@ def score_confusions(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
     }
 
 
-def bootstrap_gain(
-    before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], seed: int = 0, draws: int = DRAWS
-) -> dict[str, Any]:
+def bootstrap_gain(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], seed: int = 0) -> dict[str, Any]:
     """By how much accuracy grows from one way of predicting the same rows to another.
 
     Parameters
@@ -70,7 +68,7 @@ def bootstrap_gain(
     won, lost = int((after & ~before).sum()), int((before & ~after).sum())
     rows = len(before)
     shares = np.array([won, lost, rows - won - lost]) / rows
-    drawn = np.random.default_rng(seed).multinomial(rows, shares, draws)
+    drawn = np.random.default_rng(seed).multinomial(rows, shares, DRAWS)
     low, high = np.percentile((drawn[:, 0] - drawn[:, 1]) / rows, BOUNDS)
     return {"gain": (won - lost) / rows, "interval": [float(low), float(high)], "won": won, "lost": lost}
 
