@@ -1,4 +1,4 @@
-"""The loss by hand: class weights, votes as soft labels, smoothing; and what masks, brightness and erasing do to a batch."""
+"""The loss by hand: class weights, votes as soft labels, smoothing; and what masks and brightness do to a batch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +10,11 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from curate.errors import ManifestError, WorkspaceError
 from curate.labels import find_view
-from train.augment import draw_boxes, draw_factors, light_images
+from train.augment import draw_factors, light_images
 from train.backend import keras
 from train.data import Examples
 from train.distil import SelfTaught
-from train.feed import one_hot, plan_epoch, stream_batches, validate_on
+from train.feed import one_hot, stream_batches, validate_on
 from train.fit import compile_model
 from train.loss import choose_class_weights, soften_labels
 from train.masks import cover, mask_images, slide_patch
@@ -176,33 +176,3 @@ def test_the_loss_of_val_knows_no_beliefs() -> None:
     loss = model.compute_loss(y=np.eye(3, dtype=np.float32)[[0, 1]], y_pred=probs, training=False)
     assert float(loss) == pytest.approx(-np.log([0.7, 0.3]).mean(), rel=1e-5)
     assert np.asarray(model.beliefs) == pytest.approx(np.full((2, 3), 1 / 3))
-
-
-def test_erased_rectangles_are_in_so_many_images_and_inside_them() -> None:
-    recipe = replace(STILL, erase=0.5)
-    boxes = draw_boxes(4000, recipe, 48, (0, 1))
-    assert boxes is not None
-    drawn = boxes[boxes[:, 2] > 0]
-    assert 0.47 < len(drawn) / len(boxes) < 0.53
-    sides = drawn[:, 2:]
-    assert (sides.min(axis=0).tolist(), sides.max(axis=0).tolist()) == ([6, 6], [24, 24])
-    ends = drawn[:, :2] + sides
-    assert (drawn[:, :2].min(), ends.max()) == (0, 48)
-    assert (boxes == draw_boxes(4000, recipe, 48, (0, 1))).all()
-    assert draw_boxes(3, STILL, 48, (0,)) is None
-
-
-def test_what_is_erased_is_grey_and_the_rest_as_it_was() -> None:
-    images = np.random.default_rng(0).integers(200, 256, (50, 48, 48)).astype(np.uint8)
-    some = Examples(images, np.arange(50), np.zeros(50, int), np.ones(50, np.float32))
-    recipe = replace(STILL, erase=0.9, batch_size=50)
-    seen = next(stream_batches(recipe, 1, some, (0,)))[0][..., 0]
-    plan = plan_epoch(recipe, 50, (0, 0))
-    assert plan.boxes is not None
-    for image, row in zip(seen, plan.order, strict=True):
-        top, left, height, width = plan.boxes[row]
-        hidden = np.zeros((48, 48), bool)
-        hidden[top : top + height, left : left + width] = True
-        assert (image[hidden] == 127).all()
-        assert (image[~hidden] == images[row][~hidden]).all()
-    assert (images >= 200).all()

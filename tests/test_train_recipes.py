@@ -171,7 +171,7 @@ def test_another_backend_trains_and_looks_as_tensorflow_does_and_without_it(face
     runs = faces.root / "runs"
     start, ours, theirs = (f"{backend}-{name}" for name in ("start", "ours", "theirs"))
     assert call("run", *place, "--epochs", "1", "--name", start).exit_code == 0
-    own = ("--weights", str(runs / start / "best.weights.h5"), "--erase", "0.5", "--self-distillation", "0.9")
+    own = ("--weights", str(runs / start / "best.weights.h5"), "--self-distillation", "0.9")
     again = ("run", *place, "--epochs", "2", *own)
     assert call(*again, "--name", ours).exit_code == 0
     look = ("saliency", str(runs / theirs), "-w", str(faces.root), "--rows", "val", "--per-class", "1")
@@ -262,7 +262,7 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
     options = {
         "widths": "4", "dropout": "0.1", "schedule": "decay", "rate-decay": "0.1", "monitor": "loss", "rotation": "3",
         "brightness": "0.5,1.5", "train-mask": "eyes", "label-smoothing": "0.1", "stop-patience": "0",
-        "erase": "0.5",
+        "self-distillation": "0.5",
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     done = call("run", "-w", faces.root, "--name", "own", "--no-flip", "--soft-labels", *SMALL, *words)

@@ -27,11 +27,11 @@ from train.resume import read_options
 from train.search import find_unfinished_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
-# A resumed run must drop the same units, erase the same rectangles and remember what was believed of the rows.
+# A resumed run must drop the same units and remember what was believed of the rows.
 SMALL = (
     "--widths", "4", "--batch-size", "16", "--epochs", "5", "--dropout", "0.5", "--precision", "float32",
     "--schedule", "plateau", "--plateau-patience", "1", "--plateau-factor", "0.5",
-    "--erase", "0.3", "--self-distillation", "0.5",
+    "--self-distillation", "0.5",
 )  # fmt: skip
 
 

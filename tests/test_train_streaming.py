@@ -31,7 +31,7 @@ SMALL = (
     "--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0", "--precision", "float32",
     "--schedule", "plateau", "--plateau-patience", "1",
 )  # fmt: skip
-RECIPE = replace(RECIPES["fast"], batch_size=4, shear=10.0, brightness=(0.5, 1.5), erase=0.5)
+RECIPE = replace(RECIPES["fast"], batch_size=4, shear=10.0, brightness=(0.5, 1.5), self_distillation=0.5)
 
 
 def call(*arguments: str | Path) -> Result:
@@ -78,7 +78,7 @@ def test_the_stream_has_the_distribution_of_the_loop_under_another_seed() -> Non
     images = np.full((600, 48, 48), 40, np.uint8)
     images[:, 10:30, 12:17] = 200
     train = Examples(Mapped(images), np.arange(600), np.zeros(600, int), np.ones(600, np.float32))
-    recipe = replace(RECIPE, batch_size=600, rotation=20.0, erase=0.0)
+    recipe = replace(RECIPE, batch_size=600, rotation=20.0)
     seen = []
     for seed, source in ((1, stream_batches), (2, stream_dataset)):
         pixels = np.asarray(next(iter(source(recipe, 3, train, (seed,))))[0], float)[..., 0]

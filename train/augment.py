@@ -1,5 +1,4 @@
-"""Augmentation: one affine warp per image, and where a recipe wants them one brightness and one greyed rectangle, drawn for
-all images at once.
+"""Augmentation: one affine warp per image, and where a recipe wants it one brightness, drawn for all images at once.
 
 All transforms of an epoch are drawn before its first batch, so what happens to an image depends on the seed, the epoch and
 its row, never on the batch size or on which thread was faster. Images stay uint8; what a warp pulls in from outside repeats
@@ -15,14 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from train.data import Pixels
-from train.masks import GREY
 
 Transforms = npt.NDArray[np.float32]
 Factors = npt.NDArray[np.float32]
-Boxes = npt.NDArray[np.int64]
 SHIFT = 1 / 24  # two pixels of 48
-# The sides of an erased rectangle, as shares of the image's.
-ERASED = 1 / 8, 1 / 2
 
 
 class Ranges(Protocol):
@@ -40,8 +35,6 @@ class Ranges(Protocol):
     def shear(self) -> float: ...
     @property
     def brightness(self) -> tuple[float, ...]: ...
-    @property
-    def erase(self) -> float: ...
 
 
 def draw_transforms(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]) -> Transforms:
@@ -98,35 +91,6 @@ def light_images(images: Pixels, factors: Factors) -> Pixels:
         for image, factor in zip(images, factors, strict=True)
     ]
     return np.stack(lit)
-
-
-def draw_boxes(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]) -> Boxes | None:
-    """The rectangle that is erased of each image: its sides drawn uniformly between `ERASED`, its place from all there are.
-
-    Returns
-    -------
-    (N, 4): top, left, height and width in pixels, both 0 for an image that stays whole; None where all do
-
-    References
-    ----------
-    Z. Zhong et al., "Random erasing data augmentation", AAAI 2020
-    """
-    if not ranges.erase:
-        return None
-    random = np.random.default_rng(seed)
-    low, high = (round(share * size) for share in ERASED)
-    sides = random.integers(low, high, (count, 2), endpoint=True)
-    corners = random.integers(0, size - sides, endpoint=True)
-    sides[random.random(count) >= ranges.erase] = 0
-    return np.concatenate([corners, sides], axis=1)
-
-
-def erase_images(images: Pixels, boxes: Boxes) -> Pixels:
-    """(N, S, S) uint8, grey where each image's rectangle is."""
-    erased = images.copy()
-    for image, (top, left, height, width) in zip(erased, boxes, strict=True):
-        image[top : top + height, left : left + width] = GREY
-    return erased
 
 
 def warp_images(images: Pixels, transforms: Transforms) -> Pixels:

@@ -40,7 +40,6 @@ Rule = tuple[Callable[[Any], bool], str]
 AT_LEAST_0: Rule = (lambda value: 0 <= value < math.inf, ">= 0 and finite")
 AT_LEAST_1: Rule = (lambda value: value >= 1, ">= 1")
 SHARE: Rule = (lambda value: 0 <= value < 1, "in [0, 1)")
-CHANCE: Rule = (lambda value: 0 <= value <= 1, "in [0, 1]")
 RATE: Rule = (lambda value: 0 < value < 10, "in (0, 10)")
 DEGREES: Rule = (lambda value: 0 <= value <= 180, "in [0, 180]")
 WIDTHS: Rule = (lambda value: len(value) >= 1 and min(value) >= 1, "one and more numbers >= 1")
@@ -195,10 +194,6 @@ class Recipe:
         "off: batch normalisation evens out the light",
         FACTORS,
     )
-    erase: float = _default(
-        0.0, "Share of the images of which a rectangle is greyed out.",
-        "off: for trainings so long that images are learned by heart", CHANCE,
-    )  # fmt: skip
 
 
 def option_fields() -> list[Field[Any]]:

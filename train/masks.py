@@ -11,8 +11,6 @@ from train.data import Pixels
 
 # Rows of the image, as shares of its height: forehead, eyes, nose and mouth.
 BANDS = {"none": (0.0, 0.0), "forehead": (0.0, 0.25), "eyes": (0.25, 0.5), "lower": (0.5, 1.0)}
-# Hides without adding an edge of its own.
-GREY = 127
 
 
 def mask_images(images: Pixels, mask: str) -> Pixels:
@@ -34,7 +32,7 @@ def slide_patch(size: int, patch: int, stride: int) -> Iterator[tuple[int, int]]
 
 
 def cover(images: Pixels, row: int, column: int, patch: int) -> Pixels:
-    """(N, S, S) uint8 with a grey square of `patch` pixels at that corner."""
+    """(N, S, S) uint8 with a grey square of `patch` pixels at that corner; grey hides without adding an edge of its own."""
     covered = np.array(images)
-    covered[:, row : row + patch, column : column + patch] = GREY
+    covered[:, row : row + patch, column : column + patch] = 127
     return covered
