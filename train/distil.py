@@ -1,8 +1,8 @@
 """Self-distillation: each target moves from the label towards what the model has believed of that row so far.
 
 So the target of a wrong label softens before the model knows it by heart, and that of a face that is hard to read tells
-which classes it is between. It costs nothing: the beliefs are those of the training's own passes, of augmented images and
-under dropout, and their share grows evenly from nothing in the first epoch.
+which classes it is between. No pass over the images is added: the beliefs are those of the training's own passes, of
+augmented images and under dropout. Their share grows evenly, from nothing in the first epoch.
 
 References
 ----------
@@ -14,7 +14,7 @@ from typing import Any
 
 from train.backend import keras
 
-# What the mean keeps of itself from one epoch to the next; the paper's 0.6.
+# What the mean keeps of itself from one epoch to the next: Laine and Aila's 0.6.
 KEPT = 0.6
 
 
@@ -62,7 +62,7 @@ def _take_apart(y: Any, y_pred: Any) -> tuple[Any, Any]:
 
 
 class GrowShare(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-    """The share of the beliefs: nothing in the first epoch, and `most` were there one more than `epochs`."""
+    """The share of the beliefs grows evenly over `epochs`: 0 in the first one, `most` after the last."""
 
     def __init__(self, most: float, epochs: int):
         super().__init__()
