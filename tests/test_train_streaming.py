@@ -194,6 +194,10 @@ def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) 
             "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as TensorFlow says",
         ),
         (
+            ("--strategy", "mirrored", "--recipe", "long"),
+            "--strategy mirrored: remembers nothing of the rows, and long distils itself: add --self-distillation 0",
+        ),
+        (
             ("--strategy", "multiworker", "--resume"),
             "--resume and --strategy multiworker exclude each other: go on with one worker",
         ),
