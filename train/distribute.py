@@ -55,6 +55,14 @@ def require_strategy(name: str) -> None:
         raise UsageError(f"--strategy {name}: must be one of {', '.join(STRATEGIES)}")
 
 
+def require_shareable(name: str, recipe: Recipe) -> None:
+    """Raise UsageError if the loop of this module does not train the recipe."""
+    if recipe.self_distillation and name != "none":
+        raise UsageError(
+            f"--strategy {name}: remembers nothing of the rows, and {recipe.name} distils itself: add --self-distillation 0"
+        )
+
+
 def list_cpus() -> list[str]:
     """The logical CPUs, one unless TensorFlow was told to make more."""
     import tensorflow

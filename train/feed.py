@@ -31,7 +31,7 @@ def stream_batches(
 
     Yields
     ------
-    (B, S, S, 1) uint8, (B, K) float32 targets, (B,) float32 weights; the last batch of an epoch may be shorter
+    (B, S, S, 1) uint8, float32 targets (`make_batch`), (B,) float32 weights; the last batch of an epoch may be shorter
     """
     epoch = first_epoch
     while True:
@@ -62,7 +62,7 @@ def plan_epoch(recipe: Recipe, count: int, seed: tuple[int, ...]) -> Plan:
 def make_batch(recipe: Recipe, classes: int, train: Examples, plan: Plan, chosen: Rows) -> Batch:
     """The chosen rows, masked, warped and lit as the plan says, with their targets and weights.
 
-    Under self-distillation the targets have one column more, `chosen`.
+    Targets are (B, K); under self-distillation (B, K + 1), the last column being `chosen`.
     """
     images = mask_images(np.asarray(train.images[train.rows[chosen]]), recipe.mask)
     images = warp_images(images, plan.transforms[chosen])

@@ -28,7 +28,7 @@ from train.augment import plan_still
 from train.backend import choose_precision, keras
 from train.damage import RunError
 from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
-from train.distribute import find_worker, open_strategy, require_strategy
+from train.distribute import find_worker, open_strategy, require_shareable, require_strategy
 from train.fields import Recipe, to_json
 from train.fit import DivergedError, fit_model, predict_probs
 from train.loss import find_weights_file, tell_counts
@@ -106,11 +106,7 @@ def train_runs(
     """Train the recipe once, or once for each of `seeds` seeds, and tell the mean and the spread of the scores."""
     options = replace(options, seeds=seeds, first_seed=options.seed)
     require_strategy(options.strategy)
-    if recipe.self_distillation and options.strategy != "none":
-        raise UsageError(
-            f"--strategy {options.strategy}: remembers nothing of the rows, and {recipe.name} distils itself: add "
-            "--self-distillation 0"
-        )
+    require_shareable(options.strategy, recipe)
     runs = options.runs or workspace.root / "runs"
     if runs.exists() and not runs.is_dir():
         raise UsageError(f"--runs {runs}: is no folder: name another")

@@ -33,7 +33,7 @@ def stream_dataset(
 
     Returns
     -------
-    elements (B, S, S, 1) uint8, (B, K) float32 targets, (B,) float32 weights
+    elements (B, S, S, 1) uint8, float32 targets (`feed.make_batch`), (B,) float32 weights
     """
     import tensorflow
 
