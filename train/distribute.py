@@ -18,7 +18,7 @@ import numpy as np
 from curate.errors import UsageError
 from train.backend import keras
 from train.data import Examples
-from train.feed import Validation
+from train.feed import Validation, count_steps
 from train.fields import Recipe
 from train.streaming import stream_dataset
 
@@ -118,7 +118,7 @@ def fit_distributed(
     import tensorflow
 
     replicas = strategy.num_replicas_in_sync
-    steps = -(-len(train.rows) // recipe.batch_size)
+    steps = count_steps(recipe, len(train.rows))
 
     def feed(context: Any) -> Any:
         each = replicas // context.num_input_pipelines

@@ -24,20 +24,26 @@ Batch = tuple[Pixels, Floats, Floats]
 SCORE_BATCH = 256
 
 
+def count_steps(recipe: Recipe, rows: int) -> int:
+    """The steps of an epoch: each takes one batch per replica."""
+    return -(-rows // (recipe.batch_size * max(1, recipe.replicas)))
+
+
 def stream_batches(
-    recipe: Recipe, classes: int, train: Examples, seed: tuple[int, ...], first_epoch: int = 0
+    recipe: Recipe, classes: int, train: Examples, seed: tuple[int, ...], first_epoch: int = 0, replica: int = 0
 ) -> Iterator[Batch]:
-    """Batches without end: every epoch all rows once, in a new order, each with a new transform.
+    """Batches of one replica without end: every epoch its rows once, in a new order, each with a new transform.
 
     Yields
     ------
     (B, S, S, 1) uint8, float32 targets (`make_batch`), (B,) float32 weights; the last batch of an epoch may be shorter
     """
-    epoch = first_epoch
+    epoch, replicas = first_epoch, max(1, recipe.replicas)
     while True:
         plan = plan_epoch(recipe, len(train.rows), (*seed, epoch))
-        for start in range(0, len(train.rows), recipe.batch_size):
-            yield make_batch(recipe, classes, train, plan, plan.order[start : start + recipe.batch_size])
+        for step in range(count_steps(recipe, len(train.rows))):
+            chosen = choose_share(plan.order, step, recipe.batch_size * replicas, replica, replicas)
+            yield make_batch(recipe, classes, train, plan, chosen)
         epoch += 1
 
 
@@ -57,6 +63,12 @@ def plan_epoch(recipe: Recipe, count: int, seed: tuple[int, ...]) -> Plan:
         draw_transforms(count, recipe, recipe.size, (*seed, 1)),
         draw_factors(count, recipe, (*seed, 2)),
     )
+
+
+def choose_share(order: Rows, step: int, batch_size: int, share: int, of: int) -> Rows:
+    """Rows `share`, `share` + `of`, ... of the batch of that step; a last batch of fewer rows than shares is repeated."""
+    chosen = order[step * batch_size :][:batch_size]
+    return (np.resize(chosen, of) if len(chosen) < of else chosen)[share::of]
 
 
 def make_batch(recipe: Recipe, classes: int, train: Examples, plan: Plan, chosen: Rows) -> Batch:

@@ -19,11 +19,12 @@ from train.backend import compiles_whole, keras, use_precision
 from train.data import Examples, Images, Pixels, Rows
 from train.distil import GrowShare, SelfTaught, strip_beliefs
 from train.distribute import fit_distributed, open_scope
-from train.feed import stream_batches, validate_on
+from train.feed import count_steps, stream_batches, validate_on
 from train.fields import Recipe
 from train.models import build_model
 from train.optimizers import Muon, SlowBaseAdam, list_base_variables
 from train.record import WEIGHTS
+from train.replicas import open_replicas
 from train.streaming import stream_dataset
 from train.watch import WatchVal, read_rate, read_state, restore, seed_dropout
 
@@ -65,24 +66,16 @@ def fit_model(
     epoch
     """
     keras.utils.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
-    steps = math.ceil(len(train.rows) / recipe.batch_size)
+    steps = count_steps(recipe, len(train.rows))
     state = read_state(folder) if folder is not None and resume else None
     done = state.epoch if state else 0
     with open_scope(strategy):
-        model = build_model(replace(recipe, weights="none") if state else recipe, classes, precision)
-        if recipe.self_distillation:
-            with use_precision(precision):
-                model = SelfTaught(model, len(train.rows))
-        compile_model(model, recipe, steps)
-        if strategy is not None:
-            model.optimizer.build(model.trainable_variables)
+        model = make_model(replace(recipe, weights="none") if state else recipe, classes, len(train.rows), precision)
         if folder is not None and state is not None:
             restore(model, recipe, folder, state)
     # Weights that one worker alone assigns would wait for the others for ever.
     watch = None if val is None else WatchVal(recipe, folder, state, restores=strategy is None)
     followers = [FollowEpochs(bar, recipe.epochs, seed, done), *([watch] if watch else []), *watchers]
-    if recipe.self_distillation:
-        followers.append(GrowShare(recipe.self_distillation, recipe.epochs))
     if folder and state and (done >= recipe.epochs or 0 < recipe.stop_patience <= done - state.best_epoch):
         followers[0].skip_rest(steps)
         model = strip_beliefs(model)
@@ -94,18 +87,32 @@ def fit_model(
             strategy, model, recipe, classes, train, seed=seed, first_epoch=done, val=scored, callbacks=followers
         )  # fmt: skip
         return model, [] if watch is None else watch.state.history
-    log = model.fit(
-        (stream_dataset if streams(train) else stream_batches)(recipe, classes, train, seed, done),
-        steps_per_epoch=steps,
-        epochs=recipe.epochs,
-        initial_epoch=done,
-        validation_data=scored,
-        validation_steps=None if scored is None else len(scored),
-        shuffle=False,
-        callbacks=followers,
-        verbose=0,
-    )
+    # First: the other replicas begin an epoch with the share that it has then.
+    growing = [GrowShare(recipe.self_distillation, recipe.epochs)] if recipe.self_distillation else []
+    with open_replicas(recipe, classes, train, seed, done, precision) as leads:
+        log = model.fit(
+            (stream_dataset if streams(train) else stream_batches)(recipe, classes, train, seed, done),
+            steps_per_epoch=steps,
+            epochs=recipe.epochs,
+            initial_epoch=done,
+            validation_data=scored,
+            validation_steps=None if scored is None else len(scored),
+            shuffle=False,
+            callbacks=[*growing, *leads, *followers],
+            verbose=0,
+        )
     return strip_beliefs(model), _list_epochs(log.history) if watch is None else watch.state.history
+
+
+def make_model(recipe: Recipe, classes: int, rows: int, precision: str) -> Any:
+    """The compiled model that is trained on so many rows; its optimizer has its moments already."""
+    model = build_model(recipe, classes, precision)
+    if recipe.self_distillation:
+        with use_precision(precision):
+            model = SelfTaught(model, rows)
+    compile_model(model, recipe, count_steps(recipe, rows))
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def streams(train: Examples) -> bool:

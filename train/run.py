@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from curate import engine
-from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
+from curate.errors import EXIT_INTERRUPTED, CandidError, EngineError, UsageError
 from curate.files import write_atomically
 from curate.labels import find_view
 from curate.manifest import table_bytes
@@ -27,8 +27,9 @@ from train import record
 from train.augment import plan_still
 from train.backend import choose_precision, keras
 from train.damage import RunError
-from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
+from train.data import MEMORY_BUDGET_BYTES, Examples, fits_memory, load_images
 from train.distribute import find_worker, open_strategy, require_shareable, require_strategy
+from train.feed import count_steps
 from train.fields import Recipe, to_json
 from train.fit import DivergedError, fit_model, predict_probs
 from train.loss import find_weights_file, tell_counts
@@ -38,6 +39,7 @@ from train.metrics import format_percent, score_predictions, tell_spread
 from train.models import require_buildable
 from train.opened import load_model
 from train.plots import plot_curves
+from train.replicas import settle_replicas, share_threads
 from train.watch import State, read_state, remove_states
 
 READS = ("pixel_hash", "label", "status", "split")
@@ -172,6 +174,10 @@ def train_run(
     worker = find_worker(options.strategy)
     precision = choose_precision(options.precision) if resumed is None else record.read_precision(resumed)
     is_first = resumed is None and options.seed == options.first_seed
+    budget = 0 if options.stream else MEMORY_BUDGET_BYTES
+    if resumed is None:
+        rows, in_memory = sum(material.rows["train"].values()), fits_memory(material.manifest, recipe.size, budget)
+        recipe = settle_replicas(recipe, rows, strategy=options.strategy, in_memory=in_memory)
     if dry_run:
         if is_first:
             require_buildable(recipe, len(material.classes))
@@ -181,10 +187,11 @@ def train_run(
         outside = tell_outside(material.manifest, find_view(options.view))
         return RunResult(folder, _tell_plan(recipe, material.rows, folder, precision) + outside)
     start = time.perf_counter(), record.count_cpu_seconds()
-    strategy = open_strategy(options.strategy)  # TensorFlow wants it before the first network
+    strategy = open_strategy(options.strategy)  # TensorFlow wants it, and the threads, before the first network
+    share_threads(recipe)
     if is_first:
         require_buildable(recipe, len(material.classes))
-    images = load_images(workspace, material.manifest, recipe.size, 0 if options.stream else MEMORY_BUDGET_BYTES)
+    images = load_images(workspace, material.manifest, recipe.size, budget)
     train, val = (choose_rows(material, images, split, recipe, options.view) for split in ("train", "val"))
     if worker:
         return _help_out(runs / name, recipe, material.classes, (train, val), options, precision[0], strategy)
@@ -256,7 +263,7 @@ def _fit(
     strategy: Any,
 ) -> list[dict[str, float]]:
     train, val = examples
-    folder, steps = begun.folder, recipe.epochs * -(-len(train.rows) // recipe.batch_size)
+    folder, steps = begun.folder, recipe.epochs * count_steps(recipe, len(train.rows))
     watchers = [record.open_tensorboard(folder)] if options.tensorboard else []
     try:
         with engine.progress(steps, f"train {recipe.name}") as bar:
@@ -265,13 +272,15 @@ def _fit(
                 folder=folder, resume=begun.state is not None, watchers=watchers, strategy=strategy,
             )  # fmt: skip
         return history
-    except (KeyboardInterrupt, DivergedError) as stop:
+    except (KeyboardInterrupt, DivergedError, EngineError) as stop:
         state = read_state(folder)
         if state is not None:
             _write_history(folder, recipe, state.history)
         kept = f"{state.epoch if state else 0} of {recipe.epochs} epochs are kept"
         if isinstance(stop, DivergedError):
             raise DivergedError(f"{folder}: {stop}; {kept}") from stop
+        if isinstance(stop, EngineError):
+            raise EngineError(f"{folder}: {stop}; {kept}: {record.tell_resume(folder)} goes on") from stop
         raise RunInterruptedError(f"{folder}: interrupted; {kept}: {record.tell_resume(folder)} goes on") from stop
 
 
@@ -286,7 +295,7 @@ def _help_out(
 ) -> RunResult:
     """A worker other than the first: it computes its share and writes nothing."""
     train, val = examples
-    with engine.progress(recipe.epochs * -(-len(train.rows) // recipe.batch_size), f"train {recipe.name}") as bar:
+    with engine.progress(recipe.epochs * count_steps(recipe, len(train.rows)), f"train {recipe.name}") as bar:
         fit_model(
             recipe, len(classes), train, seed=(options.seed,), precision=precision, bar=bar, val=val, strategy=strategy
         )

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from train.data import Examples
-from train.feed import Batch, Plan, make_batch, plan_epoch
+from train.feed import Batch, Plan, choose_share, count_steps, make_batch, plan_epoch
 from train.fields import Recipe
 
 
@@ -37,7 +35,7 @@ def stream_dataset(
     """
     import tensorflow
 
-    size, steps = recipe.size, -(-len(train.rows) // recipe.batch_size)
+    size, steps = recipe.size, count_steps(recipe, len(train.rows))
 
     # Threads work on the end of one epoch and the start of the next.
     @lru_cache(maxsize=2)
@@ -52,10 +50,8 @@ def stream_dataset(
 
     def load(epoch: Any, batch: Any, replica: Any) -> Batch:
         made = plan(int(epoch))
-        chosen = made.order[int(batch) * recipe.batch_size :][: recipe.batch_size]
-        if len(chosen) < of:  # no replica may go empty
-            chosen = np.resize(chosen, of)
-        return make_batch(recipe, classes, train, made, chosen[int(replica) :: of])
+        chosen = choose_share(made.order, int(batch), recipe.batch_size, int(replica), of)
+        return make_batch(recipe, classes, train, made, chosen)
 
     def shape(pixels: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
         return (

@@ -128,7 +128,6 @@ def restore(model: Any, recipe: Recipe, folder: Path, state: State) -> None:
 
     If that epoch is the best one its weights are kept once more: a kill may have come between state and best weights.
     """
-    model.optimizer.build(model.trainable_variables)
     load_weights(model, folder / state.file, ANEW)
     if state.best_epoch == state.epoch:
         save_weights(strip_beliefs(model), folder / WEIGHTS)
