@@ -137,7 +137,7 @@ def test_the_data_decide_how_many_replicas_there_are() -> None:
     [
         (("--replicas", "65"), "--replicas 65: must be in 0..64"),
         (
-            ("--replicas", "2", "--strategy", "mirrored"),
+            ("--replicas", "2", "--strategy", "mirrored", "--self-distillation", "0"),
             "--replicas 2: --strategy mirrored shares the batches already: leave it out",
         ),
         (("--replicas", "2", "--stream"), "--replicas 2: needs the images in memory: leave it out"),

@@ -97,8 +97,7 @@ class Recipe:
         ANYTHING,
     )  # fmt: skip
     epochs: int = _default(
-        33, "Passes over the train rows.", "twelve minutes on two cores; val +0.9 points by ten views over 17",
-        AT_LEAST_1,
+        30, "Passes over the train rows.", "under twelve minutes on two cores", AT_LEAST_1,
     )  # fmt: skip
     oof_epochs: int = _default(
         8, "Passes of each model of `train oof`.",

@@ -359,7 +359,8 @@ def _tell_story(folder: Path, recipe: Recipe, metrics: Mapping[str, Any], outsid
     return (
         f"run: {recipe.name}, {metrics['epochs']} epochs (best {metrics['best_epoch']}), "
         f"val accuracy{under} {format_percent(scores['accuracy'])}, macro F1 {format_percent(scores['macro_f1'])}, "
-        f"in {metrics['precision']} ({metrics['precision_reason']}), {metrics['seconds']:.0f} s{outside} -> {folder}"
+        f"in {_tell_how(recipe, metrics['precision'], metrics['precision_reason'])}, {metrics['seconds']:.0f} s{outside} "
+        f"-> {folder}"
     )
 
 
@@ -370,6 +371,11 @@ def _tell_plan(
         f"{split} {sum(labels.values()):,} rows ({tell_counts(labels)})" for split, labels in counts.items()
     )
     return (
-        f"run: would train {recipe.name} for up to {recipe.epochs} epochs in {precision[0]} ({precision[1]}) on {per_split} "
+        f"run: would train {recipe.name} for up to {recipe.epochs} epochs in {_tell_how(recipe, *precision)} on {per_split} "
         f"-> {folder}"
     )
+
+
+def _tell_how(recipe: Recipe, precision: str, reason: str) -> str:
+    """The number format and why, and how many replicas where there are several."""
+    return f"{precision} ({reason}){f' by {recipe.replicas} replicas' if recipe.replicas > 1 else ''}"
