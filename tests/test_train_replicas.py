@@ -129,7 +129,10 @@ def test_the_data_decide_how_many_replicas_there_are() -> None:
     assert settle_replicas(FAST, rows, strategy="mirrored").replicas == 1
     assert settle_replicas(FAST, rows, in_memory=False).replicas == 1
     assert settle_replicas(replace(FAST, replicas=3), 3).replicas == 3
-    assert {name for name, recipe in RECIPES.items() if settle_replicas(recipe, rows).replicas != 1} == {"fast", "long"}
+    assert {name for name, recipe in RECIPES.items() if settle_replicas(recipe, 2 * rows).replicas != 1} == {
+        "fast",
+        "long",
+    }
 
 
 @pytest.mark.parametrize(
