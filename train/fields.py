@@ -119,8 +119,8 @@ class Recipe:
     replicas: int = _default(
         1, "Copies of the network, a process each, that take batches side by side and are averaged every 8 steps; 0: two if "
         "each has 100 steps an epoch, else one.",
-        "one is what the studies trained; `fast` leaves the number open: an epoch took 21 s by two processes of one thread, 31 s by "
-        "one of two, at the same accuracy; a training of two epochs is not faster, for the start takes time", REPLICAS,
+        "one is what the studies trained; `fast` leaves the number open: an epoch took 21 s by two processes of one thread, 31 s "
+        "by one of two, at the same accuracy; a training of two epochs is not faster, for the start takes time", REPLICAS,
     )  # fmt: skip
     optimizer: str = _default(
         "muon", "How the kernels of convolutions are moved: muon or adam; all else by Adam.",
