@@ -97,7 +97,7 @@ class Recipe:
         ANYTHING,
     )  # fmt: skip
     epochs: int = _default(
-        30, "Passes over the train rows.", "under twelve minutes on two cores", AT_LEAST_1,
+        30, "Passes over the train rows.", "about twelve minutes on two cores", AT_LEAST_1,
     )  # fmt: skip
     oof_epochs: int = _default(
         8, "Passes of each model of `train oof`.",

@@ -1,7 +1,7 @@
 """Local SGD: copies of the network, a process each, take their shares of every batch and are averaged every few steps.
 
-The threads of one process share a step of a small network badly: of a second core most is lost. Two processes of one thread
-each wait for each other once in eight steps only: an epoch of `fast` took 21 s instead of 31 s (scratch run, one day). The
+The threads of one process share a step of a small network badly. Two processes of one thread each wait for each other once
+in eight steps only: an epoch of `fast` took 21 s instead of 31 s (one scratch run; `benchmarks/replicas.py` times both). The
 first process, which scores val and writes the run, begins each epoch by sending all that training remembers, and ends it with
 the mean (the moments of the optimizer too); so its state alone is what a broken-off run goes on from.
 
