@@ -30,7 +30,7 @@ from curate.receipts import read_receipts
 from curate.scores import SCORES, Evidence, agree, best_other
 from curate.votes import read_votes, votes_of
 from curate.workspace import Workspace
-from train.recipes import find_recipe
+from train.oof import choose_members
 
 LOOKS = (500, 1000, 2000)
 DRAWS = 1000  # of the bootstrap
@@ -122,7 +122,7 @@ def tell_training(member: dict[str, Any], seeds: int) -> str:
     words = [f"{seeds} seeds"] if seeds > 1 else []
     if "oof_epochs" in member:
         words.append(f"{member['oof_epochs']} epochs")
-        if tuple(member["widths"]) != find_recipe(member["name"]).widths:
+        if tuple(member["widths"]) != choose_members(member["name"])[0].widths:
             words.append(f"{'/'.join(map(str, member['widths']))} channels")
     return f" ({', '.join(words)})" if words else ""
 

@@ -32,7 +32,6 @@ def main() -> None:
             run("scaling.py", folder)
             run("fer2013_chain.py", folder, "--workspace", workspace)
             run("time_to_accuracy.py", folder)
-            run("replicas.py", folder)
             recipes = folder, str(Path(scratch) / "recipes")
             run("recipes.py", *recipes)
             run("recipes.py", *recipes, "--seeds", "1", "--", "--class-weights", "balanced")

@@ -137,13 +137,10 @@ def run_fast(workspace: Path, epochs: int, started: float, stopper: Any) -> dict
     from train.fit import fit_model
     from train.material import choose_rows, read_material
     from train.recipes import RECIPES
-    from train.replicas import settle_replicas, share_threads
 
     recipe = replace(RECIPES["fast"], epochs=min(epochs, RECIPES["fast"].epochs))
     files = Workspace(workspace)
     material = read_material(files, recipe)
-    recipe = settle_replicas(recipe, sum(material.rows["train"].values()))
-    share_threads(recipe)
     images = load_images(files, material.manifest, recipe.size)
     train, val = (choose_rows(material, images, split, recipe) for split in ("train", "val"))
     policy, _ = choose_precision()

@@ -17,7 +17,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, resource_tracker
-from multiprocessing.process import BaseProcess
 from typing import Any, Literal, TypeVar
 
 from tqdm import tqdm
@@ -160,20 +159,6 @@ def _hold_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
     if held:
         signal.raise_signal(signal.SIGINT)
-
-
-def start_process(fn: Callable[..., None], *arguments: Any) -> BaseProcess:
-    """Run a function of a module in a process of its own, which Ctrl-C leaves to this one and which does not outlive it."""
-    process = get_context("spawn").Process(target=_begin_process, args=(os.getpid(), fn, *arguments), daemon=True)
-    resource_tracker.ensure_running()  # its own start would let the interrupts through again
-    with _hold_interrupts():
-        process.start()
-    return process
-
-
-def _begin_process(parent: int, fn: Callable[..., None], *arguments: Any) -> None:
-    _start_worker(parent)
-    fn(*arguments)
 
 
 def _start_worker(parent: int) -> None:

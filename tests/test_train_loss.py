@@ -22,7 +22,7 @@ from train.models import build_model
 from train.recipes import RECIPES, override
 
 FAST = RECIPES["fast"]
-STILL = replace(FAST, flip=False, rotation=0.0, shift=0.0, zoom=0.0, widths=(4,))
+STILL = replace(FAST, batch_size=64, flip=False, rotation=0.0, shift=0.0, zoom=0.0, widths=(4,))
 COUNTS = {"angry": 6, "happy": 3, "sad": 1}
 
 

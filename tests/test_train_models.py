@@ -24,7 +24,7 @@ from train.models import build_model
 from train.models.layers import FusedBatchNorm
 from train.oof import choose_members
 from train.optimizers import Muon
-from train.recipes import RECIPES, find_recipe
+from train.recipes import RECIPES, find_recipe, settle_batch
 
 FAST, FIVE_LAYER = RECIPES["fast"], RECIPES["five-layer"]
 
@@ -33,8 +33,21 @@ def test_the_five_layer_net_has_a_million_and_a_third_parameters() -> None:
     assert round(build_model(FIVE_LAYER, 7).count_params() / 1e6, 2) == 1.33
 
 
-def test_the_fast_net_has_two_thirds_of_a_million_parameters() -> None:
-    assert round(build_model(FAST, 7).count_params() / 1e6, 2) == 0.65
+def test_the_fast_net_has_a_million_and_a_third_parameters() -> None:
+    assert round(build_model(FAST, 7).count_params() / 1e6, 2) == 1.31
+
+
+def test_an_open_batch_is_large_where_an_epoch_has_a_hundred_steps_of_it() -> None:
+    large, small = settle_batch(FAST, 12_800), settle_batch(FAST, 12_799)
+    assert (large.batch_size, large.learning_rate) == (128, 2 * FAST.learning_rate)
+    assert small == replace(FAST, batch_size=64)
+    assert settle_batch(replace(FAST, batch_size=16), 12_800) == replace(FAST, batch_size=16)
+
+
+def test_models_of_oof_have_the_small_batch_and_fast_three_stages() -> None:
+    (fast,) = choose_members("fast")
+    assert (fast.widths, fast.batch_size, fast.learning_rate) == ((48, 96, 192), 64, 5e-3)
+    assert choose_members("five-layer") == [FIVE_LAYER]
 
 
 def test_a_built_model_has_its_precision_and_leaves_the_policy_of_keras_alone() -> None:

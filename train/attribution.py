@@ -14,8 +14,8 @@ Maps = npt.NDArray[np.float32]
 # Smilkov et al. find 10 to 20 % of the range of the pixels best, and little gain beyond 50 samples.
 NOISE = 0.15
 SAMPLES = 16
-# Grad-CAM of a map of fewer positions shows no place.
-LEAST_SIDE = 3
+# Grad-CAM of a map of fewer positions a side does not tell the parts of a face.
+LEAST_SIDE = 4
 POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalAveragePooling2D)
 
 
@@ -26,7 +26,7 @@ class Parts:
     Attributes
     ----------
     scale : (N, S, S, 1) uint8 -> (N, S, S, C) float, the numbers that the net begins with
-    see : those numbers -> the feature maps before the last pooling of more than 2 x 2 positions (N, h, w, F)
+    see : those numbers -> the feature maps before the last pooling of 4 x 4 positions or more (N, h, w, F)
     pool : the feature maps -> the penultimate features (N, D)
     kernel, bias : (D, K) and (K,), the last layer
     """

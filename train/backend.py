@@ -67,7 +67,7 @@ with mute_stderr():
 
 __all__ = [
     "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "compiles_whole", "keras", "mute_stderr",
-    "use_precision", "use_threads",
+    "use_one_thread", "use_precision",
 ]  # fmt: skip
 
 
@@ -157,11 +157,11 @@ def use_precision(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def use_threads(count: int) -> None:
-    """Compute in so many threads from now on; too late, and without effect, where TensorFlow has computed before."""
+def use_one_thread() -> None:
+    """Compute in one thread from now on; too late, and without effect, where TensorFlow has computed before."""
     if keras.backend.backend() == "tensorflow":
         with suppress(RuntimeError):
-            tensorflow.config.threading.set_intra_op_parallelism_threads(count)
+            tensorflow.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def cpu_flags() -> frozenset[str]:

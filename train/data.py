@@ -70,12 +70,7 @@ def load_images(
         cache=workspace.cache,
         memory_bytes=budget_bytes,
     )
-    return images[np.arange(len(manifest))] if fits_memory(manifest, size, budget_bytes) else images
-
-
-def fits_memory(manifest: pd.DataFrame, size: int, budget_bytes: int = MEMORY_BUDGET_BYTES) -> bool:
-    """Whether `load_images` decodes all faces into memory."""
-    return len(manifest) * size * size <= budget_bytes
+    return images if len(manifest) * size * size > budget_bytes else images[np.arange(len(manifest))]
 
 
 def list_classes(labels: "pd.Series[str]") -> list[str]:

@@ -25,25 +25,24 @@ SCORE_BATCH = 256
 
 
 def count_steps(recipe: Recipe, rows: int) -> int:
-    """The steps of an epoch: each takes one batch per replica."""
-    return -(-rows // (recipe.batch_size * max(1, recipe.replicas)))
+    """The steps of an epoch; the last batch may be shorter."""
+    return -(-rows // recipe.batch_size)
 
 
 def stream_batches(
-    recipe: Recipe, classes: int, train: Examples, seed: tuple[int, ...], first_epoch: int = 0, replica: int = 0
+    recipe: Recipe, classes: int, train: Examples, seed: tuple[int, ...], first_epoch: int = 0
 ) -> Iterator[Batch]:
-    """Batches of one replica without end: every epoch its rows once, in a new order, each with a new transform.
+    """Batches without end: every epoch all rows once, in a new order, each with a new transform.
 
     Yields
     ------
     (B, S, S, 1) uint8, float32 targets (`make_batch`), (B,) float32 weights; the last batch of an epoch may be shorter
     """
-    epoch, replicas = first_epoch, max(1, recipe.replicas)
+    epoch = first_epoch
     while True:
         plan = plan_epoch(recipe, len(train.rows), (*seed, epoch))
         for step in range(count_steps(recipe, len(train.rows))):
-            chosen = choose_share(plan.order, step, recipe.batch_size * replicas, replica, replicas)
-            yield make_batch(recipe, classes, train, plan, chosen)
+            yield make_batch(recipe, classes, train, plan, choose_share(plan.order, step, recipe.batch_size))
         epoch += 1
 
 
@@ -65,7 +64,7 @@ def plan_epoch(recipe: Recipe, count: int, seed: tuple[int, ...]) -> Plan:
     )
 
 
-def choose_share(order: Rows, step: int, batch_size: int, share: int, of: int) -> Rows:
+def choose_share(order: Rows, step: int, batch_size: int, share: int = 0, of: int = 1) -> Rows:
     """Rows `share`, `share` + `of`, ... of the batch of that step; a last batch of fewer rows than shares is repeated."""
     chosen = order[step * batch_size :][:batch_size]
     return (np.resize(chosen, of) if len(chosen) < of else chosen)[share::of]

@@ -23,8 +23,8 @@ from train.feed import count_steps, stream_batches, validate_on
 from train.fields import Recipe
 from train.models import build_model
 from train.optimizers import Muon, SlowBaseAdam, list_base_variables
+from train.recipes import settle_batch
 from train.record import WEIGHTS
-from train.replicas import open_replicas
 from train.streaming import stream_dataset
 from train.watch import WatchVal, read_rate, read_state, restore, seed_dropout
 
@@ -65,6 +65,7 @@ def fit_model(
     the model, with the weights of its best epoch (of its last one without `val` or with a strategy); one dict of numbers per
     epoch
     """
+    recipe = settle_batch(recipe, len(train.rows))
     keras.utils.set_random_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     steps = count_steps(recipe, len(train.rows))
     state = read_state(folder) if folder is not None and resume else None
@@ -87,20 +88,18 @@ def fit_model(
             strategy, model, recipe, classes, train, seed=seed, first_epoch=done, val=scored, callbacks=followers
         )  # fmt: skip
         return model, [] if watch is None else watch.state.history
-    # First: the other replicas begin an epoch with the share that it has then.
     growing = [GrowShare(recipe.self_distillation, recipe.epochs)] if recipe.self_distillation else []
-    with open_replicas(recipe, classes, train, seed, done, precision) as leads:
-        log = model.fit(
-            (stream_dataset if streams(train) else stream_batches)(recipe, classes, train, seed, done),
-            steps_per_epoch=steps,
-            epochs=recipe.epochs,
-            initial_epoch=done,
-            validation_data=scored,
-            validation_steps=None if scored is None else len(scored),
-            shuffle=False,
-            callbacks=[*growing, *leads, *followers],
-            verbose=0,
-        )
+    log = model.fit(
+        (stream_dataset if streams(train) else stream_batches)(recipe, classes, train, seed, done),
+        steps_per_epoch=steps,
+        epochs=recipe.epochs,
+        initial_epoch=done,
+        validation_data=scored,
+        validation_steps=None if scored is None else len(scored),
+        shuffle=False,
+        callbacks=[*growing, *followers],
+        verbose=0,
+    )
     return strip_beliefs(model), _list_epochs(log.history) if watch is None else watch.state.history
 
 

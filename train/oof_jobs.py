@@ -29,7 +29,7 @@ from train.recipes import Recipe, to_json
 # Facts alone: a decision about one image must not make every model train again.
 READS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
 # Fields that do not change what is trained.
-_WORDS = ("about", "published", "source", "classes", "oof_epochs", "oof_steps", "replicas")
+_WORDS = ("about", "published", "source", "classes", "oof_epochs", "oof_steps")
 
 Member = Recipe | Hog
 Probs = npt.NDArray[np.float64]
@@ -130,10 +130,10 @@ def _train_network(
     """The probabilities of the rows held out, and the margins of the rows learned from."""
     # Keras takes seconds to import, and a run that finds every job done needs none of it.
     from train import fit
-    from train.backend import choose_precision, use_threads
+    from train.backend import choose_precision, use_one_thread
     from train.margins import FollowMargins
 
-    use_threads(1)
+    use_one_thread()
     policy, _ = choose_precision(job.precision)
     train = Examples(images, learn, targets[learn], np.ones(len(learn), np.float32))
     follow = FollowMargins(train, recipe.epochs)
@@ -177,7 +177,7 @@ def shorten(recipe: Recipe, rows: int) -> Recipe:
     steps = -(-rows // recipe.batch_size) or 1
     epochs = max(recipe.oof_epochs, -(-recipe.oof_steps // steps))
     # Adam: the members that benchmarks/RESULTS.md judges were trained by it.
-    plain = replace(recipe, label_smoothing=0.0, self_distillation=0.0, replicas=1)
+    plain = replace(recipe, label_smoothing=0.0, self_distillation=0.0)
     return replace(plain, epochs=epochs, schedule="cosine", optimizer="adam")
 
 

@@ -13,6 +13,7 @@ from train.data import load_images
 from train.feed import plan_epoch, stream_batches
 from train.fields import Recipe
 from train.material import choose_rows, read_material
+from train.recipes import settle_batch
 from train.result import Result
 from train.sheets import plot_sheet
 
@@ -42,6 +43,7 @@ def preview_batch(
     if dry_run:
         return Result(f"preview: would draw a batch of {recipe.name} -> {file}")
     train = choose_rows(material, load_images(workspace, material.manifest, recipe.size), "train", recipe, view)
+    recipe = settle_batch(recipe, len(train.rows))
     shown, _, weights = next(stream_batches(recipe, len(material.classes), train, (seed,)))
     first = plan_epoch(recipe, len(train.rows), (seed, 0)).order[: len(shown)][:most]
     before = np.asarray(train.images[train.rows[first]])

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import psutil
 from filelock import FileLock, Timeout
 
 from curate.errors import UsageError
@@ -234,14 +233,9 @@ def open_tensorboard(folder: Path) -> Any:
 
 
 def count_cpu_seconds() -> float:
-    """CPU seconds of this process and of its workers, living or waited for; only differences mean anything."""
+    """CPU seconds of this process and of the workers that it has waited for; only differences mean anything."""
     used = os.times()
-    seconds = used.user + used.system + used.children_user + used.children_system
-    for child in psutil.Process().children():
-        with suppress(psutil.Error):
-            times = child.cpu_times()
-            seconds += times.user + times.system
-    return seconds
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def measure_resources(cpu_seconds: float) -> dict[str, float]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from curate import engine
-from curate.errors import EXIT_INTERRUPTED, CandidError, EngineError, UsageError
+from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
 from curate.files import write_atomically
 from curate.labels import find_view
 from curate.manifest import table_bytes
@@ -27,7 +27,7 @@ from train import record
 from train.augment import plan_still
 from train.backend import choose_precision, keras
 from train.damage import RunError
-from train.data import MEMORY_BUDGET_BYTES, Examples, fits_memory, load_images
+from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
 from train.distribute import find_worker, open_strategy, require_shareable, require_strategy
 from train.feed import count_steps
 from train.fields import Recipe, to_json
@@ -39,7 +39,7 @@ from train.metrics import format_percent, score_predictions, tell_spread
 from train.models import require_buildable
 from train.opened import load_model
 from train.plots import plot_curves
-from train.replicas import settle_replicas, share_threads
+from train.recipes import settle_batch
 from train.watch import State, read_state, remove_states
 
 READS = ("pixel_hash", "label", "status", "split")
@@ -174,10 +174,7 @@ def train_run(
     worker = find_worker(options.strategy)
     precision = choose_precision(options.precision) if resumed is None else record.read_precision(resumed)
     is_first = resumed is None and options.seed == options.first_seed
-    budget = 0 if options.stream else MEMORY_BUDGET_BYTES
-    if resumed is None:
-        rows, in_memory = sum(material.rows["train"].values()), fits_memory(material.manifest, recipe.size, budget)
-        recipe = settle_replicas(recipe, rows, strategy=options.strategy, in_memory=in_memory)
+    recipe = settle_batch(recipe, sum(material.rows["train"].values()))
     if dry_run:
         if is_first:
             require_buildable(recipe, len(material.classes))
@@ -187,11 +184,10 @@ def train_run(
         outside = tell_outside(material.manifest, find_view(options.view))
         return RunResult(folder, _tell_plan(recipe, material.rows, folder, precision) + outside)
     start = time.perf_counter(), record.count_cpu_seconds()
-    strategy = open_strategy(options.strategy)  # TensorFlow wants it, and the threads, before the first network
-    share_threads(recipe)
+    strategy = open_strategy(options.strategy)  # TensorFlow wants it before the first network
     if is_first:
         require_buildable(recipe, len(material.classes))
-    images = load_images(workspace, material.manifest, recipe.size, budget)
+    images = load_images(workspace, material.manifest, recipe.size, 0 if options.stream else MEMORY_BUDGET_BYTES)
     train, val = (choose_rows(material, images, split, recipe, options.view) for split in ("train", "val"))
     if worker:
         return _help_out(runs / name, recipe, material.classes, (train, val), options, precision[0], strategy)
@@ -272,15 +268,13 @@ def _fit(
                 folder=folder, resume=begun.state is not None, watchers=watchers, strategy=strategy,
             )  # fmt: skip
         return history
-    except (KeyboardInterrupt, DivergedError, EngineError) as stop:
+    except (KeyboardInterrupt, DivergedError) as stop:
         state = read_state(folder)
         if state is not None:
             _write_history(folder, recipe, state.history)
         kept = f"{state.epoch if state else 0} of {recipe.epochs} epochs are kept"
         if isinstance(stop, DivergedError):
             raise DivergedError(f"{folder}: {stop}; {kept}") from stop
-        if isinstance(stop, EngineError):
-            raise EngineError(f"{folder}: {stop}; {kept}: {record.tell_resume(folder)} goes on") from stop
         raise RunInterruptedError(f"{folder}: interrupted; {kept}: {record.tell_resume(folder)} goes on") from stop
 
 
@@ -359,7 +353,7 @@ def _tell_story(folder: Path, recipe: Recipe, metrics: Mapping[str, Any], outsid
     return (
         f"run: {recipe.name}, {metrics['epochs']} epochs (best {metrics['best_epoch']}), "
         f"val accuracy{under} {format_percent(scores['accuracy'])}, macro F1 {format_percent(scores['macro_f1'])}, "
-        f"in {_tell_how(recipe, metrics['precision'], metrics['precision_reason'])}, {metrics['seconds']:.0f} s{outside} "
+        f"in {metrics['precision']} ({metrics['precision_reason']}), {metrics['seconds']:.0f} s{outside} "
         f"-> {folder}"
     )
 
@@ -371,11 +365,6 @@ def _tell_plan(
         f"{split} {sum(labels.values()):,} rows ({tell_counts(labels)})" for split, labels in counts.items()
     )
     return (
-        f"run: would train {recipe.name} for up to {recipe.epochs} epochs in {_tell_how(recipe, *precision)} on {per_split} "
+        f"run: would train {recipe.name} for up to {recipe.epochs} epochs in {precision[0]} ({precision[1]}) on {per_split} "
         f"-> {folder}"
     )
-
-
-def _tell_how(recipe: Recipe, precision: str, reason: str) -> str:
-    """The number format and why, and how many replicas where there are several."""
-    return f"{precision} ({reason}){f' by {recipe.replicas} replicas' if recipe.replicas > 1 else ''}"

@@ -18,7 +18,7 @@ from curate.files import ensure_folder, write_atomically
 from curate.manifest import table_bytes
 from curate.workspace import Workspace
 from train.backend import choose_precision, keras
-from train.data import Examples, fits_memory, load_images
+from train.data import Examples, load_images
 from train.feed import count_steps
 from train.fields import Recipe, override
 from train.fit import DivergedError, fit_model
@@ -26,8 +26,8 @@ from train.material import choose_rows, read_material
 from train.metrics import find_best, format_percent
 from train.models import require_buildable
 from train.plots import plot_trials
+from train.recipes import settle_batch
 from train.record import write_json
-from train.replicas import settle_replicas, share_threads
 from train.result import Result
 
 # A decade to either side of the recipe's rate.
@@ -65,9 +65,7 @@ def tune_recipe(
 
     material = read_material(workspace, recipe, view)
     policy, _ = choose_precision(precision)
-    in_memory = fits_memory(material.manifest, recipe.size)
-    recipe = settle_replicas(recipe, sum(material.rows["train"].values()), in_memory=in_memory)
-    share_threads(recipe)
+    recipe = settle_batch(recipe, sum(material.rows["train"].values()))
     require_buildable(recipe, len(material.classes))
     folder = choose_folder(workspace.root / "tuning" / recipe.name, out)
     if dry_run:
