@@ -25,7 +25,6 @@ from train.hog import Hog
 from train.oof import choose_members, predict_out_of_fold
 from train.oof_jobs import Job, shorten
 from train.oof_join import join_jobs
-from train.recipes import RECIPES
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -187,7 +186,7 @@ def test_seeds_are_averaged_and_a_fold_is_calibrated_on_the_others(tmp_path: Pat
 
 
 def test_a_member_learns_from_the_given_labels_alone() -> None:
-    softened = replace(RECIPES["long"], label_smoothing=0.1)
+    softened = replace(choose_members("long")[0], label_smoothing=0.1)
     assert softened.self_distillation > 0
     member = shorten(softened, 1000)
     assert (member.label_smoothing, member.self_distillation) == (0, 0)

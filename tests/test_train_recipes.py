@@ -283,7 +283,7 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
     ("words", "message"),
     [
         (("--dropout", "1"), "--dropout 1.0: must be in [0, 1)"),
-        (("--widths", "4,x"), "--widths 4,x: must be numbers with commas between, as in 48,96,192"),
+        (("--widths", "4,x"), "--widths 4,x: must be numbers with commas between, as in 48,96,192,192"),
         (("--brightness", "2,1"), "--brightness 2.0,1.0: must be LOW,HIGH with 0 < LOW <= HIGH <= 4"),
         (("--train-mask", "nose"), "--train-mask nose: must be one of none, forehead, eyes, lower"),
         (("--dense-units", "9"), "--dense-units: recipe fast has no use for it: leave it out"),
