@@ -75,7 +75,8 @@ class Recipe:
     classes: str = ""
     widths: tuple[int, ...] = _default(
         (48, 96, 192, 192), "Channels per stage, with commas between.",
-        "without the fourth stage, val accuracy after 20 epochs 66.3 % instead of 67.0 %, for four fifths of the time", WIDTHS,
+        "without the fourth stage, val accuracy after 20 epochs 66.3 % instead of 67.0 %, for four fifths of the CPU "
+        "time", WIDTHS,
     )  # fmt: skip
     dense_units: int = _default(
         0, "Width of the dense layers before the softmax; 0: none.", "global average pooling feeds the softmax directly",
@@ -96,7 +97,7 @@ class Recipe:
         ANYTHING,
     )  # fmt: skip
     epochs: int = _default(
-        24, "Passes over the train rows.", "about twelve minutes on two cores", AT_LEAST_1,
+        24, "Passes over the train rows.", "eleven minutes on two cores", AT_LEAST_1,
     )  # fmt: skip
     oof_epochs: int = _default(
         8, "Passes of each model of `train oof`.",

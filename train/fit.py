@@ -71,7 +71,7 @@ def fit_model(
     state = read_state(folder) if folder is not None and resume else None
     done = state.epoch if state else 0
     with open_scope(strategy):
-        model = make_model(replace(recipe, weights="none") if state else recipe, classes, len(train.rows), precision)
+        model = _make_model(replace(recipe, weights="none") if state else recipe, classes, len(train.rows), precision)
         if folder is not None and state is not None:
             restore(model, recipe, folder, state)
     # Weights that one worker alone assigns would wait for the others for ever.
@@ -103,7 +103,7 @@ def fit_model(
     return strip_beliefs(model), _list_epochs(log.history) if watch is None else watch.state.history
 
 
-def make_model(recipe: Recipe, classes: int, rows: int, precision: str) -> Any:
+def _make_model(recipe: Recipe, classes: int, rows: int, precision: str) -> Any:
     """The compiled model that is trained on so many rows; its optimizer has its moments already."""
     model = build_model(recipe, classes, precision)
     if recipe.self_distillation:
