@@ -159,8 +159,8 @@ def test_a_name_is_that_of_one_folder(bars: Workspace, name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--rate-decay", "0.1"), "--rate-decay: schedule cosine has no use for it"),
-        (("--plateau-patience", "3"), "--plateau-patience: schedule cosine has no use for it"),
+        (("--rate-decay", "0.1"), "--rate-decay: schedule linear has no use for it"),
+        (("--plateau-patience", "3"), "--plateau-patience: schedule linear has no use for it"),
         (("--schedule", "constant", "--warmup-epochs", "2"), "--warmup-epochs: schedule constant has no use for it"),
         (("--warmup-epochs", "inf"), "--warmup-epochs inf: must be >= 0 and finite"),
         (("--schedule", "decay", "--rate-decay", "inf"), "--rate-decay inf: must be >= 0 and finite"),

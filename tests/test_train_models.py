@@ -118,13 +118,15 @@ def test_muon_moves_a_kernel_as_that_of_keras_moves_the_same_matrix_and_all_else
         assert np.allclose(np.asarray(mine).reshape(other.shape), np.asarray(other), atol=1e-5)
 
 
-def test_the_cosine_rises_for_an_epoch_and_ends_at_zero() -> None:
-    rate = plan_rate(replace(FAST, epochs=5), steps=100)
-    rates = [float(rate(step)) for step in (0, 50, 100, 300, 500)]
+@pytest.mark.parametrize(("schedule", "after_a_quarter"), [("linear", 0.75), ("cosine", (1 + 0.5**0.5) / 2)])
+def test_the_rate_rises_for_an_epoch_and_ends_at_zero(schedule: str, after_a_quarter: float) -> None:
+    rate = plan_rate(replace(FAST, epochs=5, schedule=schedule), steps=100)
+    rates = [float(rate(step)) for step in (0, 50, 100, 200, 300, 500)]
     assert rates[0] == pytest.approx(FAST.learning_rate / 10, rel=1e-3)
     assert rates[0] < rates[1] < rates[2] == pytest.approx(FAST.learning_rate, rel=1e-3)
-    assert rates[3] == pytest.approx(FAST.learning_rate / 2, rel=1e-3)
-    assert rates[4] == pytest.approx(0, abs=1e-9)
+    assert rates[3] == pytest.approx(FAST.learning_rate * after_a_quarter, rel=1e-3)
+    assert rates[4] == pytest.approx(FAST.learning_rate / 2, rel=1e-3)
+    assert rates[5] == pytest.approx(0, abs=1e-9)
 
 
 def test_the_plateau_schedule_begins_constant() -> None:
@@ -218,7 +220,7 @@ def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
     ("values", "message"),
     [
         ({"learning_rate": 0.0}, "--learning-rate 0.0: must be in (0, 10)"),
-        ({"schedule": "steps"}, "--schedule steps: must be one of cosine, plateau, decay, constant"),
+        ({"schedule": "steps"}, "--schedule steps: must be one of linear, cosine, plateau, decay, constant"),
         ({"epochs": 0}, "--epochs 0: must be >= 1"),
     ],
 )

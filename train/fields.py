@@ -11,7 +11,9 @@ from typing import Any
 
 from curate.errors import UsageError
 
-SCHEDULES = ("cosine", "plateau", "decay", "constant")
+SCHEDULES = ("linear", "cosine", "plateau", "decay", "constant")
+# Schedules that begin with a warm-up.
+WARMED_UP = ("linear", "cosine")
 OPTIMIZERS = ("muon", "adam")
 MONITORS = ("accuracy", "loss")
 MASKS = ("none", "forehead", "eyes", "lower")
@@ -24,12 +26,12 @@ IDLE = {
     "fernet": ("dense_units", "base_rate"),
     "five_layer": ("base_rate",),
 } | dict.fromkeys(PRETRAINED, ("widths",))
-# Fields that one schedule alone reads.
+# Fields that some schedules alone read.
 OF_SCHEDULE = {
-    "warmup_epochs": "cosine",
-    "rate_decay": "decay",
-    "plateau_patience": "plateau",
-    "plateau_factor": "plateau",
+    "warmup_epochs": WARMED_UP,
+    "rate_decay": ("decay",),
+    "plateau_patience": ("plateau",),
+    "plateau_factor": ("plateau",),
 }
 # A second name of an option, where the study calls it so; messages use it.
 ALIASES = {"mask": "--train-mask"}
@@ -129,11 +131,15 @@ class Recipe:
         AT_LEAST_0,
     )  # fmt: skip
     schedule: str = _default(
-        "cosine", "How the step size falls: cosine, plateau, decay or constant.",
-        "one epoch up, then a half cosine to zero: the most accuracy for a fixed time", _one_of(*SCHEDULES),
+        "linear", "How the step size falls: linear, cosine, plateau, decay or constant.",
+        "val accuracy after 12 epochs 67.1 % by ten views, against 66.4 % with half a cosine (means of two seeds); one epoch up "
+        "first", _one_of(*SCHEDULES),
     )  # fmt: skip
     warmup_epochs: float = _default(
-        1.0, "Epochs of rising step size; cosine only.", "a cold start at the peak costs the first epochs", AT_LEAST_0
+        1.0,
+        "Epochs of rising step size; linear and cosine only.",
+        "a cold start at the peak costs the first epochs",
+        AT_LEAST_0,
     )
     rate_decay: float = _default(
         1e-6, "Step size = peak / (1 + this * step); decay only.", "FERNet's", AT_LEAST_0
@@ -229,11 +235,11 @@ def _require_effect(recipe: Recipe, changed: Recipe) -> None:
     name = next((name for name in IDLE.get(changed.model, ()) if getattr(changed, name) != getattr(recipe, name)), None)
     if name:
         raise UsageError(f"{show_option(name)}: recipe {changed.name} has no use for it: leave it out")
-    for name, schedule in OF_SCHEDULE.items():
-        if getattr(changed, name) != getattr(recipe, name) and changed.schedule != schedule:
+    for name, schedules in OF_SCHEDULE.items():
+        if getattr(changed, name) != getattr(recipe, name) and changed.schedule not in schedules:
             raise UsageError(
                 f"{show_option(name)}: schedule {changed.schedule} has no use for it: leave it out, or give --schedule "
-                f"{schedule}"
+                f"{' or '.join(schedules)}"
             )
     if changed.base_rate and changed.optimizer == "muon":
         raise UsageError("--optimizer muon: a base with its own step size is trained by adam: leave it out")

@@ -20,9 +20,9 @@ from train.data import Examples, Images, Pixels, Rows
 from train.distil import GrowShare, SelfTaught, strip_beliefs
 from train.distribute import fit_distributed, open_scope
 from train.feed import count_steps, stream_batches, validate_on
-from train.fields import Recipe
+from train.fields import WARMED_UP, Recipe
 from train.models import build_model
-from train.optimizers import Muon, SlowBaseAdam, list_base_variables
+from train.optimizers import LinearDecay, Muon, SlowBaseAdam, list_base_variables
 from train.recipes import settle_batch
 from train.record import WEIGHTS
 from train.streaming import stream_dataset
@@ -139,16 +139,19 @@ def compile_model(model: Any, recipe: Recipe, steps: int) -> None:
 
 
 def plan_rate(recipe: Recipe, steps: int) -> Any:
-    """The learning rate: constant until val cuts it (`plateau`), falling with the steps (`decay`), or a warm-up and half a
-    cosine down to zero.
+    """The learning rate: constant until val cuts it (`plateau`), falling with the steps (`decay`), or a warm-up and then down
+    to zero in a straight line (`linear`) or by half a cosine.
     """
     schedules, peak = keras.optimizers.schedules, recipe.learning_rate
     if recipe.schedule == "decay":
         return schedules.InverseTimeDecay(peak, decay_steps=1, decay_rate=recipe.rate_decay)
-    if recipe.schedule != "cosine":
+    if recipe.schedule not in WARMED_UP:
         return peak
-    warmup = min(round(recipe.warmup_epochs * steps), recipe.epochs * steps // 2)
-    return schedules.CosineDecay(peak / 10, recipe.epochs * steps - warmup, warmup_target=peak, warmup_steps=warmup)
+    total = recipe.epochs * steps
+    warmup = min(round(recipe.warmup_epochs * steps), total // 2)
+    if recipe.schedule == "linear":
+        return LinearDecay(peak, warmup=warmup, steps=total)
+    return schedules.CosineDecay(peak / 10, total - warmup, warmup_target=peak, warmup_steps=warmup)
 
 
 def predict_probs(

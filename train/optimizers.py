@@ -1,4 +1,6 @@
-"""The optimizers that Keras lacks: Muon for convolutions, and Adam with a slower step for a pretrained base."""
+"""What Keras lacks of optimizers: Muon for convolutions, Adam with a slower step for a pretrained base, and a step size that
+falls in a straight line.
+"""
 
 from typing import Any
 
@@ -73,6 +75,30 @@ class SlowBaseAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no
         if self.decoupled:
             self.assign_sub(variable, variable * (self.decoupled * rate))
         super().update_step(gradient, variable, rate)
+
+
+class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras has no types
+    """From a tenth of the peak up to it in `warmup` steps, then evenly down to zero at step `steps`.
+
+    References
+    ----------
+    S. Bergsma et al., "Straight to zero: why linearly decaying the learning rate to zero works best for LLMs", ICLR 2025
+    """
+
+    def __init__(self, peak: float, *, warmup: int, steps: int):
+        super().__init__()
+        self.peak, self.warmup, self.steps = peak, warmup, steps
+
+    def __call__(self, step: Any) -> Any:
+        """The step size of that step."""
+        step = keras.ops.cast(step, "float32")
+        rise = 0.1 + 0.9 * step / max(self.warmup, 1)
+        fall = (self.steps - step) / max(self.steps - self.warmup, 1)
+        return self.peak * keras.ops.clip(keras.ops.where(step < self.warmup, rise, fall), 0.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """What `__init__` takes."""
+        return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
 
 
 def list_base_variables(model: Any) -> frozenset[str]:

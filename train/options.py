@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from train.fields import ALIASES, SCHEMES, option_fields
+from train.fields import ALIASES, SCHEDULES, SCHEMES, option_fields
 
 METAVARS = {
     "weights": "none|imagenet|FILE",
     "class_weights": f"[{'|'.join(SCHEMES)}|FILE]",
     "optimizer": "muon|adam",
-    "schedule": "cosine|plateau|decay|constant",
+    "schedule": "|".join(SCHEDULES),
     "monitor": "accuracy|loss",
     "mask": "none|forehead|eyes|lower",
     "widths": "N,N...",
