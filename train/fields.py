@@ -99,7 +99,7 @@ class Recipe:
         ANYTHING,
     )  # fmt: skip
     epochs: int = _default(
-        24, "Passes over the train rows.", "eleven minutes on two cores", AT_LEAST_1,
+        24, "Passes over the train rows.", "ten minutes on two cores", AT_LEAST_1,
     )  # fmt: skip
     oof_epochs: int = _default(
         8, "Passes of each model of `train oof`.",
