@@ -42,6 +42,7 @@ def test_an_open_batch_is_large_where_an_epoch_has_a_hundred_steps_of_it() -> No
     assert (large.batch_size, large.learning_rate) == (128, 2 * FAST.learning_rate)
     assert small == replace(FAST, batch_size=64)
     assert settle_batch(replace(FAST, batch_size=16), 12_800) == replace(FAST, batch_size=16)
+    assert settle_batch(override(FAST, learning_rate=0.02), 12_800).learning_rate == 0.04
 
 
 def test_models_of_oof_have_the_small_batch_and_fast_three_stages() -> None:

@@ -87,7 +87,7 @@ class Recipe:
     dropout: float = _default(
         0.3,
         "Share of units dropped.",
-        "after 17 epochs train is 5 points above val, so some is needed",
+        "train accuracy of `fast` ends 11 points above that of val even so",
         SHARE,
     )
     size: int = _default(
