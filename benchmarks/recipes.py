@@ -6,15 +6,17 @@ Words behind `--` go to `train run`. `official` has every image of the set in th
 `clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
 the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The columns `without` score the
 same predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`.
+An ensemble is the mean of the probabilities of all seeds; its minutes are theirs together.
 FOLDER keeps workspaces, runs and figures: what is there is not trained again, and a training that was broken off goes on. The
-section `recipes` of RESULTS.md and of the README shows all that FOLDER holds; a row of it that FOLDER knows nothing of stays as
-it was printed before. Minutes are those of the run's own record, of all processes that took part, whatever ran beside them;
-the seconds that TensorFlow takes to be imported are not in them.
+section `recipes` of RESULTS.md shows all that FOLDER holds; a row of it that FOLDER knows nothing of stays as it was printed
+before. The README shows the recipes as they are, weighted and as ensembles. Minutes are those of the run's own record, of all
+processes that took part, whatever ran beside them; the seconds that TensorFlow takes to be imported are not in them.
 """
 
 import argparse
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ from train.record import METRICS, is_unfinished
 
 SPLITS = ("official", "clean", "random")
 VIEWS = "10"
+ENSEMBLE = ", ensemble of "
+# What the README shows: recipes as they are, weighted, and as ensembles.
+SHOWN = re.compile(rf"[\w-]+( --class-weights balanced)?({ENSEMBLE}.*)?")
 KEY = "recipe", "split", "classes"
 HEADER = (
     *KEY, "models", "test images", "minutes a model", "CPU min", "one view, %", f"{VIEWS} views, %",
@@ -52,15 +57,21 @@ def main() -> None:
         prepare(options.dataset, place, options.split, options.classes)
         (place / "ready").touch()
     results = options.folder / "results.jsonl"
-    for seed in range(options.seeds):
-        name = "-".join([options.recipe, *(word.lstrip("-").replace(",", "x") for word in words), f"s{seed}"])
-        model = {
-            "recipe": " ".join([options.recipe, *words]), "split": options.split, "classes": options.classes, "seed": seed,
-        }  # fmt: skip
+    recipe = " ".join([options.recipe, *words])
+    stem = "-".join([options.recipe, *(word.lstrip("-").replace(",", "x") for word in words)])
+    names = [f"{stem}-s{seed}" for seed in range(options.seeds)]
+    tasks = [(recipe, seed, [name]) for seed, name in enumerate(names)]
+    if options.seeds > 1:
+        tasks.append((f"{recipe}{ENSEMBLE}{options.seeds} seeds", 0, names))
+    for label, seed, members in tasks:
+        model = {"recipe": label, "split": options.split, "classes": options.classes, "seed": seed}
         known = [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
         if any(model.items() <= figures.items() for figures in known):
             continue
-        figures = model | measure(place, name, ["--recipe", options.recipe, *words], options.classes, seed)
+        if len(members) == 1:
+            how = ["--recipe", options.recipe, *words, "--classes", options.classes, "--seed", str(seed)]
+            train(place, members[0], how)
+        figures = model | score(place, members)
         with results.open("a") as file:
             file.write(json.dumps(figures) + "\n")
         print(figures, file=sys.stderr, flush=True)
@@ -96,24 +107,29 @@ def link_random_split(dataset: Path, images: Path) -> Path:
     return images
 
 
-def measure(place: Path, name: str, words: list[str], classes: str, seed: int) -> dict[str, Any]:
-    """Train one model, or go on with it, and score it on test."""
-    workspace = Workspace(place / "manifests")
-    env = {"CURATE_WORKSPACE": str(workspace.root)}
-    folder = workspace.root / "runs" / name
-    how = ["--resume"] if is_unfinished(folder) else [*words, "--classes", classes, "--seed", str(seed)]
+def train(place: Path, name: str, words: list[str]) -> None:
+    """One model, or on with it where it was broken off."""
+    env = {"CURATE_WORKSPACE": str(place / "manifests")}
+    folder = place / "manifests" / "runs" / name
+    how = ["--resume"] if is_unfinished(folder) else words
     if not (folder / METRICS).is_file():
         run_command(["train", "run", "--name", name, *how, "--json"], env=env)
-    record = json.loads((folder / METRICS).read_text())
-    scored = run_command(["train", "evaluate", str(folder), "--tta", VIEWS, "--json"], env=env)
-    metrics = json.loads(scored.stdout)
-    beliefs = pd.read_csv(folder / "evaluation-test" / "predictions.csv")
+
+
+def score(place: Path, names: list[str]) -> dict[str, Any]:
+    """A model, or several as an ensemble, on test."""
+    workspace = Workspace(place / "manifests")
+    folders = [workspace.root / "runs" / name for name in names]
+    records = [json.loads((folder / METRICS).read_text()) for folder in folders]
+    words = ["train", "evaluate", *map(str, folders), "--tta", VIEWS, "--json"]
+    metrics = json.loads(run_command(words, env={"CURATE_WORKSPACE": str(workspace.root)}).stdout)
+    beliefs = pd.read_csv(Path(metrics["folder"]) / "predictions.csv")
     right = (beliefs["label"] == beliefs["predicted"]).to_numpy()
     leaked = has_known_copy_in_train(Workspace(place / "copies").read(), workspace.read(), beliefs["path"])
     return {
         "rows": len(right),
-        "minutes": record["seconds"] / 60,
-        "cpu_minutes": record["resources"]["cpu_seconds"] / 60,
+        "minutes": sum(record["seconds"] for record in records) / 60,
+        "cpu_minutes": sum(record["resources"]["cpu_seconds"] for record in records) / 60,
         "one_view": metrics["one_view"]["accuracy"],
         "views": metrics["accuracy"],
         "balanced": metrics["balanced_accuracy"],
@@ -134,13 +150,14 @@ def has_known_copy_in_train(copies: pd.DataFrame, trained: pd.DataFrame, paths: 
 def write(results: pd.DataFrame) -> None:
     rows = {tuple(row[: len(KEY)]): row for row in read_table(RESULTS, "recipes")}
     rows |= {key: tell(key, group) for key, group in results.groupby(list(KEY), sort=False)}
-    body = (
+    shown = [row for row in rows.values() if SHOWN.fullmatch(row[0])]
+    note = (
         "Measured by `python benchmarks/recipes.py`; mean and standard deviation over models with other seeds; the last time "
-        f"on {describe_machine()}.\n\n{to_table(HEADER, list(rows.values()))}"
+        f"on {describe_machine()}."
     )
-    replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{body}")
-    replace_section(README, "recipes", body)
-    print(body)
+    replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{note}\n\n{to_table(HEADER, list(rows.values()))}")
+    replace_section(README, "recipes", f"{note}\n\n{to_table(HEADER, shown)}")
+    print(to_table(HEADER, list(rows.values())))
 
 
 def tell(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:

@@ -33,10 +33,9 @@ def main() -> None:
             run("fer2013_chain.py", folder, "--workspace", workspace)
             run("time_to_accuracy.py", folder)
             recipes = folder, str(Path(scratch) / "recipes")
-            run("recipes.py", *recipes)
+            for name, seeds in (("fast", "3"), ("long", "3"), ("five-layer", "1")):
+                run("recipes.py", *recipes, "--seeds", seeds, "--recipe", name)
             run("recipes.py", *recipes, "--seeds", "1", "--", "--class-weights", "balanced")
-            for name in ("long", "five-layer"):
-                run("recipes.py", *recipes, "--seeds", "1", "--recipe", name)
             for split in ("clean", "random"):
                 of_study = "--recipe", "fernet5-improved", "--classes", "5", "--split", split
                 run("recipes.py", *recipes, "--seeds", "1", *of_study)

@@ -88,11 +88,13 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def tell(result: Told, *, as_json: bool, dry_run: bool = False, notes: Iterable[str] = ()) -> None:
-    """Print the notes on stderr and the story, or its numbers as JSON, on stdout."""
+def tell(result: Told, *, as_json: bool, dry_run: bool = False, notes: Iterable[str] = (), table: str = "") -> None:
+    """Print the notes on stderr, and on stdout the table and the story, or the numbers as JSON."""
     for note in notes:
         typer.echo(note, err=True)
     if as_json:
         typer.echo(json.dumps({"story": result.story, "dry_run": dry_run, **result.counts}))
     else:
+        if table:
+            typer.echo(table)
         typer.echo(result.story + (" (dry run: nothing written)" if dry_run else ""))

@@ -382,7 +382,7 @@ def test_evaluate_writes_every_file_and_counts_each_read_of_test(copy: Workspace
     assert scores["without_copy_in_train"]["rows"] == 11
     assert scores["one_view"]["rows"] == 12
     assert scores["test_reads"] == 1
-    assert call("evaluate", "-w", copy.root).output.endswith("reads of test so far: 2\n")
+    assert "; reads of test so far: 2 -> " in call("evaluate", "-w", copy.root).output
     call("evaluate", "-w", copy.root, "--rows", "val")
     call("evaluate", "-w", copy.root, "--dry-run")
     assert json.loads((copy.root / "runs" / "first" / "reads.json").read_text())["test_reads"] == 2

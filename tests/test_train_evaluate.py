@@ -121,6 +121,7 @@ def test_several_runs_are_averaged_and_each_counts_its_read(copy: Workspace) -> 
     assert all("±" in scores["spread"][name] for name in ("accuracy", "without_copy_in_train"))
     assert "one_view" not in scores["spread"]
     folder = next((copy.root / "runs").glob("ensemble-2-*")) / "evaluation-test"
+    assert scores["folder"] == str(folder)
     mean = pd.read_csv(folder / "predictions.csv")
     for run in runs:
         assert json.loads((run / "reads.json").read_text())["test_reads"] == 1
@@ -202,7 +203,8 @@ def test_rows_that_merged_classes_leave_out_are_counted(copy: Workspace) -> None
     run = copy.root / "runs" / "short"
     scores = evaluate_runs(copy, [run], rows="val", classes="3")
     assert scores.counts["outside"] == {"contempt": 2}
-    assert scores.story.endswith("; view polarity: 2 kept rows are outside of it (contempt 2)")
+    told = "; view polarity: 2 kept rows are outside of it (contempt 2) -> "
+    assert told + scores.counts["folder"] in scores.story
 
 
 @pytest.mark.parametrize(

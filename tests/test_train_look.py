@@ -14,14 +14,14 @@ from test_train_workspace import CLASSES
 from typer.testing import CliRunner, Result
 
 from curate.workspace import Workspace
-from train.attribution import cut_model, map_gradcam, map_gradient, map_smoothgrad, read_features
+from train.attribution import cut_model, hide_marked, map_gradcam, map_gradient, map_smoothgrad, read_features
 from train.backend import keras
 from train.cli import app
 from train.feed import one_hot
 from train.models import build_model, pretrained
 from train.occlude import spread_heat
 from train.recipes import RECIPES
-from train.saliency import average_maps
+from train.saliency import average_deletion, average_maps, score_deletion
 from train.sheets import normalise_heat, overlay, plot_sheet
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -129,6 +129,30 @@ def test_a_mean_map_counts_each_face_the_same() -> None:
     assert average_maps(maps).tolist() == [[0.5, 0], [0, 0.5]]
 
 
+def test_what_a_map_marks_most_is_hidden_in_the_mean_grey() -> None:
+    face = np.array([[[0, 40], [80, 120]]], np.uint8)
+    assert hide_marked(face, np.array([[[0.1, 0.9], [0.2, 0.8]]]), 0.5).tolist() == [[[0, 60], [80, 60]]]
+    assert face[0, 0, 1] == 40
+
+
+def test_deletion_tells_a_map_of_the_face_from_that_of_another() -> None:
+    class Corner:
+        """Believes what the brightest pixel says."""
+
+        def predict(self, faces: np.ndarray, **_: object) -> np.ndarray:
+            return faces.reshape(len(faces), -1).max(axis=1, keepdims=True) / 255
+
+    faces = np.zeros((2, 5, 5), np.uint8)
+    faces[0, 2, 2] = faces[1, 4, 4] = 255
+    maps = (faces / 255).astype(np.float32)
+    lines = score_deletion(Corner(), "happy", faces, [maps, maps[::-1], np.ones_like(maps)], 0)
+    assert [(line["whole"], line["another"]) for line in lines[:2]] == [(1, 1), (1, 10 / 255)]
+    assert [line["hidden"] for line in lines[:2]] == [10 / 255, 1]
+    of_two = pd.DataFrame([*lines, *({**line, "rows": 6, "whole": 0.5} for line in lines)])
+    assert average_deletion(of_two)["map"].tolist() == ["gradient", "SmoothGrad", "Grad-CAM"]
+    assert average_deletion(of_two)["whole"].tolist() == pytest.approx([0.625] * 3)
+
+
 def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace) -> None:
     for command in ("saliency --rows val --per-class 3", "embed --rows val", "preview --recipe fernet5 --most 8"):
         done = call(*command.split(), "-w", bars.root)
@@ -138,6 +162,9 @@ def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace)
         assert_readable(run / file)
     assert_readable(bars.root / "previews" / "fernet5.png")
     assert np.load(run / "saliency-val" / "classes.npy").shape == (3, 3, 48, 48)
+    deletion = pd.read_csv(run / "saliency-val" / "deletion.csv")
+    assert set(deletion["class"]) == set(CLASSES)
+    assert deletion[["whole", "hidden", "another"]].stack().between(0, 1).all()
     points = pd.read_csv(run / "embedding-val" / "points.csv")
     assert points["label"].value_counts().to_dict() == dict.fromkeys(CLASSES, 4)
     assert not (run / "reads.json").exists()

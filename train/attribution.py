@@ -14,7 +14,7 @@ Maps = npt.NDArray[np.float32]
 # Smilkov et al. find 10 to 20 % of the range of the pixels best, and little gain beyond 50 samples.
 NOISE = 0.15
 SAMPLES = 16
-# Grad-CAM of a map of fewer positions a side does not tell the parts of a face.
+# Grad-CAM of a map of fewer positions a side does not tell the parts of a face (`train saliency` prints what a map is worth).
 LEAST_SIDE = 4
 POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalAveragePooling2D)
 
@@ -102,6 +102,15 @@ def map_gradcam(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) 
     weights = gradient.mean(axis=(1, 2), keepdims=True)
     heat: Maps = np.maximum((weights * maps).sum(axis=-1), 0.0)
     return heat
+
+
+def hide_marked(pixels: Pixels, maps: npt.NDArray[np.floating], share: float) -> Pixels:
+    """(N, S, S) uint8 with that share of each face's pixels, those that its map marks most, in the mean grey of the face."""
+    faces, heat = pixels.reshape(len(pixels), -1), maps.reshape(len(maps), -1)
+    marked = np.argsort(-heat, axis=1, kind="stable")[:, : round(share * heat.shape[1])]
+    hidden = faces.copy()
+    np.put_along_axis(hidden, marked, np.rint(faces.mean(axis=1, keepdims=True)).astype(np.uint8), axis=1)
+    return hidden.reshape(pixels.shape)
 
 
 def _strength(gradient: npt.NDArray[np.float32]) -> Maps:

@@ -232,9 +232,7 @@ def evaluate(
     from train.evaluate import evaluate_runs
 
     result = evaluate_runs(Files(workspace), run or (), rows=rows, tta=tta, classes=classes, seed=seed, dry_run=dry_run)
-    if result.table and not as_json:
-        typer.echo(result.table)
-    tell(result, as_json=as_json, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run, table=result.table)
 
 
 @app.command()
@@ -286,9 +284,7 @@ def occlude(
     result = occlude_run(
         Files(workspace), run, rows=rows, classes=classes, patch=patch, sample=sample, seed=seed, dry_run=dry_run
     )
-    if result.table and not as_json:
-        typer.echo(result.table)
-    tell(result, as_json=as_json, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run, table=result.table)
 
 
 @app.command()
@@ -301,12 +297,16 @@ def saliency(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Draw which pixels a run looks at: gradient, SmoothGrad and Grad-CAM of faces, and the mean map of each class."""
+    """Draw which pixels a run looks at: gradient, SmoothGrad and Grad-CAM of faces, and the mean map of each class.
+
+    The table says what each map is worth: how the probability of the label falls when the pixels are hidden that the map marks
+    most, and when those are that the map of another face of the class marks.
+    """
     from curate.workspace import Workspace as Files
     from train.saliency import map_saliency
 
     result = map_saliency(Files(workspace), run, rows=rows, per_class=per_class, seed=seed, dry_run=dry_run)
-    tell(result, as_json=as_json, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run, table=result.table)
 
 
 @app.command()
@@ -380,9 +380,7 @@ def predict(
     result = predict_images(
         Files(workspace), images, run=run, detect=detect, classes=classes, tta=tta, seed=seed, out=out, dry_run=dry_run
     )
-    if result.table and not as_json:
-        typer.echo(result.table)
-    tell(result, as_json=as_json, dry_run=dry_run)
+    tell(result, as_json=as_json, dry_run=dry_run, table=result.table)
 
 
 @app.command()

@@ -90,8 +90,10 @@ def evaluate_runs(
     if len(probs) > 1:
         metrics |= _score_members(opened, fresh, probs, alone, reads)
     metrics |= {"view": opened.known[0].view, "outside": opened.outside} if opened.views else {}
-    table = _write_evaluation(_choose_folder(opened, classes), opened, np.mean(probs, axis=0), metrics)
-    told = Result(_tell_story(metrics) + opened.tell_outside(), metrics, format_classes(table))
+    folder = _choose_folder(opened, classes)
+    table = _write_evaluation(folder, opened, np.mean(probs, axis=0), metrics)
+    story = f"{_tell_story(metrics)}{opened.tell_outside()} -> {folder}"
+    told = Result(story, metrics | {"folder": str(folder)}, format_classes(table))
     if rows == "test" and opened.is_home and len(opened.known) == 1 and classes is None:
         _write_receipt(opened, told, time.perf_counter() - start)
     return told
