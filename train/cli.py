@@ -177,7 +177,8 @@ def run(
     from curate.workspace import Workspace as Files
     from train.recipes import choose_view, find_recipe, override
     from train.resume import resume_runs
-    from train.run import RunOptions, train_runs
+    from train.run import RunOptions
+    from train.seeds import train_runs
 
     asked = name_view(classes, group)
     given = {

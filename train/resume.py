@@ -16,8 +16,9 @@ from train.backend import keras
 from train.damage import RunError, reading
 from train.fields import Recipe, from_json, override, show_option, show_value
 from train.metrics import format_percent
-from train.run import RunOptions, RunResult, join_results, train_run
+from train.run import RunOptions, RunResult, train_run
 from train.search import find_unfinished_run, list_members
+from train.seeds import join_results
 
 
 def resume_runs(

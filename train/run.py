@@ -1,4 +1,4 @@
-"""`train run`: one model from the kept rows of split train, chosen by split val; split test is never read.
+"""One model from the kept rows of split train, chosen by split val; split test is never read.
 
 The label is the verdict column `label`, as the view (`--classes 5`) sees it. The folder of the run holds everything that made
 it and its best weights; while it trains, also the state of its last finished epoch, from which `--resume` goes on
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from curate import engine
-from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
+from curate.errors import EXIT_INTERRUPTED, CandidError
 from curate.files import write_atomically
 from curate.labels import find_view
 from curate.manifest import table_bytes
@@ -28,14 +28,14 @@ from train.augment import plan_still
 from train.backend import choose_precision, keras
 from train.damage import RunError
 from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
-from train.distribute import find_worker, open_strategy, require_shareable, require_strategy
+from train.distribute import find_worker, open_strategy
 from train.feed import count_steps
 from train.fields import Recipe, to_json
 from train.fit import DivergedError, fit_model, predict_probs
 from train.loss import find_weights_file, tell_counts
 from train.masks import mask_images
 from train.material import Material, choose_rows, read_material
-from train.metrics import format_percent, score_predictions, tell_spread
+from train.metrics import format_percent, score_predictions
 from train.models import require_buildable
 from train.opened import load_model
 from train.plots import plot_curves
@@ -100,45 +100,6 @@ class Begun:
     precision: str
     reason: str
     state: State | None = None
-
-
-def train_runs(
-    workspace: Workspace, recipe: Recipe, options: RunOptions, *, seeds: int = 1, dry_run: bool = False
-) -> RunResult:
-    """Train the recipe once, or once for each of `seeds` seeds, and tell the mean and the spread of the scores."""
-    options = replace(options, seeds=seeds, first_seed=options.seed)
-    require_strategy(options.strategy)
-    require_shareable(options.strategy, recipe)
-    runs = options.runs or workspace.root / "runs"
-    if runs.exists() and not runs.is_dir():
-        raise UsageError(f"--runs {runs}: is no folder: name another")
-    if options.name is not None:
-        record.require_name(options.name)
-        if not find_worker(options.strategy):
-            for seed in range(options.seed, options.seed + seeds):
-                record.require_free(runs / f"{options.name}{replace(options, seed=seed).end}")
-    if seeds == 1:
-        return train_run(workspace, recipe, options, dry_run=dry_run)
-    results: list[RunResult] = []
-    begun = None
-    for seed in range(options.seed, options.seed + seeds):
-        options = replace(options, seed=seed)
-        results.append(train_run(workspace, recipe, options, manifest_sha256=begun, dry_run=dry_run))
-        begun = (
-            None if dry_run or find_worker(options.strategy) else record.read_made(results[0].folder)["manifest_sha256"]
-        )
-        options = replace(options, name=results[0].folder.name.removesuffix(f"-s{options.first_seed}"))
-    return join_results(recipe, results)
-
-
-def join_results(recipe: Recipe, results: Sequence[RunResult]) -> RunResult:
-    """The stories of the seeds and, where they were trained, the mean and the spread of their scores."""
-    lines = [result.story for result in results]
-    if all("val" in result.counts for result in results):
-        scores = {name: [result.counts["val"][name] for result in results] for name in ("accuracy", "macro_f1")}
-        told = ", ".join(f"val {name.replace('_', ' ')} {tell_spread(values)}" for name, values in scores.items())
-        lines.append(f"run: {recipe.name}, {len(results)} seeds: {told}")
-    return RunResult(results[0].folder, "\n".join(lines), {"runs": [dict(result.counts) for result in results]})
 
 
 def train_run(
