@@ -236,40 +236,6 @@ def flag(
 
 
 @app.command()
-def decide(
-    paths: Annotated[
-        list[str] | None, typer.Argument(metavar="PATH...", help="Images, by the manifest's path column.")
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Relabel: the right class.")] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep with the given label, whatever a machine found.")] = False,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop.")] = False,
-    unsure: Annotated[bool, typer.Option("--unsure", help="Looked at, no verdict.")] = False,
-    undo: Annotated[str | None, typer.Option(metavar="BATCH", help="Void a batch of decisions (or an undo).")] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="CSV", help="Many at once: columns path, action (keep, relabel, drop, unsure), label."
-        ),
-    ] = None,
-    by: Annotated[str, typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides.")] = "unknown",
-    note: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
-    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-) -> None:
-    """Record a human decision about images in the journal, or undo a batch of them.
-
-    A decision outlives every rerun of every stage, until it is undone or the image's bytes change. The story names the
-    batch; `curate decide --undo BATCH` restores the table exactly.
-    """
-    from curate import decide as stage
-    from curate.workspace import Workspace
-
-    wish = stage.Wish(paths or [], label, keep=keep, drop=drop, unsure=unsure, undo=undo, table=table)
-    tell(stage.decide(Workspace(workspace), wish, by=by, note=note, dry_run=dry_run), as_json=as_json, dry_run=dry_run)
-
-
-@app.command()
 def split(
     ratios: Ratios = None,
     from_source: Annotated[bool, typer.Option("--from-source", help="Keep the dataset's own split instead.")] = False,
