@@ -6,7 +6,7 @@ Words behind `--` go to `train run`. `official` has every image of the set in th
 `clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
 the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The columns `without` score the
 same predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`.
-An ensemble is the mean of the probabilities of all seeds; its minutes are theirs together.
+An ensemble is the mean of the probabilities of all seeds.
 FOLDER keeps workspaces, runs and figures: what is there is not trained again, and a training that was broken off goes on. The
 section `recipes` of RESULTS.md shows all that FOLDER holds; a row of it that FOLDER knows nothing of stays as it was printed
 before. The README shows the recipes as they are, weighted and as ensembles. Minutes are those of the run's own record, of all
@@ -59,19 +59,18 @@ def main() -> None:
     results = options.folder / "results.jsonl"
     recipe = " ".join([options.recipe, *words])
     stem = "-".join([options.recipe, *(word.lstrip("-").replace(",", "x") for word in words)])
-    names = [f"{stem}-s{seed}" for seed in range(options.seeds)]
-    tasks = [(recipe, seed, [name]) for seed, name in enumerate(names)]
+    tasks = [(recipe, seed, [seed]) for seed in range(options.seeds)]
     if options.seeds > 1:
-        tasks.append((f"{recipe}{ENSEMBLE}{options.seeds} seeds", 0, names))
+        tasks.append((f"{recipe}{ENSEMBLE}{options.seeds} seeds", 0, list(range(options.seeds))))
     for label, seed, members in tasks:
         model = {"recipe": label, "split": options.split, "classes": options.classes, "seed": seed}
         known = [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
         if any(model.items() <= figures.items() for figures in known):
             continue
-        if len(members) == 1:
-            how = ["--recipe", options.recipe, *words, "--classes", options.classes, "--seed", str(seed)]
-            train(place, members[0], how)
-        figures = model | score(place, members)
+        how = ["--recipe", options.recipe, *words, "--classes", options.classes]
+        for member in members:
+            train(place, f"{stem}-s{member}", [*how, "--seed", str(member)])
+        figures = model | score(place, [f"{stem}-s{member}" for member in members])
         with results.open("a") as file:
             file.write(json.dumps(figures) + "\n")
         print(figures, file=sys.stderr, flush=True)
@@ -108,7 +107,7 @@ def link_random_split(dataset: Path, images: Path) -> Path:
 
 
 def train(place: Path, name: str, words: list[str]) -> None:
-    """One model, or on with it where it was broken off."""
+    """One model, or on with it where it was broken off; nothing where it is there."""
     env = {"CURATE_WORKSPACE": str(place / "manifests")}
     folder = place / "manifests" / "runs" / name
     how = ["--resume"] if is_unfinished(folder) else words
@@ -128,8 +127,9 @@ def score(place: Path, names: list[str]) -> dict[str, Any]:
     leaked = has_known_copy_in_train(Workspace(place / "copies").read(), workspace.read(), beliefs["path"])
     return {
         "rows": len(right),
-        "minutes": sum(record["seconds"] for record in records) / 60,
-        "cpu_minutes": sum(record["resources"]["cpu_seconds"] for record in records) / 60,
+        "models": len(names),
+        "minutes": float(np.mean([record["seconds"] for record in records])) / 60,
+        "cpu_minutes": float(np.mean([record["resources"]["cpu_seconds"] for record in records])) / 60,
         "one_view": metrics["one_view"]["accuracy"],
         "views": metrics["accuracy"],
         "balanced": metrics["balanced_accuracy"],
@@ -165,7 +165,7 @@ def tell(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:
     test = f"{group['rows'].iloc[0]:,} ({group['without_copy'].iloc[0]:,} without a copy)"
     return [
         *key,
-        str(len(group)),
+        str(group["models"].sum()),
         test,
         f"{group['minutes'].mean():.1f}",
         f"{group['cpu_minutes'].mean():.1f}",

@@ -21,7 +21,7 @@ from train.feed import one_hot
 from train.models import build_model, pretrained
 from train.occlude import spread_heat
 from train.recipes import RECIPES
-from train.saliency import average_deletion, average_maps, score_deletion
+from train.saliency import average_maps, score_deletion
 from train.sheets import normalise_heat, overlay, plot_sheet
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -135,22 +135,50 @@ def test_what_a_map_marks_most_is_hidden_in_the_mean_grey() -> None:
     assert face[0, 0, 1] == 40
 
 
+def test_what_a_map_does_not_mark_is_not_hidden() -> None:
+    face = np.array([[[0, 40], [80, 120]]], np.uint8)
+    assert hide_marked(face, np.array([[[0, 0], [0, 0.8]]]), 0.5).tolist() == [[[0, 40], [80, 60]]]
+    assert (hide_marked(face, np.zeros((1, 2, 2)), 0.5) == face).all()
+
+
 def test_deletion_tells_a_map_of_the_face_from_that_of_another() -> None:
-    class Corner:
-        """Believes what the brightest pixel says."""
+    class Brightest:
+        """Believes class 1 by the brightest pixel."""
 
         def predict(self, faces: np.ndarray, **_: object) -> np.ndarray:
-            return faces.reshape(len(faces), -1).max(axis=1, keepdims=True) / 255
+            brightest = faces.reshape(len(faces), -1).max(axis=1) / 255
+            return np.stack([1 - brightest, brightest], axis=1)
 
     faces = np.zeros((2, 5, 5), np.uint8)
     faces[0, 2, 2] = faces[1, 4, 4] = 255
     maps = (faces / 255).astype(np.float32)
-    lines = score_deletion(Corner(), "happy", faces, [maps, maps[::-1], np.ones_like(maps)], 0)
-    assert [(line["whole"], line["another"]) for line in lines[:2]] == [(1, 1), (1, 10 / 255)]
-    assert [line["hidden"] for line in lines[:2]] == [10 / 255, 1]
-    of_two = pd.DataFrame([*lines, *({**line, "rows": 6, "whole": 0.5} for line in lines)])
-    assert average_deletion(of_two)["map"].tolist() == ["gradient", "SmoothGrad", "Grad-CAM"]
-    assert average_deletion(of_two)["whole"].tolist() == pytest.approx([0.625] * 3)
+    scores = score_deletion(Brightest(), faces, [maps, maps[::-1], np.zeros_like(maps)], 1)
+    grey = 10 / 255
+    assert scores["map"].tolist() == ["gradient"] * 2 + ["SmoothGrad"] * 2 + ["Grad-CAM"] * 2
+    assert scores["whole"].tolist() == [1] * 6
+    assert scores["own_map"].tolist() == [grey, grey, 1, 1, 1, 1]
+    assert scores["another_map"].tolist() == [1, 1, grey, grey, 1, 1]
+
+
+def test_saliency_tests_its_maps_where_a_class_has_another_face(bars: Workspace) -> None:
+    done = call("saliency", "-w", bars.root, "--rows", "val", "--per-class", "4", "--json")
+    told = json.loads(done.stdout)
+    folder = bars.root / "runs" / "bars"
+    table = pd.read_csv(folder / "saliency-val" / "deletion.csv")
+    call("evaluate", "-w", bars.root, "--rows", "val")
+    beliefs = pd.read_csv(folder / "evaluation-val" / "predictions.csv").set_index("path")
+    expected = [beliefs.loc[path, f"p_{beliefs.loc[path, 'label']}"] for path in table["path"]]
+    assert table["whole"].tolist() == pytest.approx(expected, abs=2e-6)
+    assert len(table) == 3 * len(beliefs)
+    means = table[table["map"] == "SmoothGrad"].mean(numeric_only=True)
+    assert told["deletion"]["SmoothGrad"] == pytest.approx(means.to_dict(), abs=1e-6)
+    share = f"{100 * means['own_map']:.1f} % (another face's {100 * means['another_map']:.1f} %)"
+    assert f": probability of the label {100 * means['whole']:.1f} %, with the 20 %" in told["story"]
+    assert f"SmoothGrad {share}" in told["story"]
+    (folder / "saliency-val" / "deletion.csv").unlink()
+    alone = call("saliency", "-w", bars.root, "--rows", "val", "--per-class", "1")
+    assert alone.output == f"saliency: bars on 3 val rows -> {folder / 'saliency-val'}\n"
+    assert not (folder / "saliency-val" / "deletion.csv").exists()
 
 
 def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace) -> None:
@@ -162,9 +190,6 @@ def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace)
         assert_readable(run / file)
     assert_readable(bars.root / "previews" / "fernet5.png")
     assert np.load(run / "saliency-val" / "classes.npy").shape == (3, 3, 48, 48)
-    deletion = pd.read_csv(run / "saliency-val" / "deletion.csv")
-    assert set(deletion["class"]) == set(CLASSES)
-    assert deletion[["whole", "hidden", "another"]].stack().between(0, 1).all()
     points = pd.read_csv(run / "embedding-val" / "points.csv")
     assert points["label"].value_counts().to_dict() == dict.fromkeys(CLASSES, 4)
     assert not (run / "reads.json").exists()

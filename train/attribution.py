@@ -1,4 +1,7 @@
-"""Which pixels a model looks at: gradient, SmoothGrad and Grad-CAM of the logit of a class, on every Keras backend."""
+"""Which pixels a model looks at: gradient, SmoothGrad and Grad-CAM of the logit of a class, on every Keras backend.
+
+And faces without the pixels that such a map marks.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ Maps = npt.NDArray[np.float32]
 # Smilkov et al. find 10 to 20 % of the range of the pixels best, and little gain beyond 50 samples.
 NOISE = 0.15
 SAMPLES = 16
-# Grad-CAM of a map of fewer positions a side does not tell the parts of a face (`train saliency` prints what a map is worth).
+# Grad-CAM of a map of fewer positions a side does not tell the parts of a face.
 LEAST_SIDE = 4
 POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalAveragePooling2D)
 
@@ -104,12 +107,21 @@ def map_gradcam(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) 
     return heat
 
 
-def hide_marked(pixels: Pixels, maps: npt.NDArray[np.floating], share: float) -> Pixels:
-    """(N, S, S) uint8 with that share of each face's pixels, those that its map marks most, in the mean grey of the face."""
+def hide_marked(pixels: Pixels, maps: Maps, share: float) -> Pixels:
+    """The faces with their most marked pixels in the mean grey of the face.
+
+    Parameters
+    ----------
+    pixels : (N, S, S) uint8
+    maps : (N, S, S), from 0; of equal values the first in the order of reading is hidden, and none of 0
+    share : of the pixels of a face, 0 to 1
+    """
     faces, heat = pixels.reshape(len(pixels), -1), maps.reshape(len(maps), -1)
     marked = np.argsort(-heat, axis=1, kind="stable")[:, : round(share * heat.shape[1])]
+    grey = np.rint(faces.mean(axis=1, keepdims=True)).astype(np.uint8)
+    is_marked = np.take_along_axis(heat, marked, axis=1) > 0
     hidden = faces.copy()
-    np.put_along_axis(hidden, marked, np.rint(faces.mean(axis=1, keepdims=True)).astype(np.uint8), axis=1)
+    np.put_along_axis(hidden, marked, np.where(is_marked, grey, np.take_along_axis(faces, marked, axis=1)), axis=1)
     return hidden.reshape(pixels.shape)
 
 

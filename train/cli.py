@@ -1,6 +1,6 @@
 """The command line of `train`: each command imports its module, calls it once and prints the result.
 
-Here is what trains; what is done with a finished run is in `train.cli_runs`.
+Here is what trains, and what is looked at before; what is done with a finished run is in `train.cli_runs`.
 """
 
 import json

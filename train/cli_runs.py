@@ -113,14 +113,14 @@ def saliency(
 ) -> None:
     """Draw which pixels a run looks at: gradient, SmoothGrad and Grad-CAM of faces, and the mean map of each class.
 
-    The table says what each map is worth: how the probability of the label falls when the pixels are hidden that the map marks
-    most, and when those are that the map of another face of the class marks.
+    The story says what the maps are worth: the probability of the label with those pixels hidden that a map marks most, and
+    with those that the map of another face of the class marks.
     """
     from curate.workspace import Workspace as Files
     from train.saliency import map_saliency
 
     result = map_saliency(Files(workspace), run, rows=rows, per_class=per_class, seed=seed, dry_run=dry_run)
-    tell(result, as_json=as_json, dry_run=dry_run, table=result.table)
+    tell(result, as_json=as_json, dry_run=dry_run)
 
 
 def embed(

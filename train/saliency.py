@@ -15,6 +15,7 @@ from curate.workspace import Workspace
 from train.attribution import Maps, cut_model, hide_marked, map_gradcam, map_gradient, map_smoothgrad
 from train.data import Pixels
 from train.feed import one_hot
+from train.metrics import format_percent
 from train.opened import Opened, open_runs
 from train.result import Result
 from train.sheets import enlarge_heat, normalise_heat, overlay, plot_sheet
@@ -22,8 +23,9 @@ from train.sheets import enlarge_heat, normalise_heat, overlay, plot_sheet
 # Faces whose maps are averaged for each class: enough that no single face shows.
 PER_CLASS = 32
 METHODS = ("gradient", "SmoothGrad", "Grad-CAM")
-# Share of the pixels that is hidden to see whether a map marks what the model needs.
-HIDDEN = 0.2
+# Share of the pixels that is hidden to see whether a map marks what the model needs: about what eyes and mouth take of a face.
+HIDDEN_SHARE = 0.2
+DELETION = ("whole", "own_map", "another_map")
 
 
 def map_saliency(
@@ -51,7 +53,7 @@ def map_saliency(
     size = opened.known[0].recipe.size
     images = opened.read_images(size)
     folder = opened.known[0].folder / f"saliency-{opened.take_place()}"
-    singles, means, stored, lines = [], [], {}, []
+    singles, means, stored, deleted = [], [], {}, []
     for name, places in picked.items():
         pixels = np.asarray(images[opened.rows[places]])
         targets = one_hot(opened.targets[places], len(opened.classes))
@@ -62,22 +64,29 @@ def map_saliency(
         mean = [average_maps(each) for each in maps]
         means.append([(face, f"{name}, {len(places)}"), *((overlay(face, normalise_heat(each)), "") for each in mean)])
         stored[name] = np.stack(mean)
-        lines += score_deletion(model, name, pixels, maps, opened.classes.index(name))
+        if len(places) > 1:
+            paths = opened.manifest.loc[opened.rows[places], "path"].tolist()
+            deleted.append(
+                score_deletion(model, pixels, maps, opened.classes.index(name)).assign(path=paths * len(maps))
+            )
     heads = ("face", *METHODS)
     title = f"{opened.name}: what it looks at"
     write_atomically(folder / "faces.png", plot_sheet(singles, title, columns=heads, cell_inches=1.3))
     title = f"{opened.name}: mean map per class"
     write_atomically(folder / "classes.png", plot_sheet(means, title, columns=heads, cell_inches=1.3))
     write_array(folder / "classes.npy", np.stack(list(stored.values())))
-    deletion = pd.DataFrame(lines)
-    write_atomically(folder / "deletion.csv", table_bytes(deletion.round(6)))
+    scores: pd.DataFrame | None = None
+    if deleted:
+        faces = pd.concat(deleted)[["path", "map", *DELETION]]
+        write_atomically(folder / "deletion.csv", table_bytes(faces.round(6)))
+        scores = faces.groupby("map", sort=False)[list(DELETION)].mean()
     counts = {
         "run": opened.name, "rows": {name: len(places) for name, places in picked.items()}, "test_reads": reads,
-        "hidden": HIDDEN, "deletion": average_deletion(deletion).to_dict("records"),
+        "hidden_share": HIDDEN_SHARE, "deletion": {} if scores is None else scores.to_dict("index"),
     }  # fmt: skip
     total = sum(len(places) for places in picked.values())
-    story = f"saliency: {opened.name} on {total:,} {opened.chosen} rows, above the mean probability of the label -> {folder}"
-    return Result(story, counts, format_deletion(average_deletion(deletion)))
+    told = "" if scores is None else tell_deletion(scores)
+    return Result(f"saliency: {opened.name} on {total:,} {opened.chosen} rows{told} -> {folder}", counts)
 
 
 def pick_rows(opened: Opened, per_class: int, seed: int) -> dict[str, npt.NDArray[np.int64]]:
@@ -87,51 +96,54 @@ def pick_rows(opened: Opened, per_class: int, seed: int) -> dict[str, npt.NDArra
     return {name: random.permutation(found)[:per_class] for name, found in places.items() if len(found)}
 
 
-def score_deletion(model: Any, name: str, pixels: Pixels, maps: Sequence[Maps], label: int) -> list[dict[str, Any]]:
-    """One line per method: what hiding the pixels that its maps mark most does to the faces of a class.
+def score_deletion(model: Any, pixels: Pixels, maps: Sequence[Maps], label: int) -> pd.DataFrame:
+    """What hiding the pixels that the maps mark most does to the faces of one class.
 
-    The same share is hidden by the map of another face of the class too: how much of it is the face, and not the place where
-    every face of the class has its mouth.
+    The map of another face of the class hides as many: what that costs too is where faces of the class have their mouth, and
+    only what the face's own map costs beyond it tells something of this face.
+
+    Parameters
+    ----------
+    pixels : (N, S, S) uint8, two faces or more
+    maps : (N, S, S) of each of METHODS
+    label : the column of the class in what the model predicts
 
     Returns
     -------
-    class, map, rows, and the mean probability of the label, 0 to 1: `whole`, with the marked pixels `hidden`, and with those
-    that the map of `another` face marks
+    One row per method and face: its map, and the probability of the label, 0 to 1, of the face `whole`, with the marked pixels
+    hidden (`own_map`), and with those hidden that the map of another face marks (`another_map`)
 
     References
     ----------
-    V. Petsiuk et al., RISE, BMVC 2018 (the deletion metric)
+    V. Petsiuk et al., RISE, BMVC 2018: deletion, here at one share of the pixels and not as the area under a curve
     """
 
-    def believe(faces: Pixels) -> float:
-        return float(model.predict(faces[..., None], batch_size=256, verbose=0)[:, label].mean())
+    def believe(faces: Pixels) -> npt.NDArray[np.float64]:
+        return np.asarray(model.predict(faces[..., None], batch_size=256, verbose=0)[:, label], np.float64)
 
     whole = believe(pixels)
-    return [
-        {"class": name, "map": method, "rows": len(pixels), "whole": whole}
-        | {
-            "hidden": believe(hide_marked(pixels, each, HIDDEN)),
-            "another": believe(hide_marked(pixels, np.roll(each, 1, axis=0), HIDDEN)),
-        }
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "map": method,
+                "whole": whole,
+                "own_map": believe(hide_marked(pixels, each, HIDDEN_SHARE)),
+                "another_map": believe(hide_marked(pixels, np.roll(each, 1, axis=0), HIDDEN_SHARE)),
+            }
+        )
         for method, each in zip(METHODS, maps, strict=True)
-    ]
+    )
 
 
-def average_deletion(lines: pd.DataFrame) -> pd.DataFrame:
-    """One row per method, over the faces of all classes."""
-    scores = ["whole", "hidden", "another"]
-    sums = lines[scores].mul(lines["rows"], axis=0).groupby(lines["map"], sort=False).sum()
-    return sums.div(lines.groupby("map", sort=False)["rows"].sum(), axis=0).reset_index()
-
-
-def format_deletion(means: pd.DataFrame) -> str:
-    """The table for a terminal: the mean probability of the label, in percent."""
-    lines = [f"{'map':<12}{'whole':>7}{f'{100 * HIDDEN:.0f} % hidden':>14}{'by another map':>17}"]
-    lines += [
-        f"{row['map']:<12}{100 * row['whole']:>7.1f}{100 * row['hidden']:>14.1f}{100 * row['another']:>17.1f}"
-        for row in means.to_dict("records")
-    ]
-    return "\n".join(lines)
+def tell_deletion(scores: pd.DataFrame) -> str:
+    """The mean probabilities of the label: of the whole face, and by each method with its share of the pixels hidden."""
+    each = ", ".join(
+        f"{method} {format_percent(row['own_map'])} (another face's {format_percent(row['another_map'])})"
+        for method, row in scores.iterrows()
+    )
+    whole = format_percent(scores["whole"].iloc[0])
+    share = f"{100 * HIDDEN_SHARE:.0f} %"
+    return f": probability of the label {whole}, with the {share} of the pixels hidden that a map marks: {each}"
 
 
 def average_maps(maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

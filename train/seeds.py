@@ -15,7 +15,14 @@ from train.run import RunOptions, RunResult, train_run
 def train_runs(
     workspace: Workspace, recipe: Recipe, options: RunOptions, *, seeds: int = 1, dry_run: bool = False
 ) -> RunResult:
-    """Train the recipe once, or once for each of `seeds` seeds, and tell the mean and the spread of the scores."""
+    """Train the recipe once, or once for each of `seeds` seeds, and tell the mean and the spread of the scores.
+
+    Raises
+    ------
+    UsageError  if the strategy cannot train this recipe, or the folder or the name of the run cannot be one
+    RunError  if there is a run of that name
+    ManifestError, WorkspaceError, DivergedError, RunInterruptedError  as `train_run` does
+    """
     options = replace(options, seeds=seeds, first_seed=options.seed)
     require_strategy(options.strategy)
     require_shareable(options.strategy, recipe)
