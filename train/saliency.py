@@ -1,6 +1,7 @@
 """`train saliency`: which pixels a run looks at, on single faces and on the mean of each class, and what those are worth."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from curate.files import write_atomically
 from curate.manifest import table_bytes
 from curate.thumbnails import write_array
 from curate.workspace import Workspace
-from train.attribution import Maps, cut_model, hide_marked, map_gradcam, map_gradient, map_smoothgrad
+from train.attribution import Maps, Parts, cut_model, hide_marked, map_gradcam, map_gradient, map_smoothgrad
 from train.data import Pixels
 from train.feed import one_hot
 from train.metrics import format_percent
@@ -47,46 +48,81 @@ def map_saliency(
     if dry_run:
         return Result(f"saliency: would look at {opened.name} on {rows} rows, {per_class} a class")
     model = opened.load_models()[0]
-    parts = cut_model(model)
     reads = max(opened.count_reads(1), default=None)
     picked = pick_rows(opened, per_class, seed)
-    size = opened.known[0].recipe.size
-    images = opened.read_images(size)
+    images, parts = opened.read_images(opened.known[0].recipe.size), cut_model(model)
+    mapped = [
+        map_class(model, parts, opened, name, places, np.asarray(images[opened.rows[places]]), seed)
+        for name, places in picked.items()
+    ]
     folder = opened.known[0].folder / f"saliency-{opened.take_place()}"
-    singles, means, stored, deleted = [], [], {}, []
-    for name, places in picked.items():
-        pixels = np.asarray(images[opened.rows[places]])
-        targets = one_hot(opened.targets[places], len(opened.classes))
-        maps = [map_gradient(parts, pixels, targets), map_smoothgrad(parts, pixels, targets, seed)]
-        maps.append(np.stack([enlarge_heat(cam, size) for cam in map_gradcam(parts, pixels, targets)]))
-        singles.append([(pixels[0], name), *((overlay(pixels[0], normalise_heat(each[0])), "") for each in maps)])
-        face = np.rint(pixels.mean(axis=0)).astype(np.uint8)
-        mean = [average_maps(each) for each in maps]
-        means.append([(face, f"{name}, {len(places)}"), *((overlay(face, normalise_heat(each)), "") for each in mean)])
-        stored[name] = np.stack(mean)
-        if len(places) > 1:
-            paths = opened.manifest.loc[opened.rows[places], "path"].tolist()
-            deleted.append(
-                score_deletion(model, pixels, maps, opened.classes.index(name)).assign(path=paths * len(maps))
-            )
-    heads = ("face", *METHODS)
-    title = f"{opened.name}: what it looks at"
-    write_atomically(folder / "faces.png", plot_sheet(singles, title, columns=heads, cell_inches=1.3))
-    title = f"{opened.name}: mean map per class"
-    write_atomically(folder / "classes.png", plot_sheet(means, title, columns=heads, cell_inches=1.3))
-    write_array(folder / "classes.npy", np.stack(list(stored.values())))
-    scores: pd.DataFrame | None = None
-    if deleted:
-        faces = pd.concat(deleted)[["path", "map", *DELETION]]
-        write_atomically(folder / "deletion.csv", table_bytes(faces.round(6)))
-        scores = faces.groupby("map", sort=False)[list(DELETION)].mean()
+    deletion = _write(folder, opened.name, mapped)
+    scores = deletion.groupby("map", sort=False)[list(DELETION)].mean()
     counts = {
         "run": opened.name, "rows": {name: len(places) for name, places in picked.items()}, "test_reads": reads,
-        "hidden_share": HIDDEN_SHARE, "deletion": {} if scores is None else scores.to_dict("index"),
+        "hidden_share": HIDDEN_SHARE, "deletion": scores.to_dict("index"),
     }  # fmt: skip
     total = sum(len(places) for places in picked.values())
-    told = "" if scores is None else tell_deletion(scores)
+    told = tell_deletion(scores) if len(scores) else ""
     return Result(f"saliency: {opened.name} on {total:,} {opened.chosen} rows{told} -> {folder}", counts)
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """What is kept of the maps of one class.
+
+    Attributes
+    ----------
+    face, mean : a row of pictures with captions each: the first face and its maps, the mean face and the mean maps
+    means : (3, S, S), by METHODS
+    deletion : see `score_deletion`, and the path of each face; no rows where the class has one face
+    """
+
+    face: list[tuple[Pixels, str]]
+    mean: list[tuple[Pixels, str]]
+    means: npt.NDArray[np.float64]
+    deletion: pd.DataFrame
+
+
+def map_class(
+    model: Any, parts: Parts, opened: Opened, name: str, places: npt.NDArray[np.int64], pixels: Pixels, seed: int
+) -> ClassMaps:
+    """The maps of the faces of one class.
+
+    Parameters
+    ----------
+    parts : of the model
+    places : (N,) positions among the opened rows
+    pixels : (N, S, S) uint8
+    """
+    targets = one_hot(opened.targets[places], len(opened.classes))
+    maps = [map_gradient(parts, pixels, targets), map_smoothgrad(parts, pixels, targets, seed)]
+    maps.append(np.stack([enlarge_heat(cam, pixels.shape[1]) for cam in map_gradcam(parts, pixels, targets)]))
+    face = np.rint(pixels.mean(axis=0)).astype(np.uint8)
+    means = [average_maps(each) for each in maps]
+    deletion = pd.DataFrame(columns=["path", "map", *DELETION])
+    if len(places) > 1:
+        deletion = score_deletion(model, pixels, maps, opened.classes.index(name))
+        deletion.insert(0, "path", opened.manifest.loc[opened.rows[places], "path"].tolist() * len(maps))
+    return ClassMaps(
+        [(pixels[0], name), *((overlay(pixels[0], normalise_heat(each[0])), "") for each in maps)],
+        [(face, f"{name}, {len(places)}"), *((overlay(face, normalise_heat(each)), "") for each in means)],
+        np.stack(means),
+        deletion,
+    )
+
+
+def _write(folder: Path, run: str, mapped: Sequence[ClassMaps]) -> pd.DataFrame:
+    """Pictures and tables; hands back what deletion did to all faces."""
+    heads = ("face", *METHODS)
+    sheet = plot_sheet([each.face for each in mapped], f"{run}: what it looks at", columns=heads, cell_inches=1.3)
+    write_atomically(folder / "faces.png", sheet)
+    sheet = plot_sheet([each.mean for each in mapped], f"{run}: mean map per class", columns=heads, cell_inches=1.3)
+    write_atomically(folder / "classes.png", sheet)
+    write_array(folder / "classes.npy", np.stack([each.means for each in mapped]))
+    deletion = pd.concat([each.deletion for each in mapped if len(each.deletion)] or [mapped[0].deletion])
+    write_atomically(folder / "deletion.csv", table_bytes(deletion.round(6)))
+    return deletion
 
 
 def pick_rows(opened: Opened, per_class: int, seed: int) -> dict[str, npt.NDArray[np.int64]]:
