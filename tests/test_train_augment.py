@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from train.augment import draw_transforms, plan_mirror, plan_shifts, plan_views, warp_images
+from train.augment import (
+    GREY,
+    draw_boxes,
+    draw_transforms,
+    erase_images,
+    plan_mirror,
+    plan_shifts,
+    plan_views,
+    warp_images,
+)
 from train.recipes import RECIPES
 
 RECIPE = RECIPES["fast"]
@@ -49,6 +58,35 @@ def test_rotation_zoom_shift_and_shear_stay_in_their_bounds_and_reach_near_them(
     slant = np.degrees(np.arctan(along))
     assert np.abs(slant).max() <= shear + 1e-3
     assert np.abs(slant).max() >= 0.98 * shear
+
+
+def test_boxes_lie_in_the_image_and_have_the_shares_that_are_asked_for() -> None:
+    boxes = draw_boxes(8000, replace(RECIPE, erase=0.25), 48, (7,))
+    assert boxes is not None
+    assert (boxes == draw_boxes(8000, replace(RECIPE, erase=0.25), 48, (7,))).all()
+    assert (boxes >= 0).all()
+    assert (boxes[:, :2] + boxes[:, 2:] <= 48).all()
+    height, width = boxes[boxes[:, 2] > 0, 2:].T
+    assert 0.235 < len(height) / 8000 < 0.265
+    area, longer = height * width / 48**2, height / width
+    assert 0.015 < area.min() < 0.03
+    assert 0.38 < area.max() < 0.42
+    assert area.mean() == pytest.approx(0.21, abs=0.01)
+    assert 0.25 < longer.min() < 0.35
+    assert 2.9 < longer.max() < 4
+    # Every pixel is lost now and then, and the middle more often than a corner.
+    lost = erase_images(np.zeros((8000, 48, 48), np.uint8), boxes).mean(axis=0)
+    assert lost.min() > 0
+    assert lost[24, 24] > 2 * lost[0, 0]
+    assert draw_boxes(3, RECIPE, 48, (0,)) is None
+
+
+def test_what_is_erased_is_the_box_and_nothing_else() -> None:
+    images = np.zeros((2, 6, 6), np.uint8)
+    erased = erase_images(images, np.array([[1, 2, 3, 2], [0, 0, 0, 0]]))
+    assert (erased[0, 1:4, 2:4] == GREY).all()
+    assert (erased > 0).sum() == 6
+    assert not images.any()
 
 
 def test_half_of_the_images_are_mirrored() -> None:

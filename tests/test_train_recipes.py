@@ -262,7 +262,7 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
     options = {
         "widths": "4", "dropout": "0.1", "schedule": "decay", "rate-decay": "0.1", "monitor": "loss", "rotation": "3",
         "brightness": "0.5,1.5", "train-mask": "eyes", "label-smoothing": "0.1", "stop-patience": "0",
-        "self-distillation": "0.4",
+        "self-distillation": "0.4", "erase": "0.5",
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     done = call("run", "-w", faces.root, "--name", "own", "--no-flip", "--soft-labels", *SMALL, *words)
@@ -275,6 +275,7 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
         "mask": "eyes",
         "widths": [4],
         "brightness": [0.5, 1.5],
+        "erase": 0.5,
     }.items() <= made.items()
     assert (made["monitor"], made["rate_decay"], made["dropout"]) == ("loss", 0.1, 0.1)
 

@@ -31,7 +31,7 @@ SMALL = (
     "--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0", "--precision", "float32",
     "--schedule", "plateau", "--plateau-patience", "1", "--self-distillation", "0",
 )  # fmt: skip
-RECIPE = replace(RECIPES["fast"], batch_size=4, shear=10.0, brightness=(0.5, 1.5), self_distillation=0.5)
+RECIPE = replace(RECIPES["fast"], batch_size=4, shear=10.0, brightness=(0.5, 1.5), erase=0.5, self_distillation=0.5)
 
 
 def call(*arguments: str | Path) -> Result:

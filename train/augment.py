@@ -1,4 +1,4 @@
-"""Augmentation: one affine warp per image, and where a recipe wants it one brightness, drawn for all images at once.
+"""Augmentation: one affine warp per image, and where a recipe wants it one brightness and one erased box, drawn for all at once.
 
 All transforms of an epoch are drawn before its first batch, so what happens to an image depends on the seed, the epoch and
 its row, never on the batch size or on which thread was faster. Images stay uint8; what a warp pulls in from outside repeats
@@ -17,7 +17,11 @@ from train.data import Pixels
 
 Transforms = npt.NDArray[np.float32]
 Factors = npt.NDArray[np.float32]
+Boxes = npt.NDArray[np.int64]
 SHIFT = 1 / 24  # two pixels of 48
+# Zhong et al.: a box takes 2 to 40 % of an image, and is up to 3.3 times as high as wide or as wide as high.
+ERASED_SHARE, LONGEST = (0.02, 0.4), 1 / 0.3
+GREY = 127
 
 
 class Ranges(Protocol):
@@ -35,6 +39,8 @@ class Ranges(Protocol):
     def shear(self) -> float: ...
     @property
     def brightness(self) -> tuple[float, ...]: ...
+    @property
+    def erase(self) -> float: ...
 
 
 def draw_transforms(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]) -> Transforms:
@@ -91,6 +97,41 @@ def light_images(images: Pixels, factors: Factors) -> Pixels:
         for image, factor in zip(images, factors, strict=True)
     ]
     return np.stack(lit)
+
+
+def draw_boxes(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]) -> Boxes | None:
+    """What is erased of each image; None where nothing is of any.
+
+    Parameters
+    ----------
+    ranges : `erase` is the share of the images that lose a box
+    size : side of the square images, pixels
+
+    Returns
+    -------
+    (N, 4) top, left, height and width in pixels; height and width are 0 where nothing is erased
+
+    References
+    ----------
+    Z. Zhong et al., Random Erasing Data Augmentation, AAAI 2020 (with one grey, which is theirs with the mean of all pixels)
+    """
+    if not ranges.erase:
+        return None
+    random = np.random.default_rng(seed)
+    area = random.uniform(*ERASED_SHARE, count) * size**2
+    longer = np.exp(random.uniform(-np.log(LONGEST), np.log(LONGEST), count))
+    sides = np.clip(np.rint(np.sqrt(np.stack([area * longer, area / longer], axis=1))), 1, size)
+    corners = np.floor(random.random((count, 2)) * (size - sides + 1))
+    sides[random.random(count) >= ranges.erase] = 0
+    return np.hstack([corners, sides]).astype(np.int64)
+
+
+def erase_images(images: Pixels, boxes: Boxes) -> Pixels:
+    """(N, S, S) uint8, each image with its box in one grey."""
+    erased = images.copy()
+    for image, (top, left, height, width) in zip(erased, boxes.tolist(), strict=True):
+        image[top : top + height, left : left + width] = GREY
+    return erased
 
 
 def warp_images(images: Pixels, transforms: Transforms) -> Pixels:

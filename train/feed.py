@@ -1,4 +1,4 @@
-"""What a model is fed with: batches whose order, masks, warps and light follow from (seed, epoch, row) alone.
+"""What a model is fed with: batches whose order, masks, warps, light and boxes follow from (seed, epoch, row) alone.
 
 So neither prefetching nor the number of threads nor a resumed run can change them, and the stream of `tf.data` gives the
 same bytes (`train.streaming`).
@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from train.augment import Factors, Transforms, draw_factors, draw_transforms, light_images, warp_images
+from train.augment import (
+    Boxes,
+    Factors,
+    Transforms,
+    draw_boxes,
+    draw_factors,
+    draw_transforms,
+    erase_images,
+    light_images,
+    warp_images,
+)
 from train.backend import keras
 from train.data import Examples, Pixels, Rows
 from train.fields import Recipe
@@ -48,11 +58,12 @@ def stream_batches(
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to each of N rows in one epoch: when it comes, how it is warped and lit."""
+    """What happens to each of N rows in one epoch: when it comes, how it is warped and lit, what is erased."""
 
     order: Rows
     transforms: Transforms
     factors: Factors | None
+    boxes: Boxes | None
 
 
 def plan_epoch(recipe: Recipe, count: int, seed: tuple[int, ...]) -> Plan:
@@ -61,6 +72,7 @@ def plan_epoch(recipe: Recipe, count: int, seed: tuple[int, ...]) -> Plan:
         np.random.default_rng(seed).permutation(count),
         draw_transforms(count, recipe, recipe.size, (*seed, 1)),
         draw_factors(count, recipe, (*seed, 2)),
+        draw_boxes(count, recipe, recipe.size, (*seed, 3)),
     )
 
 
@@ -71,7 +83,7 @@ def choose_share(order: Rows, step: int, batch_size: int, share: int = 0, of: in
 
 
 def make_batch(recipe: Recipe, classes: int, train: Examples, plan: Plan, chosen: Rows) -> Batch:
-    """The chosen rows, masked, warped and lit as the plan says, with their targets and weights.
+    """The chosen rows, masked, warped, lit and erased as the plan says, with their targets and weights.
 
     Targets are (B, K); under self-distillation (B, K + 1), the last column being `chosen`.
     """
@@ -79,6 +91,8 @@ def make_batch(recipe: Recipe, classes: int, train: Examples, plan: Plan, chosen
     images = warp_images(images, plan.transforms[chosen])
     if plan.factors is not None:
         images = light_images(images, plan.factors[chosen])
+    if plan.boxes is not None:
+        images = erase_images(images, plan.boxes[chosen])
     targets = choose_targets(train, classes, chosen)
     if recipe.self_distillation:
         targets = np.column_stack([targets, chosen.astype(np.float32)])

@@ -200,6 +200,10 @@ class Recipe:
         "off: batch normalisation evens out the light",
         FACTORS,
     )
+    erase: float = _default(
+        0.0, "Share of the images that lose a box of 2 to 40 % of their pixels.",
+        "off: for trainings so long that faces are learned by heart", SHARE,
+    )  # fmt: skip
 
 
 def option_fields() -> list[Field[Any]]:

@@ -1,6 +1,6 @@
 """Batches through `tf.data`, for sets larger than memory and for training on several devices.
 
-The same plan of each epoch (`train.feed`) decides order, masks, warps and light, so the bytes are those of the loop in
+The same plan of each epoch (`train.feed`) decides order, masks, warps, light and boxes, so the bytes are those of the loop in
 memory; reading and warping run in parallel threads ahead of the training.
 """
 
