@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from curate.manifest import write_manifest
 from curate.workspace import Workspace
-from train import fit, record, run, watch
+from train import fit, record, seeds, watch
 from train.cli import app
 from train.metrics import find_best
 from train.recipes import FAST, override
@@ -201,14 +201,14 @@ def test_best_weights_that_a_kill_kept_from_the_disk_are_those_of_the_state(begu
 def test_seeds_on_a_manifest_that_changes_meanwhile_are_refused(
     copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = run.train_run
+    real = seeds.train_run
 
     def train_and_edit(*arguments: Any, **options: Any) -> Any:
         result = real(*arguments, **options)
         write_manifest(copy.manifest, copy.read().assign(width="99"))
         return result
 
-    monkeypatch.setattr(run, "train_run", train_and_edit)
+    monkeypatch.setattr(seeds, "train_run", train_and_edit)
     done = call("run", "-w", copy.root, "--seeds", "2", "--name", "many", *SMALL, "--epochs", "1")
     assert (done.exit_code, done.stderr) == (
         1, f"train: {copy.manifest}: has changed since this training began: train anew under another --name\n"
