@@ -10,6 +10,7 @@ import typer
 from curate.console import DEFAULT_WORKSPACE, DryRun, Json, WorkspaceDir, tell
 
 By = Annotated[str, typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides.")]
+Note = Annotated[str, typer.Option(help="Why; kept in the journal.")]
 
 
 def relabel(
@@ -81,7 +82,7 @@ def decide(
         ),
     ] = None,
     by: By = "unknown",
-    note: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
+    note: Note = "",
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -101,7 +102,7 @@ def decide(
 def undo(
     batch: Annotated[str, typer.Argument(help="The batch that a story or `curate log` names; an undo too.")],
     by: By = "unknown",
-    note: Annotated[str, typer.Option(help="Why; kept in the journal.")] = "",
+    note: Note = "",
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     dry_run: DryRun = False,
     as_json: Json = False,

@@ -24,7 +24,7 @@ from train.sheets import enlarge_heat, normalise_heat, overlay, plot_sheet
 # Faces whose maps are averaged for each class: enough that no single face shows.
 PER_CLASS = 32
 METHODS = ("gradient", "SmoothGrad", "Grad-CAM")
-# Share of the pixels that is hidden to see whether a map marks what the model needs: about what eyes and mouth take of a face.
+# Share of the pixels that is hidden to see whether a map marks what the model needs: it is felt, and most of the face stays.
 HIDDEN_SHARE = 0.2
 DELETION = ("whole", "own_map", "another_map")
 
