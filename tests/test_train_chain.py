@@ -430,16 +430,16 @@ def test_another_workspace_is_matched_by_class_name(workspace: Workspace, copy: 
     assert "24 rows are labelled fear, which the model does not know (it knows angry, happy, sad)" in done.stderr
 
 
-def test_a_row_has_a_copy_in_train_by_path_by_pixels_or_by_group() -> None:
+def test_a_row_has_a_copy_in_train_by_pixels_or_by_group_and_not_by_its_name() -> None:
     manifest = pd.DataFrame(
         {
-            "path": ["a", "b", "c", "d", "e"],
-            "pixel_hash": ["1", "2", "1", "4", "5"],
-            "duplicate_group": ["a", "a", "", "", "e"],
+            "path": ["a", "b", "c", "d", "e", "f"],
+            "pixel_hash": ["1", "2", "1", "4", "5", "6"],
+            "duplicate_group": ["a", "a", "", "", "e", ""],
         }
     )
-    train_rows = pd.DataFrame({"path": ["a"], "pixel_hash": ["1"]})
-    assert has_copy_in_train(manifest, train_rows).tolist() == [True, True, True, False, False]
+    train_rows = pd.DataFrame({"path": ["a", "f"], "pixel_hash": ["1", "7"]})
+    assert has_copy_in_train(manifest, train_rows).tolist() == [True, True, True, False, False, False]
 
 
 def test_no_run_an_unfinished_run_and_a_wrong_choice_of_rows_are_clear_errors(copy: Workspace) -> None:

@@ -146,14 +146,16 @@ def knows_near_copies(opened: Opened) -> bool:
 
 
 def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """(N,) whether the model was trained on the row itself, on its pixels, or on a member of its duplicate group.
+    """(N,) whether the model was trained on the pixels of the row, or on a member of its duplicate group.
+
+    Paths do not count: another workspace may have another face by the same one.
 
     Parameters
     ----------
     manifest : N rows
-    train_rows : path and pixel_hash of what the model was trained on
+    train_rows : pixel_hash of what the model was trained on
     """
-    seen = manifest["path"].isin(train_rows["path"]) | manifest["pixel_hash"].isin(train_rows["pixel_hash"])
+    seen = manifest["pixel_hash"].isin(train_rows["pixel_hash"])
     groups = manifest.loc[seen, "duplicate_group"]
     grouped = (manifest["duplicate_group"] != "") & manifest["duplicate_group"].isin(groups)
     return (seen | grouped).to_numpy()
