@@ -73,6 +73,20 @@ def decode_image(data: bytes, box: str = "") -> Pixels:
     return _crop(pixels, box) if box else pixels
 
 
+def read_image(file: Path, box: str = "") -> Pixels:
+    """`decode_image` of a file.
+
+    Raises
+    ------
+    UnreadableImageError  if the file is gone or closed to us, or is no picture
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or "cannot be opened") from error
+    return decode_image(data, box)
+
+
 def read_grey(file: Path, box: str = "", size: int = 48) -> Pixels:
     """One face as the models and the pixel checks see it.
 
@@ -83,13 +97,9 @@ def read_grey(file: Path, box: str = "", size: int = 48) -> Pixels:
 
     Raises
     ------
-    UnreadableImageError  if the file is gone or is no picture
+    UnreadableImageError  as `read_image`
     """
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(error.strerror or "cannot be opened") from error
-    return resize_grey(to_grey(decode_image(data, box)), size)
+    return resize_grey(to_grey(read_image(file, box)), size)
 
 
 def to_grey(pixels: Pixels) -> Pixels:

@@ -16,7 +16,7 @@ import pandas as pd
 from curate import engine
 from curate.errors import SourceError, examples
 from curate.gradients import Floats, describe_gradients, find_components, measure_strangeness
-from curate.images import Pixels, UnreadableImageError, decode_image, resize_grey, to_grey
+from curate.images import Pixels, UnreadableImageError, read_image, resize_grey, to_grey
 from curate.manifest import QUALITIES
 from curate.receipts import StageResult
 
@@ -137,8 +137,8 @@ def judge_grey(grey: Pixels) -> str:
 
 def _read(file: tuple[Path, str]) -> Pixels | None:
     try:
-        return to_grey(decode_image(file[0].read_bytes(), file[1]))
-    except (UnreadableImageError, OSError):
+        return to_grey(read_image(*file))
+    except UnreadableImageError:
         return None
 
 

@@ -66,6 +66,8 @@ def read_class_weights(file: Path, counts: Mapping[str, int], *, is_counted: boo
         table = pd.read_csv(file, dtype={"class": str, "count": int, "weight": float}, keep_default_na=False)
         weights = dict(zip(table["class"], table["weight"], strict=True))
         counted = dict(zip(table["class"], table["count"], strict=True)) if is_counted else dict(counts)
+    except OSError as error:
+        raise WorkspaceError(f"{file}: cannot be opened ({error.strerror}): make it readable") from error
     except (ValueError, KeyError) as error:
         raise WorkspaceError(f"{file}: no table of class, count, weight: run `curate weights` again") from error
     if counted != dict(counts):

@@ -10,7 +10,7 @@ import pandas as pd
 from curate import engine
 from curate.errors import SourceError, examples
 from curate.files import write_atomically
-from curate.images import UnreadableImageError, decode_image, encode_png
+from curate.images import UnreadableImageError, encode_png, read_image
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.workspace import Workspace
@@ -86,7 +86,7 @@ def _read_pictures(images: Sequence[Path], problems: list[str] | None = None) ->
     """The pictures that can be read, each file once, one at a time; what is wrong with the others is added to `problems`."""
     for file in engine.track(list(dict.fromkeys(images)), "pictures"):
         try:
-            yield file, decode_image(file.read_bytes())
+            yield file, read_image(file)
         except UnreadableImageError as problem:
             if problems is not None:
                 problems.append(f"{file}: {problem}")
