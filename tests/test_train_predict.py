@@ -19,7 +19,7 @@ from train.cli import app
 from train.detect import Face, FaceFinder, cut_face, draw_boxes
 from train.predict import name_drawings
 from train.tracks import link_faces, smooth_probs
-from train.video import Frame, read_frames
+from train.video import Frame, copy_video, read_frames
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
@@ -116,13 +116,26 @@ def test_the_astronaut_and_drawn_faces_are_found() -> None:
     assert finder.find(np.zeros((60, 60), np.uint8)) == []
 
 
-def test_predict_finds_faces_and_writes_a_table_and_pictures(bars: Workspace, astronaut: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.png"
+def test_predict_finds_faces_and_writes_a_table_and_pictures(
+    bars: Workspace, astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, closed = tmp_path / "broken.png", tmp_path / "closed.png"
     broken.write_bytes(b"no picture")
-    done = call("predict", astronaut, broken, "-w", bars.root, "--out", tmp_path / "out")
+    closed.write_bytes(b"")
+    real = Path.read_bytes
+
+    def read(file: Path) -> bytes:
+        if file == closed:
+            raise PermissionError(13, "Permission denied")
+        return real(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", read)
+        done = call("predict", astronaut, broken, closed, "-w", bars.root, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output
-    story = done.output.splitlines()[-1]
-    assert story.startswith("predict: 1 faces in 2 pictures; 1 unreadable (")
+    told = json.loads(done.stdout)
+    assert told["story"].startswith("predict: 1 faces in 3 pictures; 2 unreadable (")
+    assert told["unreadable"][1] == f"{closed}: Permission denied"
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert table["image"].tolist() == [str(astronaut)]
     assert table[["p_angry", "p_happy", "p_sad"]].sum(axis=1).tolist() == pytest.approx([1], abs=1e-5)
@@ -219,6 +232,8 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_p
     annotated = cv2.VideoCapture(str(out / "annotated.mp4"))
     assert int(annotated.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
     assert min(cv2.imread(str(out / "timeline.png")).shape[:2]) > 200
+    assert call("timeline", video, "-w", bars.root, "--no-detect", "--per-second", "1", "--out", out).exit_code == 0
+    assert not (out / "annotated.mp4").exists()
 
 
 def test_the_time_of_a_frame_is_the_files_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +256,33 @@ def test_the_time_of_a_frame_is_the_files_own(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(cv2, "VideoCapture", Varying)
     assert [frame.seconds for frame in read_frames(file, 5.0)] == pytest.approx([0, 0.2, 0.9, 1.0])
+
+
+def test_a_header_that_names_a_false_rate_changes_neither_what_is_sampled_nor_the_rate_of_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_video(tmp_path / "bars.avi", (draw_bars("angry", k) for k in range(30)), rate=10.0)
+    real = cv2.VideoCapture
+
+    class Lying:
+        """As recordings of a screen, whose header counts in milliseconds."""
+
+        def __init__(self, name: str):
+            self.video = real(name)
+
+        def get(self, what: int) -> float:
+            return 1000.0 if what == cv2.CAP_PROP_FPS else float(self.video.get(what))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.video, name)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Lying)
+    assert [frame.number for frame in read_frames(file, 5.0)] == list(range(0, 30, 2))
+    assert [frame.number for frame in read_frames(file, 4.0)] == [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]
+    copy_video(file, tmp_path / "copy.mp4", lambda frame: frame.picture)
+    copied = real(str(tmp_path / "copy.mp4"))
+    assert copied.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
+    assert copied.get(cv2.CAP_PROP_FRAME_COUNT) == 30
 
 
 def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path) -> None:

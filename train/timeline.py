@@ -16,7 +16,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import SourceError, UsageError
-from curate.files import write_atomically
+from curate.files import remove_quietly, write_atomically
 from curate.manifest import table_bytes
 from curate.predictions import PREFIX
 from curate.workspace import Workspace
@@ -78,6 +78,8 @@ def make_timeline(
     frames, faces, cut = _look(video, per_second, FaceFinder() if detect else None, speaker.size)
     if not cut:
         raise SourceError(f"{video}: no face in {len(frames)} frames: sample more with --per-second, or --no-detect")
+    if (folder / SOURCE).is_file() and not annotate:
+        remove_quietly(folder / VIDEO)  # its boxes would be those of an earlier call
     times = [seconds for _, seconds in frames]
     interval = float(np.median(np.diff(times))) if len(times) > 1 else 1 / per_second
     table = make_table(frames, faces, speaker.judge(cut), speaker.classes, smooth, interval)

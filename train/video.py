@@ -1,8 +1,11 @@
 """Frames of a video, sampled and written back, by OpenCV."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from math import floor, isfinite
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +17,8 @@ from train.data import Pixels
 
 # What players assume of a file that does not say.
 USUAL_RATE = 25.0
+# Files count in milliseconds: a frame is not late by less.
+TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -26,31 +31,56 @@ class Frame:
 
 
 def read_frames(file: Path, per_second: float) -> Iterator[Frame]:
-    """Every n-th frame, so that about `per_second` frames come from a second of video.
+    """The first frame of every 1 / `per_second` seconds of video.
+
+    Parameters
+    ----------
+    per_second : above 0; infinity for every frame
 
     Raises
     ------
     SourceError  if the file is no video that OpenCV can read
     """
+    with _open(file) as video:
+        due = 0.0
+        for number, seconds in _walk(video):
+            if seconds + TOLERANCE < due:
+                continue
+            whole, picture = video.retrieve()
+            if not whole:
+                break
+            yield Frame(number, seconds, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+            if isfinite(per_second):
+                due = (floor((seconds + TOLERANCE) * per_second) + 1) / per_second
+
+
+def measure_rate(file: Path) -> float:
+    """Frames per second by the times at which they are shown: the rate that a header names need not be theirs."""
+    with _open(file) as video:
+        times = [seconds for _, seconds in _walk(video)]
+    return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 and times[-1] > times[0] else USUAL_RATE
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[Any]:
     with mute_stderr():
         video = cv2.VideoCapture(str(file))
     if not video.isOpened():
         raise SourceError(f"{file}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)")
-    rate = video.get(cv2.CAP_PROP_FPS) or USUAL_RATE
-    step = max(round(rate / per_second), 1)
-    number = 0
     try:
-        while video.grab():
-            # A file of varying rate tells when each frame is shown; a reader that does not know says 0.
-            seconds = max(video.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0.0) or number / rate
-            if number % step == 0:
-                whole, picture = video.retrieve()
-                if not whole:
-                    break
-                yield Frame(number, seconds, np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
-            number += 1
+        yield video
     finally:
         video.release()
+
+
+def _walk(video: Any) -> Iterator[tuple[int, float]]:
+    """Number and seconds of every frame, which `video` then can retrieve."""
+    rate = video.get(cv2.CAP_PROP_FPS) or USUAL_RATE
+    number = 0
+    while video.grab():
+        # A file of varying rate tells when each frame is shown; a reader that does not know says 0.
+        yield number, max(video.get(cv2.CAP_PROP_POS_MSEC) / 1000, 0.0) or number / rate
+        number += 1
 
 
 def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> None:
@@ -60,9 +90,7 @@ def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> None:
     ------
     WorkspaceError  if it cannot be written
     """
-    video = cv2.VideoCapture(str(file))
-    rate = video.get(cv2.CAP_PROP_FPS) or USUAL_RATE
-    video.release()
+    rate = measure_rate(file)
     temporary, writer = out.with_name(f".{out.name}"), None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
