@@ -14,12 +14,14 @@ from test_train_workspace import CLASSES
 from typer.testing import CliRunner, Result
 
 from curate.workspace import Workspace
+from train import attribution
 from train.attribution import cut_model, hide_marked, map_gradcam, map_gradient, map_smoothgrad, read_features
 from train.backend import keras
 from train.cli import app
 from train.feed import one_hot
 from train.models import build_model, pretrained
 from train.occlude import spread_heat
+from train.opened import open_runs
 from train.recipes import RECIPES
 from train.saliency import average_maps, score_deletion
 from train.sheets import normalise_heat, overlay, plot_sheet
@@ -52,7 +54,25 @@ def test_occlusion_scores_every_mask_and_draws_the_map(bars: Workspace) -> None:
     assert list(masks.columns[3:]) == [f"f1_{name}" for name in CLASSES]
     scores = json.loads(call("evaluate", "-w", bars.root, "--json").stdout)
     assert masks["accuracy"][0] == pytest.approx(scores["accuracy"], abs=1e-6)
-    assert len(pd.read_csv(folder / "patch.csv")) == 9
+    opened = open_runs(bars)
+    (model,), pixels = opened.load_models(), opened.read_images(48)[opened.rows]
+
+    def score(covered: np.ndarray, places: slice | np.ndarray = slice(None)) -> float:
+        probs = model.predict(covered[places, ..., None], verbose=0)
+        return float((probs.argmax(axis=1) == opened.targets[places]).mean())
+
+    for mask, rows in (("forehead", slice(12)), ("eyes", slice(12, 24)), ("lower", slice(24, 48))):
+        masked = pixels.copy()
+        masked[:, rows] = 0
+        assert masks.set_index("mask")["accuracy"][mask] == pytest.approx(score(masked), abs=1e-6)
+    patches = pd.read_csv(folder / "patch.csv")
+    assert len(patches) == 9
+    drawn = np.searchsorted(opened.rows, opened.sample(6, 0).rows)
+    for row, column, accuracy in patches[["row", "column", "accuracy"]].to_numpy():
+        covered = pixels.copy()
+        covered[:, int(row) : int(row) + 24, int(column) : int(column) + 24] = 127
+        assert accuracy == pytest.approx(score(covered, drawn), abs=1e-6)
+    assert patches["accuracy"].nunique() > 1
     assert done.output.splitlines()[0].split() == ["mask", "accuracy", "macro", "F1", *CLASSES]
     assert_readable(folder / "patch.png")
     assert_readable(folder / "masks.png")
@@ -95,6 +115,30 @@ def test_the_parts_of_a_model_give_its_probabilities_again() -> None:
     assert np.allclose(model.predict(pixels[..., None], verbose=0), expected, atol=1e-5)
     assert read_features(model, pixels).shape == (4, 6)
     assert map_gradcam(parts, pixels, one_hot(np.zeros(4, int), 3)).shape == (4, 8, 8)
+
+
+def test_the_maps_of_a_linear_net_are_those_of_a_calculation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feature 0 is the pixel, feature 1 a third of it below zero; class 0 weighs them 1 and 0, class 1 weighs them 0 and -2."""
+    monkeypatch.setattr(attribution, "ROWS_AT_ONCE", 1)
+    inputs = keras.Input((4, 4, 1))
+    scaled = keras.layers.Rescaling(1 / 10, name="scaled")(inputs)
+    maps = keras.layers.Conv2D(2, 1, use_bias=False, name="maps")(scaled)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="probabilities")(pooled))
+    model.get_layer("maps").set_weights([np.array([1, -1 / 3], np.float32).reshape(1, 1, 1, 2)])
+    model.get_layer("probabilities").set_weights([np.float32([[1, 0], [0, -2]]), np.zeros(2, np.float32)])
+    parts, targets = cut_model(model), one_hot(np.array([0, 1]), 2)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 4, 4)).astype(np.uint8)
+    # The mean of 16 positions: each moves the logit of class 0 by 1/16, that of class 1 by -2 * -1/3 / 16.
+    strength = np.repeat([1 / 16, 2 / 3 / 16], 16).reshape(2, 4, 4)
+    assert map_gradient(parts, pixels, targets) == pytest.approx(strength, rel=1e-5)
+    assert map_smoothgrad(parts, pixels, targets) == pytest.approx(strength, rel=1e-5)
+    assert map_gradcam(parts, pixels, targets) == pytest.approx(strength * pixels / 10, rel=1e-5)
+    # What speaks against a class is not shown.
+    against = keras.models.clone_model(model)
+    against.set_weights(model.get_weights())
+    against.get_layer("probabilities").set_weights([np.float32([[-1, 0], [0, 2]]), np.zeros(2, np.float32)])
+    assert not map_gradcam(cut_model(against), pixels, targets).any()
 
 
 @pytest.mark.parametrize(("name", "side"), [("fernet5", 4), ("vgg16", 8), ("resnet50", 8), ("mobilenetv2", 8)])
@@ -185,6 +229,8 @@ def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace)
     for file in ("saliency-val/faces.png", "saliency-val/classes.png", "embedding-val/points.png"):
         assert_readable(run / file)
     assert_readable(bars.root / "previews" / "fernet5.png")
+    assert json.loads((run / "saliency-val" / "metrics.json").read_text())["rows"] == dict.fromkeys(CLASSES, 1)
+    assert json.loads((run / "embedding-val" / "metrics.json").read_text())["rows"] == 12
     assert np.load(run / "saliency-val" / "classes.npy").shape == (3, 3, 48, 48)
     # A face alone in its class has no other's map.
     assert (run / "saliency-val" / "deletion.csv").read_text() == "path,map,whole,own_map,another_map\n"

@@ -19,6 +19,7 @@ NOISE = 0.15
 SAMPLES = 16
 # Grad-CAM of a map of fewer positions a side does not tell the parts of a face.
 LEAST_SIDE = 4
+ROWS_AT_ONCE = 16
 POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalAveragePooling2D)
 
 
@@ -71,7 +72,7 @@ def map_gradient(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32])
     K. Simonyan et al., Deep Inside Convolutional Networks, ICLR workshop 2014, section 3
     """
     numbers = np.asarray(parts.scale.predict(pixels[..., None], verbose=0), np.float32)
-    return _strength(_differentiate(lambda x: parts.logits(parts.see(x, training=False), targets), numbers))
+    return _strength(_differentiate(_see_and_judge(parts), numbers, targets))
 
 
 def map_smoothgrad(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32], seed: int = 0) -> Maps:
@@ -88,7 +89,7 @@ def map_smoothgrad(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32
     total: Maps = np.zeros(pixels.shape, np.float32)
     for _ in range(SAMPLES):
         noisy = numbers + random.normal(0, sigma, numbers.shape).astype(np.float32)
-        total += _strength(_differentiate(lambda x: parts.logits(parts.see(x, training=False), targets), noisy))
+        total += _strength(_differentiate(_see_and_judge(parts), noisy, targets))
     total /= SAMPLES
     return total
 
@@ -101,7 +102,7 @@ def map_gradcam(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) 
     R. Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2
     """
     maps = np.asarray(parts.see.predict(parts.scale.predict(pixels[..., None], verbose=0), verbose=0), np.float32)
-    gradient = _differentiate(lambda x: parts.logits(x, targets), maps)
+    gradient = _differentiate(parts.logits, maps, targets)
     weights = gradient.mean(axis=(1, 2), keepdims=True)
     heat: Maps = np.maximum((weights * maps).sum(axis=-1), 0.0)
     return heat
@@ -131,8 +132,25 @@ def _strength(gradient: npt.NDArray[np.float32]) -> Maps:
     return strength
 
 
-def _differentiate(function: Callable[[Any], Any], x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The gradient of the sum of `function` at `x`, by the backend's own means."""
+def _see_and_judge(parts: Parts) -> Callable[[Any, Any], Any]:
+    """From the numbers that the net begins with to the logits of the targets."""
+    return lambda numbers, targets: parts.logits(parts.see(numbers, training=False), targets)
+
+
+def _differentiate(
+    function: Callable[[Any, Any], Any], x: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """(N, ...) the gradient of `function(x, targets)` by x, row by row; so many rows at once that a large net fits."""
+    parts = range(0, len(x), ROWS_AT_ONCE)
+    return np.concatenate(
+        [_differentiate_at_once(function, x[k : k + ROWS_AT_ONCE], targets[k : k + ROWS_AT_ONCE]) for k in parts]
+    )
+
+
+def _differentiate_at_once(
+    function: Callable[[Any, Any], Any], x: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """By the backend's own means."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow
@@ -140,12 +158,12 @@ def _differentiate(function: Callable[[Any], Any], x: npt.NDArray[np.float32]) -
         tensor = tensorflow.convert_to_tensor(x)
         with tensorflow.GradientTape() as tape:
             tape.watch(tensor)
-            value = tensorflow.reduce_sum(function(tensor))
+            value = tensorflow.reduce_sum(function(tensor, targets))
         return np.asarray(tape.gradient(value, tensor))
     if backend == "jax":
         import jax
 
-        return np.asarray(jax.grad(lambda tensor: function(tensor).sum())(x))
+        return np.asarray(jax.grad(lambda tensor: function(tensor, targets).sum())(x))
     tensor = keras.ops.convert_to_tensor(x).detach().requires_grad_(True)
-    function(tensor).sum().backward()
+    function(tensor, targets).sum().backward()
     return np.asarray(tensor.grad.cpu())

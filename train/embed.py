@@ -19,6 +19,7 @@ from curate.workspace import Workspace
 from train.attribution import read_features
 from train.opened import MERGED, merge_classes, open_runs
 from train.plots import plot_embedding
+from train.record import METRICS, write_json
 from train.result import Result
 
 # t-SNE takes seconds for so many, and more points hide each other.
@@ -66,6 +67,7 @@ def embed_run(
     title = f"{opened.name}: last features of {len(labels):,} {rows} rows (t-SNE)"
     write_atomically(folder / "points.png", plot_embedding(points, panels, title))
     counts = {"run": opened.name, "rows": len(labels), "features": features.shape[1], "test_reads": reads}
+    write_json(folder / METRICS, counts | {"seed": seed})
     return Result(f"embed: {len(labels):,} {rows} rows of {opened.name} -> {folder}", counts)
 
 

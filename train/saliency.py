@@ -18,6 +18,7 @@ from train.data import Pixels
 from train.feed import one_hot
 from train.metrics import format_percent
 from train.opened import Opened, open_runs
+from train.record import METRICS, write_json
 from train.result import Result
 from train.sheets import enlarge_heat, normalise_heat, overlay, plot_sheet
 
@@ -62,6 +63,7 @@ def map_saliency(
         "run": opened.name, "rows": {name: len(places) for name, places in picked.items()}, "test_reads": reads,
         "hidden_share": HIDDEN_SHARE, "deletion": scores.to_dict("index"),
     }  # fmt: skip
+    write_json(folder / METRICS, counts | {"seed": seed})
     total = sum(len(places) for places in picked.values())
     told = tell_deletion(scores) if len(scores) else ""
     return Result(f"saliency: {opened.name} on {total:,} {opened.chosen} rows{told} -> {folder}", counts)
