@@ -157,11 +157,31 @@ def test_the_shares_of_the_replicas_make_up_the_batch() -> None:
     assert [len(next(both)[2]) for _ in range(4)] == [2, 2, 1, 1]  # the last batch has one row, which stands for two
 
 
-@pytest.mark.parametrize("option", ["--stream", "--strategy=mirrored"])
-def test_a_stream_and_a_mirrored_strategy_train_as_the_loop(workspace: Workspace, option: str) -> None:
-    name = option.strip("-").replace("=", "-")
-    assert call("run", "-w", workspace.root, "--name", name, *SMALL, option).exit_code == 0
-    pd.testing.assert_frame_equal(read_history(workspace, "one"), read_history(workspace, name), rtol=1e-3)
+def test_a_stream_trains_as_the_loop(workspace: Workspace) -> None:
+    assert call("run", "-w", workspace.root, "--name", "stream", *SMALL, "--stream").exit_code == 0
+    pd.testing.assert_frame_equal(read_history(workspace, "one"), read_history(workspace, "stream"), rtol=1e-3)
+
+
+WITH_TWO_CPUS = """
+import sys
+import tensorflow
+
+(cpu,) = tensorflow.config.list_physical_devices("CPU")
+tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
+from train.cli import app
+from train.distribute import list_cpus
+
+print(len(list_cpus()))
+app(sys.argv[1:], prog_name="train")
+"""
+
+
+def test_two_replicas_of_a_mirrored_strategy_have_the_loss_of_one(workspace: Workspace) -> None:
+    words = ("run", "-w", str(workspace.root), "--name", "mirrored", *SMALL, "--strategy", "mirrored")
+    command = [sys.executable, "-c", WITH_TWO_CPUS, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2"), done.stderr
+    pd.testing.assert_frame_equal(read_history(workspace, "one"), read_history(workspace, "mirrored"), rtol=1e-3)
 
 
 def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) -> None:
@@ -211,8 +231,16 @@ def test_a_strategy_that_cannot_be_had_is_one_line(workspace: Workspace, words: 
 def test_tuning_begins_with_the_recipe_and_writes_every_trial(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[str] = []
+    real = tune.choose_rows
+    monkeypatch.setattr(
+        tune,
+        "choose_rows",
+        lambda made, images, split, *others: asked.append(split) or real(made, images, split, *others),
+    )
     done = call("tune", "-w", workspace.root, "--trials", "2", "--epochs", "1", "--widths", "4", "--batch-size", "20")
     assert done.exit_code == 0, done.output
+    assert asked == ["train", "val"]
     folder = workspace.root / "tuning" / "fast"
     trials = pd.read_csv(folder / "trials.csv")
     assert trials.loc[0, ["learning_rate", "batch_size"]].tolist() == [0.005, 20]
@@ -221,7 +249,6 @@ def test_tuning_begins_with_the_recipe_and_writes_every_trial(
     best = json.loads((folder / "best.json").read_text())
     assert best["val_accuracy"] == trials["val_accuracy"].max()
     assert (folder / "trials.png").read_bytes().startswith(b"\x89PNG")
-    assert not list((workspace.root / "runs").glob("*/reads.json"))
     monkeypatch.setattr(tune, "find_spec", lambda _: None)
     missing = call("tune", "-w", workspace.root)
     assert missing.stderr == "train: tune: Optuna is not installed: `pip install 'candid-fer[tune]'`\n"
@@ -248,6 +275,26 @@ def test_a_trial_that_falls_behind_or_diverges_is_pruned(workspace: Workspace, m
     assert done.exit_code == 0, done.output
     assert [trial.state.name for trial in studies[0].trials] == ["COMPLETE", "PRUNED", "PRUNED"]
     assert pd.read_csv(out / "trials.csv")["val_accuracy"].tolist() == [0.5, 0.25, 0.0]
+
+
+def test_ctrl_c_keeps_the_best_of_the_trials_that_are_done(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = iter([0.25, 0.5])
+
+    def end(*_: object, **__: object) -> tuple[None, list[dict[str, float]]]:
+        score = next(ends, None)
+        if score is None:
+            raise KeyboardInterrupt
+        return None, [{"val_accuracy": score, "val_loss": 1.0}]
+
+    monkeypatch.setattr(tune, "fit_model", end)
+    out = workspace.root / "interrupted"
+    done = call("tune", "-w", workspace.root, "--trials", "3", "--epochs", "1", "--out", out)
+    assert done.exit_code == 130
+    assert len(pd.read_csv(out / "trials.csv")) == 2
+    assert json.loads((out / "best.json").read_text())["val_accuracy"] == 0.5
+    assert (out / "trials.png").is_file()
 
 
 def test_where_every_trial_diverges_there_is_no_best_one(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,12 +102,22 @@ def tune_recipe(
             raise optuna.TrialPruned
         return float(best["val_accuracy"])
 
-    study.optimize(judge, n_trials=trials)
+    try:
+        study.optimize(judge, n_trials=trials)
+    except KeyboardInterrupt:
+        if any(row["epochs"] for row in rows):
+            _write_best(folder, recipe, rows)
+        raise
+    return _write_best(folder, recipe, rows)
+
+
+def _write_best(folder: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> Result:
+    """What the trials so far have shown."""
     table = pd.DataFrame(rows)
     if not table["epochs"].any():
-        raise DivergedError(f"{folder}: training diverged in all {trials} trials: lower --learning-rate")
+        raise DivergedError(f"{folder}: training diverged in all {len(rows)} trials: lower --learning-rate")
     write_atomically(
-        folder / "trials.png", plot_trials(table, f"{recipe.name}: {trials} trials of {recipe.epochs} epochs")
+        folder / "trials.png", plot_trials(table, f"{recipe.name}: {len(rows)} trials of {recipe.epochs} epochs")
     )
     best = table.iloc[int(table["val_accuracy"].argmax())]
     counts = {
