@@ -66,8 +66,8 @@ with mute_stderr():
         HAS_GPU = False
 
 __all__ = [
-    "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "compiles_whole", "keras", "mute_stderr",
-    "use_one_thread", "use_precision",
+    "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "compiles_whole", "describe_machine", "keras",
+    "mute_stderr", "use_one_thread", "use_precision",
 ]  # fmt: skip
 
 
@@ -166,9 +166,34 @@ def use_one_thread() -> None:
 
 def cpu_flags() -> frozenset[str]:
     """The instruction sets of this CPU; empty where the system does not tell."""
+    return frozenset(read_cpuinfo("flags").split())
+
+
+def read_cpuinfo(name: str) -> str:
+    """What Linux tells of the first core under that name; empty where it does not, and on other systems."""
     if platform.system() != "Linux":
-        return frozenset()
+        return ""
     for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
-        if line.startswith("flags"):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
+        if line.startswith(name):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores and GPUs, for the record of a run."""
+    processor = read_cpuinfo("model name") or platform.processor()
+    return {"processor": processor, "machine": platform.machine(), "cores": os.cpu_count(), "gpus": name_gpus()}
+
+
+def name_gpus() -> list[str]:
+    """The GPUs that the backend sees, each by its name."""
+    if not HAS_GPU:
+        return []
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        gpus = tensorflow.config.list_physical_devices("GPU")
+        details = [tensorflow.config.experimental.get_device_details(gpu) for gpu in gpus]
+        return [str(each.get("device_name", "GPU")) for each in details]
+    if backend == "jax":
+        return [str(gpu.device_kind) for gpu in jax.devices("gpu")]
+    return [torch.cuda.get_device_name(gpu) for gpu in range(torch.cuda.device_count())]

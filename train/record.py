@@ -279,9 +279,9 @@ def tell_time() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}Z"
 
 
-def describe_machine() -> dict[str, str]:
-    """Machine, and versions of what is installed, for the record."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
+def list_versions() -> dict[str, str]:
+    """Of Python and of what is installed, for the record."""
+    found = {"python": platform.python_version()}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
             found[name] = version(name)

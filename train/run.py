@@ -25,7 +25,7 @@ from curate.views import count_outside, tell_outside
 from curate.workspace import Workspace
 from train import record
 from train.augment import plan_still
-from train.backend import choose_precision, keras
+from train.backend import choose_precision, describe_machine, keras
 from train.damage import RunError
 from train.data import MEMORY_BUDGET_BYTES, Examples, load_images
 from train.distribute import find_worker, open_strategy
@@ -204,7 +204,8 @@ def _write_record(
         "precision_reason": precision[1],
         "started_at": record.tell_time(),
         "backend": keras.backend.backend(),
-        "versions": record.describe_machine(),
+        "machine": describe_machine(),
+        "versions": record.list_versions(),
     }
     rows = material.manifest.loc[train.rows, ["path", "pixel_hash"]]
     write_atomically(folder / record.TRAIN_ROWS, table_bytes(rows))
