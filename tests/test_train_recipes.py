@@ -5,14 +5,16 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from curate.engine import progress
@@ -21,10 +23,11 @@ from curate.faces import EXPRESSIONS, draw_face
 from curate.images import pixel_hash
 from curate.manifest import empty_manifest, write_manifest
 from curate.workspace import Workspace
+from train import fit
 from train.backend import keras
 from train.cli import app
 from train.data import Examples
-from train.fields import override
+from train.fields import Recipe, override
 from train.fit import compile_model, fit_model
 from train.models import build_model, pretrained
 from train.optimizers import list_base_variables
@@ -104,9 +107,7 @@ def test_a_pretrained_run_is_scored_looked_at_and_exported(
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_recipe_trains_two_epochs_and_is_scored(
-    faces: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_recipe_trains_two_epochs(faces: Workspace, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stub_bases(monkeypatch)
     done = call("run", "-w", faces.root, "--recipe", name, "--name", name, *SMALL, *TINY[name])
     assert done.exit_code == 0, done.output
@@ -280,6 +281,31 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
     assert (made["monitor"], made["rate_decay"], made["dropout"]) == ("loss", 0.1, 0.1)
 
 
+def test_there_is_an_option_for_every_field_that_training_reads() -> None:
+    options = {parameter.name for parameter in get_command(app).commands["run"].params}
+    missing = {item.name for item in fields(Recipe)} - (options - {"name"})  # --name is the run's
+    assert missing == {"name", "about", "source", "published", "model", "oof_epochs", "oof_steps", "oof_views"}
+
+
+def test_votes_reach_the_loss(faces: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Examples] = []
+    real = fit.fit_model
+
+    def remember(recipe: Recipe, classes: int, train: Examples, **options: Any) -> Any:
+        given.append(train)
+        return real(recipe, classes, train, **options)
+
+    monkeypatch.setattr("train.run.fit_model", remember)
+    done = call("run", "-w", faces.root, "--name", "votes", "--soft-labels", *SMALL, *TINY["fast"], "--epochs", "1")
+    assert done.exit_code == 0, done.output
+    train, paths = given[0], faces.read()["path"]
+    (happy,) = np.flatnonzero(paths.iloc[train.rows] == "drawn/happy/0.png")
+    (other,) = np.flatnonzero(paths.iloc[train.rows] == "drawn/happy/1.png")
+    # 6 votes for happy and 2 for neutral, of the classes in alphabetical order; the other has none.
+    assert train.beliefs[happy].tolist() == [0, 0, 0, 0.75, 0.25, 0, 0]
+    assert train.beliefs[other].tolist() == [0, 0, 0, 1, 0, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -291,7 +317,7 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
         (("--base-rate", "1e-5"), "--base-rate: recipe fast has no use for it: leave it out"),
         (
             ("--recipe", "mobilenetv2", "--optimizer", "muon"),
-            "--optimizer muon: a base with its own step size is trained by adam: leave it out",
+            "--optimizer muon: a base with its own learning rate is trained by adam: leave it out",
         ),
         (
             ("--class-weights", "rare"),

@@ -278,20 +278,24 @@ def read_epoch(folder: Path) -> int:
     return int(json.loads(file.read_text())["epoch"]) if file.is_file() else 0
 
 
-def test_a_run_killed_with_nine_goes_on_where_it_was(copy: Workspace) -> None:
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_a_signal_ended_goes_on_where_it_was(copy: Workspace, how: signal.Signals) -> None:
     folder = copy.root / "runs" / "torn"
     # The share of the beliefs depends on the number of epochs, which changes here.
     words = ["-w", str(copy.root), *SMALL, "--self-distillation", "0"]
     assert call("run", "--name", "plain", *words).exit_code == 0
     command = [sys.executable, "-m", "train", "run", "--name", "torn", *words, "--epochs", "500"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     give_up = time.monotonic() + 120
     while read_epoch(folder) < 3 and time.monotonic() < give_up:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    os.kill(process.pid, how)
+    stderr = process.communicate()[1]
     state = json.loads((folder / "state.json").read_text())
     assert 3 <= state["epoch"] < 500
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert f"interrupted; {state['epoch']} of 500 epochs are kept: `train run --resume --name torn -w " in stderr
     made = json.loads((folder / "recipe.json").read_text())
     made["recipe"]["epochs"] = state["epoch"] + 2
     (folder / "recipe.json").write_text(json.dumps(made))
