@@ -38,7 +38,7 @@ def main() -> None:
         for n in (PROBED_LISTS, 48)
     ]
     rows += [measure(f"HNSW, 32 links, depth {n}", lambda n=n: graph(n), described, asked, truth) for n in (64, 256)]
-    header = ["index", "built s", "1,000 queries s", "bytes an image", f"true neighbours among {NEIGHBOURS} %"]
+    header = ["index", "built s", "1,000 queries s", "bytes an image", f"true neighbours among {NEIGHBOURS}, %"]
     body = (
         f"Measured by `python benchmarks/indexes.py` on {len(images):,} images of FER2013, {len(asked):,} queries, all cores; "
         f"{describe_machine()}."

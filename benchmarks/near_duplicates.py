@@ -168,11 +168,16 @@ def report(methods: dict[str, Found], truth: pd.DataFrame, options: argparse.Nam
         return
     name = "drawn faces" if options.drawn else options.name
     pairs = faces * (faces - 1) // 2 - len(truth)
+    thinned = (
+        ""
+        if options.drawn
+        else " Before, `curate dedup` left one image of each photograph: its false pairs are not seen here."
+    )
     body = (
         f"Measured by `python benchmarks/near_duplicates.py`: {faces:,} images of {name}, {len(truth):,} altered copies of as "
         f"many sources among them, seed {options.seed}; the half of the sources on which no bound was chosen "
         f"({len(wanted):,} copies), and the {pairs:,} other pairs counted against precision to the half of their first "
-        f"image. {describe_machine()}."
+        f"image.{thinned} {describe_machine()}."
     )
     replace_section(RESULTS, f"near-duplicates {name}", f"## Altered copies: {name}\n\n{body}\n\n{table}\n\n{recalls}")
 

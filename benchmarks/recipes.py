@@ -152,8 +152,9 @@ def write(results: pd.DataFrame) -> None:
     rows |= {key: tell(key, group) for key, group in results.groupby(list(KEY), sort=False)}
     shown = [row for row in rows.values() if SHOWN.fullmatch(row[0])]
     note = (
-        "Measured by `python benchmarks/recipes.py`; mean and standard deviation over models with other seeds; the last time "
-        f"on {describe_machine()}."
+        "Measured by `python benchmarks/recipes.py FER2013 FOLDER`; mean and standard deviation over models with other seeds. "
+        f"Balanced accuracy and both columns `without` are by {VIEWS} views. Minutes are wall time, of the studies' recipes "
+        f"beside other work. The last row was measured on {describe_machine()}."
     )
     replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{note}\n\n{to_table(HEADER, list(rows.values()))}")
     replace_section(README, "recipes", f"{note}\n\n{to_table(HEADER, shown)}")

@@ -47,7 +47,7 @@ def relabel(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Review the flagged images in the FiftyOne App, most suspect first: one key per decision.
+    """Review the images with a suggested label in the FiftyOne App, most suspect first: one key per decision.
 
     Keys: A accepts the suggestion, K keeps the given label, 1 to 8 set a class, D drops, U is unsure, Z undoes, the arrows
     only look, Shift with a key decides all copies of the photograph.

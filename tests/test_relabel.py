@@ -127,7 +127,7 @@ def test_shuffled_rows_make_the_same_queue(order):
 @pytest.mark.parametrize(
     ("selection", "advice"),
     [
-        ({}, "no flagged images; run `train oof` and `curate flag` first"),
+        ({}, "no image has a suggested label; run `train oof` and `curate flag` first"),
         ({"issues": True}, "nothing is marked; run `curate flag`, perhaps with a lower --precision"),
         ({"conflicts": True}, "no label conflicts here; `curate dedup` finds them"),
         (

@@ -25,10 +25,6 @@ from train.options import RecipeCommand, recipe_options
 
 app = new_app("Train face-expression models on a curated dataset, and score them honestly.")
 
-Epochs = Annotated[
-    int | None, typer.Option("--epochs", min=1, help="Passes over the train rows; default as the recipe says.")
-]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Images per step; default as the recipe says.")]
 Precision = Annotated[
     str,
     typer.Option(
@@ -73,8 +69,14 @@ def oof(
     fold: Annotated[
         int | None, typer.Option(min=0, help="Train the jobs of this fold only (another machine may do the others).")
     ] = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes of each network over the other folds.", show_default="8, more of few rows"),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images per step of each network.", show_default="the recipe's, 64 where it is open"),
+    ] = None,
     seed: Seed = 0,
     precision: Precision = "auto",
     engine: EngineName = "local",

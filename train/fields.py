@@ -124,31 +124,31 @@ class Recipe:
         "val accuracy after 8 epochs 63.3 %, against 62.0 % with adam, for 9 % more CPU time", _one_of(*OPTIMIZERS),
     )  # fmt: skip
     learning_rate: float = _default(
-        5e-3, "Peak step size.", "val accuracy after 8 epochs (by Adam) 61.6 %, against 59.0 % at 2e-3", RATE
+        5e-3, "Peak learning rate.", "val accuracy after 8 epochs (by Adam) 61.6 %, against 59.0 % at 2e-3", RATE
     )
     base_rate: float = _default(
-        0.0, "Peak step size of a pretrained base; 0: that of the rest.", "only a pretrained base wants its own",
+        0.0, "Peak learning rate of a pretrained base; 0: that of the rest.", "only a pretrained base wants its own",
         AT_LEAST_0,
     )  # fmt: skip
     schedule: str = _default(
-        "linear", "How the step size falls: linear, cosine, plateau, decay or constant.",
+        "linear", "How the learning rate falls: linear, cosine, plateau, decay or constant.",
         "val accuracy after 12 epochs 66.2 %, against 65.4 % with half a cosine (means of two seeds)", _one_of(*SCHEDULES),
     )  # fmt: skip
     warmup_epochs: float = _default(
         1.0,
-        "Epochs of rising step size; linear and cosine only.",
+        "Epochs of rising learning rate; linear and cosine only.",
         "a cold start at the peak costs the first epochs",
         AT_LEAST_0,
     )
     rate_decay: float = _default(
-        1e-6, "Step size = peak / (1 + this * step); decay only.", "FERNet's", AT_LEAST_0
+        1e-6, "Learning rate = peak / (1 + this * step); decay only.", "FERNet's", AT_LEAST_0
     )  # fmt: skip
     plateau_patience: int = _default(
-        4, "Epochs without a better val score before the step size falls; plateau only.",
-        "half of what early stopping waits", AT_LEAST_1,
+        4, "Epochs without a better val score before the learning rate falls; plateau only.",
+        "less than half of what early stopping waits", AT_LEAST_1,
     )  # fmt: skip
     plateau_factor: float = _default(
-        0.3, "What the step size is multiplied by; plateau only.", "two cuts are about one decade", SHARE
+        0.3, "What the learning rate is multiplied by; plateau only.", "two cuts are about one decade", SHARE
     )
     monitor: str = _default(
         "accuracy", "Score of val that picks the best epoch: accuracy or loss.",
@@ -246,7 +246,7 @@ def _require_effect(recipe: Recipe, changed: Recipe) -> None:
                 f"{' or '.join(schedules)}"
             )
     if changed.base_rate and changed.optimizer == "muon":
-        raise UsageError("--optimizer muon: a base with its own step size is trained by adam: leave it out")
+        raise UsageError("--optimizer muon: a base with its own learning rate is trained by adam: leave it out")
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def _list_epochs(history: dict[str, list[float]]) -> list[dict[str, float]]:
 
 
 class DivergedError(CandidError):
-    """The loss is no number any more: train with a smaller step size."""
+    """The loss is no number any more: train with a smaller learning rate."""
 
 
 class FollowEpochs(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types

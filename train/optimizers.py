@@ -1,4 +1,4 @@
-"""What Keras lacks of optimizers: Muon for convolutions, Adam with a slower step for a pretrained base, and a step size that
+"""What Keras lacks of optimizers: Muon for convolutions, Adam with a slower step for a pretrained base, and a learning rate that
 falls in a straight line.
 """
 
@@ -90,7 +90,7 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
         self.peak, self.warmup, self.steps = peak, warmup, steps
 
     def __call__(self, step: Any) -> Any:
-        """The step size of that step."""
+        """The learning rate of that step."""
         step = keras.ops.cast(step, "float32")
         rise = 0.1 + 0.9 * step / max(self.warmup, 1)
         fall = (self.steps - step) / max(self.steps - self.warmup, 1)

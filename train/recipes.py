@@ -44,9 +44,8 @@ LONG = replace(
     widths=(64, 128, 256, 256),
     epochs=64,
     stop_patience=0,
-    # Chosen by judgement and together, so that so many epochs overfit less; none was measured alone but the self-distillation:
-    # against a label smoothing of 0.1, over sixty epochs of three stages, RESULTS.md has it. A share of 0.8 is that of K. Kim
-    # et al.
+    # Chosen by judgement and together, so that so many epochs overfit less; none was measured alone but the self-distillation,
+    # on split val, against a label smoothing of 0.1. A share of 0.8 is that of K. Kim et al.
     dropout=0.5,
     weight_decay=0.02,
     self_distillation=0.8,
@@ -181,7 +180,7 @@ def settle_batch(recipe: Recipe, rows: int) -> Recipe:
 
     References
     ----------
-    P. Goyal et al., "Accurate, large minibatch SGD", 2017 (the step size grows with the batch)
+    P. Goyal et al., "Accurate, large minibatch SGD", 2017 (the learning rate grows with the batch)
     """
     if recipe.batch_size:
         return recipe

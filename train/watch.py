@@ -1,4 +1,4 @@
-"""What happens at the end of an epoch: the scores of val pick the best weights, the step size and the last epoch.
+"""What happens at the end of an epoch: the scores of val pick the best weights, the learning rate and the last epoch.
 
 With a folder, the state of the training is kept there after every epoch (weights, Adam's moments, history), so a run that
 was killed goes on at the last finished epoch and ends where an unbroken one ends.
@@ -124,7 +124,7 @@ def read_state(folder: Path) -> State | None:
 
 
 def restore(model: Any, recipe: Recipe, folder: Path, state: State) -> None:
-    """Weights, moments and step size of that epoch into a compiled model.
+    """Weights, moments and learning rate of that epoch into a compiled model.
 
     If that epoch is the best one its weights are kept once more: a kill may have come between state and best weights.
     """
@@ -136,7 +136,7 @@ def restore(model: Any, recipe: Recipe, folder: Path, state: State) -> None:
 
 
 def read_rate(model: Any) -> float:
-    """The step size of now; under a strategy it is a variable of every replica."""
+    """The learning rate of now; under a strategy it is a variable of every replica."""
     return float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
 
 

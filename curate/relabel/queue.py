@@ -23,7 +23,7 @@ OPINIONS = ("suggested_label", "self_confidence", "issue_rank", "votes")  # what
 
 @dataclass(frozen=True)
 class Selection:
-    """What the command line asked for; the conditions hold together, and nothing asked means the `TOP` flagged images."""
+    """What the command line asked for; the conditions hold together, and nothing asked means the `TOP` with a suggested label."""
 
     top: int | None = None
     issues: bool = False
@@ -80,7 +80,9 @@ def _choose_kind(manifest: pd.DataFrame, journal: Sequence[Decision], selection:
         return offered[offered["issue"] != ""], "nothing is marked; run `curate flag`, perhaps with a lower --precision"
     if selection.where:
         return offered, f"no kept image fulfils '{selection.where}'"
-    return offered[offered["suggested_label"] != ""], "no flagged images; run `train oof` and `curate flag` first"
+    return offered[
+        offered["suggested_label"] != ""
+    ], "no image has a suggested label; run `train oof` and `curate flag` first"
 
 
 def _order(rows: pd.DataFrame, *, by_group: bool) -> pd.DataFrame:
