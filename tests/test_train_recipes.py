@@ -226,6 +226,20 @@ def test_the_file_of_mobilenet_is_the_one_of_its_size(size: int, of_file: int, m
     assert f"put Keras' {name} there" in str(error.value)
 
 
+@pytest.mark.filterwarnings("ignore:.input_shape. is undefined")
+def test_a_base_is_read_from_a_file_and_from_what_keras_has_fetched(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3))
+    file = tmp_path / "base.h5"
+    base.save(file)  # the old format, which Keras' own files have
+    monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", lambda *_, **__: str(file))
+    for weights in ("imagenet", str(file)):
+        model = build_model(replace(RECIPES["mobilenetv2"], weights=weights, size=32), 3)
+        loaded = model.layers[3].get_weights()  # after pixels, colours and scale
+        assert all((one == two).all() for one, two in zip(base.get_weights(), loaded, strict=True))
+
+
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_are_read_from_a_file_and_a_wrong_one_is_named(tmp_path: Path) -> None:
     small = replace(RECIPES["fast"], widths=(4,))
