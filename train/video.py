@@ -90,7 +90,7 @@ def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> None:
     ------
     WorkspaceError  if it cannot be written
     """
-    rate = measure_rate(file)
+    rate = max(round(measure_rate(file), 2), 0.01)  # MPEG-4 counts time in at most 65,535 parts
     temporary, writer = out.with_name(f".{out.name}"), None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
