@@ -74,7 +74,9 @@ def _read_table(file: Path) -> list[tuple[str, str, str]]:
 
 def _summarise(made: Sequence[Decision], before: pd.DataFrame, after: pd.DataFrame) -> StageResult:
     verdicts = ["label", "status", "reason"]
-    changed = int((before[verdicts] != after[verdicts]).any(axis=1).sum())
+    old, new = (table.set_index("path")[verdicts] for table in (before, after))
+    both = old.index.intersection(new.index)  # a build may have come between
+    changed = int((old.loc[both] != new.loc[both]).any(axis=1).sum())
     kept = int((after["status"] == "keep").sum())
     batch, action = made[0].batch, made[0].action
     what = f"undid {made[0].undoes}" if action == "undo" else f"{len(made):,} decisions"

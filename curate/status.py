@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.decisions import drop_undone, standing_decisions
+from curate.decisions import standing_decisions
 from curate.labels import show_view
 from curate.manifest import kept_rows
 from curate.receipts import is_stale, read_receipts
@@ -48,6 +48,7 @@ def read_status(workspace: Workspace) -> Status:
     """Count what is there; ManifestError if there is no manifest."""
     manifest = workspace.read()
     journal = workspace.read_journal()
+    standing = standing_decisions(manifest, journal)
     kept = kept_rows(manifest)
     receipts = read_receipts(workspace.root)
     stages = judge_stages(workspace, manifest, receipts)
@@ -58,8 +59,8 @@ def read_status(workspace: Workspace) -> Status:
         per_class=_count(kept["label"]),
         per_reason=_count(manifest.loc[manifest["status"] == "drop", "reason"]),
         per_split=_count(kept["split"]),
-        decisions=len(drop_undone(journal)),
-        stale_decisions=len(standing_decisions(manifest, journal).stale),
+        decisions=len(standing.by_path),
+        stale_decisions=len(standing.stale),
         suspects_left=len(undecided),
         errors=_read_errors(receipts),
         stages=stages,

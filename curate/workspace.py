@@ -178,9 +178,11 @@ def apply_result(
 def _compute(
     workspace: Workspace, stage: str, compute: Callable[[pd.DataFrame], StageResult]
 ) -> tuple[StageResult, pd.DataFrame]:
-    before = workspace.read()
+    # The journal may be ahead of the table: a kill after a decision, or a decision while another stage held the lock.
+    journal = workspace.read_journal()
+    before = decisions.apply(workspace.read(), journal)
     result = compute(before)
-    after = apply_result(before, result, stage, workspace.read_journal())
+    after = apply_result(before, result, stage, journal)
     kept = int((after["status"] == "keep").sum())
     story = f"{result.story}; {kept:,} of {len(after):,} rows kept"
     return replace(result, story=story, counts={**result.counts, "kept": kept}), after

@@ -3,11 +3,14 @@
 import json
 import re
 
+import pandas as pd
 import pytest
 from tables import make_manifest
 
 from curate import decisions
+from curate.decide import _summarise
 from curate.errors import JournalError
+from curate.manifest import kept_rows
 from curate.receipts import read_receipts
 from curate.status import read_status
 
@@ -45,6 +48,33 @@ def test_a_dry_decision_says_what_would_change_and_records_nothing(finished, cur
     result = curate("decide", "tiny/train/sad/0.png", "--drop", "-n", "-w", finished.root)
     assert "1 decisions, " in result.stdout
     assert finished.journal.read_bytes() == before
+
+
+def test_a_stage_works_on_the_journal_that_a_kill_left_ahead_of_the_table(finished, curate):
+    dropped = decisions.new_decisions(finished.read(), [(COPY, "keep", "")], note="", by="b")
+    decisions.append_decisions(finished.journal, dropped)
+    for words in (["split", "--ratios", "60", "20", "20"], ["weights"]):
+        assert curate(*words, "-w", finished.root).exit_code == 0
+    row = finished.read().set_index("path").loc[COPY]
+    assert (row["status"], bool(row["split"])) == ("keep", True)
+    counts = pd.read_csv(finished.class_weights).set_index("class")["count"]
+    kept = kept_rows(finished.read()).query("split == 'train'")["label"].value_counts()
+    assert counts[counts > 0].to_dict() == kept.to_dict()
+    assert curate("check", "-w", finished.root).exit_code == 0
+
+
+def test_a_decision_is_told_whose_rows_a_build_has_changed_meanwhile():
+    before, after = (make_manifest([{"given_label": "sad"}] * count) for count in (2, 3))
+    made = decisions.new_decisions(before, [("s/000.png", "drop", "")], note="", by="b")
+    after = decisions.apply(after, [])
+    assert _summarise(made, decisions.apply(before, []), after).counts["changed"] == 0
+
+
+def test_a_decision_that_a_newer_one_has_replaced_does_not_stand(finished, curate):
+    before = read_status(finished).decisions
+    for action in ("--drop", "--keep"):
+        assert curate("decide", COPY, action, "-w", finished.root).exit_code == 0
+    assert read_status(finished).decisions == before + 1
 
 
 def test_the_newest_standing_decision_wins_and_unsure_is_no_verdict():
