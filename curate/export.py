@@ -8,7 +8,7 @@ votes, unless a person decided on another class than the crowd's first.
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ import pandas as pd
 
 from curate.errors import UsageError, WorkspaceError, examples
 from curate.files import remove_quietly, write_atomically
-from curate.images import decode_image, encode_png
+from curate.images import UnreadableImageError, encode_png, read_image
 from curate.labels import VOCABULARY
 from curate.manifest import kept_rows, split_face, table_bytes
 from curate.receipts import StageResult, read_json
@@ -27,6 +27,7 @@ from curate.workspace import Workspace
 
 Format = Literal["plain", "ferplus"]
 
+LABELS = "labels.csv"
 LISTING = "export.json"  # in every folder that export wrote: what it may remove again
 # The order of FER+'s own table (Barsoum et al., ICMI 2016).
 FERPLUS_ORDER = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
@@ -66,10 +67,12 @@ def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: 
     require_images(wanted)
     table = label_table(kept, [item.target for item in wanted], form)
     if not dry_run:
+        files = [*(item.target for item in wanted), LABELS]
+        _write_listing(target, {*files, *read_listing(target)})  # so that an export after a kill knows what is its own
         for item in wanted:
             write_atomically(target / item.target, _face_bytes(item))
-        write_atomically(target / "labels.csv", table_bytes(table))
-        finish_listing(target, [*(item.target for item in wanted), "labels.csv"])
+        write_atomically(target / LABELS, table_bytes(table))
+        finish_listing(target, files)
     return tell_export(table, kept, f"{target}/")
 
 
@@ -99,8 +102,11 @@ def _tell_apart(target: str, path: str) -> str:
 
 
 def _face_bytes(item: Wanted) -> bytes:
-    data = item.file.read_bytes()
-    return encode_png(decode_image(data, item.box)) if item.box else data
+    try:
+        return encode_png(read_image(item.file, item.box)) if item.box else item.file.read_bytes()
+    except (UnreadableImageError, OSError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise WorkspaceError(f"{item.path}: cannot be read any more ({reason}): run `curate build` again") from error
 
 
 def require_images(wanted: list[Wanted]) -> None:
@@ -122,13 +128,21 @@ def require_free(target: Path) -> None:
 
 def finish_listing(target: Path, files: list[str]) -> None:
     """Remove the files of an earlier export that are wanted no more, then write the listing."""
-    listing = target / LISTING
-    before = set(read_json(listing).get("files", [])) if listing.is_file() else set()
-    for name in sorted(before - set(files)):
+    for name in sorted(set(read_listing(target)) - set(files)):
         if (target / name).resolve().is_relative_to(target.resolve()):  # an edited listing removes nothing elsewhere
             remove_quietly(target / name)
             _remove_empty((target / name).parent, target)
-    write_atomically(listing, (json.dumps({"files": sorted(files)}, indent=1) + "\n").encode())
+    _write_listing(target, files)
+
+
+def read_listing(target: Path) -> list[str]:
+    """What exports have written into the folder, or were about to."""
+    listing = target / LISTING
+    return list(read_json(listing).get("files", [])) if listing.is_file() else []
+
+
+def _write_listing(target: Path, files: Iterable[str]) -> None:
+    write_atomically(target / LISTING, (json.dumps({"files": sorted(files)}, indent=1) + "\n").encode())
 
 
 def _remove_empty(folder: Path, top: Path) -> None:

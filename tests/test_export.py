@@ -11,6 +11,8 @@ from conftest import read_files
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate import export
+from curate.errors import WorkspaceError
 from curate.export import FERPLUS_ORDER, soft_label
 from curate.labels import VOCABULARY
 from curate.manifest import kept_rows
@@ -97,6 +99,47 @@ def test_a_foreign_folder_and_missing_images_are_refused_before_anything_is_writ
         "or run `curate build` again\n"
     )
     assert not (tmp_path / "new").exists()
+
+
+def test_an_export_that_was_interrupted_goes_on_and_leaves_no_image_under_two_labels(
+    finished, curate, tmp_path, monkeypatch
+):
+    target = tmp_path / "out"
+
+    def export_until(count):
+        def read(item):
+            nonlocal count
+            count -= 1
+            if count < 0:
+                raise KeyboardInterrupt
+            return real(item)
+
+        real = export._face_bytes
+        with monkeypatch.context() as patch:
+            patch.setattr(export, "_face_bytes", read)
+            assert curate("export", "folder", target, "-w", finished.root).exit_code == 130
+
+    export_until(5)
+    kept = kept_rows(finished.read())["path"]
+    for label in ("contempt", "sad"):
+        assert curate("decide", kept.iloc[0], "--label", label, "-w", finished.root).exit_code == 0
+        if label == "contempt":
+            export_until(len(kept) - 1)
+    assert curate("export", "folder", target, "-w", finished.root).exit_code == 0
+    assert len(list(target.rglob("*.png"))) == len(kept)
+    assert not list(target.rglob("contempt"))
+
+
+def test_a_picture_that_cannot_be_read_any_more_is_one_line(tmp_path):
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(b"no picture")
+    for item, reason in (
+        (export.Wanted("a", torn, "0 0 4 4", "s/torn.png"), "cannot identify image file"),
+        (export.Wanted("a", tmp_path / "gone.png", "", "s/gone.png"), "No such file or directory"),
+    ):
+        with pytest.raises(WorkspaceError) as error:
+            export._face_bytes(item)
+        assert str(error.value) == f"{item.path}: cannot be read any more ({reason}): run `curate build` again"
 
 
 def test_the_table_names_the_images_where_they_lie(finished, curate, tmp_path):
