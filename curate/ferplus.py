@@ -117,6 +117,8 @@ def match_pixels(images: Pixels, rows: Sequence[SourceRow], known: PixelTable) -
     rows : (M,) what the pictures' dataset says of them; split and label decide between equals
     known : N rows
     """
+    if not len(images):
+        return np.full(0, -1, np.int64)
     first, photograph = _find_photographs(known.pixels)
     nearest, distance = _find_nearest(images, known.pixels[first])
     rows_of: dict[int, list[int]] = {}

@@ -69,7 +69,7 @@ def tell_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
         moved = [path for path in come if new_sha256[path] in left]
         arrived = {new_sha256[path] for path in moved}
         named = (
-            ("added", [path for path in come if path not in set(moved)]),
+            ("added", [path for path in come if new_sha256[path] not in left]),
             ("changed", changed),
             ("moved", moved),
             ("deleted", [path for path in gone if old_sha256[path] not in arrived]),

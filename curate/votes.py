@@ -9,7 +9,7 @@ majority is `unknown` or `NF`, or that has none, has no label: it is counted and
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -126,7 +126,7 @@ def add_votes(
     if given:
         lost = set(given) - set(rows["path"])
         notes.append(f"votes: {len(given) - len(lost)} of {len(given)} rows found their image")
-    kept = _votes_before(before)
+    kept = _votes_before(before, set(zip(rows["path"], rows["sha256"], strict=True)))
     found = [
         given.get(path) or votes or kept.get((path, sha256)) or kept.get((split_face(path)[1], sha256), "")
         for path, sha256, votes in zip(rows["path"], rows["sha256"], rows["votes"], strict=True)
@@ -156,14 +156,21 @@ def label_by_crowd(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return rows.assign(given_label=answers)[is_class], notes
 
 
-def _votes_before(before: pd.DataFrame | None) -> dict[tuple[str, str], str]:
-    """(path, sha256) -> votes, and (face number, sha256) -> votes of bytes that stand once, for files that were moved."""
+def _votes_before(before: pd.DataFrame | None, present: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(path, sha256) -> votes, and (face number, sha256) -> votes of bytes that stand once and are gone, for moved files.
+
+    Parameters
+    ----------
+    present : path and sha256 of the rows of now: a file that is where it was has not moved to its twin
+    """
     if before is None:
         return {}
     voted = before[before["votes"] != ""]
     rows = zip(voted["path"], voted["sha256"], voted["votes"], strict=True)
     known = {(path, sha256): votes for path, sha256, votes in rows}
     for (path, sha256), votes in list(known.items()):
+        if (path, sha256) in present:
+            continue
         key = (split_face(path)[1], sha256)
         known[key] = (
             votes if known.get(key, votes) == votes else ""

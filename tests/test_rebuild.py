@@ -104,6 +104,19 @@ def test_votes_follow_a_moved_file_and_not_other_bytes(tmp_path: Path, curate: C
     }  # fmt: skip
 
 
+def test_votes_do_not_spread_to_a_twin_of_a_file_that_has_not_moved(tmp_path: Path, curate: Curate) -> None:
+    root = draw(tmp_path / "a", "happy/1.png", "happy/2.png")
+    shutil.copy(root / "happy/1.png", root / "happy/3.png")
+    votes = tmp_path / "v.csv"
+    votes.write_text("path,happy,sad\na/happy/1.png,1,9\na/happy/2.png,9,1\n")
+    words = ("-w", tmp_path / "ws", "-j", 1)
+    curate("build", root, "--votes", votes, *words)
+    once = (tmp_path / "ws/manifest.csv").read_bytes()
+    curate("build", *words)
+    assert (tmp_path / "ws/manifest.csv").read_bytes() == once
+    assert rows_of(tmp_path / "ws")["a/happy/3.png"]["votes"] == ""
+
+
 # Several sources
 
 
@@ -259,6 +272,7 @@ def test_a_picture_between_two_photographs_finds_none_unless_usage_and_label_dec
     assert ferplus.match_pixels(np.stack([between]), wanted[2:], both).tolist() == [-1]
     distant = np.clip(first.astype(int) + 11, 0, 255).astype(np.uint8)
     assert ferplus.match_pixels(np.stack([distant]), wanted[:1], known).tolist() in ([-1], [1])
+    assert ferplus.match_pixels(np.empty((0, 48, 48), np.uint8), [], known).tolist() == []  # no picture can be read
 
 
 @pytest.mark.parametrize(
