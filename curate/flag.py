@@ -103,6 +103,10 @@ def flag(
     classes = [name for name in _common_classes(predictions) if name in set(manifest["given_label"])]
     folded = manifest[manifest["fold"] != ""].reset_index(drop=True)
     evidence = gather_evidence(folded, predictions, classes)
+    if score == MARGIN_AUC and not np.isfinite(evidence.margin_auc).any():
+        raise PredictionsError(
+            f"--score {MARGIN_AUC}: no table tells how the rows were learned: choose another, or use networks of `train oof`"
+        )
     verdicts = collect_verdicts(folded)
     suspicion = SCORES[score](evidence).round(9)
     other = best_other(evidence.labels, evidence.believed)
@@ -136,11 +140,24 @@ def gather_evidence(folded: pd.DataFrame, predictions: Sequence[pd.DataFrame], c
     classes : those to look at, in the order of K
     """
     labels = folded["given_label"].map({name: k for k, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    members = tuple(table[[PREFIX + name for name in classes]].to_numpy(dtype=np.float64) for table in predictions)
+    members = tuple(_cut_to(classes, table) for table in predictions)
     groups, _ = pd.factorize(folded["duplicate_group"].where(folded["duplicate_group"] != "", folded["path"]))
-    dynamics = [pd.to_numeric(table[MARGIN_AUC], errors="coerce") for table in predictions if MARGIN_AUC in table]
-    margin_auc = np.mean(dynamics, axis=0) if dynamics else np.full(len(folded), np.nan)
-    return Evidence(labels, members, groups.astype(np.int64), np.asarray(margin_auc, np.float64))
+    dynamics = [
+        pd.to_numeric(table[MARGIN_AUC], errors="coerce").to_numpy() for table in predictions if MARGIN_AUC in table
+    ]
+    # The mean of the models that learned the row; no number where none did.
+    margin_auc = pd.DataFrame(dynamics, columns=folded.index, dtype=np.float64).mean(axis=0)
+    return Evidence(labels, members, groups.astype(np.int64), margin_auc.to_numpy())
+
+
+def _cut_to(classes: Sequence[str], table: pd.DataFrame) -> Probs:
+    """(N, K) the probabilities of these classes; where the model knows others too they sum to 1 again, or are all equal."""
+    probs: Probs = table[[PREFIX + name for name in classes]].to_numpy(dtype=np.float64)
+    if len(classes) == len(class_names(table)):
+        return probs
+    total = probs.sum(axis=1, keepdims=True)
+    shares: Probs = np.divide(probs, total, out=np.full_like(probs, 1 / len(classes)), where=total > 0)
+    return shares
 
 
 def _judge(

@@ -9,7 +9,7 @@ from tables import make_manifest
 
 from curate.audit import audit, format_audit, tell_audit
 from curate.errors import ManifestError, PredictionsError
-from curate.flag import flag
+from curate.flag import flag, gather_evidence
 from curate.scores import margin, self_confidence
 from curate.weights import weigh_classes, weights
 
@@ -60,6 +60,23 @@ def test_a_class_that_the_manifest_does_not_hold_is_never_suggested():
         p_contempt=0.9, p_angry=table["p_angry"] / 10, p_happy=table["p_happy"] / 10, p_sad=table["p_sad"] / 10
     )
     assert "contempt" not in set(flag(manifest, [table]).columns["suggested_label"])
+
+
+def test_a_row_that_is_all_another_class_to_the_model_says_nothing_of_those_here():
+    manifest, table = predicted()
+    table.loc[0, ["p_angry", "p_happy", "p_sad"]] = 0.0
+    columns = flag(manifest, [table.assign(p_contempt=[1.0, 0.0, 0.0, 0.0])]).columns
+    assert columns["self_confidence"][0] == f"{1 / 3:.6f}"
+    assert columns["issue_rank"].tolist() == ["3", "1", "4", "2"]
+
+
+def test_the_score_of_the_dynamics_needs_them_and_is_the_mean_of_the_models_that_learned_the_row():
+    manifest, table = predicted()
+    with pytest.raises(PredictionsError, match="--score margin_auc: no table tells how the rows were learned"):
+        flag(manifest, [table], score="margin_auc")
+    one, two = (table.assign(margin_auc=values) for values in (["1", "2", "3", ""], ["3", "", "3", ""]))
+    evidence = gather_evidence(manifest, [one, two], ["angry", "happy", "sad"])
+    assert evidence.margin_auc.tolist() == pytest.approx([2, 2, 3, np.nan], nan_ok=True)
 
 
 def test_tables_of_different_classes_are_refused():
