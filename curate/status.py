@@ -26,6 +26,16 @@ COMMANDS = {
     "evaluate": "train evaluate --tta 10",
 }
 
+# Options that a command is named with only where they were other ones, and those of them that take no value.
+USUAL: Mapping[str, Mapping[str, object]] = {
+    "dedup": {"near": True, "sure": 0.975},
+    "fold": {"seed": 0},
+    "flag": {"score": "combined", "precision": 0.5},
+    "split": {"by_subject": False, "seed": 0},
+    "weights": {"scheme": "balanced"},
+}
+SWITCHES = {"near": "--exact-only", "by_subject": "--by-subject"}
+
 
 @dataclass(frozen=True)
 class Status:
@@ -90,11 +100,19 @@ def _name_next(stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
 
 
 def _name_command(stage: str, options: Mapping[str, Any]) -> str:
+    command = COMMANDS[stage]
     if stage == "split" and options.get("from_source"):
-        return "curate split --from-source"
-    if stage == "split" and options.get("ratios"):
-        return f"curate split --ratios {' '.join(f'{ratio:g}' for ratio in options['ratios'])}"
-    return f"curate fold --k {options['k']}" if stage == "fold" and options else COMMANDS[stage]
+        command = "curate split --from-source"
+    elif stage == "split" and options.get("ratios"):
+        command = f"curate split --ratios {' '.join(f'{ratio:g}' for ratio in options['ratios'])}"
+    elif stage == "fold" and options:
+        command = f"curate fold --k {options['k']}"
+    usual = USUAL.get(stage, {})
+    return command + "".join(
+        f" {SWITCHES[name]}" if name in SWITCHES else f" --{name} {value}"
+        for name, value in options.items()
+        if name in usual and value != usual[name]
+    )
 
 
 def format_status(status: Status) -> str:

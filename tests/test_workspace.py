@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from tables import make_manifest
 
-from curate import decisions
+from curate import decisions, status
 from curate.decide import _summarise
 from curate.errors import JournalError
 from curate.manifest import kept_rows
+from curate.pairs import SURE
 from curate.receipts import read_receipts
 from curate.status import read_status
 
@@ -123,6 +124,21 @@ def test_status_names_the_next_command_at_every_step(built, curate):
         assert read_status(built).next_command.startswith(f"curate {command}")
         curate(command, "-w", built.root)
         assert read_status(built).next_command == following
+
+
+def test_the_next_command_repeats_what_was_asked_for(finished, curate):
+    words = ("-w", finished.root)
+    assert curate("fold", "--k", "3", "--seed", "4", *words).exit_code == 0
+    assert curate("weights", "--scheme", "sqrt", *words).exit_code == 0
+    said = {stage: receipt["options"] for stage, receipt in read_receipts(finished.root).items()}
+    assert status._name_command("fold", said["fold"]) == "curate fold --k 3 --seed 4"
+    assert status._name_command("weights", said["weights"]) == "curate weights --scheme sqrt"
+    assert status._name_command("dedup", said["dedup"]) == "curate dedup"
+    assert status._name_command("dedup", {"near": False, "sure": 0.96}) == "curate dedup --exact-only --sure 0.96"
+    assert status._name_command("split", {"from_source": True, "by_subject": True, "seed": 0}) == (
+        "curate split --from-source --by-subject"
+    )
+    assert status.USUAL["dedup"]["sure"] == SURE
 
 
 def test_a_stage_is_stale_once_a_column_it_read_has_changed(finished, curate):
