@@ -25,8 +25,11 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
     manifest, journal = workspace.read(), workspace.read_journal()
     standing = standing_decisions(manifest, journal)
     states = _states(journal, list(standing.by_path.values()), list(standing.stale))
-    moved = dict(standing.moved)
-    lines = [_record(line, states.get(id(line), ""), moved) for line in journal]
+    moved, sha256_at = dict(standing.moved), dict(zip(manifest["path"], manifest["sha256"], strict=True))
+    paths = [
+        line.path if sha256_at.get(line.path) == line.sha256 else moved.get(line.path, line.path) for line in journal
+    ]
+    lines = [_record(line, states.get(id(line), ""), now) for line, now in zip(journal, paths, strict=True)]
     if path is None:
         return lines
     batches = {line["batch"] for line in lines if line["path"] == path}
@@ -50,12 +53,12 @@ def _states(journal: Sequence[Decision], standing: Sequence[Decision], stale: Se
     return states | {id(line): "stale" for line in stale} | {id(line): "stands" for line in standing}
 
 
-def _record(line: Decision, state: str, moved: dict[str, str]) -> dict[str, str]:
+def _record(line: Decision, state: str, path: str) -> dict[str, str]:
     about = line.undoes if line.action in ("undo", "refused") else line.label
     values = {"at": line.at, "by": line.by, "batch": line.batch, "action": line.action, "note": line.note}
     return {
         **values,
-        "path": moved.get(line.path, line.path),
+        "path": path,
         "label": about,
         "expected": line.expected,
         "state": state,

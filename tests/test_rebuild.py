@@ -17,6 +17,7 @@ from curate import ferplus, shards
 from curate.errors import SourceError, UsageError
 from curate.faces import EXPRESSIONS, draw_face
 from curate.readings import Said
+from curate.relabel import ledger
 from curate.sources import SourceRow
 from curate.sources.fer2013_csv import CODES
 from curate.votes import choose_majority
@@ -87,6 +88,28 @@ def test_a_decision_follows_the_faces_of_a_picture_that_was_moved(tmp_path: Path
     build("q")
     rows = rows_of(tmp_path / "ws")
     assert {path: row["label"] for path, row in rows.items()} == {"s/q/a.png#0": "sad", "s/q/a.png#1": "fear"}
+
+
+def test_a_decision_about_the_new_bytes_at_an_old_path_is_not_told_of_the_image_that_was_there(
+    tmp_path: Path, curate: Curate
+) -> None:
+    root = draw(tmp_path / "a", "happy/1.png")
+    words = ("-w", tmp_path / "ws")
+    curate("build", root, *words, "-j", 1)
+    curate("decide", "a/happy/1.png", "--label", "fear", *words)
+    (root / "happy/1.png").rename(root / "happy/2.png")
+    draw(root, "happy/1.png", seed=40)
+    curate("build", *words, "-j", 1)
+    curate("decide", "a/happy/1.png", "--drop", *words)
+    for path, action in (("a/happy/1.png", "drop"), ("a/happy/2.png", "relabel")):
+        told = json.loads(curate("log", path, "--json", *words).stdout)
+        assert [(line["action"], line["state"]) for line in told] == [(action, "stands")]
+    journal = Workspace(tmp_path / "ws").journal
+    images = {
+        path: ledger.Image(row["sha256"], row["given_label"], "") for path, row in rows_of(tmp_path / "ws").items()
+    }
+    states = ledger.Ledger(journal, images, {"a/happy/1.png": "a/happy/2.png"}).states()
+    assert [states[f"a/happy/{k}.png"].action for k in (1, 2)] == ["drop", "relabel"]
 
 
 def test_votes_follow_a_moved_file_and_not_other_bytes(tmp_path: Path, curate: Curate) -> None:

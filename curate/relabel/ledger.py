@@ -169,4 +169,7 @@ class Ledger:
         return line.by == self.alone and (line.note == ADJUDICATED) == self.settles
 
     def _path_of(self, line: Decision) -> str:
-        return self.moved.get(line.path, line.path)
+        """Where its image is now; other bytes that were decided at a path of before stay there."""
+        image = self.images.get(line.path)
+        is_here = image is not None and image.sha256 == line.sha256
+        return line.path if is_here else self.moved.get(line.path, line.path)
