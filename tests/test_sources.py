@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -15,6 +16,9 @@ from curate.faces import draw_face
 from curate.readings import Said
 from curate.sources import LAYOUTS, detect_layout, load_layout
 from curate.sources.fer2013_csv import CODES
+from curate.sources.folder import image_root
+from curate.sources.pictures import walk_files
+from curate.sources.text_tables import read_rows
 from curate.votes import read_votes
 from curate.workspace import Workspace
 
@@ -203,3 +207,27 @@ def test_the_facts_of_a_row_are_those_of_its_file(tmp_path):
     assert list(rows["width"]) == ["48", "64", ""]
     assert pd.notna(rows["sha256"]).all()
     assert list(rows["pixel_hash"] == "") == [False, False, True]
+
+
+def test_a_blank_line_is_no_row_and_a_row_that_was_cut_off_has_empty_fields(tmp_path):
+    file = tmp_path / "labels.csv"
+    file.write_text("path,label\na.png,sad\n\nb.png\n\n")
+    assert list(read_rows(file, ("path", "label"), looks_like="")) == [
+        {"path": "a.png", "label": "sad"},
+        {"path": "b.png", "label": ""},
+    ]
+
+
+def test_a_hidden_file_beside_an_archives_own_folder_does_not_hide_it(tmp_path):
+    (tmp_path / "inner" / "sad").mkdir(parents=True)
+    (tmp_path / ".DS_Store").write_text("")
+    assert image_root(tmp_path) == tmp_path / "inner"
+
+
+def test_a_folder_that_cannot_be_opened_is_an_error_and_no_loss(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(SourceError, match="cannot be opened \\(Permission denied\\): restore it"):
+        list(walk_files(tmp_path, tmp_path))

@@ -61,7 +61,9 @@ def image_root(root: Path) -> Path:
     """The root itself, or the folder that is its only content (an archive unpacked into a folder of its own)."""
     while True:
         inside = subfolders(root)
-        only = len(inside) == 1 and not any(entry.is_file() for entry in root.iterdir())
+        only = len(inside) == 1 and not any(
+            entry.is_file() and not entry.name.startswith(".") for entry in root.iterdir()
+        )
         if not only or split_of(inside[0]) or canonical_label(inside[0].name):
             return root
         root = inside[0]

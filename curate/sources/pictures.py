@@ -49,7 +49,11 @@ def _outer_folders(root: Path) -> list[Path]:
 
 def walk_files(folder: Path, top: Path) -> Iterator[str]:
     """Posix paths, relative to `top`, of every file below the folder; links to folders end with `/` and are not entered."""
-    for here, inner, names in os.walk(folder):
+
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"{error.filename}: cannot be opened ({error.strerror}): restore it, or make it readable")
+
+    for here, inner, names in os.walk(folder, onerror=refuse):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         prefix = Path(here).relative_to(top).as_posix()
         linked = [f"{name}/" for name in inner if (Path(here) / name).is_symlink()]  # it may be a loop

@@ -28,7 +28,8 @@ def read_rows(file: Path, needs: Sequence[str], *, looks_like: str) -> Iterator[
     missing = [name for name in needs if name not in header]
     if missing:
         raise SourceError(f"{file}: columns missing ({examples(missing)}; it has {examples(header, 5)}): {looks_like}")
-    yield from (dict(zip(header, (value.strip() for value in row), strict=False)) for row in rows)
+    empty = dict.fromkeys(needs, "")  # a row that was cut off
+    yield from (empty | dict(zip(header, (value.strip() for value in row), strict=False)) for row in rows)
 
 
 def read_lists(file: Path) -> Iterator[list[str]]:
@@ -45,7 +46,7 @@ def _open_rows(file: Path) -> Iterator[list[str]]:
     csv.field_size_limit(min(sys.maxsize, 1 << 24))
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            yield from csv.reader(stream)
+            yield from (row for row in csv.reader(stream) if row)  # a blank line is no row
     except (csv.Error, UnicodeDecodeError) as error:
         raise SourceError(f"{file}: no CSV text ({error}): restore the file") from error
 
