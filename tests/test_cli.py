@@ -83,7 +83,8 @@ IMPORTS = {
     "merge": STAGE | {"decisions", "reviews", "workspace"},
     "agreement": {"reviews", "workspace"},
     "export": STAGE | {"images", "votes", "workspace"},
-    "relabel": STAGE | {"decisions", "export", "predictions", "relabel", "reviews", "workspace"},  # export fiftyone
+    "relabel": STAGE
+    | {"decisions", "export", "images", "predictions", "relabel", "reviews", "workspace"},  # export fiftyone
     "status": STAGE | {"decisions", "workspace"},
     "check": STAGE | {"decisions", "engine", "workspace"},
     "report": STAGE | {"audit", "pages", "status", "workspace"},  # a page about stages, not a stage

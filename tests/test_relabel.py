@@ -7,6 +7,8 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import predict, read_files
@@ -26,6 +28,7 @@ from curate.relabel.ledger import Image, Ledger, Wish
 from curate.relabel.mongod import find_mongod, start_mongod
 from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
 from curate.relabel.saving import Saver
+from curate.relabel.sitting import Place, draw_for_browser
 from curate.relabel.where import match_rows
 from curate.reviews import ADJUDICATED
 from curate.workspace import apply_journal
@@ -225,6 +228,30 @@ def key(ledger, token, path, action, label="", by="R1", seen=None):
     batch = ledger.states()[path].batch if seen is None else seen
     wish = Wish(path, action, label, ledger.states()[path].label, batch)
     return ledger.decide(replace(new_batch(by), batch=f"{by}.{token}"), [wish])
+
+
+def test_a_batch_of_a_sitting_before_is_undone_though_it_holds_an_image_that_this_one_does_not(tmp_path):
+    ledger = new_ledger(tmp_path / "decisions.jsonl")
+    wishes = [Wish(path, "drop", "", ledger.states()[path].label, "") for path in ("s/0.png", "s/1.png")]
+    assert ledger.decide(replace(new_batch("R1"), batch="R1.both"), wishes) == []
+    images = {path: image for path, image in ledger.images.items() if path != "s/1.png"}
+    later = Ledger(ledger.file, images, {})
+    for _ in range(2):  # sent again, it is answered again
+        assert later.undo(replace(new_batch("R1"), batch="R1.undo"), "R1.both") == ["s/0.png"]
+    assert ledger.states()["s/1.png"].action == ""
+
+
+def test_a_picture_that_no_browser_draws_is_given_as_png(tmp_path):
+    face = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.tiff"), face)
+    (tmp_path / "b.tiff").write_bytes(b"no picture")
+    files = {name: {"sha256": name, "file": str(tmp_path / name)} for name in ("a.tiff", "b.tiff", "c.png")}
+    draw_for_browser(Place(tmp_path / "sitting"), {"images": files})
+    assert (cv2.imread(files["a.tiff"]["file"], cv2.IMREAD_GRAYSCALE) == face).all()
+    assert files["a.tiff"]["file"].endswith("sitting/pictures/a.tiff.png")
+    assert [files[name]["file"] for name in ("b.tiff", "c.png")] == [
+        str(tmp_path / name) for name in ("b.tiff", "c.png")
+    ]
 
 
 def test_a_key_is_recorded_once_however_often_it_is_sent(tmp_path):

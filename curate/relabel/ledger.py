@@ -97,10 +97,11 @@ class Ledger:
         """
         with lock_journal(self.file):
             self._catch_up()
-            paths = [self._path_of(line) for line in self._lines if line.batch == batch and line.by == blank.by]
+            mine = [self._path_of(line) for line in self._lines if line.batch == batch and line.by == blank.by]
+            paths = [path for path in mine if path in self._states]  # a batch of before may hold other images too
             if any(line.batch == blank.batch for line in self._lines):
                 return paths
-            standing = [path for path in paths if path in self._states and self._states[path].batch == batch]
+            standing = [path for path in paths if self._states[path].batch == batch]
             if not standing or any(self._states[path].batch not in (batch, "") for path in set(paths) - set(standing)):
                 return None
             self._append([replace(blank, action="undo", undoes=batch)])

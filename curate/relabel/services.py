@@ -153,7 +153,10 @@ def _start_app(place: Place) -> "subprocess.Popen[bytes]":
 def _is_serving(place: Place, port: int) -> bool:
     if not place.ready.is_file() or not is_listening(port):
         return False
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/plugins", timeout=10) as answer:
+    direct = urllib.request.build_opener(
+        urllib.request.ProxyHandler({})
+    )  # no proxy of the environment knows this machine
+    with contextlib.suppress(OSError), direct.open(f"http://{HOST}:{port}/plugins", timeout=10) as answer:
         return PLUGIN.encode() in answer.read()
     return False
 

@@ -27,7 +27,7 @@ from curate.relabel.closing import take_in_edits, tell_sitting, write_verdicts
 from curate.relabel.database import Database, drop_database, open_database
 from curate.relabel.saving import new_ledger, read_sitting
 from curate.relabel.services import Services, choose_port, start_database, start_services
-from curate.relabel.sitting import Options, Place, describe_sitting, place_of
+from curate.relabel.sitting import Options, Place, describe_sitting, draw_for_browser, place_of
 from curate.workspace import Workspace, apply_journal
 
 LOOK_SECONDS = 0.2  # between two looks at Finish and at the services
@@ -52,6 +52,7 @@ def relabel(workspace: Workspace, options: Options, announce: Announce, *, dry_r
     place = place_of(workspace, options.by)
     with _sit_down(place, options.by), _end_as_interrupt():
         started = time.perf_counter()
+        draw_for_browser(place, description)
         description["port"] = choose_port(options.port)
         mongod, reach = start_database(place)
         try:
@@ -108,7 +109,8 @@ def _end_as_interrupt() -> Iterator[None]:
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}  # `nohup` stays deaf to a closed terminal
     try:
         yield
     finally:

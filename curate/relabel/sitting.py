@@ -3,6 +3,7 @@
 It outlives a killed sitting, so that the next one can take in what was edited in the App meanwhile.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import pandas as pd
 from curate.decisions import Decision, new_batch, standing_decisions
 from curate.errors import PredictionsError, WorkspaceError
 from curate.files import write_atomically
+from curate.images import UnreadableImageError, encode_png, read_image
 from curate.predictions import read_predictions
 from curate.relabel.ledger import Image
 from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
@@ -31,6 +33,10 @@ class Options:
     blind: bool = False
     port: int | None = None
     opens_browser: bool = True
+
+
+# Forms of `curate.images.SUFFIXES` that no browser draws; JAFFE is shipped in one.
+NOT_DRAWN = frozenset({".tif", ".tiff", ".pgm", ".ppm"})
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,16 @@ def _describe_images(workspace: Workspace, rows: pd.DataFrame) -> dict[str, Imag
         path: Image(sha256, label, str(locate(path).absolute()), box, bool(is_redundant))
         for path, sha256, label, box, is_redundant in values
     }
+
+
+def draw_for_browser(place: Place, description: Mapping[str, Any]) -> None:
+    """Give the pictures that no browser draws as PNG; one that cannot be read stays, and is seen to be missing."""
+    for image in description["images"].values():
+        file, drawn = Path(image["file"]), place.root / "pictures" / f"{image['sha256']}.png"
+        if file.suffix.lower() in NOT_DRAWN:
+            with contextlib.suppress(UnreadableImageError):
+                write_atomically(drawn, encode_png(read_image(file)))
+                image["file"] = str(drawn)
 
 
 def _read_probs(workspace: Workspace, manifest: pd.DataFrame) -> tuple[dict[str, list[float]], list[str]]:

@@ -360,7 +360,7 @@
   }
 
   function nameOf(event) {
-    const digit = /^(?:Digit|Numpad)([1-9])$/.exec(event.code || "");
+    const digit = /^Digit([1-9])$/.exec(event.code || "") || /^([1-9])$/.exec(event.key); // a numpad without NumLock has arrows
     if (event.key === "?") return "?";
     return digit ? digit[1] : event.key.toLowerCase(); // digits by place (some keyboards shift them), letters by print
   }
