@@ -3,9 +3,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# One process per core and one more, since tests wait for programs and disks; more than four wait for memory.
-PROCESSES = $(shell $(BIN)/python -c 'import os; print(min(os.cpu_count() + 1, 4))')
-PARALLEL = --numprocesses $(PROCESSES) --dist loadfile
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-browser lint bench clean
@@ -17,7 +15,7 @@ test: $(INSTALLED) ## every test but those in a browser
 	$(BIN)/python -m pytest -m "not browser" $(PARALLEL)
 
 test-browser: $(INSTALLED) ## the review in a browser; needs Debian's chromium, or CANDID_CHROMIUM=PROGRAM
-	$(BIN)/python -m pytest -m browser $(PARALLEL)
+	$(BIN)/python -m pytest -m browser
 
 lint: $(INSTALLED) ## style and types
 	$(BIN)/ruff check .

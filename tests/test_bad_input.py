@@ -665,7 +665,7 @@ def test_a_decision_about_a_changed_image_is_stale_listed_and_not_applied(
         f"(first: tiny/train/sad/1.png, batch {batch}); undo the batch or bring the images back"
     )
     assert_refused(curate("check", "-w", workspace.root), message, code=3)
-    assert "1 stand, 1 stale" in curate("status", "-w", workspace.root).stdout
+    assert "0 stand, 1 stale" in curate("status", "-w", workspace.root).stdout
     assert curate("decide", "--undo", batch, "-w", workspace.root).exit_code == 0
     assert curate("check", "-w", workspace.root).exit_code == 0
 
