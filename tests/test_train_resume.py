@@ -283,7 +283,6 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was(copy: Workspace, how: si
     folder = copy.root / "runs" / "torn"
     # The share of the beliefs depends on the number of epochs, which changes here.
     words = ["-w", str(copy.root), *SMALL, "--self-distillation", "0"]
-    assert call("run", "--name", "plain", *words).exit_code == 0
     command = [sys.executable, "-m", "train", "run", "--name", "torn", *words, "--epochs", "500"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     give_up = time.monotonic() + 120
@@ -296,6 +295,8 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was(copy: Workspace, how: si
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert f"interrupted; {state['epoch']} of 500 epochs are kept: `train run --resume --name torn -w " in stderr
+        return  # what follows is no other than after a kill
+    assert call("run", "--name", "plain", *words).exit_code == 0
     made = json.loads((folder / "recipe.json").read_text())
     made["recipe"]["epochs"] = state["epoch"] + 2
     (folder / "recipe.json").write_text(json.dumps(made))
