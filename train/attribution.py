@@ -141,9 +141,9 @@ def _differentiate(
     function: Callable[[Any, Any], Any], x: npt.NDArray[np.float32], targets: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """(N, ...) the gradient of `function(x, targets)` by x, row by row; so many rows at once that a large net fits."""
-    parts = range(0, len(x), ROWS_AT_ONCE)
+    starts = range(0, len(x), ROWS_AT_ONCE)
     return np.concatenate(
-        [_differentiate_at_once(function, x[k : k + ROWS_AT_ONCE], targets[k : k + ROWS_AT_ONCE]) for k in parts]
+        [_differentiate_at_once(function, x[k : k + ROWS_AT_ONCE], targets[k : k + ROWS_AT_ONCE]) for k in starts]
     )
 
 
