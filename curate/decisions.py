@@ -52,10 +52,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the journal says about one table: the decision that stands for a path, moved files, and stale decisions."""
+    """What the journal says about one table: the decision that stands for a path, moved files, and stale decisions.
+
+    `moved` maps the path and the sha256 of a line of the journal to the path that these bytes have now, if it is another.
+    """
 
     by_path: dict[str, Decision]
-    moved: tuple[tuple[str, str], ...]
+    moved: dict[tuple[str, str], str]
     stale: tuple[Decision, ...]
 
 
@@ -103,19 +106,20 @@ def standing_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> S
     bytes_of = pd.Series([(sha256, split_face(path)[1]) for path, sha256 in sha256_at.items()], dtype=object)
     once = ~bytes_of.duplicated(keep=False).to_numpy()
     path_of = dict(zip(bytes_of[once], manifest["path"][once], strict=True))
+    gone = [line for line in journal if line.sha256 and sha256_at.get(line.path) != line.sha256]
+    found = [(line, path_of.get((line.sha256, split_face(line.path)[1]))) for line in gone]
+    moved = {(line.path, line.sha256): here for line, here in found if here is not None}
     by_path: dict[str, Decision] = {}
-    moved: dict[str, str] = {}
     stale: dict[str, Decision] = {}
     for decision in drop_undone(journal):
-        if sha256_at.get(decision.path) == decision.sha256:
-            by_path[decision.path] = decision
-            stale.pop(decision.path, None)  # decided again, about the bytes of now
-        elif (here := path_of.get((decision.sha256, split_face(decision.path)[1]))) is not None:
-            moved[decision.path] = here
-            by_path[here] = decision
-        else:
+        is_here = sha256_at.get(decision.path) == decision.sha256
+        here = decision.path if is_here else moved.get((decision.path, decision.sha256))
+        if here is None:
             stale[decision.path] = decision
-    return Standing(by_path, tuple(sorted(moved.items())), tuple(stale.values()))
+        else:
+            by_path[here] = decision
+            stale.pop(here, None)  # decided again, about the bytes of now
+    return Standing(by_path, moved, tuple(stale.values()))
 
 
 def drop_undone(journal: Sequence[Decision]) -> list[Decision]:
@@ -272,7 +276,7 @@ def append_locked(file: Path, decisions: Sequence[Decision]) -> None:
 
 _FIELDS = {
     "undo": ("batch", "by", "at", "action", "undoes", "note"),
-    "refused": ("batch", "by", "at", "path", "action", "undoes", "note"),
+    "refused": ("batch", "by", "at", "path", "sha256", "action", "undoes", "note"),
 }
 _FIELDS_OF_VERDICT = ("batch", "by", "at", "path", "sha256", "action", "label", "expected", "note")
 

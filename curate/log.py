@@ -25,10 +25,7 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
     manifest, journal = workspace.read(), workspace.read_journal()
     standing = standing_decisions(manifest, journal)
     states = _states(journal, list(standing.by_path.values()), list(standing.stale))
-    moved, sha256_at = dict(standing.moved), dict(zip(manifest["path"], manifest["sha256"], strict=True))
-    paths = [
-        line.path if sha256_at.get(line.path) == line.sha256 else moved.get(line.path, line.path) for line in journal
-    ]
+    paths = [standing.moved.get((line.path, line.sha256), line.path) for line in journal]
     lines = [_record(line, states.get(id(line), ""), now) for line, now in zip(journal, paths, strict=True)]
     if path is None:
         return lines

@@ -424,7 +424,7 @@ def test_edits_made_in_the_app_are_journaled_unless_somebody_decided_since(saver
         change({"path": path}, {"$set": {"label.label": label}})
     append_decisions(saver.ledger.file, decided("s/1.png", "keep", by="R2"))
     images = {path: vars(image) for path, image in saver.ledger.images.items()}
-    facts = {"by": "R1", "blind": False, "note": "", "moved": {}, "batch": "S", "journal": str(saver.ledger.file)}
+    facts = {"by": "R1", "blind": False, "note": "", "moved": [], "batch": "S", "journal": str(saver.ledger.file)}
     taken = take_in_edits(saver.database, {**facts, "images": images})
     assert taken == (2, 2)
     lines = [line for line in read_journal(saver.ledger.file) if line.note == EDITED]

@@ -106,7 +106,7 @@ def test_bytes_that_appear_twice_elsewhere_are_not_followed():
     sha256 = manifest["sha256"].iat[0]
     once = make_manifest([{"path": "s/b.png", "sha256": sha256}])
     twice = make_manifest([{"path": "s/b.png", "sha256": sha256}, {"path": "s/c.png", "sha256": sha256}])
-    assert decisions.standing_decisions(once, journal).moved == (("s/000.png", "s/b.png"),)
+    assert decisions.standing_decisions(once, journal).moved == {("s/000.png", sha256): "s/b.png"}
     assert len(decisions.standing_decisions(twice, journal).stale) == 1
 
 

@@ -74,7 +74,7 @@ def _is_foreign(now: pd.DataFrame, launch: pd.DataFrame, journal: Sequence[Decis
     if not now[facts].equals(launch[facts]):
         return True
     decided = {line.path for line in journal if line.path}
-    decided |= {new for _, new in standing_decisions(now, journal).moved}
+    decided |= set(standing_decisions(now, journal).moved.values())
     follows = now["path"].isin(decided) | now["duplicate_of"].isin(decided)
     return bool(((now[verdicts] != launch[verdicts]).any(axis=1) & ~follows).any())
 

@@ -53,13 +53,13 @@ class Wish:
 class Ledger:
     """The journal seen through the images of a sitting.
 
-    `moved` maps the old path of a moved image to its path of now; with `alone` only this reviewer's decisions count, as in
-    a blind review; a sitting that `settles` disagreements is done with what was settled, not with what was decided.
+    `moved` is that of `Standing`; with `alone` only this reviewer's decisions count, as in a blind review; a sitting that
+    `settles` disagreements is done with what was settled, not with what was decided.
     """
 
     file: Path
     images: Mapping[str, Image]
-    moved: Mapping[str, str]
+    moved: Mapping[tuple[str, str], str]
     alone: str | None = None
     settles: bool = False
     _lines: list[Decision] = field(default_factory=list)
@@ -110,10 +110,8 @@ class Ledger:
     def refuse(self, blank: Decision, paths: Sequence[str]) -> None:
         """Void some images of a batch, because the App held another label than was seen."""
         note = "the App held another label"
-        lines = [
-            Decision(f"{blank.batch}-refused", blank.by, blank.at, "refused", path=path, undoes=blank.batch, note=note)
-            for path in paths
-        ]
+        void = replace(blank, batch=f"{blank.batch}-refused", action="refused", undoes=blank.batch, note=note)
+        lines = [replace(void, path=path, sha256=self.images[path].sha256) for path in paths]
         with lock_journal(self.file):
             self._catch_up()
             known = {(line.path, line.undoes) for line in self._lines if line.action == "refused"}
@@ -170,7 +168,5 @@ class Ledger:
         return line.by == self.alone and (line.note == ADJUDICATED) == self.settles
 
     def _path_of(self, line: Decision) -> str:
-        """Where its image is now; other bytes that were decided at a path of before stay there."""
-        image = self.images.get(line.path)
-        is_here = image is not None and image.sha256 == line.sha256
-        return line.path if is_here else self.moved.get(line.path, line.path)
+        """Where its image is now."""
+        return self.moved.get((line.path, line.sha256), line.path)

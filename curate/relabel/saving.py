@@ -95,7 +95,8 @@ def new_ledger(sitting: dict[str, Any]) -> Ledger:
     """The journal through the images of a described sitting."""
     images = {path: Image(**facts) for path, facts in sitting["images"].items()}
     alone = sitting["by"] if sitting["blind"] else None
-    return Ledger(Path(sitting["journal"]), images, sitting["moved"], alone, sitting["note"] == ADJUDICATED)
+    moved = {(path, sha256): here for path, sha256, here in sitting["moved"]}
+    return Ledger(Path(sitting["journal"]), images, moved, alone, sitting["note"] == ADJUDICATED)
 
 
 def read_sitting(file: Path) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def describe_sitting(
         "journal": str(workspace.journal.absolute()),
         "ready": str(place.ready),
         "finish": str(place.finish),
-        "moved": dict(standing.moved),
+        "moved": [(*line, here) for line, here in standing.moved.items()],
         "images": {path: asdict(image) for path, image in images.items()},
         "queue": queue,
     }
