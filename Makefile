@@ -14,8 +14,9 @@ demo: $(INSTALLED) ## the whole chain on drawn faces
 test: $(INSTALLED) ## every test but those in a browser
 	$(BIN)/python -m pytest -m "not browser" $(PARALLEL)
 
+# The files are named, because the others would be imported for nothing.
 test-browser: $(INSTALLED) ## the review in a browser; needs Debian's chromium, or CANDID_CHROMIUM=PROGRAM
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m browser $$(grep --files-with-matches mark.browser tests/test_*.py)
 
 lint: $(INSTALLED) ## style and types
 	$(BIN)/ruff check .
