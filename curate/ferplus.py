@@ -2,10 +2,11 @@
 
     fer2013new.csv      Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
 
-The table has neither pixels nor Kaggle's file names: only the order of fer2013.csv. Pictures that came from that CSV know
-their row. JPEG folders do not, so each picture looks for the row of fer2013.csv that shows it: the nearest in pixels, and
-accepted only if it is near and no other photograph is nearly as near. Rows with identical pixels are one photograph: the row
-with the picture's own usage and label is taken, else the first of them. What finds no row gets no votes and is counted.
+The table has neither pixels nor Kaggle's file names: only the order of fer2013.csv. Pictures that came from the whole of that
+CSV know their row. JPEG folders and tables from which rows were taken do not, so each picture looks for the row of fer2013.csv
+that shows it: the nearest in pixels, and accepted only if it is near and no other photograph is nearly as near. Rows with
+identical pixels are one photograph: the row with the picture's own usage and label is taken, else the first of them. What
+finds no row gets no votes and is counted.
 """
 
 from collections.abc import Sequence
@@ -84,12 +85,12 @@ def join_votes(
     SourceError  if a table is damaged, the tables do not fit each other or the rows, or there are no pixels to join by
     """
     table = _read_crowd(votes)
-    if all(row.table_row is not None for row in listing.rows):
+    if _knows_rows(listing, table):
         return _join_by_row(listing, table, votes)
     if pixels is None:
         raise SourceError(
-            f"{votes}: these pictures do not know their row of fer2013.csv, so their pixels must find it: put fer2013.csv "
-            "beside the votes or name it with --pixels"
+            f"{votes}: of these {len(listing.rows):,} pictures it is not known which of its {len(table.votes):,} rows they are, "
+            "so their pixels must find it: put the whole fer2013.csv beside the votes or name it with --pixels"
         )
     known = _read_pixels(pixels)
     if known.splits != table.splits:
@@ -197,6 +198,12 @@ def _read_images(listing: Listing, engine_name: engine.Engine, workers: int | No
             images[k] = image
             readable.append(k)
     return images[readable], readable
+
+
+def _knows_rows(listing: Listing, table: CrowdTable) -> bool:
+    """Whether every picture knows its row: rows that were counted in a table are those of the whole table alone."""
+    numbers = {row.table_row for row in listing.rows}
+    return None not in numbers and (len(numbers) == len(table.votes) or numbers != set(range(len(numbers))))
 
 
 def _join_by_row(listing: Listing, table: CrowdTable, file: Path) -> tuple[Listing, str]:

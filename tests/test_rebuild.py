@@ -247,6 +247,18 @@ def test_ferplus_joins_the_csv_by_row(challenge: Path, tmp_path: Path, curate: C
         assert json.loads(row["votes"]) == votes_of(int(path[-9:-4]))
 
 
+def test_a_table_from_which_rows_were_taken_is_joined_by_pixels(
+    challenge: Path, tmp_path: Path, curate: Curate
+) -> None:
+    lines = (challenge / "fer2013.csv").read_text().splitlines()
+    less = tmp_path / "fer2013.csv"
+    less.write_text("\n".join([*lines[:10], *lines[11:], ""]))  # of one Usage: the rows after it seem to fit
+    words = ("build", f"s={less}", "--votes", challenge / "fer2013new.csv", "-w", tmp_path / "ws", "-j", 1)
+    result = curate(*words)
+    assert "s: FER+ votes joined by pixels: 41 of 41 pictures (100.00 %)\n" in result.stderr
+    assert json.loads(rows_of(tmp_path / "ws")["s/PrivateTest/00040.png"]["votes"]) == votes_of(41)
+
+
 def test_ferplus_joins_jpeg_folders_by_pixels_and_counts_what_finds_no_row(
     challenge: Path, tmp_path: Path, curate: Curate
 ) -> None:
@@ -269,8 +281,8 @@ def test_ferplus_needs_pixels_for_jpeg_folders_and_rows_that_fit(
     shutil.copy(challenge / "fer2013new.csv", tmp_path / "fer2013new.csv")
     refused = curate("build", f"s={challenge / 'jpeg'}", *words)
     assert refused.stderr == (
-        f"curate: {tmp_path}/fer2013new.csv: these pictures do not know their row of fer2013.csv, so their pixels must find it: "
-        "put fer2013.csv beside the votes or name it with --pixels\n"
+        f"curate: {tmp_path}/fer2013new.csv: of these 42 pictures it is not known which of its 42 rows they are, so their pixels "
+        "must find it: put the whole fer2013.csv beside the votes or name it with --pixels\n"
     )
     missing = curate("build", f"s={challenge / 'jpeg'}", "--pixels", tmp_path / "none.csv", *words)
     assert (missing.exit_code, missing.stderr) == (
