@@ -230,7 +230,9 @@ def run_build(
             is_late = [path.partition("/")[0] in late for path in before["path"]]
             rows = pd.concat([rows, before.loc[is_late, list(owned_by("build"))]], ignore_index=True)
         others = [name for name in known if name in sources and name not in measured]
-        if any(known[name] != sources[name] for name in others) or _pick(before, others) != _pick(rows, others):
+        if any(known[name] != sources[name] for name in others) or _untouched(before, others) != _untouched(
+            rows, others
+        ):
             raise WorkspaceError(f"{workspace.root}: another build wrote here meanwhile: run this one again")
         after = decisions.apply(carry_facts(before, rows), workspace.read_journal())
         listing = json.dumps({**known, **sources}, indent=1, sort_keys=True) + "\n"
@@ -244,12 +246,12 @@ def run_build(
     return result
 
 
-def _pick(rows: pd.DataFrame, sources: Sequence[str]) -> list[list[str]]:
+def _untouched(rows: pd.DataFrame, sources: Sequence[str]) -> list[list[str]]:
     """What a build leaves as it is in the rows of sources that it does not read."""
     names = [name for name in owned_by("build") if name not in ("given_label", "votes")]
     is_theirs = [path.partition("/")[0] in sources for path in rows["path"]]
-    picked: list[list[str]] = rows.loc[is_theirs, names].sort_values("path").to_numpy().tolist()
-    return picked
+    facts: list[list[str]] = rows.loc[is_theirs, names].sort_values("path").to_numpy().tolist()
+    return facts
 
 
 def record_decisions(workspace: Workspace, made: Sequence[decisions.Decision]) -> pd.DataFrame:
