@@ -230,9 +230,8 @@ def run_build(
             is_late = [path.partition("/")[0] in late for path in before["path"]]
             rows = pd.concat([rows, before.loc[is_late, list(owned_by("build"))]], ignore_index=True)
         others = [name for name in known if name in sources and name not in measured]
-        if any(known[name] != sources[name] for name in others) or _untouched(before, others) != _untouched(
-            rows, others
-        ):
+        now, then = _untouched(before, others), _untouched(rows, others)
+        if now != then or any(known[name] != sources[name] for name in others):
             raise WorkspaceError(f"{workspace.root}: another build wrote here meanwhile: run this one again")
         after = decisions.apply(carry_facts(before, rows), workspace.read_journal())
         listing = json.dumps({**known, **sources}, indent=1, sort_keys=True) + "\n"
