@@ -43,7 +43,7 @@ LONG = replace(
     about="`fast` with wider stages, trained nearly three times as long against more noise: accuracy first, for over an hour.",
     epochs=64,
     stop_patience=0,
-    # Against 64,128,256,256: 70.6 % of val by one view instead of 69.8 (three seeds each), for 1.6 times the time.
+    # Against 64,128,256,256: 70.6 % of val by one view instead of 69.8 (three seeds each), for 1.7 times the CPU time.
     widths=(80, 160, 320, 320),
     # Chosen by judgement and together, so that so many epochs overfit less; none was measured alone but the self-distillation,
     # on split val, against a label smoothing of 0.1. A share of 0.8 is that of K. Kim et al.
