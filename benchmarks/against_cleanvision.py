@@ -27,7 +27,9 @@ print(json.dumps({"groups": len(sets), "surplus": sum(len(group) - 1 for group i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     folder = str(parser.parse_args().folder)
     rows, walls = [], {"cleanvision": [], "candid": []}
@@ -48,7 +50,9 @@ def main() -> None:
         f"Measured by `python benchmarks/against_cleanvision.py` on FER2013, in turns; {describe_machine()}. Build and dedup "
         f"take {ratio:.2f} times the wall time of cleanvision."
     )
-    replace_section(RESULTS, "cleanvision", f"## Against cleanvision\n\n{body}\n\n{to_table(header, rows)}")
+    replace_section(
+        RESULTS, "cleanvision", f"## Against cleanvision\n\n{body}\n\n{to_table(header, rows)}"
+    )
     print(to_table(header, rows))
 
 

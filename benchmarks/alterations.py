@@ -10,7 +10,9 @@ Image = npt.NDArray[np.uint8]
 Alteration = Callable[[Image, np.random.Generator], Image]
 
 
-def warp(image: Image, zoom: float = 1, aspect: float = 1, angle: float = 0, dx: float = 0, dy: float = 0) -> Image:
+def warp(
+    image: Image, zoom: float = 1, aspect: float = 1, angle: float = 0, dx: float = 0, dy: float = 0
+) -> Image:
     """Zoom and rotate (degrees counterclockwise) about the centre, stretch in x, shift in pixels of 48; the edge repeats."""
     height, width = image.shape[:2]
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -41,7 +43,16 @@ def mark(image: Image, rng: np.random.Generator) -> Image:
     letters = image.copy()
     place = (int(width * 0.05), int(height * rng.uniform(0.55, 0.95)))
     white = (255,) * (image.shape[2] if image.ndim == 3 else 1)
-    cv2.putText(letters, "sample.com", place, cv2.FONT_HERSHEY_SIMPLEX, width / 48 * 0.27, white, 1, cv2.LINE_AA)
+    cv2.putText(
+        letters,
+        "sample.com",
+        place,
+        cv2.FONT_HERSHEY_SIMPLEX,
+        width / 48 * 0.27,
+        white,
+        1,
+        cv2.LINE_AA,
+    )
     return cv2.addWeighted(letters, 0.7, image, 0.3, 0)
 
 
@@ -63,7 +74,9 @@ def combine(image: Image, rng: np.random.Generator) -> Image:
     image = mirror(image) if rng.random() < 0.5 else image
     zoom, aspect, angle = rng.uniform(1, 1.06), rng.uniform(1, 1.03), rng.uniform(-3, 3)
     moved = warp(image, zoom, aspect, angle, *rng.uniform(-1.5, 1.5, 2))
-    return encode(light(moved, rng.uniform(0.8, 1.2), rng.uniform(-20, 20)), int(rng.integers(50, 80)))
+    return encode(
+        light(moved, rng.uniform(0.8, 1.2), rng.uniform(-20, 20)), int(rng.integers(50, 80))
+    )
 
 
 ALTERATIONS: dict[str, Alteration] = {

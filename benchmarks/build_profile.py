@@ -17,7 +17,13 @@ import numpy as np
 from PIL import Image
 from results import RESULTS, describe_machine, replace_section, to_table
 
-from curate.images import SUFFIXES, decode_image, hash_perceptually, pixel_hash, shrink_for_phash
+from curate.images.decode import (
+    SUFFIXES,
+    decode_image,
+    hash_perceptually,
+    pixel_hash,
+    shrink_for_phash,
+)
 
 ROUNDS = 5
 
@@ -38,7 +44,9 @@ def main() -> None:
         "perceptual hash in batches": lambda: [
             hash_perceptually(small[k : k + 256]) for k in range(0, len(small), 256)
         ],
-        "(for comparison: imagehash.phash one by one)": lambda: [imagehash.phash(Image.fromarray(i)) for i in pixels],
+        "(for comparison: imagehash.phash one by one)": lambda: [
+            imagehash.phash(Image.fromarray(i)) for i in pixels
+        ],
     }
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS):

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from results import RESULTS, replace_section
 
-from curate.images import read_grey
-from curate.pairs import SURE
-from curate.workspace import Workspace
+from curate.duplicates.pairs import SURE
+from curate.images.decode import read_grey
+from curate.workspace.workspace import Workspace
 
 PAIRS = 100
 ACROSS = 20
@@ -24,7 +24,9 @@ SIDE = 72
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path)
@@ -49,7 +51,12 @@ def draw(workspace: Workspace, pairs: pd.DataFrame) -> np.ndarray:
     locate = workspace.locate()
     boxes = workspace.read().set_index("path")["box"]
     cells = [
-        np.concatenate([np.pad(read_grey(locate(path), boxes[path], SIDE), 1, constant_values=255) for path in couple])
+        np.concatenate(
+            [
+                np.pad(read_grey(locate(path), boxes[path], SIDE), 1, constant_values=255)
+                for path in couple
+            ]
+        )
         for couple in zip(pairs["path_a"], pairs["path_b"], strict=True)
     ]
     lines = [np.concatenate(cells[k : k + ACROSS], axis=1) for k in range(0, PAIRS, ACROSS)]

@@ -29,7 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--workspace", type=Path, default=None)
-    parser.add_argument("--oof-options", type=shlex.split, default=[], help='such as "--oof-options=--epochs 4"')
+    parser.add_argument(
+        "--oof-options", type=shlex.split, default=[], help='such as "--oof-options=--epochs 4"'
+    )
     parser.add_argument("--run-options", type=shlex.split, default=[])
     options = parser.parse_args()
     workspace = options.workspace or Path(tempfile.mkdtemp()) / "manifests"
@@ -41,9 +43,14 @@ def main() -> None:
     runs += [run_command(words, env=env) for words in (["curate", "flag"], *SPLITTING)]
     runs.append(run_command(["train", "run", "--class-weights", *options.run_options], env=env))
     runs.append(run_command(["train", "evaluate", "--tta", "10"], env=env))
-    runs += [run_command(words, env=env) for words in (["curate", "audit"], ["curate", "check"], ["curate", "report"])]
+    runs += [
+        run_command(words, env=env)
+        for words in (["curate", "audit"], ["curate", "check"], ["curate", "report"])
+    ]
     changed = rerun(
-        workspace, [build, *CURATION, ["train", "oof", *options.oof_options], ["curate", "flag"], *SPLITTING], env
+        workspace,
+        [build, *CURATION, ["train", "oof", *options.oof_options], ["curate", "flag"], *SPLITTING],
+        env,
     )
     write(runs, changed, str(options.folder), str(workspace))
 
@@ -54,12 +61,19 @@ def rerun(workspace: Path, commands: list[list[str]], env: dict[str, str]) -> li
     for words in commands:
         run_command(words, env=env)
     after = digest(workspace)
-    return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
 
 
 def digest(folder: Path) -> dict[str, str]:
-    files = (file for file in folder.rglob("*") if file.is_file() and not file.name.endswith("lock"))
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    files = (
+        file for file in folder.rglob("*") if file.is_file() and not file.name.endswith("lock")
+    )
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }
 
 
 def write(runs: list[Run], changed: list[str], folder: str, workspace: str) -> None:
@@ -69,14 +83,23 @@ def write(runs: list[Run], changed: list[str], folder: str, workspace: str) -> N
     transcript = "\n".join(f"$ {plain(run.command)}\n{plain(run.stdout)}\n" for run in runs)
     header = ["command", "wall s", "CPU s", "peak MB"]
     rows = [
-        [f"`{plain(run.command)}`", f"{run.wall_seconds:.1f}", f"{run.cpu_seconds:.1f}", f"{run.peak_mb:.0f}"]
+        [
+            f"`{plain(run.command)}`",
+            f"{run.wall_seconds:.1f}",
+            f"{run.cpu_seconds:.1f}",
+            f"{run.peak_mb:.0f}",
+        ]
         for run in runs
     ]
     which = f": {', '.join(changed)}" if changed else ""
-    again = f"A second run of every stage up to the class weights changed {len(changed)} files{which}."
+    again = (
+        f"A second run of every stage up to the class weights changed {len(changed)} files{which}."
+    )
     body = f"Measured by `python benchmarks/fer2013_chain.py` on {describe_machine()}.\n\n{to_table(header, rows)}\n\n{again}"
     replace_section(
-        RESULTS, "fer2013", f"## FER2013, the whole chain\n\n{body}\n\n```console\n{transcript.rstrip()}\n```"
+        RESULTS,
+        "fer2013",
+        f"## FER2013, the whole chain\n\n{body}\n\n```console\n{transcript.rstrip()}\n```",
     )
     replace_section(README, "fer2013", f"```console\n{transcript.rstrip()}\n```\n\n{body}")
 

@@ -23,14 +23,14 @@ from cleanlab.rank import get_label_quality_ensemble_scores, get_label_quality_s
 from results import README, RESULTS, describe_machine, replace_section, to_table
 from sklearn.metrics import average_precision_score
 
-from curate.flag import flag, gather_evidence
+from curate.label_issues.scores import SCORES, Evidence, agree, best_other
 from curate.labels import VOCABULARY
-from curate.predictions import read_predictions
-from curate.receipts import read_receipts
-from curate.scores import SCORES, Evidence, agree, best_other
-from curate.votes import read_votes, votes_of
-from curate.workspace import Workspace
-from train.oof import choose_members
+from curate.stages.flag import flag, gather_evidence
+from curate.workspace.predictions import read_predictions
+from curate.workspace.receipts import read_receipts
+from curate.workspace.votes import read_votes, votes_of
+from curate.workspace.workspace import Workspace
+from train.oof.command import choose_members
 
 LOOKS = (500, 1000, 2000)
 DRAWS = 1000  # of the bootstrap
@@ -38,12 +38,22 @@ SECTION = "label-issues"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("workspace", type=Path)
     parser.add_argument("votes", type=Path)
-    parser.add_argument("--half", choices=("first", "second"), default="second", help="the first is for choosing")
+    parser.add_argument(
+        "--half", choices=("first", "second"), default="second", help="the first is for choosing"
+    )
     parser.add_argument("--section", default=SECTION, help="of RESULTS.md")
-    parser.add_argument("--also", type=Path, nargs="*", default=[], help="workspaces with other members, for the curve")
+    parser.add_argument(
+        "--also",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="workspaces with other members, for the curve",
+    )
     options = parser.parse_args()
     workspace = Workspace(options.workspace)
     manifest = workspace.read().assign(votes="")
@@ -53,7 +63,11 @@ def main() -> None:
     evidence = gather_evidence(folded, list(tables.values()), classes)
     gold = judge_by_crowd(folded, read_votes(options.votes))
     gold["counted"] = gold["counted"] & choose_half(folded, options.half)
-    suggested = flag(manifest, list(tables.values())).columns["suggested_label"][manifest["fold"] != ""].to_numpy()
+    suggested = (
+        flag(manifest, list(tables.values()))
+        .columns["suggested_label"][manifest["fold"] != ""]
+        .to_numpy()
+    )
     scores = score_all(evidence, list(tables), folded, list(tables.values()), classes)
     top = np.array(classes)[best_other(evidence.labels, evidence.probs)]
     rows = [
@@ -62,7 +76,9 @@ def main() -> None:
     ]
     ours = scores["Candid combined"]
     rivals = {name: score for name, score in scores.items() if name.startswith("cleanlab")}
-    best = max(rivals, key=lambda name: average_precision(gold["strict"], rivals[name], gold["counted"]))
+    best = max(
+        rivals, key=lambda name: average_precision(gold["strict"], rivals[name], gold["counted"])
+    )
     header = [
         "score",
         "strict AP",
@@ -87,8 +103,15 @@ def main() -> None:
         )
     )  # fmt: skip
     roots = (options.workspace, *options.also)
-    points = dict.fromkeys(tuple(point) for root in roots for point in trace(root, options.votes, options.half))
-    header = ["members", "they and the copies agree with the given labels", "strict AP", "majority AP"]
+    points = dict.fromkeys(
+        tuple(point) for root in roots for point in trace(root, options.votes, options.half)
+    )
+    header = [
+        "members",
+        "they and the copies agree with the given labels",
+        "strict AP",
+        "majority AP",
+    ]
     curve = to_table(header, list(points))
     body += f"\n\nWhat better members buy, by the combined score:\n\n{curve}"
     replace_section(RESULTS, options.section, f"## Finding wrong labels\n\n{body}")
@@ -108,12 +131,21 @@ def trace(root: Path, votes: Path, half: str) -> list[list[str]]:
     counted = gold["counted"] & choose_half(folded, half)
     models = read_receipts(root)["oof"]["options"]
     points = []
-    for names in ([name] for name in tables) if len(tables) == 1 else (*([name] for name in tables), list(tables)):
+    for names in (
+        ([name] for name in tables)
+        if len(tables) == 1
+        else (*([name] for name in tables), list(tables))
+    ):
         evidence = gather_evidence(folded, [tables[name] for name in names], classes)
         score = SCORES["combined"](evidence)
-        told = " + ".join(f"{name}{tell_training(models['models'][name], models['seeds'])}" for name in names)
+        told = " + ".join(
+            f"{name}{tell_training(models['models'][name], models['seeds'])}" for name in names
+        )
         agreement = agree(evidence.believed, evidence.labels)
-        found = [f"{average_precision(gold[rule], score, counted):.3f}" for rule in ("strict", "majority")]
+        found = [
+            f"{average_precision(gold[rule], score, counted):.3f}"
+            for rule in ("strict", "majority")
+        ]
         points.append([told, f"{100 * agreement:.1f} %", *found])
     return points
 
@@ -129,7 +161,12 @@ def tell_training(member: dict[str, Any], seeds: int) -> str:
 
 def judge_by_crowd(folded: pd.DataFrame, votes: dict[str, str]) -> dict[str, np.ndarray]:
     """Per row: whether it has votes (`counted`), whether its label is wrong by each rule, and the class that leads."""
-    counts = np.array([[votes_of(votes.get(path, "")).get(name, 0) for name in VOCABULARY] for path in folded["path"]])
+    counts = np.array(
+        [
+            [votes_of(votes.get(path, "")).get(name, 0) for name in VOCABULARY]
+            for path in folded["path"]
+        ]
+    )
     given = np.array([VOCABULARY.index(label) for label in folded["given_label"]])
     rows = np.arange(len(folded))
     own, others = counts[rows, given], counts.copy()
@@ -152,21 +189,31 @@ def choose_half(folded: pd.DataFrame, half: str) -> np.ndarray:
 
 
 def score_all(
-    evidence: Evidence, names: list[str], folded: pd.DataFrame, tables: list[pd.DataFrame], classes: list[str]
+    evidence: Evidence,
+    names: list[str],
+    folded: pd.DataFrame,
+    tables: list[pd.DataFrame],
+    classes: list[str],
 ) -> dict[str, np.ndarray]:
     """Name -> (N,) score, higher is more suspect."""
     labels, mean = evidence.labels, evidence.probs
     has_margins = np.isfinite(evidence.margin_auc).any()
     scores = {
-        f"Candid {name}": score(evidence) for name, score in SCORES.items() if name != "margin_auc" or has_margins
+        f"Candid {name}": score(evidence)
+        for name, score in SCORES.items()
+        if name != "margin_auc" or has_margins
     }
     for name, table in zip(names, tables, strict=True) if len(names) > 1 else ():
-        scores[f"Candid combined, {name} alone"] = SCORES["combined"](gather_evidence(folded, [table], classes))
+        scores[f"Candid combined, {name} alone"] = SCORES["combined"](
+            gather_evidence(folded, [table], classes)
+        )
     for method in ("self_confidence", "normalized_margin", "confidence_weighted_entropy"):
         scores[f"cleanlab {method}"] = -get_label_quality_scores(labels, mean, method=method)
     if len(names) > 1:
         members = list(evidence.members)
-        ensemble = get_label_quality_ensemble_scores(labels, members, method="normalized_margin", verbose=False)
+        ensemble = get_label_quality_ensemble_scores(
+            labels, members, method="normalized_margin", verbose=False
+        )
         scores["cleanlab ensemble, normalized_margin"] = -np.asarray(ensemble)
     scores["FiftyOne mistakenness"] = mistakenness(labels, mean)
     return scores
@@ -185,7 +232,9 @@ def average_precision(wrong: np.ndarray, score: np.ndarray, counted: np.ndarray)
     return float(average_precision_score(wrong[counted], score[counted]))
 
 
-def measure(name: str, score: np.ndarray, suggested: np.ndarray, gold: dict[str, np.ndarray]) -> list[str]:
+def measure(
+    name: str, score: np.ndarray, suggested: np.ndarray, gold: dict[str, np.ndarray]
+) -> list[str]:
     counted = gold["counted"]
     order = np.argsort(-score, kind="stable")
     precision = []
@@ -196,10 +245,13 @@ def measure(name: str, score: np.ndarray, suggested: np.ndarray, gold: dict[str,
     seen = seen[suggested[seen] != ""]
     right = (suggested[seen] == gold["leads"][seen]).mean()
     low, high = np.quantile(
-        bootstrap(counted, lambda rows: average_precision_score(gold["strict"][rows], score[rows])), (0.025, 0.975)
+        bootstrap(counted, lambda rows: average_precision_score(gold["strict"][rows], score[rows])),
+        (0.025, 0.975),
     )
     strict = f"{average_precision(gold['strict'], score, counted):.3f} ({low:.3f} to {high:.3f})"
-    others = [f"{average_precision(gold[rule], score, counted):.3f}" for rule in ("medium", "majority")]
+    others = [
+        f"{average_precision(gold[rule], score, counted):.3f}" for rule in ("medium", "majority")
+    ]
     return [name, strict, *precision, *others, f"{right:.2f}"]
 
 
@@ -208,7 +260,8 @@ def compare(gold: dict[str, np.ndarray], ours: np.ndarray, theirs: np.ndarray) -
     drawn = bootstrap(
         gold["counted"],
         lambda rows: (
-            average_precision_score(strict[rows], ours[rows]) - average_precision_score(strict[rows], theirs[rows])
+            average_precision_score(strict[rows], ours[rows])
+            - average_precision_score(strict[rows], theirs[rows])
         ),
     )
     low, high = np.quantile(drawn, (0.025, 0.975))

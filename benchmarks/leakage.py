@@ -11,7 +11,9 @@ from results import README, describe_machine, replace_section, run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     folder = str(parser.parse_args().folder)
     with tempfile.TemporaryDirectory() as scratch:
@@ -21,9 +23,7 @@ def main() -> None:
         runs = [run_command(["curate", *words], env=env) for words in (["dedup"], ["audit"])]
     transcript = "\n\n".join(f"$ {run.command}\n{run.stdout}" for run in runs)
     print(transcript)
-    body = (
-        f"Printed on {describe_machine()}, {runs[0].wall_seconds:.0f} s and {runs[1].wall_seconds:.0f} s of wall time."
-    )
+    body = f"Printed on {describe_machine()}, {runs[0].wall_seconds:.0f} s and {runs[1].wall_seconds:.0f} s of wall time."
     replace_section(README, "leakage", f"```console\n{transcript}\n```\n\n{body}")
 
 

@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image
 from results import RESULTS, Run, describe_machine, replace_section, run_command, to_table
 
-from curate.faces import EXPRESSIONS, draw_face
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
 from curate.files import sha256_of
-from curate.sources.affectnet_labels import OFFICIAL, TRAINING_COUNTS
+from curate.sources.tables.affectnet_labels import OFFICIAL, TRAINING_COUNTS
 
 
 def main() -> None:
@@ -44,14 +45,18 @@ def main() -> None:
 def draw_tree(root: Path, pictures: int) -> None:
     """Drawn faces with noise of their own, 48 x 48 JPEGs, with AffectNet's shares of the classes."""
     rng = np.random.default_rng(0)
-    faces = [draw_face(EXPRESSIONS[k % len(EXPRESSIONS)], k, k).astype(np.int16) for k in range(400)]
+    faces = [
+        draw_face(EXPRESSIONS[k % len(EXPRESSIONS)], k, k).astype(np.int16) for k in range(400)
+    ]
     counts = np.array([TRAINING_COUNTS[name] for name in OFFICIAL])
     codes = rng.choice(len(OFFICIAL), pictures, p=counts / counts.sum())
     for name in ("images", "annotations"):
         (root / "train_set" / name).mkdir(parents=True)
     for k, code in enumerate(codes):
         noisy = faces[k % len(faces)] + rng.integers(-20, 20, (48, 48), dtype=np.int16)
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(root / f"train_set/images/{k}.jpg", quality=90)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(
+            root / f"train_set/images/{k}.jpg", quality=90
+        )
         buffer = io.BytesIO()
         np.save(buffer, np.array(code))
         (root / f"train_set/annotations/{k}_exp.npy").write_bytes(buffer.getvalue())

@@ -7,7 +7,7 @@
 One image of each photograph of the folder is kept, by `curate dedup` itself, so what Candid takes for copies among the
 folder's own faces counts against nobody (`contact_sheet.py` judges that by eye; drawn faces are all kept). Thirteen
 alterations (`alterations.py`) are planted at a fixed seed, one a source, and every pair of images that is no planted copy
-counts against a method's precision. The sources are dealt into two halves: the bounds of `curate.pairs` were chosen on the
+counts against a method's precision. The sources are dealt into two halves: the bounds of `curate.duplicates.pairs` were chosen on the
 first, the table shows the second. `--workspace DIR` keeps the files, `truth.csv` and what `curate dedup` wrote about them.
 """
 
@@ -23,11 +23,11 @@ import pandas as pd
 from alterations import ALTERATIONS
 from results import RESULTS, describe_machine, replace_section, run_command, to_table
 
-from curate.faces.planting import draw_fresh
-from curate.images import decode_image, to_grey
-from curate.manifest import read_manifest
-from curate.pairs import LOOK, SURE, near_hashes
-from curate.workspace import Workspace
+from curate.demo.planting import draw_fresh
+from curate.duplicates.pairs import LOOK, SURE, near_hashes
+from curate.images.decode import decode_image, to_grey
+from curate.workspace.manifest import read_manifest
+from curate.workspace.workspace import Workspace
 
 FACES = 16_641
 DRAWN = 6000
@@ -36,12 +36,16 @@ Found = set[tuple[str, str]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--drawn", action="store_true")
     parser.add_argument("--name", default="faces")
     parser.add_argument("--workspace", type=Path)
-    parser.add_argument("--pairs", type=Path, help="CSV with the file names path_a, path_b of another method")
+    parser.add_argument(
+        "--pairs", type=Path, help="CSV with the file names path_a, path_b of another method"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     options = parser.parse_args()
@@ -93,11 +97,17 @@ def plant(folder: Path, root: Path, seed: int, *, keep_copies: bool) -> pd.DataF
 
 def list_faces(folder: Path, workspace: Path, *, keep_copies: bool) -> pd.DataFrame:
     """The readable faces, one of each photograph unless `keep_copies`."""
-    for words in (["build", f"faces={folder}"], ["inspect"], ["dedup", *(["--exact-only"] if keep_copies else [])]):
+    for words in (
+        ["build", f"faces={folder}"],
+        ["inspect"],
+        ["dedup", *(["--exact-only"] if keep_copies else [])],
+    ):
         run_command(["curate", *words, "-w", str(workspace)])
     manifest = read_manifest(workspace / "manifest.csv")
     alone = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])
-    return manifest[(manifest["pixel_hash"] != "") & (manifest["quality"] == "") & ~alone.duplicated()]
+    return manifest[
+        (manifest["pixel_hash"] != "") & (manifest["quality"] == "") & ~alone.duplicated()
+    ]
 
 
 def half_of(name: str) -> str:
@@ -119,7 +129,10 @@ def measure(root: Path, *, sweep: bool) -> dict[str, Found]:
 
     if sweep:
         bounds = np.arange(LOOK, 0.991, 0.005)
-        return {f"score >= {bound:.3f}": to_pairs(*of_columns(pairs[scores >= bound])) for bound in bounds}
+        return {
+            f"score >= {bound:.3f}": to_pairs(*of_columns(pairs[scores >= bound]))
+            for bound in bounds
+        }
     return {
         "cleanvision (exact and near)": ask_cleanvision(root / "faces"),
         "imagehash.phash, distance <= 4": by_hash(4),
@@ -134,7 +147,11 @@ def ask_cleanvision(folder: Path) -> Found:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         lab = Imagelab(data_path=str(folder))
         lab.find_issues({"exact_duplicates": {}, "near_duplicates": {}})
-    sets = [group for kind in ("exact_duplicates", "near_duplicates") for group in lab.info[kind]["sets"]]
+    sets = [
+        group
+        for kind in ("exact_duplicates", "near_duplicates")
+        for group in lab.info[kind]["sets"]
+    ]
     couples = [(a, b) for group in sets for i, a in enumerate(group) for b in group[i + 1 :]]
     return to_pairs([a for a, _ in couples], [b for _, b in couples])
 
@@ -148,7 +165,9 @@ def to_pairs(first: "pd.Series[str] | list[str]", second: "pd.Series[str] | list
     return {(min(a, b), max(a, b)) for a, b in zip(*names, strict=True)}
 
 
-def report(methods: dict[str, Found], truth: pd.DataFrame, options: argparse.Namespace, faces: int) -> None:
+def report(
+    methods: dict[str, Found], truth: pd.DataFrame, options: argparse.Namespace, faces: int
+) -> None:
     half = truth[truth["half"] == options.half]
     every = to_pairs(truth["source"], truth["copy"])
     wanted = to_pairs(half["source"], half["copy"])
@@ -157,9 +176,22 @@ def report(methods: dict[str, Found], truth: pd.DataFrame, options: argparse.Nam
         true = found & wanted
         false = {pair for pair in found - every if half_of(pair[0]) == options.half}
         precision = 100 * len(true) / max(1, len(true) + len(false))
-        rows.append([name, f"{precision:.2f}", f"{100 * len(true) / len(wanted):.2f}", len(true), len(false)])
+        rows.append(
+            [
+                name,
+                f"{precision:.2f}",
+                f"{100 * len(true) / len(wanted):.2f}",
+                len(true),
+                len(false),
+            ]
+        )
         found_copy = half["copy"].isin({copy for _, copy in true})
-        by_kind.append([name, *(f"{100 * part.mean():.1f}" for _, part in found_copy.groupby(half["alteration"]))])
+        by_kind.append(
+            [
+                name,
+                *(f"{100 * part.mean():.1f}" for _, part in found_copy.groupby(half["alteration"])),
+            ]
+        )
     kinds = sorted(set(half["alteration"]))
     table = to_table(["method", "precision %", "recall %", "copies found", "other pairs"], rows)
     recalls = to_table(["recall %", *kinds], by_kind)
@@ -179,7 +211,11 @@ def report(methods: dict[str, Found], truth: pd.DataFrame, options: argparse.Nam
         f"({len(wanted):,} copies), and the {pairs:,} other pairs counted against precision to the half of their first "
         f"image.{thinned} {describe_machine()}."
     )
-    replace_section(RESULTS, f"near-duplicates {name}", f"## Altered copies: {name}\n\n{body}\n\n{table}\n\n{recalls}")
+    replace_section(
+        RESULTS,
+        f"near-duplicates {name}",
+        f"## Altered copies: {name}\n\n{body}\n\n{table}\n\n{recalls}",
+    )
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ from label_issues import score_all
 from results import RESULTS, describe_machine, replace_section, to_table
 from sklearn.metrics import average_precision_score
 
-from curate.faces.planting import draw_fresh, draw_wrong_label
-from curate.flag import gather_evidence
+from curate.demo.planting import draw_fresh, draw_wrong_label
 from curate.labels import VOCABULARY
-from curate.predictions import read_predictions
-from curate.workspace import Workspace
+from curate.stages.flag import gather_evidence
+from curate.workspace.predictions import read_predictions
+from curate.workspace.workspace import Workspace
 
 SHARES = (0.05, 0.10, 0.20)
 VERDICTS, MORE = 200, 100
@@ -35,7 +35,9 @@ LOOKED_AT = 0.10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", choices=("ranking", "count"))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--faces", type=int, default=2100)
@@ -46,7 +48,9 @@ def main() -> None:
     known = {(found["share"], found["seed"]) for found in counting}
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(1 if options.only == "ranking" else options.seeds):
-            shares = [share for share in SHARES if options.only != "count" or (share, seed) not in known]
+            shares = [
+                share for share in SHARES if options.only != "count" or (share, seed) not in known
+            ]
             clean = Path(scratch) / f"clean-{seed}"
             if shares:
                 draw_fresh(clean, faces=options.faces, seed=seed)
@@ -61,7 +65,9 @@ def main() -> None:
                     counting.append({"share": share, "seed": seed, **count(workspace, true)})
                     print(counting[-1], file=sys.stderr, flush=True)
                     if options.kept:
-                        options.kept.write_text("".join(json.dumps(found) + "\n" for found in counting))
+                        options.kept.write_text(
+                            "".join(json.dumps(found) + "\n" for found in counting)
+                        )
                 shutil.rmtree(root)
     if ranking:
         write_ranking(ranking, options.faces)
@@ -100,10 +106,19 @@ def rank(workspace: Workspace, true: dict[str, str], share: float) -> list[list[
     evidence = gather_evidence(manifest, list(tables.values()), classes)
     wrong = is_wrong(manifest, true)
     rows = []
-    for name, score in score_all(evidence, list(tables), manifest, list(tables.values()), classes).items():
+    for name, score in score_all(
+        evidence, list(tables), manifest, list(tables.values()), classes
+    ).items():
         first = np.argsort(-score, kind="stable")[: round(LOOKED_AT * len(score))]
         found = wrong[first].sum() / wrong.sum()
-        rows.append([f"{share:.0%}", name, f"{average_precision_score(wrong, score):.3f}", f"{100 * found:.1f} %"])
+        rows.append(
+            [
+                f"{share:.0%}",
+                name,
+                f"{average_precision_score(wrong, score):.3f}",
+                f"{100 * found:.1f} %",
+            ]
+        )
     (workspace.predictions / "fast.csv").unlink()
     return rows
 
@@ -126,14 +141,20 @@ def judge(workspace: Workspace, true: dict[str, str], many: int) -> dict[str, in
     labels = chosen["path"].map(lambda path: true[Path(path).name])
     action, label = np.where(wrong[sample], "relabel", "keep"), np.where(wrong[sample], labels, "")
     file = workspace.root.parent / "verdicts.csv"
-    pd.DataFrame({"path": chosen["path"], "action": action, "label": label}).to_csv(file, index=False)
+    pd.DataFrame({"path": chosen["path"], "action": action, "label": label}).to_csv(
+        file, index=False
+    )
     run("curate", "decide", "--from", file, "--by", "truth", "-w", workspace.root)
-    errors: dict[str, int] = json.loads(run("curate", "flag", "--json", "-w", workspace.root))["errors"]
+    errors: dict[str, int] = json.loads(run("curate", "flag", "--json", "-w", workspace.root))[
+        "errors"
+    ]
     return errors
 
 
 def is_wrong(manifest: pd.DataFrame, true: dict[str, str]) -> np.ndarray:
-    return (manifest["given_label"] != manifest["path"].map(lambda path: true[Path(path).name])).to_numpy()
+    return (
+        manifest["given_label"] != manifest["path"].map(lambda path: true[Path(path).name])
+    ).to_numpy()
 
 
 def write_ranking(ranking: list[list[str]], faces: int) -> None:
@@ -154,7 +175,14 @@ def write_count(counting: list[dict[str, int]], faces: int) -> None:
         judged = [str(found["judged"]) for found in own if found["judged"] > VERDICTS]
         told = f"{held} of {len(own)}"
         rows.append(
-            [f"{share:.0%}", own[0]["planted"], f"{middle:.0f}", f"{width:.0f}", told, ", ".join(judged) or "none"]
+            [
+                f"{share:.0%}",
+                own[0]["planted"],
+                f"{middle:.0f}",
+                f"{width:.0f}",
+                told,
+                ", ".join(judged) or "none",
+            ]
         )
     header = [
         "planted", "wrong labels", "median estimate", "median width of the interval", "intervals that hold it",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from results import RESULTS, describe_machine, replace_section, to_table
 
-from curate.manifest import QUALITIES
-from curate.workspace import Workspace
+from curate.workspace.manifest import QUALITIES
+from curate.workspace.workspace import Workspace
 
 
 def main() -> None:
@@ -24,12 +24,23 @@ def main() -> None:
     rows = []
     for name in (*QUALITIES, "any"):
         found = voted["quality"] != "" if name == "any" else voted["quality"] == name
-        surely, perhaps = int((found & (not_a_face == 10)).sum()), int((found & (not_a_face >= 5)).sum())
+        surely, perhaps = (
+            int((found & (not_a_face == 10)).sum()),
+            int((found & (not_a_face >= 5)).sum()),
+        )
         every = int((not_a_face == 10).sum())
         rows.append([name, int(found.sum()), surely, perhaps, f"{100 * surely / every:.0f} %"])
-    header = ["finding", "images with votes", "no face (10 of 10)", "no face (5 of 10)", "recall of the 10 of 10"]
+    header = [
+        "finding",
+        "images with votes",
+        "no face (10 of 10)",
+        "no face (5 of 10)",
+        "recall of the 10 of 10",
+    ]
     body = f"Measured by `python benchmarks/quality.py` on {len(voted):,} images with votes; {describe_machine()}."
-    replace_section(RESULTS, "quality", f"## Images without a face\n\n{body}\n\n{to_table(header, rows)}")
+    replace_section(
+        RESULTS, "quality", f"## Images without a face\n\n{body}\n\n{to_table(header, rows)}"
+    )
     print(to_table(header, rows))
 
 

@@ -23,12 +23,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from results import README, RESULTS, describe_machine, read_table, replace_section, run_command, to_table
+from results import (
+    README,
+    RESULTS,
+    describe_machine,
+    read_table,
+    replace_section,
+    run_command,
+    to_table,
+)
 from sklearn.model_selection import train_test_split
 
-from curate.workspace import Workspace
-from train.recipes import RECIPES
-from train.record import METRICS, is_unfinished
+from curate.workspace.workspace import Workspace
+from train.recipes.presets import RECIPES
+from train.runs.folder import METRICS, is_unfinished
 
 SPLITS = ("official", "clean", "random")
 VIEWS = "10"
@@ -43,7 +51,9 @@ HEADER = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path, help="folder of FER2013's images")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--recipe", default="fast")
@@ -64,7 +74,11 @@ def main() -> None:
         tasks.append((f"{recipe}{ENSEMBLE}{options.seeds} seeds", 0, list(range(options.seeds))))
     for label, seed, members in tasks:
         model = {"recipe": label, "split": options.split, "classes": options.classes, "seed": seed}
-        known = [json.loads(line) for line in results.read_text().splitlines()] if results.is_file() else []
+        known = (
+            [json.loads(line) for line in results.read_text().splitlines()]
+            if results.is_file()
+            else []
+        )
         if any(model.items() <= figures.items() for figures in known):
             continue
         how = ["--recipe", options.recipe, *words, "--classes", options.classes]
@@ -88,14 +102,19 @@ def prepare(dataset: Path, place: Path, split: str, classes: str) -> None:
             run_command(["curate", "inspect"], env=env)
             run_command(["curate", "dedup"], env=env)
     how = ["--ratios", "70", "15", "15"] if split == "clean" else ["--from-source"]
-    run_command(["curate", "split", *how, "--classes", classes], env={"CURATE_WORKSPACE": str(place / "manifests")})
+    run_command(
+        ["curate", "split", *how, "--classes", classes],
+        env={"CURATE_WORKSPACE": str(place / "manifests")},
+    )
 
 
 def link_random_split(dataset: Path, images: Path) -> Path:
     """Links to all files in train/, val/ and test/, drawn as the studies draw: stratified, blind to copies."""
     files = np.array(sorted(str(file) for file in dataset.rglob("*.jpg")))
     labels = np.array([Path(file).parent.name for file in files])
-    train, rest = train_test_split(np.arange(len(files)), test_size=0.3, stratify=labels, random_state=0)
+    train, rest = train_test_split(
+        np.arange(len(files)), test_size=0.3, stratify=labels, random_state=0
+    )
     val, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=0)
     for name, rows in (("train", train), ("val", val), ("test", test)):
         for row in rows:
@@ -124,12 +143,15 @@ def score(place: Path, names: list[str]) -> dict[str, Any]:
     metrics = json.loads(run_command(words, env={"CURATE_WORKSPACE": str(workspace.root)}).stdout)
     beliefs = pd.read_csv(Path(metrics["folder"]) / "predictions.csv")
     right = (beliefs["label"] == beliefs["predicted"]).to_numpy()
-    leaked = has_known_copy_in_train(Workspace(place / "copies").read(), workspace.read(), beliefs["path"])
+    leaked = has_known_copy_in_train(
+        Workspace(place / "copies").read(), workspace.read(), beliefs["path"]
+    )
     return {
         "rows": len(right),
         "models": len(names),
         "minutes": float(np.mean([record["seconds"] for record in records])) / 60,
-        "cpu_minutes": float(np.mean([record["resources"]["cpu_seconds"] for record in records])) / 60,
+        "cpu_minutes": float(np.mean([record["resources"]["cpu_seconds"] for record in records]))
+        / 60,
         "one_view": metrics["one_view"]["accuracy"],
         "views": metrics["accuracy"],
         "balanced": metrics["balanced_accuracy"],
@@ -139,7 +161,9 @@ def score(place: Path, names: list[str]) -> dict[str, Any]:
     }
 
 
-def has_known_copy_in_train(copies: pd.DataFrame, trained: pd.DataFrame, paths: "pd.Series[str]") -> np.ndarray:
+def has_known_copy_in_train(
+    copies: pd.DataFrame, trained: pd.DataFrame, paths: "pd.Series[str]"
+) -> np.ndarray:
     """(N,) whether a copy of each image, exact or not, is among the train rows."""
     photograph = copies["duplicate_group"].where(copies["duplicate_group"] != "", copies["path"])
     photograph.index = pd.Index(copies["path"])
@@ -156,13 +180,20 @@ def write(results: pd.DataFrame) -> None:
         f"Balanced accuracy and both columns `without` are by {VIEWS} views. Minutes are wall time, of the studies' recipes "
         f"beside other work. The last row was measured on {describe_machine()}."
     )
-    replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{note}\n\n{to_table(HEADER, list(rows.values()))}")
+    replace_section(
+        RESULTS,
+        "recipes",
+        f"## Recipes in full\n\n{note}\n\n{to_table(HEADER, list(rows.values()))}",
+    )
     replace_section(README, "recipes", f"{note}\n\n{to_table(HEADER, shown)}")
     print(to_table(HEADER, list(rows.values())))
 
 
 def tell(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:
-    scores = [tell_spread(100 * group[name]) for name in ("one_view", "views", "balanced", "no_exact_copy", "no_copy")]
+    scores = [
+        format_spread(100 * group[name])
+        for name in ("one_view", "views", "balanced", "no_exact_copy", "no_copy")
+    ]
     test = f"{group['rows'].iloc[0]:,} ({group['without_copy'].iloc[0]:,} without a copy)"
     return [
         *key,
@@ -175,8 +206,10 @@ def tell(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:
     ]
 
 
-def tell_spread(values: "pd.Series[float]") -> str:
-    return f"{values.mean():.1f}" if len(values) == 1 else f"{values.mean():.1f} ± {values.std():.1f}"
+def format_spread(values: "pd.Series[float]") -> str:
+    return (
+        f"{values.mean():.1f}" if len(values) == 1 else f"{values.mean():.1f} ± {values.std():.1f}"
+    )
 
 
 if __name__ == "__main__":

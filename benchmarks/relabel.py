@@ -23,12 +23,12 @@ from typing import Any
 from results import RESULTS, ROOT, describe_machine, replace_section, run_command, to_table
 
 from curate.labels import VOCABULARY
-from curate.votes import choose_majority
-from curate.workspace import Workspace
+from curate.workspace.votes import choose_majority
+from curate.workspace.workspace import Workspace
 
-sys.path.insert(0, str(ROOT / "tests"))  # the sitting and the kills are those of the tests
+sys.path.insert(0, str(ROOT / "tests"))  # the session and the kills are those of the tests
 from kills import run_kills
-from sitting import Panel, Sitting, draw_workspace, open_browser, open_panel, start_sitting
+from review_session import Panel, Session, draw_workspace, open_browser, open_panel, start_session
 
 FLAGGED = 2000
 REVIEWED = 100
@@ -54,7 +54,9 @@ window.addEventListener("keydown", () => {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     fer2013 = commands.add_parser("fer2013")
     fer2013.add_argument("workspace", type=Path)
@@ -75,7 +77,9 @@ def review_fer2013(scratch: Path, source: Path, votes: Path) -> None:
     """The section `relabel`."""
     load = os.getloadavg()[0]
     workspace = Workspace(scratch / "manifests")
-    shutil.copytree(source, workspace.root, ignore=shutil.ignore_patterns(".cache", "runs", "*.jsonl", "*.html"))
+    shutil.copytree(
+        source, workspace.root, ignore=shutil.ignore_patterns(".cache", "runs", "*.jsonl", "*.html")
+    )
     run_command(["curate", "build", "--votes", str(votes), "-w", str(workspace.root)])
     rows = measure_speed(workspace) + measure_review(workspace)
     body = (
@@ -90,10 +94,10 @@ def review_fer2013(scratch: Path, source: Path, votes: Path) -> None:
 
 def measure_speed(workspace: Workspace) -> list[Sequence[object]]:
     """Start, and the time from a key to the next image and to the disk."""
-    sitting = start_sitting(workspace, "--top", FLAGGED, by="speed")
+    session = start_session(workspace, "--top", FLAGGED, by="speed")
     with open_browser() as browser:
         start = time.perf_counter()
-        panel = open_panel(browser, sitting.address, script=TIME_KEYS)
+        panel = open_panel(browser, session.address, script=TIME_KEYS)
         opened = time.perf_counter() - start
         for _ in range(KEYS):
             panel.press("k")
@@ -104,10 +108,13 @@ def measure_speed(workspace: Workspace) -> list[Sequence[object]]:
         typed = time.perf_counter() - start
         panel.wait_saved()
         all_saved = time.perf_counter() - start
-    finish(sitting)
+    finish(session)
     assert len(saved) == KEYS
     return [
-        [f"start with {FLAGGED:,} flagged images, until the address is printed", f"{sitting.seconds:.1f} s"],
+        [
+            f"start with {FLAGGED:,} flagged images, until the address is printed",
+            f"{session.seconds:.1f} s",
+        ],
         ["from opening the address to the first image", f"{opened:.1f} s"],
         [f"from a key to the next image, median and 95 % of {KEYS} keys", tell_milliseconds(shown)],
         ["from a key to saved on the disk and in the App", tell_milliseconds(saved)],
@@ -122,11 +129,13 @@ def tell_milliseconds(times: Sequence[float]) -> str:
 def measure_review(workspace: Workspace) -> list[Sequence[object]]:
     """Flagged images with votes, decided as the crowd would; the labels against its majority, before and after."""
     before = workspace.read().set_index("path")
-    sitting = start_sitting(workspace, "--issues", "--where", "votes!=", "--top", REVIEWED, by="crowd")
+    session = start_session(
+        workspace, "--issues", "--where", "votes!=", "--top", REVIEWED, by="crowd"
+    )
     keys: list[str] = []
     reviewed = []
     with open_browser() as browser:
-        panel = open_panel(browser, sitting.address)
+        panel = open_panel(browser, session.address)
         start = time.perf_counter()
         for _ in range(REVIEWED):
             reviewed.append(panel.path)
@@ -135,15 +144,22 @@ def measure_review(workspace: Workspace) -> list[Sequence[object]]:
             panel.wait_saved()
         seconds = time.perf_counter() - start
         assert panel.text("count") == f"{REVIEWED} of {REVIEWED}"
-    finish(sitting)
+    finish(session)
     after = workspace.read().set_index("path")
     crowd = {path: answer_of(before.loc[path]) for path in reviewed}
     voted = [path for path in reviewed if crowd[path] in VOCABULARY]
-    agreed = [sum(rows.at[path, "label"] == crowd[path] for path in voted) for rows in (before, after)]
+    agreed = [
+        sum(rows.at[path, "label"] == crowd[path] for path in voted) for rows in (before, after)
+    ]
     suggested = sum(before.at[path, "suggested_label"] == crowd[path] for path in voted)
-    kinds = Counter({"a": "accept", "k": "keep", "d": "drop", "u": "unsure"}.get(key, "set") for key in keys)
+    kinds = Counter(
+        {"a": "accept", "k": "keep", "d": "drop", "u": "unsure"}.get(key, "set") for key in keys
+    )
     return [
-        ["images decided", f"{len(set(reviewed))}: {', '.join(f'{name} {kinds[name]}' for name in sorted(kinds))}"],
+        [
+            "images decided",
+            f"{len(set(reviewed))}: {', '.join(f'{name} {kinds[name]}' for name in sorted(kinds))}",
+        ],
         ["keystrokes per decision", f"{len(keys) / len(set(reviewed)):.2f}"],
         ["seconds per decision, each saved before the next key", f"{seconds / len(keys):.2f}"],
         ["of them with a class by the crowd's majority", len(voted)],
@@ -166,34 +182,44 @@ def choose_key(row: Any) -> str:
     return "a" if answer == row["suggested_label"] else str(VOCABULARY.index(answer) + 1)
 
 
-def finish(sitting: Sitting) -> None:
-    assert sitting.finish() == 0, sitting.outcome
-    print(sitting.outcome.splitlines()[-1], flush=True)
+def finish(session: Session) -> None:
+    assert session.finish() == 0, session.outcome
+    print(session.outcome.splitlines()[-1], flush=True)
 
 
 def count_losses(scratch: Path, rounds: int) -> None:
     """The section `relabel-kills`; a decision that is lost or applied twice ends it with an error."""
     told: Counter[str] = Counter()
-    for number, acknowledged in enumerate(run_kills(draw_workspace(scratch, faces=120), rounds), start=1):
+    for number, acknowledged in enumerate(
+        run_kills(draw_workspace(scratch, faces=120), rounds), start=1
+    ):
         told.update(acknowledged)
         print(number, dict(told), flush=True)
     rows = [[f"`kill -9` of {part}", rounds, told[part], 0, 0] for part in told]
-    header = ["killed in a burst of 24 keys", "times", "decisions acknowledged", "lost", "applied twice"]
+    header = [
+        "killed in a burst of 24 keys",
+        "times",
+        "decisions acknowledged",
+        "lost",
+        "applied twice",
+    ]
     body = f"Measured by `python benchmarks/relabel.py kills {rounds}` on drawn faces, {describe_machine()}."
-    replace_section(RESULTS, "relabel-kills", f"## Killed while saving\n\n{body}\n\n{to_table(header, rows)}")
+    replace_section(
+        RESULTS, "relabel-kills", f"## Killed while saving\n\n{body}\n\n{to_table(header, rows)}"
+    )
 
 
 def take_picture(scratch: Path) -> None:
-    """The panel in the middle of a sitting, before an image with a copy under another label."""
-    sitting = start_sitting(draw_workspace(scratch, faces=120), by="ann")
+    """The panel in the middle of a session, before an image with a copy under another label."""
+    session = start_session(draw_workspace(scratch, faces=120), by="ann")
     with open_browser() as browser:
-        panel = open_panel(browser, sitting.address, width=1440, height=920)
+        panel = open_panel(browser, session.address, width=1440, height=920)
         type_as_a_person(panel, "akak7aadak" * 2)
         panel.go_to("faces/fear/conflict.png")
         panel.wait_saved()
         panel.page.wait_for_timeout(500)
         panel.page.screenshot(path=PICTURE)
-    finish(sitting)
+    finish(session)
     print(f"{PICTURE}: {PICTURE.stat().st_size:,} bytes")
 
 

@@ -26,7 +26,9 @@ class Run:
     peak_mb: float
 
 
-def run_command(words: Sequence[str], *, cwd: Path | None = None, env: dict[str, str] | None = None) -> Run:
+def run_command(
+    words: Sequence[str], *, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> Run:
     """Run to the end; its progress stays on this terminal, and a failure ends the benchmark."""
     start = time.perf_counter()
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -38,7 +40,13 @@ def run_command(words: Sequence[str], *, cwd: Path | None = None, env: dict[str,
     seconds = time.perf_counter() - start
     if status:
         raise SystemExit(f"`{' '.join(words)}` failed: {stdout}")
-    return Run(" ".join(words), stdout.rstrip(), seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return Run(
+        " ".join(words),
+        stdout.rstrip(),
+        seconds,
+        usage.ru_utime + usage.ru_stime,
+        usage.ru_maxrss / 1024,
+    )
 
 
 def replace_section(file: Path, name: str, body: str) -> None:
@@ -46,7 +54,11 @@ def replace_section(file: Path, name: str, body: str) -> None:
     text = file.read_text() if file.is_file() else ""
     section = f"<!-- {name} -->\n{body.strip()}\n<!-- /{name} -->"
     pattern = match_section(name)
-    text = pattern.sub(lambda _: section, text) if pattern.search(text) else f"{text.rstrip()}\n\n{section}\n"
+    text = (
+        pattern.sub(lambda _: section, text)
+        if pattern.search(text)
+        else f"{text.rstrip()}\n\n{section}\n"
+    )
     file.write_text(text)
 
 

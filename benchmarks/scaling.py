@@ -3,7 +3,7 @@
     python benchmarks/scaling.py ~/data/fer2013 --rows 36000 100000 300000 1000000
 
 Faces are generated into one mapped array: each is the mean of two faces of the folder, differently cropped, which keeps the
-statistics of photographs, and one in ten is an altered copy of another. `curate.pairs` searches them, by comparing all and
+statistics of photographs, and one in ten is an altered copy of another. `curate.duplicates.pairs` searches them, by comparing all and
 through its index, and verifies what it finds; every size runs in a process of its own. Writes the section `scaling` of
 RESULTS.md.
 """
@@ -23,20 +23,32 @@ import numpy as np
 from alterations import ALTERATIONS
 from results import RESULTS, ROOT, describe_machine, replace_section, to_table
 
-from curate import pairs
-from curate.images import SUFFIXES, hash_perceptually, read_grey, shrink_for_phash
-from curate.neighbours import EXHAUSTIVE_ROWS, Candidates
-from curate.thumbnails import SHARD_IMAGES, Thumbnails
+from curate.duplicates import pairs
+from curate.duplicates.neighbours import EXHAUSTIVE_ROWS, Candidates
+from curate.images.decode import SUFFIXES, hash_perceptually, read_grey, shrink_for_phash
+from curate.images.thumbnails import SHARD_IMAGES, Thumbnails
 
 COPY_SHARE = 0.1
 FAR = 1e8  # faces to extrapolate to
-MEASURED = ("seconds", "cpu_seconds", "candidates", "hash_seconds", "whole_seconds", "whole_cpu_seconds", "peak_mb")
+MEASURED = (
+    "seconds",
+    "cpu_seconds",
+    "candidates",
+    "hash_seconds",
+    "whole_seconds",
+    "whole_cpu_seconds",
+    "peak_mb",
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--rows", type=int, nargs="+", default=[36_000, 100_000, 300_000, 1_000_000])
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[36_000, 100_000, 300_000, 1_000_000]
+    )
     parser.add_argument("--one", help="for the processes that measure")
     options = parser.parse_args()
     if options.one:
@@ -49,7 +61,9 @@ def main() -> None:
         for rows, how in sorted(runs):
             generate(options.folder, Path(scratch), rows)
             words = [sys.executable, __file__, scratch, "--rows", str(rows), "--one", how]
-            found[rows, how] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
+            found[rows, how] = json.loads(
+                subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout
+            )
             if how == "index" and (Path(scratch) / f"sure-{rows}-exhaustive.npy").is_file():
                 found[rows, how]["of_exhaustive"] = compare(Path(scratch), rows)
             print(rows, how, found[rows, how], file=sys.stderr, flush=True)
@@ -70,7 +84,9 @@ def generate(folder: Path, scratch: Path, rows: int) -> None:
     for k in range(originals):
         a, b = (crop(base[n], rng) for n in rng.integers(0, len(base), 2))
         faces[k] = cv2.addWeighted(a, 0.6, b, 0.4, 0)
-    truth = np.stack([rng.permutation(originals)[: rows - originals], np.arange(originals, rows)], axis=1)
+    truth = np.stack(
+        [rng.permutation(originals)[: rows - originals], np.arange(originals, rows)], axis=1
+    )
     for n, (source, copy) in enumerate(truth):
         faces[copy] = list(ALTERATIONS.values())[n % len(ALTERATIONS)](faces[source], rng)
     faces.flush()
@@ -89,11 +105,17 @@ def measure(scratch: Path, rows: int, how: str) -> dict[str, float]:
     faces = np.load(scratch / f"faces-{rows}.npy", mmap_mode="r")
     truth = np.load(scratch / f"truth-{rows}.npy")
     thumbnails = Thumbnails([faces[s : s + SHARD_IMAGES] for s in range(0, rows, SHARD_IMAGES)], 48)
-    hashes = [text for s in range(0, rows, SHARD_IMAGES) for text in hash_faces(faces[s : s + SHARD_IMAGES])]
+    hashes = [
+        text
+        for s in range(0, rows, SHARD_IMAGES)
+        for text in hash_faces(faces[s : s + SHARD_IMAGES])
+    ]
     neighbours, near_hashes = Watched(pairs.find_neighbours), Watched(pairs._by_hash)
     pairs.find_neighbours, pairs._by_hash = neighbours, near_hashes
     start, cpu = time.perf_counter(), count_cpu_seconds()
-    found = pairs.find_pairs(thumbnails, hashes, options=pairs.SearchOptions(exhaustive=how == "exhaustive"))
+    found = pairs.find_pairs(
+        thumbnails, hashes, options=pairs.SearchOptions(exhaustive=how == "exhaustive")
+    )
     sure = {(pair.first, pair.second) for pair in found if pair.score >= pairs.SURE}
     result = {
         "seconds": neighbours.seconds,
@@ -169,9 +191,15 @@ def write(found: dict[tuple[int, str], dict[str, float]]) -> None:
         f"grows with the number of faces to the power of {slope:.2f}. Peak memory, the mapped faces among it, goes from "
         f"{memory[0]:.0f} to {memory[-1]:.0f} MB."
     )
-    replace_section(RESULTS, "scaling", f"## How the search for copies grows\n\n{body}\n\n{to_table(header, rows)}")
+    replace_section(
+        RESULTS,
+        "scaling",
+        f"## How the search for copies grows\n\n{body}\n\n{to_table(header, rows)}",
+    )
     text = extrapolate(counts, cpu, slope)
-    replace_section(ROOT / "docs" / "scaling.md", "extrapolation", f"Measured on {describe_machine()}: {text}")
+    replace_section(
+        ROOT / "docs" / "scaling.md", "extrapolation", f"Measured on {describe_machine()}: {text}"
+    )
 
 
 def extrapolate(counts: np.ndarray, cpu: np.ndarray, slope: float) -> str:

@@ -9,11 +9,16 @@ import numpy as np
 from results import RESULTS, describe_machine, replace_section, to_table
 from sklearn.model_selection import StratifiedGroupKFold
 
-from curate.stratify import assign_parts
+from curate.stages.stratify import assign_parts
 
 SHARES = np.array((4953, 547, 5121, 8989, 6198, 6077, 4002)) / 35887  # FER2013's classes
 RATIOS = (0.7, 0.15, 0.15)
-KINDS = {"single rows": (1, 2, 0.9), "copies": (1, 4, 0.9), "sequences": (3, 12, 0.5), "subjects": (8, 40, 0.3)}
+KINDS = {
+    "single rows": (1, 2, 0.9),
+    "copies": (1, 4, 0.9),
+    "sequences": (3, 12, 0.5),
+    "subjects": (8, 40, 0.3),
+}
 SEEDS = 10
 ROWS = 3000
 
@@ -29,7 +34,10 @@ def measure(labels: np.ndarray, part: np.ndarray) -> tuple[float, float]:
     """Largest error of a size (points of all rows) and of a class share (points of the part)."""
     size = max(abs(np.mean(part == k) - ratio) for k, ratio in enumerate(RATIOS))
     whole = np.bincount(labels, minlength=7) / len(labels)
-    share = max(np.abs(np.bincount(labels[part == k], minlength=7) / (part == k).sum() - whole).max() for k in range(3))
+    share = max(
+        np.abs(np.bincount(labels[part == k], minlength=7) / (part == k).sum() - whole).max()
+        for k in range(3)
+    )
     return 100 * size, 100 * share
 
 
@@ -48,17 +56,28 @@ def main() -> None:
         errors = {"curate split": [], "StratifiedGroupKFold(20)": []}
         for seed in range(SEEDS):
             labels, units = draw_rows(seed, low, high, purity)
-            errors["curate split"].append(measure(labels, assign_parts(labels, units, RATIOS, seed)))
-            errors["StratifiedGroupKFold(20)"].append(measure(labels, split_by_library(labels, units, seed)))
+            errors["curate split"].append(
+                measure(labels, assign_parts(labels, units, RATIOS, seed))
+            )
+            errors["StratifiedGroupKFold(20)"].append(
+                measure(labels, split_by_library(labels, units, seed))
+            )
         for method, found in errors.items():
             size, share = np.max(found, axis=0)
             rows.append([kind, method, f"{size:.2f}", f"{share:.2f}"])
-    header = ["groups", "method", "largest error of a size (points)", "largest error of a class share (points)"]
+    header = [
+        "groups",
+        "method",
+        "largest error of a size (points)",
+        "largest error of a class share (points)",
+    ]
     body = (
         f"Measured by `python benchmarks/split_balance.py`: {ROWS:,} rows, 70/15/15, the worst of {SEEDS} seeds; "
         f"{describe_machine()}."
     )
-    replace_section(RESULTS, "split", f"## Balance of the split\n\n{body}\n\n{to_table(header, rows)}")
+    replace_section(
+        RESULTS, "split", f"## Balance of the split\n\n{body}\n\n{to_table(header, rows)}"
+    )
     print(to_table(header, rows))
 
 

@@ -29,13 +29,20 @@ MOST_EPOCHS = 60
 
 def main() -> None:
     """Alternate the two, or be one of them (`--side`)."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dataset", type=Path, help="folder of FER2013's images")
     parser.add_argument("--target", type=float, default=0.6, help="val accuracy to reach")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side runs")
-    parser.add_argument("--epochs", type=int, default=MOST_EPOCHS, help="epochs after which a side gives up")
     parser.add_argument(
-        "--patience", type=float, default=8, help="times of `fast` after which the plain script is stopped"
+        "--epochs", type=int, default=MOST_EPOCHS, help="epochs after which a side gives up"
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=8,
+        help="times of `fast` after which the plain script is stopped",
     )
     parser.add_argument("--deadline", type=float, default=float("inf"), help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=("plain", "fast"), help=argparse.SUPPRESS)
@@ -76,7 +83,15 @@ def write(sides: dict[str, list[dict[str, Any]]], options: Any) -> None:
         for name, runs in sides.items()
     ]  # fmt: skip
     table = to_table(
-        ("side", "wall s, mean", "wall s, range", "CPU s, mean", "most epochs", "least val accuracy"), rows
+        (
+            "side",
+            "wall s, mean",
+            "wall s, range",
+            "CPU s, mean",
+            "most epochs",
+            "least val accuracy",
+        ),
+        rows,
     )
     replace_section(
         RESULTS,
@@ -89,9 +104,13 @@ def write(sides: dict[str, list[dict[str, Any]]], options: Any) -> None:
 
 def tell_ratio(sides: dict[str, list[dict[str, Any]]], target: float) -> str:
     """How much faster `fast` is, at least where plain runs were stopped before the target; no number where `fast` fell short."""
-    short = {name: sum(run["val_accuracy"] < target for run in runs) for name, runs in sides.items()}
+    short = {
+        name: sum(run["val_accuracy"] < target for run in runs) for name, runs in sides.items()
+    }
     if short["fast"]:
-        return f"No ratio: {short['fast']} of {len(sides['fast'])} of `fast` did not reach the target."
+        return (
+            f"No ratio: {short['fast']} of {len(sides['fast'])} of `fast` did not reach the target."
+        )
     means = {name: statistics.mean(run["seconds"] for run in runs) for name, runs in sides.items()}
     ratio = means["plain"] / means["fast"]
     if short["plain"]:
@@ -102,7 +121,7 @@ def tell_ratio(sides: dict[str, list[dict[str, Any]]], target: float) -> str:
 
 def link_splits(workspace: Path, images: Path) -> None:
     """Class folders of train and val for the plain script, as links to the same files."""
-    from curate.workspace import Workspace
+    from curate.workspace.workspace import Workspace
 
     files = Workspace(workspace)
     locate = files.locate()
@@ -124,23 +143,25 @@ def time_side(side: str, place: Path, most: float, options: Any) -> dict[str, An
     before = os.times()
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
+    used = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
     return {**json.loads(done.stdout.splitlines()[-1]), "cpu_seconds": used}
 
 
 def run_fast(workspace: Path, epochs: int, started: float, stopper: Any) -> dict[str, Any]:
     """`train run`'s own parts with the recipe `fast`, stopped at the target."""
     from curate.engine import progress
-    from curate.workspace import Workspace
+    from curate.workspace.workspace import Workspace
     from train.backend import choose_precision
-    from train.data import load_images
-    from train.fit import fit_model
-    from train.material import choose_rows, read_material
-    from train.recipes import RECIPES
+    from train.data.dataset import choose_rows, read_dataset
+    from train.data.images import load_images
+    from train.recipes.presets import RECIPES
+    from train.training.fit import fit_model
 
     recipe = replace(RECIPES["fast"], epochs=min(epochs, RECIPES["fast"].epochs))
     files = Workspace(workspace)
-    material = read_material(files, recipe)
+    material = read_dataset(files, recipe)
     images = load_images(files, material.manifest, recipe.size)
     train, val = (choose_rows(material, images, split, recipe) for split in ("train", "val"))
     policy, _ = choose_precision()
@@ -164,7 +185,12 @@ def run_plain(images: Path, epochs: int, started: float, stopper: Any) -> dict[s
         rescale=1 / 255, rotation_range=10, width_shift_range=0.1, height_shift_range=0.1, shear_range=10, zoom_range=0.1,
         horizontal_flip=True, fill_mode="nearest",
     )  # fmt: skip
-    form = {"target_size": (48, 48), "color_mode": "grayscale", "class_mode": "categorical", "batch_size": 64}
+    form = {
+        "target_size": (48, 48),
+        "color_mode": "grayscale",
+        "class_mode": "categorical",
+        "batch_size": 64,
+    }
     train = augmented.flow_from_directory(images / "train", **form)
     val = generator(rescale=1 / 255).flow_from_directory(images / "val", shuffle=False, **form)
     weights = compute_class_weight("balanced", classes=np.unique(train.classes), y=train.classes)
@@ -202,7 +228,11 @@ def make_stopper(target: float, deadline: float) -> Any:
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             """Stop, and say on stderr how far it is."""
-            print(f"epoch {epoch + 1}: val accuracy {logs['val_accuracy']:.3f}", file=sys.stderr, flush=True)
+            print(
+                f"epoch {epoch + 1}: val accuracy {logs['val_accuracy']:.3f}",
+                file=sys.stderr,
+                flush=True,
+            )
             if logs["val_accuracy"] >= target:
                 self.model.stop_training = True
 

@@ -2,22 +2,29 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
 from curate.errors import EXIT_INTERRUPTED, CandidError
+from curate.result import Result
 
 WorkspaceDir = Annotated[
     Path,
     typer.Option(
-        "--workspace", "-w", envvar="CURATE_WORKSPACE", metavar="DIR", help="Folder of the manifest and all results."
+        "--workspace",
+        "-w",
+        envvar="CURATE_WORKSPACE",
+        metavar="DIR",
+        help="Folder of the manifest and all results.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done; every file stays as it is.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Say what would be done; every file stays as it is.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 EngineName = Annotated[
@@ -25,7 +32,10 @@ EngineName = Annotated[
     typer.Option("--engine", help="Where parallel work runs: processes here, or a Ray cluster."),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", "-j", min=1, help="Processes; default one per core; 1 is a plain loop.")
+    int | None,
+    typer.Option(
+        "--workers", "-j", min=1, help="Processes; default one per core; 1 is a plain loop."
+    ),
 ]
 Classes = Annotated[
     str | None,
@@ -36,22 +46,14 @@ Classes = Annotated[
 ]  # fmt: skip
 Group = Annotated[
     str | None,
-    typer.Option("--group", metavar="polarity", help="Look at classes merged into positive, negative and neutral."),
+    typer.Option(
+        "--group",
+        metavar="polarity",
+        help="Look at classes merged into positive, negative and neutral.",
+    ),
 ]
 
 DEFAULT_WORKSPACE = Path("manifests")
-
-
-class Told(Protocol):
-    """Anything with a story and its numbers."""
-
-    @property
-    def story(self) -> str:
-        """One line."""
-
-    @property
-    def counts(self) -> Mapping[str, Any]:
-        """The numbers of the story."""
 
 
 class CandidGroup(TyperGroup):
@@ -65,7 +67,10 @@ class CandidGroup(TyperGroup):
             typer.echo(f"{ctx.info_name}: {error}", err=True)
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
-            typer.echo(f"{ctx.info_name}: interrupted; the workspace is whole; run the command again", err=True)
+            typer.echo(
+                f"{ctx.info_name}: interrupted; the workspace is whole; run the command again",
+                err=True,
+            )
             sys.exit(EXIT_INTERRUPTED)
 
 
@@ -82,19 +87,26 @@ def new_app(help_text: str) -> typer.Typer:
     )
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """A line on stdout at once, for a command that runs others."""
     typer.echo(line)
     sys.stdout.flush()
 
 
-def tell(result: Told, *, as_json: bool, dry_run: bool = False, notes: Iterable[str] = (), table: str = "") -> None:
-    """Print the notes on stderr, and on stdout the table and the story, or the numbers as JSON."""
+def print_result(
+    result: Result,
+    *,
+    as_json: bool,
+    dry_run: bool = False,
+    notes: Iterable[str] = (),
+    table: str = "",
+) -> None:
+    """Print the notes on stderr, and on stdout the table and the summary, or the numbers as JSON."""
     for note in notes:
         typer.echo(note, err=True)
     if as_json:
-        typer.echo(json.dumps({"story": result.story, "dry_run": dry_run, **result.counts}))
+        typer.echo(json.dumps({"story": result.summary, "dry_run": dry_run, **result.counts}))
     else:
         if table:
             typer.echo(table)
-        typer.echo(result.story + (" (dry run: nothing written)" if dry_run else ""))
+        typer.echo(result.summary + (" (dry run: nothing written)" if dry_run else ""))

@@ -57,7 +57,9 @@ def map(
     """
     workers = workers or os.cpu_count() or 1
     starts = range(0, len(items), chunk_size)
-    chunks = (items[start : start + chunk_size] for start in starts)  # made when they are sent: items may be lazy
+    chunks = (
+        items[start : start + chunk_size] for start in starts
+    )  # made when they are sent: items may be lazy
     with progress(len(items), what) as bar, _open(engine, min(workers, len(starts))) as submit:
         for results in _in_order(submit, fn, chunks, ahead=AHEAD * workers):
             bar.update(len(results))
@@ -135,7 +137,9 @@ def _open_pool(workers: int) -> Iterator[_Submit]:
     try:
         yield submit
     except BrokenProcessPool as error:
-        raise EngineError("a worker process died (out of memory?): lower the number of workers with -j") from error
+        raise EngineError(
+            "a worker process died (out of memory?): lower the number of workers with -j"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -149,7 +153,9 @@ def _hold_interrupts() -> Iterator[None]:
     """
     held: list[int] = []
     in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if in_main else None
+    handler = (
+        signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if in_main else None
+    )
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -178,12 +184,16 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
     try:
         import ray
     except ImportError as error:
-        raise EngineError("ray is not installed: `pip install 'candid-fer[ray]'`, or use --engine local") from error
+        raise EngineError(
+            "ray is not installed: `pip install 'candid-fer[ray]'`, or use --engine local"
+        ) from error
     ours = not ray.is_initialized()
     if ours:
         # An address in RAY_ADDRESS joins that cluster; without one Ray starts a cluster on this machine.
         local: dict[str, Any] = (
-            {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers, "include_dashboard": False}
+            {}
+            if os.environ.get("RAY_ADDRESS")
+            else {"num_cpus": workers, "include_dashboard": False}
         )
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
     remote = ray.remote(_run_chunk)
@@ -196,9 +206,13 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
         yield submit
     except ray.exceptions.RayTaskError as error:
         cause: Any = error.cause
-        raise cause if isinstance(cause, CandidError) else EngineError(str(cause).splitlines()[0]) from error
+        raise (
+            cause if isinstance(cause, CandidError) else EngineError(str(cause).splitlines()[0])
+        ) from error
     except ray.exceptions.RayError as error:
-        raise EngineError(f"ray: {str(error).splitlines()[0]}: see the cluster's log, or use --engine local") from error
+        raise EngineError(
+            f"ray: {str(error).splitlines()[0]}: see the cluster's log, or use --engine local"
+        ) from error
     finally:
         if ours:
             ray.shutdown()

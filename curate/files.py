@@ -67,9 +67,11 @@ def remove_quietly(temporary: Path) -> None:
 
 
 @contextlib.contextmanager
-def finish_first() -> Iterator[None]:
+def ignore_sigint() -> Iterator[None]:
     """Let Ctrl-C come too late for a group of writes: a command that says "interrupted" has written nothing."""
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only there can signals be handled
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -113,7 +115,9 @@ def ensure_folder(folder: Path) -> None:
 def cannot_write(file: Path, error: OSError) -> WorkspaceError:
     """The one message for a disk that is full, a folder that is read-only, and the like."""
     reason = error.strerror or str(error)
-    return WorkspaceError(f"{file}: cannot be written ({reason}): free or unlock the disk; nothing was changed")
+    return WorkspaceError(
+        f"{file}: cannot be written ({reason}): free or unlock the disk; nothing was changed"
+    )
 
 
 def sha256_of(file: Path) -> str:

@@ -22,7 +22,12 @@ _SPELLINGS = {
     "happy": ("happy", "happiness", "joy", "ha"),
     "neutral": ("neutral", "neutrality", "natural", "ne"),
     "sad": ("sad", "sadness", "sa"),
-    "surprise": ("surprise", "surprised", "suprise", "su"),  # suprise: as several Kaggle copies spell it
+    "surprise": (
+        "surprise",
+        "surprised",
+        "suprise",
+        "su",
+    ),  # suprise: as several Kaggle copies spell it
 }
 _CANONICAL = {spelling: label for label, spellings in _SPELLINGS.items() for spelling in spellings}
 
@@ -42,14 +47,14 @@ TRAINED_CLASSES = (*VOCABULARY, "positive", "negative")
 
 
 @dataclass(frozen=True)
-class View:
+class ClassView:
     """A way to look at the classes: `class_of` maps those inside to what they are seen as; the others are outside."""
 
     name: str
     class_of: Mapping[str, str]
 
 
-def find_view(name: str) -> View:
+def find_class_view(name: str) -> ClassView:
     """The view of that name: a class set, a group, or classes with commas between; all classes if it is empty.
 
     Raises
@@ -57,18 +62,20 @@ def find_view(name: str) -> View:
     UsageError  if it is none of them, or names fewer than two classes
     """
     if name in GROUPS:
-        return View(name, {label: group for group, labels in GROUPS[name].items() for label in labels})
+        return ClassView(
+            name, {label: group for group, labels in GROUPS[name].items() for label in labels}
+        )
     labels = CLASS_SETS.get(name) or tuple(dict.fromkeys(name.split(","))) if name else VOCABULARY
     unknown = [label for label in labels if label not in VOCABULARY]
     if unknown or len(labels) < 2:
         raise UsageError(
             f"--classes {name}: must be {', '.join(CLASS_SETS)} or two and more of {', '.join(VOCABULARY)} with commas between"
         )
-    return View(name, {label: label for label in labels})
+    return ClassView(name, {label: label for label in labels})
 
 
-def name_view(classes: str | None, group: str | None) -> dict[str, str]:
-    """The option `view` of split, weights and training; nothing where neither is asked for.
+def name_class_view(classes: str | None, group: str | None) -> str:
+    """The name of the class view that `--classes` or `--group` selects; empty for all classes.
 
     Raises
     ------
@@ -79,12 +86,14 @@ def name_view(classes: str | None, group: str | None) -> dict[str, str]:
     if group is not None and group not in GROUPS:
         raise UsageError(f"--group {group}: must be one of {', '.join(GROUPS)}")
     if classes in GROUPS or classes == "":
-        raise UsageError(f"--classes {classes}: must be {', '.join(CLASS_SETS)} or classes with commas between")
+        raise UsageError(
+            f"--classes {classes}: must be {', '.join(CLASS_SETS)} or classes with commas between"
+        )
     name = group or classes
-    return {"view": find_view(name).name} if name else {}
+    return find_class_view(name).name if name else ""
 
 
-def show_view(name: str) -> str:
+def show_class_view(name: str) -> str:
     """The option that asks for the view, with a space before it; empty for none."""
     return f" {'--group' if name in GROUPS else '--classes'} {name}" if name else ""
 
@@ -94,7 +103,9 @@ def canonical_label(name: str) -> str | None:
     return _CANONICAL.get(name.strip().lower())
 
 
-def canonical_labels(names: list[str], *, where: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+def canonical_labels(
+    names: list[str], *, where: str, extra: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Map each of a source's own labels to its canonical class.
 
     Parameters

@@ -20,11 +20,12 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from curate.cli import app
-from curate.faces import EXPRESSIONS, draw_face
-from curate.manifest import VOCABULARY
-from curate.predictions import write_predictions
-from curate.workspace import Workspace
+from curate.cli.pipeline import app
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
+from curate.workspace.manifest import VOCABULARY
+from curate.workspace.predictions import write_predictions
+from curate.workspace.workspace import Workspace
 
 Curate = Callable[..., Result]
 
@@ -41,12 +42,18 @@ CHAIN = (
 
 def call_curate(*args: object) -> Result:
     """Run the program in this process; a bug shows its traceback."""
-    return CliRunner().invoke(app, [str(arg) for arg in args], prog_name="curate", catch_exceptions=False)
+    return CliRunner().invoke(
+        app, [str(arg) for arg in args], prog_name="curate", catch_exceptions=False
+    )
 
 
 def read_files(root: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes, but for the empty lock files."""
-    files = (file for file in sorted(root.rglob("*")) if file.is_file() and not file.name.endswith("lock"))
+    files = (
+        file
+        for file in sorted(root.rglob("*"))
+        if file.is_file() and not file.name.endswith("lock")
+    )
     return {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
 
 
@@ -58,7 +65,9 @@ def predict(workspace: Workspace) -> Path:
     believed = (given + (np.arange(len(folded)) % 6 == 0)) % len(classes)
     probs = np.full((len(folded), len(classes)), 0.3 / (len(classes) - 1))
     probs[np.arange(len(folded)), believed] = 0.7
-    table = folded[["path", "fold"]].assign(model="net", **{f"p_{name}": probs[:, k] for k, name in enumerate(classes)})
+    table = folded[["path", "fold"]].assign(
+        model="net", **{f"p_{name}": probs[:, k] for k, name in enumerate(classes)}
+    )
     file = workspace.predictions / "net.csv"
     write_predictions(file, table[["path", "model", "fold", *(f"p_{name}" for name in classes)]])
     return file
@@ -79,7 +88,7 @@ def curate() -> Curate:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium."""
-    from sitting import open_browser
+    from review_session import open_browser
 
     with open_browser() as browser:
         yield browser
@@ -96,7 +105,9 @@ def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sets") / "tiny"
     for number, expression in enumerate(EXPRESSIONS):
         for k in range(6):
-            face = draw_face(expression, identity=number * 2 + k % 2, seed=100 * number + k, intensity=0.9)
+            face = draw_face(
+                expression, identity=number * 2 + k % 2, seed=100 * number + k, intensity=0.9
+            )
             file = root / ("train" if k < 4 else "test") / expression / f"{k % 4}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(file), face)
@@ -106,7 +117,9 @@ def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train/sad/0.png", "train/fear/conflict.png"),
     ):
         shutil.copy(root / source, root / copy)
-    brighter = cv2.convertScaleAbs(cv2.imread(str(root / "test/sad/0.png"), cv2.IMREAD_GRAYSCALE), alpha=0.9, beta=20)
+    brighter = cv2.convertScaleAbs(
+        cv2.imread(str(root / "test/sad/0.png"), cv2.IMREAD_GRAYSCALE), alpha=0.9, beta=20
+    )
     cv2.imwrite(str(root / "train/sad/near.png"), brighter)
     cv2.imwrite(str(root / "train/angry/blank.png"), np.full((48, 48), 127, np.uint8))
     return root
@@ -130,7 +143,10 @@ def finished_template(built_template: Path, tmp_path_factory: pytest.TempPathFac
             predict(Workspace(root))
         assert call_curate(*stage, "-w", root).exit_code == 0
         if stage[0] == "fold":
-            for decision in (("tiny/train/sad/1.png", "--label", "fear"), ("tiny/train/sad/2.png", "--drop")):
+            for decision in (
+                ("tiny/train/sad/1.png", "--label", "fear"),
+                ("tiny/train/sad/2.png", "--drop"),
+            ):
                 assert call_curate("decide", *decision, "--by", "a", "-w", root).exit_code == 0
     return root
 
@@ -152,14 +168,16 @@ def bars_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workspace of bars with one finished run `bars`, which tells most of them apart, and its TensorBoard log."""
     from test_train_workspace import make_workspace
 
-    from train.cli import app as train
+    from train.cli.training import app as train
 
     root = make_workspace(tmp_path_factory.mktemp("bars")).root
     words = "run --name bars --epochs 4 --widths 8 --batch-size 8 --optimizer adam --learning-rate 0.02 --dropout 0"
     # So few steps have nothing to distil yet.
     words += " --self-distillation 0"
     done = CliRunner().invoke(
-        train, [*words.split(), "--precision", "float32", "--tensorboard", "-w", str(root)], prog_name="train"
+        train,
+        [*words.split(), "--precision", "float32", "--tensorboard", "-w", str(root)],
+        prog_name="train",
     )
     assert done.exit_code == 0, done.output
     return root

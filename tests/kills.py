@@ -1,4 +1,4 @@
-"""Killing the parts of a sitting in the middle of a burst of keys, and what must hold afterwards."""
+"""Killing the parts of a session in the middle of a burst of keys, and what must hold afterwards."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
-from sitting import Panel, Sitting, open_browser, open_panel, start_sitting
+from review_session import Panel, Session, open_browser, open_panel, start_session
 
-from curate.decisions import apply, drop_undone, sitting_of, undo_batch
-from curate.workspace import Workspace, record_decisions
+from curate.workspace.journal import derive_verdicts, drop_undone, session_of, undo_batch
+from curate.workspace.workspace import Workspace, record_decisions
 
 BURST = 24  # keys
 # The page says which saves were answered, in the words that reach us even if it is killed a moment later.
@@ -52,51 +52,53 @@ class Burst:
             self.panel.page.wait_for_timeout(300)
 
 
-def kill_mongod(sitting: Sitting, after: int) -> int:
+def kill_mongod(session: Session, after: int) -> int:
     """mongod dies and comes back; every key arrives. Returns how many were acknowledged."""
     with open_browser() as browser:
-        burst = Burst(browser, sitting.address)
-        burst.type_and_kill(sitting.services()["mongod"].pid, after)
+        burst = Burst(browser, session.address)
+        burst.type_and_kill(session.services()["mongod"].pid, after)
         burst.panel.wait_saved(30)
         burst.panel.page.wait_for_timeout(200)
     assert len(burst.acknowledged) == BURST
-    check_nothing_lost(sitting, burst.acknowledged)
+    check_nothing_lost(session, burst.acknowledged)
     return len(burst.acknowledged)
 
 
-def kill_browser(sitting: Sitting, after: int) -> int:
+def kill_browser(session: Session, after: int) -> int:
     """The browser dies; what it was told is there."""
     with contextlib.suppress(Exception), open_browser() as browser:
-        burst = Burst(browser, sitting.address)
+        burst = Burst(browser, session.address)
         burst.type_and_kill(_browsers()[-1], after)
     time.sleep(0.5)  # a save on its way may still arrive
-    check_nothing_lost(sitting, burst.acknowledged)
+    check_nothing_lost(session, burst.acknowledged)
     return len(burst.acknowledged)
 
 
-def kill_command(sitting: Sitting, after: int) -> tuple[int, Sitting]:
-    """The command dies and its services with it; a new sitting finds everything. Returns the new one too."""
-    services = list(sitting.services().values())
+def kill_command(session: Session, after: int) -> tuple[int, Session]:
+    """The command dies and its services with it; a new session finds everything. Returns the new one too."""
+    services = list(session.services().values())
     with open_browser() as browser:
-        burst = Burst(browser, sitting.address)
-        burst.type_and_kill(sitting.process.pid, after)
-    sitting.process.wait()
+        burst = Burst(browser, session.address)
+        burst.type_and_kill(session.process.pid, after)
+    session.process.wait()
     assert psutil.wait_procs(services, timeout=15)[1] == [], "a service outlived the command"
-    again = start_sitting(sitting.workspace, by=sitting.by)
+    again = start_session(session.workspace, by=session.by)
     check_nothing_lost(again, burst.acknowledged)
     return len(burst.acknowledged), again
 
 
-def check_nothing_lost(sitting: Sitting, acknowledged: list[str]) -> None:
+def check_nothing_lost(session: Session, acknowledged: list[str]) -> None:
     """Every acknowledged save is one line of the journal, no more, and the App's copy is as the journal says."""
-    journal = sitting.workspace.read_journal()
-    times = Counter((line.batch, line.path) for line in journal if line.action not in ("undo", "refused"))
+    journal = session.workspace.read_journal()
+    times = Counter(
+        (line.batch, line.path) for line in journal if line.action not in ("undo", "refused")
+    )
     assert set(times.values()) == {1}, "a decision was applied twice"
     missing = set(acknowledged) - {batch for batch, _ in times}
     assert not missing, f"{len(missing)} acknowledged decisions are lost"
-    labels = apply(sitting.workspace.read(), journal).set_index("path")["label"]
+    labels = derive_verdicts(session.workspace.read(), journal).set_index("path")["label"]
     standing = {line.path: (line.batch, line.action) for line in drop_undone(journal)}
-    for sample in sitting.samples().find():
+    for sample in session.samples().find():
         assert (sample["batch"], sample["decision"]) == standing.get(sample["path"], ("", ""))
         if sample["decision"]:
             assert sample["label"]["label"] == labels[sample["path"]]
@@ -107,7 +109,8 @@ def _browsers() -> list[int]:
     return [
         child.pid
         for child in psutil.Process().children(recursive=True)
-        if "chrom" in child.name() and not any(word.startswith("--type=") for word in child.cmdline())
+        if "chrom" in child.name()
+        and not any(word.startswith("--type=") for word in child.cmdline())
     ]
 
 
@@ -115,10 +118,14 @@ def run_kills(workspace: Workspace, rounds: int) -> Iterator[dict[str, int]]:
     """So many kills of each part; yields the acknowledged saves of each round by what was killed."""
     for number in range(rounds):
         after = 1 + number % 8
-        sitting = start_sitting(workspace)
-        told = {"mongod": kill_mongod(sitting, after), "browser": kill_browser(sitting, after)}
-        told["curate relabel"], sitting = kill_command(sitting, after)
-        assert sitting.finish() == 0
+        session = start_session(workspace)
+        told = {"mongod": kill_mongod(session, after), "browser": kill_browser(session, after)}
+        told["curate relabel"], session = kill_command(session, after)
+        assert session.finish() == 0
         yield told
-        for batch in sorted({sitting_of(line.batch) for line in drop_undone(workspace.read_journal())}):
-            record_decisions(workspace, undo_batch(workspace.read_journal(), batch, by="R1"))  # the queue is free again
+        for batch in sorted(
+            {session_of(line.batch) for line in drop_undone(workspace.read_journal())}
+        ):
+            record_decisions(
+                workspace, undo_batch(workspace.read_journal(), batch, by="R1")
+            )  # the queue is free again

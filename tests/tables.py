@@ -7,8 +7,8 @@ import pandas as pd
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curate.decisions import apply
-from curate.manifest import empty_manifest
+from curate.workspace.journal import derive_verdicts
+from curate.workspace.manifest import empty_manifest
 
 # Slow machines fail no deadline, and a failure can be run again.
 settings.register_profile("candid", deadline=None, derandomize=True, max_examples=15)
@@ -31,11 +31,17 @@ def make_manifest(rows: Sequence[dict[str, str]]) -> pd.DataFrame:
         row = {"given_label": "happy", "pixels": path, **by_path[path]}
         pixels = row.pop("pixels")
         if pixels:
-            row = {"pixel_hash": sha(pixels), "phash": sha(pixels)[:16], "width": "48", "height": "48", **row}
+            row = {
+                "pixel_hash": sha(pixels),
+                "phash": sha(pixels)[:16],
+                "width": "48",
+                "height": "48",
+                **row,
+            }
         frame.loc[k, list(row)] = list(row.values())
         frame.loc[k, "sha256"] = row.get("sha256", sha(path))
         frame.loc[k, "path"] = path
-    return apply(frame, [])
+    return derive_verdicts(frame, [])
 
 
 @st.composite
@@ -44,7 +50,9 @@ def manifests(draw: st.DrawFn, max_rows: int = 16) -> pd.DataFrame:
     row = st.fixed_dictionaries(
         {
             "given_label": st.sampled_from(CLASSES),
-            "pixels": st.sampled_from(["", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"]),
+            "pixels": st.sampled_from(
+                ["", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"]
+            ),
             "subject": st.sampled_from(["", "", "", "S1", "S2", "S3"]),
             "sequence": st.sampled_from(["", "", "1", "2"]),
             "source_split": st.sampled_from(["train", "val", "test"]),

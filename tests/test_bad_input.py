@@ -16,12 +16,12 @@ from click.testing import Result
 from conftest import Curate, predict, read_files
 from PIL import Image
 
-from curate.faces import draw_face
+from curate.demo.drawing import draw_face
+from curate.duplicates.pairs import LOOK
 from curate.files import sha256_of
 from curate.labels import VOCABULARY
-from curate.manifest import REMEDY
-from curate.pairs import LOOK
-from curate.workspace import Workspace
+from curate.workspace.manifest import REMEDY
+from curate.workspace.workspace import Workspace
 
 FACE = Image.fromarray(draw_face("happy", identity=1, seed=1))
 
@@ -71,7 +71,9 @@ def test_an_empty_folder_is_called_empty(curate: Curate, tmp_path: Path) -> None
     (tmp_path / "set").mkdir()
     result = curate("build", tmp_path / "set", "-w", tmp_path / "ws")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert result.stderr.startswith(f"curate: {tmp_path}/set: an empty folder: no known layout (tried ckextended, ")
+    assert result.stderr.startswith(
+        f"curate: {tmp_path}/set: an empty folder: no known layout (tried ckextended, "
+    )
     assert not (tmp_path / "ws").exists()
 
 
@@ -92,7 +94,16 @@ def test_an_unknown_label_is_refused_and_map_is_the_way_out(curate: Curate, tmp_
     )
     assert_refused(result, message)
     mapped = curate(
-        "build", root, "--map", "smirk=contempt", "--map", "bored=neutral", "-w", tmp_path / "ws", "-j", "1"
+        "build",
+        root,
+        "--map",
+        "smirk=contempt",
+        "--map",
+        "bored=neutral",
+        "-w",
+        tmp_path / "ws",
+        "-j",
+        "1",
     )
     assert mapped.exit_code == 0
     assert read_row(tmp_path / "ws", "set/smirk/b.png")["given_label"] == "contempt"
@@ -101,12 +112,20 @@ def test_an_unknown_label_is_refused_and_map_is_the_way_out(curate: Curate, tmp_
 
 @pytest.mark.parametrize("text", ["smirk=happyish", "smirk", "smirk="])
 def test_a_map_to_no_class_is_wrong_usage(curate: Curate, tmp_path: Path, text: str) -> None:
-    result = curate("build", make_set(tmp_path / "set", "happy/a.png"), "--map", text, "-w", tmp_path / "ws")
+    result = curate(
+        "build", make_set(tmp_path / "set", "happy/a.png"), "--map", text, "-w", tmp_path / "ws"
+    )
     wrong = text if "=" in text else f"{text}="
-    assert_refused(result, f"build: --map {wrong}: must be NAME=CLASS with a class of {', '.join(VOCABULARY)}", code=2)
+    assert_refused(
+        result,
+        f"build: --map {wrong}: must be NAME=CLASS with a class of {', '.join(VOCABULARY)}",
+        code=2,
+    )
 
 
-@pytest.mark.parametrize("twins", [("happy", "Happy"), ("train/sad", "train/SAD"), ("train/happy", "Train/happy")])
+@pytest.mark.parametrize(
+    "twins", [("happy", "Happy"), ("train/sad", "train/SAD"), ("train/happy", "Train/happy")]
+)
 def test_two_folders_that_differ_only_by_case_are_refused(
     curate: Curate, tmp_path: Path, twins: tuple[str, str]
 ) -> None:
@@ -121,7 +140,10 @@ def test_two_folders_that_differ_only_by_case_are_refused(
 
 
 def test_two_sources_of_one_name_are_wrong_usage(curate: Curate, tmp_path: Path) -> None:
-    a, b = make_set(tmp_path / "a" / "set", "happy/a.png"), make_set(tmp_path / "b" / "set", "happy/a.png")
+    a, b = (
+        make_set(tmp_path / "a" / "set", "happy/a.png"),
+        make_set(tmp_path / "b" / "set", "happy/a.png"),
+    )
     result = curate("build", a, b, "-w", tmp_path / "ws")
     message = f"build: two sources are named 'set': give one another name, as in `other={b}`"
     assert_refused(result, message, code=2)
@@ -129,13 +151,17 @@ def test_two_sources_of_one_name_are_wrong_usage(curate: Curate, tmp_path: Path)
 
 def test_build_without_a_source_is_wrong_usage(curate: Curate, tmp_path: Path) -> None:
     result = curate("build", "-w", tmp_path / "ws")
-    assert_refused(result, "build: no source: name a dataset, as in `curate build ~/data/fer2013`", code=2)
+    assert_refused(
+        result, "build: no source: name a dataset, as in `curate build ~/data/fer2013`", code=2
+    )
 
 
 # File names and links
 
 
-def test_names_with_spaces_commas_quotes_unicode_and_marks_read_back(curate: Curate, tmp_path: Path) -> None:
+def test_names_with_spaces_commas_quotes_unicode_and_marks_read_back(
+    curate: Curate, tmp_path: Path
+) -> None:
     names = [
         " a b.png",
         "a,b.png",
@@ -164,20 +190,28 @@ def test_names_with_spaces_commas_quotes_unicode_and_marks_read_back(curate: Cur
 
 
 @pytest.mark.parametrize("name", ["a\nb.png", "a\tb.png", "a\rb.png", "a\x1bb.png"])
-def test_a_name_with_a_control_character_is_refused(curate: Curate, tmp_path: Path, name: str) -> None:
+def test_a_name_with_a_control_character_is_refused(
+    curate: Curate, tmp_path: Path, name: str
+) -> None:
     root = make_set(tmp_path / "set", "happy/a.png", f"happy/{name}")
     result = curate("build", root, "-w", tmp_path / "ws")
-    assert_refused(result, f"{root}: 1 file names are not plain text ({f'happy/{name}'!r}): rename them")
+    assert_refused(
+        result, f"{root}: 1 file names are not plain text ({f'happy/{name}'!r}): rename them"
+    )
 
 
 def test_a_name_that_is_not_utf8_is_refused(curate: Curate, tmp_path: Path) -> None:
     root = make_set(tmp_path / "set", "happy/a.png")
     shutil.copy(root / "happy/a.png", os.fsencode(root) + b"/happy/\xff.png")
     result = curate("build", root, "-w", tmp_path / "ws")
-    assert_refused(result, f"{root}: 1 file names are not plain text ('happy/\\udcff.png'): rename them")
+    assert_refused(
+        result, f"{root}: 1 file names are not plain text ('happy/\\udcff.png'): rename them"
+    )
 
 
-def test_a_hash_number_after_the_suffix_is_no_picture_and_is_counted(curate: Curate, tmp_path: Path) -> None:
+def test_a_hash_number_after_the_suffix_is_no_picture_and_is_counted(
+    curate: Curate, tmp_path: Path
+) -> None:
     root = make_set(tmp_path / "set", "happy/a.png", "happy/b.png")
     (root / "happy/b.png").rename(root / "happy/b.png#2")
     result = curate("build", root, "-w", tmp_path / "ws", "-j", "1")
@@ -191,14 +225,20 @@ def test_linked_folders_are_not_entered_and_are_named(curate: Curate, tmp_path: 
     (root / "sad" / "self").symlink_to("self", target_is_directory=True)
     result = curate("build", root, "-w", tmp_path / "ws", "-j", "1")
     assert result.exit_code == 0
-    assert result.stderr == "set: 2 files are no pictures and were passed over (happy/loop/, sad/self)\n"
+    assert (
+        result.stderr
+        == "set: 2 files are no pictures and were passed over (happy/loop/, sad/self)\n"
+    )
     assert list(Workspace(tmp_path / "ws").read()["path"]) == ["set/happy/a.png", "set/sad/b.png"]
 
 
 @pytest.mark.parametrize(
-    ("target", "reason"), [("nowhere.png", "No such file or directory"), ("b.png", "Too many levels")]
+    ("target", "reason"),
+    [("nowhere.png", "No such file or directory"), ("b.png", "Too many levels")],
 )
-def test_a_picture_that_cannot_be_opened_is_named(curate: Curate, tmp_path: Path, target: str, reason: str) -> None:
+def test_a_picture_that_cannot_be_opened_is_named(
+    curate: Curate, tmp_path: Path, target: str, reason: str
+) -> None:
     root = make_set(tmp_path / "set", "happy/a.png")
     (root / "happy" / "b.png").symlink_to(target)
     result = curate("build", root, "-w", tmp_path / "ws", "-j", "1")
@@ -208,7 +248,9 @@ def test_a_picture_that_cannot_be_opened_is_named(curate: Curate, tmp_path: Path
 
 
 @pytest.mark.parametrize("command", [("inspect",), ("dedup",)])
-def test_a_picture_that_went_away_since_the_build_is_named(curate: Curate, tmp_path: Path, command: tuple[str]) -> None:
+def test_a_picture_that_went_away_since_the_build_is_named(
+    curate: Curate, tmp_path: Path, command: tuple[str]
+) -> None:
     root = make_set(tmp_path / "set", "happy/a.png")
     Image.fromarray(np.asarray(FACE) // 2 + 40).save(root / "happy" / "b.png")
     assert curate("build", root, "-w", tmp_path / "ws", "-j", "1").exit_code == 0
@@ -221,7 +263,10 @@ def test_a_picture_that_went_away_since_the_build_is_named(curate: Curate, tmp_p
     assert read_files(tmp_path / "ws") == before
     found = curate("check", "--files", "-w", tmp_path / "ws")
     assert found.exit_code == 3
-    assert "1 image files are gone since the build (first: set/happy/b.png); run `curate build` again" in found.stderr
+    assert (
+        "1 image files are gone since the build (first: set/happy/b.png); run `curate build` again"
+        in found.stderr
+    )
 
 
 # Pictures
@@ -251,11 +296,21 @@ def test_broken_pictures_are_recorded_findings_through_the_whole_chain(
         "set: 4 unreadable images are recorded as such (train/happy/header.png: cannot identify image file, "
         "train/happy/text.jpg: cannot identify image file, train/happy/truncated.jpg: image file is truncated"
     )
-    for command in (("inspect", "-j", "1"), ("dedup", "-j", "1"), ("fold", "--k", "3"), ("split",), ("weights",)):
+    for command in (
+        ("inspect", "-j", "1"),
+        ("dedup", "-j", "1"),
+        ("fold", "--k", "3"),
+        ("split",),
+        ("weights",),
+    ):
         assert curate(*command, "-w", ws).exit_code == 0
     for name, data in broken.items():
         row = read_row(ws, f"set/train/happy/{name}")
-        assert (row["status"], row["reason"], row["quality"]) == ("drop", "unreadable", "unreadable")
+        assert (row["status"], row["reason"], row["quality"]) == (
+            "drop",
+            "unreadable",
+            "unreadable",
+        )
         assert (
             row["pixel_hash"]
             == row["phash"]
@@ -269,12 +324,19 @@ def test_broken_pictures_are_recorded_findings_through_the_whole_chain(
     assert curate("check", "--files", "-w", ws).exit_code == 0
 
 
-def test_a_folder_of_nothing_but_unreadable_files_crashes_no_stage(curate: Curate, tmp_path: Path) -> None:
+def test_a_folder_of_nothing_but_unreadable_files_crashes_no_stage(
+    curate: Curate, tmp_path: Path
+) -> None:
     (tmp_path / "set" / "sad").mkdir(parents=True)
     (tmp_path / "set" / "sad" / "a.jpg").write_text("hello")
     ws = tmp_path / "ws"
     for command in ("build", "inspect", "dedup"):
-        assert curate(command, *([tmp_path / "set"] if command == "build" else []), "-w", ws, "-j", "1").exit_code == 0
+        assert (
+            curate(
+                command, *([tmp_path / "set"] if command == "build" else []), "-w", ws, "-j", "1"
+            ).exit_code
+            == 0
+        )
     for command in ("fold", "flag", "split", "weights", "audit"):
         result = curate(command, "-w", ws)
         assert result.exit_code in (1, 2), command
@@ -284,26 +346,47 @@ def test_a_folder_of_nothing_but_unreadable_files_crashes_no_stage(curate: Curat
 
 
 @pytest.mark.parametrize("side", [1, 2, 7])
-def test_a_tiny_picture_is_measured_and_found_blank(curate: Curate, tmp_path: Path, side: int) -> None:
+def test_a_tiny_picture_is_measured_and_found_blank(
+    curate: Curate, tmp_path: Path, side: int
+) -> None:
     root = make_set(tmp_path / "set", "happy/a.png")
     Image.new("RGB", (side, side), (9, 9, 9)).save(root / "happy" / "dot.png")
     for command in (("build", root), ("inspect",), ("dedup",)):
         assert curate(*command, "-w", tmp_path / "ws", "-j", "1").exit_code == 0
     row = read_row(tmp_path / "ws", "set/happy/dot.png")
-    assert (row["width"], row["height"], row["quality"], row["reason"]) == (str(side), str(side), "blank", "degenerate")
+    assert (row["width"], row["height"], row["quality"], row["reason"]) == (
+        str(side),
+        str(side),
+        "blank",
+        "degenerate",
+    )
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its peak memory from /proc")
-def test_a_picture_of_a_hundred_million_pixels_is_a_finding_and_takes_under_a_gigabyte(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="reads its peak memory from /proc"
+)
+def test_a_picture_of_a_hundred_million_pixels_is_a_finding_and_takes_under_a_gigabyte(
+    tmp_path: Path,
+) -> None:
     root = make_set(tmp_path / "set", "happy/a.png")
     Image.new("RGB", (10_000, 10_000)).save(root / "happy" / "huge.png")
     code = (
         "import sys\n"
-        "from curate.cli import app\n"
+        "from curate.cli.pipeline import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
         "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
-    command = [sys.executable, "-c", code, "build", str(root), "-w", str(tmp_path / "ws"), "-j", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "build",
+        str(root),
+        "-w",
+        str(tmp_path / "ws"),
+        "-j",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == (
         "set: 1 unreadable images are recorded as such (happy/huge.png: 10000x10000 is over 50,000,000 pixels)\n"
@@ -336,8 +419,10 @@ def save_modes(folder: Path) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-def test_pictures_of_every_mode_are_decoded_to_the_stated_form(curate: Curate, tmp_path: Path) -> None:
-    from curate.images import pixel_hash
+def test_pictures_of_every_mode_are_decoded_to_the_stated_form(
+    curate: Curate, tmp_path: Path
+) -> None:
+    from curate.images.decode import pixel_hash
 
     expected = save_modes(tmp_path / "set" / "happy")
     assert curate("build", tmp_path / "set", "-w", tmp_path / "ws", "-j", "1").stderr == ""
@@ -350,7 +435,7 @@ def test_pictures_of_every_mode_are_decoded_to_the_stated_form(curate: Curate, t
 
 
 def test_damaged_pictures_are_findings_whatever_the_decoder_raises() -> None:
-    from curate.images import UnreadableImageError, decode_image
+    from curate.images.decode import UnreadableImageError, decode_image
 
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -370,15 +455,17 @@ def test_damaged_pictures_are_findings_whatever_the_decoder_raises() -> None:
     assert min(readable, damaged) > 20
 
 
-def test_an_error_of_any_kind_from_the_decoder_is_an_unreadable_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_any_kind_from_the_decoder_is_an_unreadable_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import struct
 
-    from curate.images import UnreadableImageError, decode_image
+    from curate.images.decode import UnreadableImageError, decode_image
 
     def fail(_image: object, *, in_place: bool) -> None:  # noqa: ARG001 - Pillow's signature
         raise struct.error("required argument is not an integer")
 
-    monkeypatch.setattr("curate.images.ImageOps.exif_transpose", fail)
+    monkeypatch.setattr("curate.images.decode.ImageOps.exif_transpose", fail)
     buffer = io.BytesIO()
     FACE.save(buffer, "png")
     with pytest.raises(UnreadableImageError, match="required argument is not an integer"):
@@ -393,27 +480,36 @@ FER_HEADER = "emotion,pixels,Usage"
 
 def build_table(curate: Curate, folder: Path, *lines: str, data: bytes | None = None) -> Result:
     """Build from a fer2013.csv of these lines."""
-    (folder / "fer2013.csv").write_bytes(data if data is not None else "\n".join([*lines, ""]).encode())
+    (folder / "fer2013.csv").write_bytes(
+        data if data is not None else "\n".join([*lines, ""]).encode()
+    )
     return curate("build", folder / "fer2013.csv", "-w", folder / "ws", "-j", "1")
 
 
-LOOKS_LIKE = (
-    "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv) with the columns emotion, pixels, Usage"
-)
+LOOKS_LIKE = "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv) with the columns emotion, pixels, Usage"
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["feeling,pixels,Usage"], f": columns missing (emotion; it has feeling, pixels, usage): {LOOKS_LIKE}"),
+        (
+            ["feeling,pixels,Usage"],
+            f": columns missing (emotion; it has feeling, pixels, usage): {LOOKS_LIKE}",
+        ),
         ([], f": columns missing (emotion, pixels, usage; it has ): {LOOKS_LIKE}"),
         ([FER_HEADER], ": the table has no row"),
         (
             [FER_HEADER, f"3,{PIXELS},Training", f"7,{PIXELS},Training"],
             " row 1: emotion '7' is no code: 0 to 6 are angry, disgust, fear, happy, sad, surprise, neutral",
         ),
-        ([FER_HEADER, f"3,{PIXELS},Testing"], " row 0: Usage 'Testing' is unknown: Training, PublicTest, PrivateTest"),
-        ([FER_HEADER, "3,1 2 3,Training"], " row 0: 3 pixels where 2304 from 0 to 255 should be: restore the file"),
+        (
+            [FER_HEADER, f"3,{PIXELS},Testing"],
+            " row 0: Usage 'Testing' is unknown: Training, PublicTest, PrivateTest",
+        ),
+        (
+            [FER_HEADER, "3,1 2 3,Training"],
+            " row 0: 3 pixels where 2304 from 0 to 255 should be: restore the file",
+        ),
         (
             [FER_HEADER, f"3,{PIXELS} 7,Training"],
             " row 0: 2305 pixels where 2304 from 0 to 255 should be: restore the file",
@@ -422,7 +518,10 @@ LOOKS_LIKE = (
             [FER_HEADER, f"3,{PIXELS[:-3]} 256,Training"],
             " row 0: 2304 pixels where 2304 from 0 to 255 should be: restore the file",
         ),
-        ([FER_HEADER, "3,one two,Training"], " row 0: pixels hold something that is no number: restore the file"),
+        (
+            [FER_HEADER, "3,one two,Training"],
+            " row 0: pixels hold something that is no number: restore the file",
+        ),
         (
             [FER_HEADER, f"3,{'9' * 30},Training"],
             " row 0: 1 pixels where 2304 from 0 to 255 should be: restore the file",
@@ -438,19 +537,28 @@ def test_a_bad_pixel_table_is_refused_with_its_row(
     assert not (tmp_path / "ws" / "manifest.csv").exists()
 
 
-@pytest.mark.parametrize("data", [b"emotion,pixels,Usage\n3,\xff\xfe,Training\n", b"\x00\x01\xff" * 9])
-def test_a_pixel_table_that_is_no_text_is_refused(curate: Curate, tmp_path: Path, data: bytes) -> None:
+@pytest.mark.parametrize(
+    "data", [b"emotion,pixels,Usage\n3,\xff\xfe,Training\n", b"\x00\x01\xff" * 9]
+)
+def test_a_pixel_table_that_is_no_text_is_refused(
+    curate: Curate, tmp_path: Path, data: bytes
+) -> None:
     result = build_table(curate, tmp_path, data=data)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert result.stderr.startswith(f"curate: {tmp_path}/fer2013.csv")
 
 
-def test_a_refused_pixel_table_leaves_the_workspace_as_it_was(curate: Curate, tmp_path: Path) -> None:
+def test_a_refused_pixel_table_leaves_the_workspace_as_it_was(
+    curate: Curate, tmp_path: Path
+) -> None:
     good = [FER_HEADER, f"3,{PIXELS},Training", f"4,{PIXELS},PrivateTest"]
     assert build_table(curate, tmp_path, *good).exit_code == 0
     before = read_files(tmp_path / "ws")
     other = " ".join(map(str, np.asarray(FACE).ravel() // 2))
-    assert build_table(curate, tmp_path, FER_HEADER, f"3,{other},Training", "9,,Training").exit_code == 1
+    assert (
+        build_table(curate, tmp_path, FER_HEADER, f"3,{other},Training", "9,,Training").exit_code
+        == 1
+    )
     assert read_files(tmp_path / "ws") == before
     assert curate("check", "--files", "-w", tmp_path / "ws").exit_code == 0
 
@@ -476,15 +584,27 @@ def test_the_icml_form_with_leading_spaces_is_read(curate: Curate, tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,happy\na,1\n", "no `path` column (it has file, happy): the key is the manifest's path"),
-        ("path,happy,glee\na,1,2\n", "columns that are no class (glee): classes, `unknown` or `NF` only"),
+        (
+            "file,happy\na,1\n",
+            "no `path` column (it has file, happy): the key is the manifest's path",
+        ),
+        (
+            "path,happy,glee\na,1,2\n",
+            "columns that are no class (glee): classes, `unknown` or `NF` only",
+        ),
         ("path,label\na,happy\n", "columns that are no class (): classes, `unknown` or `NF` only"),
         ("path,happy\na,-1\n", "1 rows hold no whole counts, or a path stands twice (first: a)"),
         ("path,happy\na,1.5\n", "1 rows hold no whole counts, or a path stands twice (first: a)"),
         ("path,happy\na,many\n", "1 rows hold no whole counts, or a path stands twice (first: a)"),
         ("path,happy\na,\n", "1 rows hold no whole counts, or a path stands twice (first: a)"),
-        ("path,happy\na,1\na,2\n", "1 rows hold no whole counts, or a path stands twice (first: a)"),
-        ("path,happy,happiness\na,1,2\n", "2 columns are 1 classes (happy, happiness): one column per class"),
+        (
+            "path,happy\na,1\na,2\n",
+            "1 rows hold no whole counts, or a path stands twice (first: a)",
+        ),
+        (
+            "path,happy,happiness\na,1,2\n",
+            "2 columns are 1 classes (happy, happiness): one column per class",
+        ),
         ("path,happy\na,1\nb,2\n", "none of its 2 paths is in the manifest (first: a and 1 more)"),
         ("path,happy\n", "the table has no row"),
         ("", "cannot be read as a CSV of votes: one `path` column and one column per class"),
@@ -501,7 +621,9 @@ def test_bad_votes_are_refused_and_the_workspace_is_as_it_was(
 
 
 def test_a_missing_votes_file_is_refused(curate: Curate, tmp_path: Path, tiny_faces: Path) -> None:
-    result = curate("build", tiny_faces, "--votes", tmp_path / "no.csv", "-w", tmp_path / "ws", "-j", "1")
+    result = curate(
+        "build", tiny_faces, "--votes", tmp_path / "no.csv", "-w", tmp_path / "ws", "-j", "1"
+    )
     message = f"{tmp_path}/no.csv: cannot be read as a CSV of votes: one `path` column and one column per class"
     assert_refused(result, message)
 
@@ -523,18 +645,26 @@ def edit_manifest(workspace: Workspace, edit: str) -> None:
     workspace.manifest.write_bytes(
         {
             "wrong column": data.replace(b"given_label", b"gold_label", 1),
-            "missing column": "".join(line.rstrip("\n").rpartition(",")[0] + "\n" for line in lines).encode(),
+            "missing column": "".join(
+                line.rstrip("\n").rpartition(",")[0] + "\n" for line in lines
+            ).encode(),
             "extra column": "".join(line.rstrip("\n") + ",x\n" for line in lines).encode(),
-            "doubled column": "".join(line.rstrip("\n") + "," + line.split(",")[0] + "\n" for line in lines).encode(),
+            "doubled column": "".join(
+                line.rstrip("\n") + "," + line.split(",")[0] + "\n" for line in lines
+            ).encode(),
             "unsorted": "".join([lines[0], lines[2], lines[1], *lines[3:]]).encode(),
             "doubled path": "".join([lines[0], lines[1], lines[1], *lines[2:]]).encode(),
             "bad hash": "".join([lines[0], swap(1, "sha256", "abc"), *lines[2:]]).encode(),
             "bad label": "".join([lines[0], swap(1, "given_label", "smirk"), *lines[2:]]).encode(),
-            "climbing path": "".join([lines[0], swap(1, "path", "tiny/../x.png"), *lines[2:]]).encode(),
+            "climbing path": "".join(
+                [lines[0], swap(1, "path", "tiny/../x.png"), *lines[2:]]
+            ).encode(),
             "not utf-8": data.replace(b"tiny/test/angry/0.png", b"tiny/test/angr\xff/0.png", 1),
             "cut in a row": data[: len(data) // 2],
             "cut in a row's last cells": data[: data.rindex(b",")],
-            "a cell too many": "".join([*lines[:5], lines[5].rstrip("\n") + ",x\n", *lines[6:]]).encode(),
+            "a cell too many": "".join(
+                [*lines[:5], lines[5].rstrip("\n") + ",x\n", *lines[6:]]
+            ).encode(),
             "empty": b"",
             "no row": lines[0].encode(),
             "an open quote": data.replace(b"tiny/train/happy/0.png", b'"tiny/train/happy/0.png', 1),
@@ -559,8 +689,14 @@ RULE = f"a manifest has exactly the columns of manifests/README.md: {REMEDY}"
             f"manifest.csv: 1 rows with a path that stands twice (first: {FIRST}): {REMEDY}",
         ),
         ("bad hash", f"manifest.csv: 1 rows with a malformed sha256 (first: {FIRST}): {REMEDY}"),
-        ("bad label", f"manifest.csv: 1 rows with a malformed given_label (first: {FIRST}): {REMEDY}"),
-        ("climbing path", "manifest.csv: 1 rows with a path with `.` or `..` in it (first: tiny/../x.png)"),
+        (
+            "bad label",
+            f"manifest.csv: 1 rows with a malformed given_label (first: {FIRST}): {REMEDY}",
+        ),
+        (
+            "climbing path",
+            "manifest.csv: 1 rows with a path with `.` or `..` in it (first: tiny/../x.png)",
+        ),
         ("not utf-8", "{file}: not a CSV table ('utf-8' codec can't decode byte 0xff"),
         ("cut in a row", "{file}: the last row is cut off: " + REMEDY + "\n"),
         (
@@ -572,7 +708,10 @@ RULE = f"a manifest has exactly the columns of manifests/README.md: {REMEDY}"
             "{file}: not a CSV table (Error tokenizing data. C error: Expected 27 fields in line 6, saw 28",
         ),
         ("empty", "{file}: not a CSV table (No columns to parse from file): " + REMEDY),
-        ("an open quote", "{file}: not a CSV table (Error tokenizing data. C error: EOF inside string starting at row"),
+        (
+            "an open quote",
+            "{file}: not a CSV table (Error tokenizing data. C error: EOF inside string starting at row",
+        ),
     ],
 )
 @pytest.mark.parametrize("command", [("fold", "--k", "3"), ("check",), ("decide", FIRST, "--keep")])
@@ -600,12 +739,15 @@ def test_a_bad_manifest_is_mended_by_a_build_once_it_is_out_of_the_way(
 
 @pytest.mark.parametrize("name", ["sources.json", "receipts/build.json"])
 @pytest.mark.parametrize("text", ["{", "[]", '"x"'])
-def test_a_bad_json_file_is_named(curate: Curate, finished: Workspace, name: str, text: str) -> None:
+def test_a_bad_json_file_is_named(
+    curate: Curate, finished: Workspace, name: str, text: str
+) -> None:
     (finished.root / name).write_text(text)
     before = read_files(finished.root)
     result = curate("inspect" if name == "sources.json" else "status", "-w", finished.root)
     assert_refused(
-        result, f"{finished.root / name}: holds no JSON object: remove it and run the command that writes it again"
+        result,
+        f"{finished.root / name}: holds no JSON object: remove it and run the command that writes it again",
     )
     assert read_files(finished.root) == before
 
@@ -613,18 +755,31 @@ def test_a_bad_json_file_is_named(curate: Curate, finished: Workspace, name: str
 # The journal
 
 
-def test_a_bad_whole_line_of_the_journal_is_named_with_its_number(curate: Curate, finished: Workspace) -> None:
+def test_a_bad_whole_line_of_the_journal_is_named_with_its_number(
+    curate: Curate, finished: Workspace
+) -> None:
     journal = finished.journal.read_bytes()
     for line, message in (
-        (b'{"batch": "x"}\n', """not a decision (b'{"batch": "x"}'): restore the line from a copy of the journal"""),
-        (b"\xff\xfe\n", r"not a decision (b'\xff\xfe'): restore the line from a copy of the journal"),
+        (
+            b'{"batch": "x"}\n',
+            """not a decision (b'{"batch": "x"}'): restore the line from a copy of the journal""",
+        ),
+        (
+            b"\xff\xfe\n",
+            r"not a decision (b'\xff\xfe'): restore the line from a copy of the journal",
+        ),
         (b"[1]\n", "not a decision (b'[1]'): restore the line from a copy of the journal"),
     ):
         finished.journal.write_bytes(journal.splitlines(keepends=True)[0] + line + journal)
         before = read_files(finished.root)
         for command in ("check", "inspect", "status"):
-            assert_refused(curate(command, "-w", finished.root), f"decisions.jsonl line 2: {message}")
-        assert_refused(curate("decide", FIRST, "--keep", "-w", finished.root), f"decisions.jsonl line 2: {message}")
+            assert_refused(
+                curate(command, "-w", finished.root), f"decisions.jsonl line 2: {message}"
+            )
+        assert_refused(
+            curate("decide", FIRST, "--keep", "-w", finished.root),
+            f"decisions.jsonl line 2: {message}",
+        )
         assert read_files(finished.root) == before
 
 
@@ -637,7 +792,9 @@ def test_a_torn_last_line_of_the_journal_is_ignored_and_the_next_decision_follow
     finished.journal.write_bytes(journal + torn)
     assert curate("check", "-w", finished.root).exit_code == 0
     assert len(finished.read_journal()) == 2
-    assert curate("decide", FIRST, "--label", "sad", "--by", "b", "-w", finished.root).exit_code == 0
+    assert (
+        curate("decide", FIRST, "--label", "sad", "--by", "b", "-w", finished.root).exit_code == 0
+    )
     assert finished.journal.read_bytes().startswith(journal + b'{"batch": "')
     assert [decision.by for decision in finished.read_journal()] == ["a", "a", "b"]
     assert read_row(finished.root, FIRST)["label"] == "sad"
@@ -648,7 +805,10 @@ def copy_faces(curate: Curate, tiny_faces: Path, tmp_path: Path) -> tuple[Path, 
     root = Path(shutil.copytree(tiny_faces, tmp_path / "tiny"))
     workspace = Workspace(tmp_path / "ws")
     assert curate("build", root, "-w", workspace.root, "-j", "1").exit_code == 0
-    assert curate("decide", "tiny/train/sad/1.png", "--label", "fear", "-w", workspace.root).exit_code == 0
+    assert (
+        curate("decide", "tiny/train/sad/1.png", "--label", "fear", "-w", workspace.root).exit_code
+        == 0
+    )
     return root, workspace
 
 
@@ -670,7 +830,9 @@ def test_a_decision_about_a_changed_image_is_stale_listed_and_not_applied(
     assert curate("check", "-w", workspace.root).exit_code == 0
 
 
-def test_a_decision_follows_a_moved_file_and_returns_with_it(curate: Curate, tiny_faces: Path, tmp_path: Path) -> None:
+def test_a_decision_follows_a_moved_file_and_returns_with_it(
+    curate: Curate, tiny_faces: Path, tmp_path: Path
+) -> None:
     root, workspace = copy_faces(curate, tiny_faces, tmp_path)
     (root / "train/sad/1.png").rename(root / "train/sad/moved.png")
     assert curate("build", "-w", workspace.root, "-j", "1").exit_code == 0
@@ -703,17 +865,27 @@ def edit_predictions(file: Path, edit: str) -> None:
     elif edit == "other fold":
         table["fold"] = (table["fold"].astype(int) + 1).mod(3).astype(str)
     else:
-        table.loc[3, "p_happy"] = {"logits": "7", "nan": "nan", "word": "high", "negative": "-0.1", "infinite": "inf"}[
-            edit
-        ]
+        table.loc[3, "p_happy"] = {
+            "logits": "7",
+            "nan": "nan",
+            "word": "high",
+            "negative": "-0.1",
+            "infinite": "inf",
+        }[edit]
     table.to_csv(file, index=False)
 
 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ("missing rows", f"2 folded rows are not predicted (first: {FIRST}): run `train oof` again"),
-        ("foreign row", "1 rows are not in the folds of the manifest (first: tiny/none.png): run `train oof` again"),
+        (
+            "missing rows",
+            f"2 folded rows are not predicted (first: {FIRST}): run `train oof` again",
+        ),
+        (
+            "foreign row",
+            "1 rows are not in the folds of the manifest (first: tiny/none.png): run `train oof` again",
+        ),
         ("repeated row", f"1 rows stand twice (first: {FIRST}): run `train oof` again"),
         ("unknown class", f"unknown classes (glad): classes are {', '.join(VOCABULARY)}"),
         ("absent class", "no column for p_happy: predict every class"),
@@ -723,14 +895,19 @@ def edit_predictions(file: Path, edit: str) -> None:
             f"47 rows were predicted on other folds (first: {FIRST}), by a model that may have seen a copy of them: "
             "run `train oof` again",
         ),
-        ("logits", "1 rows do not sum to 1 (first: tiny/test/disgust/1.png, 7.950): write softmax outputs, not logits"),
+        (
+            "logits",
+            "1 rows do not sum to 1 (first: tiny/test/disgust/1.png, 7.950): write softmax outputs, not logits",
+        ),
         ("nan", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
         ("word", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
         ("negative", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
         ("infinite", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
     ],
 )
-def test_bad_predictions_are_refused(curate: Curate, finished: Workspace, edit: str, message: str) -> None:
+def test_bad_predictions_are_refused(
+    curate: Curate, finished: Workspace, edit: str, message: str
+) -> None:
     file = finished.predictions / "net.csv"
     edit_predictions(file, edit)
     before = read_files(finished.root)
@@ -739,7 +916,9 @@ def test_bad_predictions_are_refused(curate: Curate, finished: Workspace, edit: 
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
-def test_a_truncated_predictions_table_is_refused(curate: Curate, finished: Workspace, share: float) -> None:
+def test_a_truncated_predictions_table_is_refused(
+    curate: Curate, finished: Workspace, share: float
+) -> None:
     file = finished.predictions / "net.csv"
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * share)])
@@ -748,15 +927,19 @@ def test_a_truncated_predictions_table_is_refused(curate: Curate, finished: Work
     assert "net.csv: " in result.stderr
 
 
-def test_flag_without_predictions_folds_or_file_names_the_step(curate: Curate, finished: Workspace) -> None:
+def test_flag_without_predictions_folds_or_file_names_the_step(
+    curate: Curate, finished: Workspace
+) -> None:
     shutil.rmtree(finished.predictions)
     none = "predictions: none found: run `train oof`, or name a file with --predictions"
     assert_refused(curate("flag", "-w", finished.root), none)
     gone = f"{finished.root}/no.csv: no such predictions: run `train oof` or name the file with --predictions"
-    assert_refused(curate("flag", "--predictions", finished.root / "no.csv", "-w", finished.root), gone)
+    assert_refused(
+        curate("flag", "--predictions", finished.root / "no.csv", "-w", finished.root), gone
+    )
     predict(finished).rename(finished.root / "p.csv")
     before_fold = finished.read().assign(fold="")
-    from curate.manifest import write_manifest
+    from curate.workspace.manifest import write_manifest
 
     write_manifest(finished.manifest, before_fold)
     result = curate("flag", "--predictions", finished.root / "p.csv", "-w", finished.root)
@@ -770,12 +953,27 @@ def test_flag_without_predictions_folds_or_file_names_the_step(curate: Curate, f
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("split --ratios 70 10 10", "split: --ratios 70 10 10 sum to 90: must be >= 0 and sum to 100 or 1"),
-        ("split --ratios 110 -5 -5", "split: --ratios 110 -5 -5 sum to 100: must be >= 0 and sum to 100 or 1"),
-        ("split --ratios nan 50 50", "split: --ratios nan 50 50 sum to nan: must be >= 0 and sum to 100 or 1"),
-        ("split --ratios 70 15 15 --from-source", "split: --ratios and --from-source exclude each other: name one"),
+        (
+            "split --ratios 70 10 10",
+            "split: --ratios 70 10 10 sum to 90: must be >= 0 and sum to 100 or 1",
+        ),
+        (
+            "split --ratios 110 -5 -5",
+            "split: --ratios 110 -5 -5 sum to 100: must be >= 0 and sum to 100 or 1",
+        ),
+        (
+            "split --ratios nan 50 50",
+            "split: --ratios nan 50 50 sum to nan: must be >= 0 and sum to 100 or 1",
+        ),
+        (
+            "split --ratios 70 15 15 --from-source",
+            "split: --ratios and --from-source exclude each other: name one",
+        ),
         ("fold --k 1", "fold: --k 1: must be 2 to 43, the number of photographs and subjects here"),
-        ("fold --k 44", "fold: --k 44: must be 2 to 43, the number of photographs and subjects here"),
+        (
+            "fold --k 44",
+            "fold: --k 44: must be 2 to 43, the number of photographs and subjects here",
+        ),
         (
             f"decide {FIRST}",
             "decide: say one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, --from CSV",
@@ -785,7 +983,10 @@ def test_flag_without_predictions_folds_or_file_names_the_step(curate: Curate, f
             "decide: say one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, --from CSV",
         ),
         ("decide --keep", "decide: --undo and --from take no PATH, the others need at least one"),
-        (f"decide {FIRST} --undo x", "decide: --undo and --from take no PATH, the others need at least one"),
+        (
+            f"decide {FIRST} --undo x",
+            "decide: --undo and --from take no PATH, the others need at least one",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_two_and_writes_nothing(
@@ -833,10 +1034,16 @@ def test_sure_is_accepted_at_both_ends_of_its_range(curate: Curate, built: Works
             "tiny/none.png tiny/no/a.png --keep",
             "2 paths are not in the manifest (tiny/none.png, tiny/no/a.png): copy them from its path column",
         ),
-        (f"{FIRST} --label glad", f"1 labels are no class (glad): choose of {', '.join(VOCABULARY)}"),
+        (
+            f"{FIRST} --label glad",
+            f"1 labels are no class (glad): choose of {', '.join(VOCABULARY)}",
+        ),
         ("--undo nothing", "no batch 'nothing' in the journal (newest: {batches})"),
         ("--from {table}", "2 actions are unknown (polish, undo): keep, relabel, drop or unsure"),
-        ("--from nowhere.csv", "nowhere.csv: cannot be read as a CSV with the columns path, action, label"),
+        (
+            "--from nowhere.csv",
+            "nowhere.csv: cannot be read as a CSV with the columns path, action, label",
+        ),
     ],
 )
 def test_an_impossible_decision_is_refused_and_the_journal_stays(
@@ -844,7 +1051,9 @@ def test_an_impossible_decision_is_refused_and_the_journal_stays(
 ) -> None:
     table = tmp_path / "wanted.csv"
     with table.open("w", newline="") as stream:
-        csv.writer(stream).writerows([["path", "action", "label"], [FIRST, "polish", ""], [FIRST, "undo", ""]])
+        csv.writer(stream).writerows(
+            [["path", "action", "label"], [FIRST, "polish", ""], [FIRST, "undo", ""]]
+        )
     batches = ", ".join(decision.batch for decision in finished.read_journal())
     before = read_files(finished.root)
     result = curate("decide", *command.format(table=table).split(), "-w", finished.root)
@@ -852,11 +1061,15 @@ def test_an_impossible_decision_is_refused_and_the_journal_stays(
     assert read_files(finished.root) == before
 
 
-def test_a_split_without_a_train_part_gives_no_class_weights(curate: Curate, finished: Workspace) -> None:
+def test_a_split_without_a_train_part_gives_no_class_weights(
+    curate: Curate, finished: Workspace
+) -> None:
     assert curate("split", "--ratios", "0", "50", "50", "-w", finished.root).exit_code == 0
     before = read_files(finished.root)
     result = curate("weights", "-w", finished.root)
-    assert_refused(result, "manifest.csv: no kept row is in the train split: run `curate split` again")
+    assert_refused(
+        result, "manifest.csv: no kept row is in the train split: run `curate split` again"
+    )
     assert read_files(finished.root) == before
 
 
@@ -887,7 +1100,9 @@ def test_a_dry_run_leaves_every_file_as_it_is_and_makes_none(
     def look() -> dict[str, tuple[int, int, bytes]]:
         files = sorted(finished.root.rglob("*"))
         return {
-            str(f): (s.st_mtime_ns, s.st_ino, b"" if f.is_dir() else f.read_bytes()) for f in files if (s := f.stat())
+            str(f): (s.st_mtime_ns, s.st_ino, b"" if f.is_dir() else f.read_bytes())
+            for f in files
+            if (s := f.stat())
         }
 
     workers = ("-j", "1") if command[0] in ("build", "inspect", "dedup") else ()
@@ -898,14 +1113,18 @@ def test_a_dry_run_leaves_every_file_as_it_is_and_makes_none(
     assert look() == before
 
 
-def test_a_dry_run_of_a_first_build_makes_no_workspace(curate: Curate, tiny_faces: Path, tmp_path: Path) -> None:
+def test_a_dry_run_of_a_first_build_makes_no_workspace(
+    curate: Curate, tiny_faces: Path, tmp_path: Path
+) -> None:
     (tmp_path / "fer2013.csv").write_text(f"{FER_HEADER}\n3,{PIXELS},Training\n")
     for source in (tiny_faces, tmp_path / "fer2013.csv"):
         assert curate("build", source, "-n", "-w", tmp_path / "ws", "-j", "1").exit_code == 0
     assert not (tmp_path / "ws").exists()
 
 
-def test_a_second_run_of_the_whole_chain_changes_no_byte(curate: Curate, finished: Workspace, tiny_faces: Path) -> None:
+def test_a_second_run_of_the_whole_chain_changes_no_byte(
+    curate: Curate, finished: Workspace, tiny_faces: Path
+) -> None:
     chain = (
         ("build", tiny_faces, "-j", "1"), ("inspect", "-j", "1"), ("dedup", "-j", "1"), ("fold", "--k", "3"), ("flag",),
         ("split", "--ratios", "60", "20", "20"), ("weights",), ("report",),
@@ -918,7 +1137,9 @@ def test_a_second_run_of_the_whole_chain_changes_no_byte(curate: Curate, finishe
     for stage in chain:
         assert curate(*stage, "-w", finished.root).exit_code == 0
         assert read_files(finished.root) == before, stage
-    assert {file: file.stat().st_mtime_ns for file in (finished.root / "receipts").iterdir()} == receipts
+    assert {
+        file: file.stat().st_mtime_ns for file in (finished.root / "receipts").iterdir()
+    } == receipts
 
 
 def test_a_second_run_of_a_stage_changes_no_byte_whatever_ran_in_between(
@@ -926,7 +1147,13 @@ def test_a_second_run_of_a_stage_changes_no_byte_whatever_ran_in_between(
 ) -> None:
     ws = tmp_path / "ws"
     assert curate("build", tiny_faces, "-w", ws, "-j", "1").exit_code == 0
-    chain = (("inspect", "-j", "1"), ("dedup", "-j", "1"), ("fold", "--k", "3"), ("split",), ("weights",))
+    chain = (
+        ("inspect", "-j", "1"),
+        ("dedup", "-j", "1"),
+        ("fold", "--k", "3"),
+        ("split",),
+        ("weights",),
+    )
     for stage in chain:
         assert curate(*stage, "-w", ws).exit_code == 0
     before = read_files(ws)
@@ -935,6 +1162,8 @@ def test_a_second_run_of_a_stage_changes_no_byte_whatever_ran_in_between(
     assert read_files(ws) == before
     assert {
         stage: "stale"
-        for stage, state in json.loads(curate("status", "--json", "-w", ws).stdout)["stages"].items()
+        for stage, state in json.loads(curate("status", "--json", "-w", ws).stdout)[
+            "stages"
+        ].items()
         if state == "stale"
     } == {}

@@ -9,7 +9,7 @@ from cleanlab.rank import get_label_quality_scores
 from scipy.special import expit
 from tables import make_manifest
 
-from curate.calibration import (
+from curate.label_issues.error_model import (
     calibrate,
     collect_verdicts,
     count_confidently,
@@ -17,11 +17,21 @@ from curate.calibration import (
     is_enough,
     mark_at_precision,
 )
-from curate.decisions import Decision, apply
-from curate.scores import Evidence, average_copies, combined, labels_of_copies, margin, pair_prior, self_confidence
+from curate.label_issues.scores import (
+    Evidence,
+    average_copies,
+    combined,
+    labels_of_copies,
+    margin,
+    pair_prior,
+    self_confidence,
+)
+from curate.workspace.journal import Decision, derive_verdicts
 
 
-def draw_labels(seed: int, rows: int = 4000, base: float = -3.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_labels(
+    seed: int, rows: int = 4000, base: float = -3.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores, pairs, and which labels are wrong, by a logistic law with a different rate for each of six pairs."""
     rng = np.random.default_rng(seed)
     score, pair = rng.normal(size=rows), rng.integers(0, 6, rows)
@@ -57,7 +67,10 @@ def test_verdicts_of_the_most_suspect_alone_do_not_shift_the_curve():
 def test_pairs_that_people_confirm_rise_in_the_ranking():
     score, pair = np.zeros(400), np.repeat([0, 1], 200)
     verdicts = np.full(400, np.nan)
-    verdicts[:50], verdicts[200:250] = np.arange(50) % 2, 0  # half of the first pair is wrong, none of the second
+    verdicts[:50], verdicts[200:250] = (
+        np.arange(50) % 2,
+        0,
+    )  # half of the first pair is wrong, none of the second
     probability = calibrate(score, pair, verdicts).probability
     assert probability[0] > 0.3 > 0.15 > probability[-1]
 
@@ -87,14 +100,28 @@ def test_marks_end_where_the_expected_precision_falls_below_the_wish():
 
 def test_a_person_outweighs_the_crowd_and_a_drop_says_nothing():
     manifest = make_manifest([{"given_label": "sad"}] * 5)
-    manifest["votes"] = [json.dumps({"sad": 9, "fear": 1}), json.dumps({"fear": 9}), "", json.dumps({"NF": 10}), ""]
+    manifest["votes"] = [
+        json.dumps({"sad": 9, "fear": 1}),
+        json.dumps({"fear": 9}),
+        "",
+        json.dumps({"NF": 10}),
+        "",
+    ]
     journal = [
         Decision("b", "R", "t", "keep", path=manifest["path"][1], sha256=manifest["sha256"][1]),
-        Decision("b", "R", "t", "relabel", path=manifest["path"][2], sha256=manifest["sha256"][2], label="fear"),
+        Decision(
+            "b",
+            "R",
+            "t",
+            "relabel",
+            path=manifest["path"][2],
+            sha256=manifest["sha256"][2],
+            label="fear",
+        ),
         Decision("b", "R", "t", "drop", path=manifest["path"][4], sha256=manifest["sha256"][4]),
     ]
-    assert collect_verdicts(apply(manifest, [])).tolist()[:2] == [0, 1]
-    verdicts = collect_verdicts(apply(manifest, journal))
+    assert collect_verdicts(derive_verdicts(manifest, [])).tolist()[:2] == [0, 1]
+    verdicts = collect_verdicts(derive_verdicts(manifest, journal))
     assert verdicts.tolist()[:3] == [0, 0, 1]
     assert np.isnan(verdicts[3:]).all()
 
@@ -126,7 +153,11 @@ def test_self_confidence_and_margin_are_cleanlabs():
 
 def test_copies_vote_and_are_views_of_one_photograph():
     labels, groups = np.array([0, 1, 1, 2]), np.array([0, 0, 0, 1])
-    assert labels_of_copies(labels, groups, 3)[[0, 1, 3]].tolist() == [[0, 1, 0], [0.5, 0.5, 0], [0, 0, 0]]
+    assert labels_of_copies(labels, groups, 3)[[0, 1, 3]].tolist() == [
+        [0, 1, 0],
+        [0.5, 0.5, 0],
+        [0, 0, 0],
+    ]
     values = np.array([[0.0], [0.3], [0.6], [0.9]])
     assert average_copies(groups, values)[:, 0] == pytest.approx([0.3, 0.3, 0.3, 0.9])
 
@@ -143,7 +174,9 @@ def test_a_copy_under_another_label_and_slow_learning_make_a_label_more_suspect(
     probs[:] = [0.5, 0.3, 0.2]
     alone = combined(Evidence(labels, (probs,), np.arange(3), np.full(3, np.nan)))
     assert alone == pytest.approx(alone[0])
-    with_copy = combined(Evidence(np.array([0, 1, 0]), (probs,), np.array([0, 0, 2]), np.full(3, np.nan)))
+    with_copy = combined(
+        Evidence(np.array([0, 1, 0]), (probs,), np.array([0, 0, 2]), np.full(3, np.nan))
+    )
     assert with_copy[0] > with_copy[2]
     slow = combined(Evidence(labels, (probs,), np.arange(3), np.array([2.0, -2.0, 0.0])))
     assert slow[1] > slow[2] > slow[0]

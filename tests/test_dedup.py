@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from tables import make_manifest
 
-from curate import decisions
-from curate.dedup import group_duplicates
-from curate.manifest import write_manifest
-from curate.pairs import near_hashes
-from curate.receipts import StageResult
-from curate.workspace import apply_result
+from curate.duplicates.pairs import near_hashes
+from curate.stages.dedup import group_duplicates
+from curate.workspace.journal import derive_verdicts, new_decisions
+from curate.workspace.manifest import write_manifest
+from curate.workspace.receipts import StageResult
+from curate.workspace.workspace import apply_result
 
 
 def dedup(manifest, near=(), journal=()):
-    result = StageResult("", group_duplicates(manifest, list(near)))
+    result = StageResult("", columns=group_duplicates(manifest, list(near)))
     return apply_result(manifest, result, "dedup", list(journal)).set_index("path")
 
 
@@ -36,15 +36,33 @@ def test_a_worked_example_by_hand():
         near=[(6, 0)],
     )
     assert list(rows["duplicate_group"]) == ["s/a.png"] * 3 + [""] * 3 + ["s/a.png"]
-    assert list(rows["duplicate_of"]) == ["s/b.png", "", "", "", "", "", "s/b.png"]  # the copy in test stays
+    assert list(rows["duplicate_of"]) == [
+        "s/b.png",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "s/b.png",
+    ]  # the copy in test stays
     assert list(rows["duplicate_kind"]) == ["exact", "", "", "", "", "", "near"]
     assert list(rows["label_conflict"]) == ["true"] * 3 + [""] * 3 + ["true"]
-    assert list(rows["reason"]) == ["exact_copy", "", "", "", "unreadable", "unreadable", "near_copy"]
+    assert list(rows["reason"]) == [
+        "exact_copy",
+        "",
+        "",
+        "",
+        "unreadable",
+        "unreadable",
+        "near_copy",
+    ]
 
 
 def test_in_a_chain_the_ends_that_differ_are_grouped_but_not_dropped_for_each_other():
     """a~b~c, a and c differ: one group, so that no split separates them; c is a copy of b alone, and b is not kept."""
-    rows = dedup(make_manifest([{"pixels": "a"}, {"pixels": "b"}, {"pixels": "c"}]), near=[(0, 1), (1, 2)])
+    rows = dedup(
+        make_manifest([{"pixels": "a"}, {"pixels": "b"}, {"pixels": "c"}]), near=[(0, 1), (1, 2)]
+    )
     assert list(rows["duplicate_group"]) == ["s/000.png"] * 3
     assert list(rows["duplicate_of"]) == ["", "s/000.png", ""]
     assert list(rows["status"]) == ["keep", "drop", "keep"]
@@ -58,17 +76,19 @@ def test_the_larger_of_two_copies_stays_then_the_first_path():
 
 def test_a_human_keep_survives_and_becomes_the_copy_that_stays():
     manifest = make_manifest([{"pixels": "a"}, {"pixels": "a"}])
-    journal = decisions.new_decisions(manifest, [("s/001.png", "keep", "")], by="t")
-    rows = dedup(decisions.apply(manifest, journal), journal=journal)
+    journal = new_decisions(manifest, [("s/001.png", "keep", "")], by="t")
+    rows = dedup(derive_verdicts(manifest, journal), journal=journal)
     assert list(rows["duplicate_of"]) == ["s/001.png", ""]
     assert list(rows["reason"]) == ["exact_copy", "human"]
 
 
 def test_a_copy_takes_over_when_its_original_is_dropped_by_hand():
     manifest = make_manifest([{"pixels": "a"}, {"pixels": "a"}])
-    after = apply_result(manifest, StageResult("", group_duplicates(manifest, [])), "dedup", [])
-    journal = decisions.new_decisions(after, [("s/000.png", "drop", "")], by="t")
-    after = decisions.apply(after, journal)
+    after = apply_result(
+        manifest, StageResult("", columns=group_duplicates(manifest, [])), "dedup", []
+    )
+    journal = new_decisions(after, [("s/000.png", "drop", "")], by="t")
+    after = derive_verdicts(after, journal)
     assert list(after["status"]) == ["drop", "keep"]
     again = dedup(after, journal=journal)
     assert list(again["duplicate_of"]) == ["", ""]
@@ -76,21 +96,31 @@ def test_a_copy_takes_over_when_its_original_is_dropped_by_hand():
 
 
 def test_a_relabelled_original_takes_its_copies_along_and_a_conflict_under_that_label_too():
-    manifest = make_manifest([{"pixels": "a", "given_label": label} for label in ("angry", "angry", "sad")])
-    after = apply_result(manifest, StageResult("", group_duplicates(manifest, [])), "dedup", [])
+    manifest = make_manifest(
+        [{"pixels": "a", "given_label": label} for label in ("angry", "angry", "sad")]
+    )
+    after = apply_result(
+        manifest, StageResult("", columns=group_duplicates(manifest, [])), "dedup", []
+    )
     assert list(after["status"]) == ["keep", "drop", "keep"]
-    journal = decisions.new_decisions(after, [("s/000.png", "relabel", "sad")], by="t")
-    after = decisions.apply(after, journal)
+    journal = new_decisions(after, [("s/000.png", "relabel", "sad")], by="t")
+    after = derive_verdicts(after, journal)
     assert list(after["label"]) == ["sad", "sad", "sad"]
     assert list(after["status"]) == ["keep", "drop", "keep"]
     again = dedup(after, journal=journal)
     assert list(again["status"]) == ["keep", "drop", "drop"]
-    undone = decisions.apply(again.reset_index(), [])
-    assert list(undone["status"]) == ["keep", "drop", "keep"]  # a copy under another label is never dropped
+    undone = derive_verdicts(again.reset_index(), [])
+    assert list(undone["status"]) == [
+        "keep",
+        "drop",
+        "keep",
+    ]  # a copy under another label is never dropped
 
 
 def test_a_degenerate_image_is_neither_kept_for_a_copy_nor_a_copy():
-    rows = dedup(make_manifest([{"pixels": "a", "quality": "blank"}, {"pixels": "a", "quality": "blank"}]))
+    rows = dedup(
+        make_manifest([{"pixels": "a", "quality": "blank"}, {"pixels": "a", "quality": "blank"}])
+    )
     assert list(rows["duplicate_group"]) == ["s/000.png"] * 2
     assert list(rows["duplicate_of"]) == ["", ""]
     assert list(rows["reason"]) == ["degenerate", "degenerate"]
@@ -104,9 +134,14 @@ def test_near_hashes_are_found_up_to_the_bound_and_not_beyond(distance):
 
 
 def test_near_hashes_agree_with_imagehash_on_every_pair():
-    hashes = [f"{value:016x}" for value in np.random.default_rng(0).integers(0, 2**63, 60, dtype=np.uint64)]
+    hashes = [
+        f"{value:016x}"
+        for value in np.random.default_rng(0).integers(0, 2**63, 60, dtype=np.uint64)
+    ]
     by_library = [imagehash.hex_to_hash(text) for text in hashes]
-    expected = [(i, j) for i in range(60) for j in range(i + 1, 60) if by_library[i] - by_library[j] <= 26]
+    expected = [
+        (i, j) for i in range(60) for j in range(i + 1, 60) if by_library[i] - by_library[j] <= 26
+    ]
     assert len(expected) > 20
     assert list(zip(*near_hashes(hashes, 26), strict=True)) == expected
 
@@ -114,11 +149,20 @@ def test_near_hashes_agree_with_imagehash_on_every_pair():
 def test_only_new_gives_the_table_that_comparing_all_gives(curate, tiny_faces, tmp_path):
     """Half of the faces first, then all of them; an exact, a near and a conflicting copy are among the later ones."""
     folder, parts = tmp_path / "faces" / "tiny", tmp_path / "parts"
-    shutil.copytree(tiny_faces, folder, ignore=shutil.ignore_patterns("copy.png", "near.png", "conflict.png", "3.png"))
+    shutil.copytree(
+        tiny_faces,
+        folder,
+        ignore=shutil.ignore_patterns("copy.png", "near.png", "conflict.png", "3.png"),
+    )
     for command in (("build", folder), ("inspect",), ("dedup",)):
         assert curate(*command, "-w", parts, "-j", "1").exit_code == 0
     shutil.copytree(tiny_faces, folder, dirs_exist_ok=True)
-    for command in (("build", folder), ("inspect",), ("dedup", "--only-new", "-n"), ("dedup", "--only-new")):
+    for command in (
+        ("build", folder),
+        ("inspect",),
+        ("dedup", "--only-new", "-n"),
+        ("dedup", "--only-new"),
+    ):
         assert curate(*command, "-w", parts, "-j", "1").exit_code == 0
     whole = tmp_path / "whole"
     for command in (("build", folder), ("inspect",), ("dedup",)):
@@ -130,7 +174,10 @@ def test_only_new_gives_the_table_that_comparing_all_gives(curate, tiny_faces, t
 def test_only_new_without_an_earlier_comparison_says_what_to_do(curate, built):
     failed = curate("dedup", "--only-new", "-w", built.root)
     assert failed.exit_code == 1
-    assert "no earlier comparison is remembered here: run `curate dedup` without --only-new" in failed.stderr
+    assert (
+        "no earlier comparison is remembered here: run `curate dedup` without --only-new"
+        in failed.stderr
+    )
 
 
 @pytest.fixture
@@ -155,7 +202,9 @@ def test_two_workers_of_any_engine_write_the_bytes_of_one(curate, built, tmp_pat
 
 def test_frames_of_one_film_are_no_copies_of_each_other(curate, built):
     manifest = built.read()
-    film = manifest["path"].isin(["tiny/test/sad/0.png", "tiny/train/sad/near.png", "tiny/train/sad/0.png"])
+    film = manifest["path"].isin(
+        ["tiny/test/sad/0.png", "tiny/train/sad/near.png", "tiny/train/sad/0.png"]
+    )
     write_manifest(built.manifest, manifest.assign(sequence=np.where(film, "S1", "")))
     assert curate("dedup", "-w", built.root, "-j", "1").exit_code == 0
     rows = built.read().set_index("path")

@@ -53,7 +53,9 @@ def run_map(request):
     if request.param == "ray":
         request.getfixturevalue("cluster")
     name = "ray" if request.param == "ray" else "local"
-    return partial(engine.map, what="numbers", engine=name, workers=1 if request.param == "loop" else 2)
+    return partial(
+        engine.map, what="numbers", engine=name, workers=1 if request.param == "loop" else 2
+    )
 
 
 @pytest.mark.ray

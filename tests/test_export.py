@@ -11,11 +11,11 @@ from conftest import read_files
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate import export
 from curate.errors import WorkspaceError
-from curate.export import FERPLUS_ORDER, soft_label
+from curate.export import folders as export
+from curate.export.folders import FERPLUS_ORDER, soft_label
 from curate.labels import VOCABULARY
-from curate.manifest import kept_rows
+from curate.workspace.manifest import kept_rows
 
 SAD = "tiny/train/sad/0.png"
 
@@ -31,17 +31,23 @@ def test_the_folder_holds_the_kept_images_under_the_label_that_counts(finished, 
     assert result.stdout.startswith(f"export: {len(kept)} images (")
     table = read_table(target / "labels.csv")
     assert list(table.columns) == ["path", "file", "label", "split"]
-    assert table[["path", "label", "split"]].equals(kept[["path", "label", "split"]].reset_index(drop=True))
+    assert table[["path", "label", "split"]].equals(
+        kept[["path", "label", "split"]].reset_index(drop=True)
+    )
     locate = finished.locate()
     for path, file, label, split in table.itertuples(index=False):
         assert file == f"{split}/{label}/{path.replace('/', '__')}"
         assert (target / file).read_bytes() == locate(path).read_bytes()
     assert len(list(target.rglob("*.png"))) == len(kept)
     assert "tiny/train/sad/2.png" not in set(table["path"])  # a person dropped it
-    assert table.set_index("path").at["tiny/train/sad/1.png", "label"] == "fear"  # and relabelled this
+    assert (
+        table.set_index("path").at["tiny/train/sad/1.png", "label"] == "fear"
+    )  # and relabelled this
 
 
-def test_a_second_export_changes_nothing_and_one_after_a_decision_moves_the_image(finished, curate, tmp_path):
+def test_a_second_export_changes_nothing_and_one_after_a_decision_moves_the_image(
+    finished, curate, tmp_path
+):
     target = tmp_path / "out"
     curate("export", "folder", target, "-w", finished.root)
     before = read_files(target)
@@ -49,7 +55,12 @@ def test_a_second_export_changes_nothing_and_one_after_a_decision_moves_the_imag
     curate("export", "folder", target, "-w", finished.root)
     assert read_files(target) == before
     assert {file: file.stat().st_mtime_ns for file in target.rglob("*")} == times
-    alone = [path for path, label in zip(*[kept_rows(finished.read())[c] for c in ("path", "label")], strict=True)]
+    alone = [
+        path
+        for path, label in zip(
+            *[kept_rows(finished.read())[c] for c in ("path", "label")], strict=True
+        )
+    ]
     for path in alone:
         if finished.read().set_index("path").at[path, "label"] == "sad":
             assert curate("decide", path, "--label", "contempt", "-w", finished.root).exit_code == 0
@@ -77,21 +88,28 @@ def test_a_dry_export_writes_nothing(finished, curate, tmp_path):
         assert (result.exit_code, (tmp_path / "out").exists()) == (0, False)
 
 
-def test_a_foreign_folder_and_missing_images_are_refused_before_anything_is_written(finished, curate, tmp_path):
+def test_a_foreign_folder_and_missing_images_are_refused_before_anything_is_written(
+    finished, curate, tmp_path
+):
     target = tmp_path / "out"
     target.mkdir()
     (target / "thesis.tex").write_text("mine")
     for kind in ("folder", "fiftyone"):
         result = curate("export", kind, target, "-w", finished.root)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == f"curate: {target}: holds something that is no export: name a new folder\n"
+        assert (
+            result.stderr
+            == f"curate: {target}: holds something that is no export: name a new folder\n"
+        )
     result = curate("export", "csv", target, "-w", finished.root)
     assert (result.exit_code, result.stderr) == (
         2,
         f"curate: {target}: is a folder: name a file for `curate export csv`\n",
     )
     sources = json.loads(finished.sources.read_text())
-    finished.sources.write_text(json.dumps({"tiny": {**sources["tiny"], "root": str(tmp_path / "gone")}}))
+    finished.sources.write_text(
+        json.dumps({"tiny": {**sources["tiny"], "root": str(tmp_path / "gone")}})
+    )
     result = curate("export", "folder", tmp_path / "new", "-w", finished.root)
     kept = kept_rows(finished.read())["path"]
     assert result.stderr == (
@@ -139,7 +157,10 @@ def test_a_picture_that_cannot_be_read_any_more_is_one_line(tmp_path):
     ):
         with pytest.raises(WorkspaceError) as error:
             export._face_bytes(item)
-        assert str(error.value) == f"{item.path}: cannot be read any more ({reason}): run `curate build` again"
+        assert (
+            str(error.value)
+            == f"{item.path}: cannot be read any more ({reason}): run `curate build` again"
+        )
 
 
 def test_the_table_names_the_images_where_they_lie(finished, curate, tmp_path):
@@ -151,20 +172,37 @@ def test_the_table_names_the_images_where_they_lie(finished, curate, tmp_path):
 
 def test_ferplus_writes_the_shares_of_the_votes(finished, curate, tmp_path):
     rows = finished.read()
-    votes = {SAD: {"sad": 6, "neutral": 2, "unknown": 2}, "tiny/train/sad/1.png": {"sad": 9, "fear": 1}}
+    votes = {
+        SAD: {"sad": 6, "neutral": 2, "unknown": 2},
+        "tiny/train/sad/1.png": {"sad": 9, "fear": 1},
+    }
     rows["votes"] = [json.dumps(votes[path]) if path in votes else "" for path in rows["path"]]
     rows.to_csv(finished.manifest, index=False, lineterminator="\n")
-    result = curate("export", "csv", tmp_path / "out.csv", "--format", "ferplus", "--json", "-w", finished.root)
+    result = curate(
+        "export", "csv", tmp_path / "out.csv", "--format", "ferplus", "--json", "-w", finished.root
+    )
     assert json.loads(result.stdout)["soft"] == 1
     table = read_table(tmp_path / "out.csv").set_index("path")
-    assert list(table.columns) == ["file", "label", "split", *(f"p_{name}" for name in FERPLUS_ORDER)]
+    assert list(table.columns) == [
+        "file",
+        "label",
+        "split",
+        *(f"p_{name}" for name in FERPLUS_ORDER),
+    ]
     shares = table[[f"p_{name}" for name in FERPLUS_ORDER]].astype(float)
-    assert shares.loc[SAD].to_dict() == {f"p_{n}": {"sad": 0.75, "neutral": 0.25}.get(n, 0) for n in FERPLUS_ORDER}
-    assert shares.at["tiny/train/sad/1.png", "p_fear"] == 1  # a person said otherwise than the crowd
+    assert shares.loc[SAD].to_dict() == {
+        f"p_{n}": {"sad": 0.75, "neutral": 0.25}.get(n, 0) for n in FERPLUS_ORDER
+    }
+    assert (
+        shares.at["tiny/train/sad/1.png", "p_fear"] == 1
+    )  # a person said otherwise than the crowd
     assert shares.at["tiny/train/happy/2.png", "p_happy"] == 1  # no votes
 
 
-@given(st.dictionaries(st.sampled_from([*VOCABULARY, "unknown", "NF"]), st.integers(0, 10)), st.booleans())
+@given(
+    st.dictionaries(st.sampled_from([*VOCABULARY, "unknown", "NF"]), st.integers(0, 10)),
+    st.booleans(),
+)
 def test_a_soft_label_sums_to_one_and_a_persons_label_comes_first(votes, is_human):
     shares = soft_label(json.dumps(votes), "fear", is_human=is_human)
     assert sum(shares.values()) == pytest.approx(1)
@@ -176,8 +214,8 @@ def test_a_soft_label_sums_to_one_and_a_persons_label_comes_first(votes, is_huma
 LOAD = """
 import json, os, sys
 from pathlib import Path
-from curate.relabel.environment import fiftyone_environment
-from curate.relabel.mongod import find_mongod, start_mongod
+from curate.fiftyone_host.environment import fiftyone_environment
+from curate.fiftyone_host.mongod import find_mongod, start_mongod
 folder = Path(sys.argv[2])
 mongod = start_mongod(find_mongod(os.environ), folder / "db")
 os.environ.update(fiftyone_environment(folder, mongod.uri, "fiftyone"))
@@ -193,7 +231,10 @@ def test_a_fiftyone_dataset_of_the_set_loads_with_its_labels_and_images(finished
     result = curate("export", "fiftyone", target, "--format", "ferplus", "-w", finished.root)
     assert result.exit_code == 0, result.stderr
     before = read_files(target)
-    assert curate("export", "fiftyone", target, "--format", "ferplus", "-w", finished.root).exit_code == 0
+    assert (
+        curate("export", "fiftyone", target, "--format", "ferplus", "-w", finished.root).exit_code
+        == 0
+    )
     assert read_files(target) == before
     work.mkdir()
     subprocess.run([sys.executable, "-c", LOAD, target, work], check=True)

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from curate.faces import EXPRESSIONS, draw_face
-from curate.faces.people import ACTIONS, NEIGHBOURS, RECIPES
+from curate.demo.drawing import draw_face
+from curate.demo.people import ACTIONS, EXPRESSIONS, NEIGHBOURS, RECIPES
 
 
 def correlate(a: np.ndarray, b: np.ndarray) -> float:
@@ -60,6 +60,6 @@ def test_every_expression_has_two_recipes_and_a_neighbour() -> None:
 
 
 def test_drawing_needs_neither_tables_nor_picture_files() -> None:
-    code = "import sys, curate.faces; print({'pandas', 'PIL', 'tqdm'} & set(sys.modules))"
+    code = "import sys, curate.demo.drawing; print({'pandas', 'PIL', 'tqdm'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.workspace import Workspace
+from curate.workspace.workspace import Workspace
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "fer2013.zip"
 
@@ -34,7 +34,13 @@ def fer2013(tmp_path_factory) -> Path:
 def chain(fer2013, tmp_path_factory, curate) -> Workspace:
     """build, inspect, dedup, fold and split, each once."""
     workspace = Workspace(tmp_path_factory.mktemp("ws") / "manifests")
-    for words in (["build", f"fer2013={fer2013}"], ["inspect"], ["dedup"], ["fold"], ["split", "--ratios", 70, 15, 15]):
+    for words in (
+        ["build", f"fer2013={fer2013}"],
+        ["inspect"],
+        ["dedup"],
+        ["fold"],
+        ["split", "--ratios", 70, 15, 15],
+    ):
         result = curate(*words, "-w", workspace.root)
         assert result.exit_code == 0, result.output
     return workspace
@@ -46,7 +52,11 @@ def test_every_image_has_its_row_class_and_shipped_split(chain):
     assert rows["given_label"].value_counts().to_dict() == {
         "angry": 4953, "disgust": 547, "fear": 5121, "happy": 8989, "neutral": 6198, "sad": 6077, "surprise": 4002,
     }  # fmt: skip
-    assert rows["source_split"].value_counts().to_dict() == {"train": 28_707, "val": 3_589, "test": 3_591}
+    assert rows["source_split"].value_counts().to_dict() == {
+        "train": 28_707,
+        "val": 3_589,
+        "test": 3_591,
+    }
     assert (rows["pixel_hash"] != "").all()
 
 
@@ -65,10 +75,12 @@ def test_every_pixel_identical_copy_is_found_and_none_under_another_label_is_dro
             )
 
 
-def test_567_val_and_test_images_of_the_shipped_split_stand_in_train_and_none_of_ours(chain, curate):
-    story = curate("audit", "-w", chain.root).stdout.splitlines()[-1]
-    assert "of 7,180 val and test rows have a copy in train (567 exact)" in story
-    assert "split: 0 of" in story.split(";")[1]
+def test_567_val_and_test_images_of_the_shipped_split_stand_in_train_and_none_of_ours(
+    chain, curate
+):
+    summary = curate("audit", "-w", chain.root).stdout.splitlines()[-1]
+    assert "of 7,180 val and test rows have a copy in train (567 exact)" in summary
+    assert "split: 0 of" in summary.split(";")[1]
 
 
 def test_sizes_and_class_shares_hold_on_every_fold_and_split(chain):

@@ -7,11 +7,12 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 from tables import make_manifest
 
-from curate.audit import audit, format_audit, tell_audit
+from curate.class_weights import weigh_classes
 from curate.errors import ManifestError, PredictionsError
-from curate.flag import flag, gather_evidence
-from curate.scores import margin, self_confidence
-from curate.weights import weigh_classes, weights
+from curate.label_issues.scores import margin, self_confidence
+from curate.reports.audit import audit, format_audit
+from curate.stages.flag import flag, gather_evidence
+from curate.stages.weights import weights
 
 PROBS = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.35, 0.25]])
 GIVEN = ("angry", "angry", "sad", "happy")
@@ -20,7 +21,9 @@ GIVEN = ("angry", "angry", "sad", "happy")
 def predicted(probs=PROBS, given=GIVEN):
     manifest = make_manifest([{"given_label": label} for label in given])
     manifest["fold"] = [str(k % 2) for k in range(len(manifest))]
-    table = manifest[["path", "fold"]].assign(model="net", p_angry=probs[:, 0], p_happy=probs[:, 1], p_sad=probs[:, 2])
+    table = manifest[["path", "fold"]].assign(
+        model="net", p_angry=probs[:, 0], p_happy=probs[:, 1], p_sad=probs[:, 2]
+    )
     return manifest, table
 
 
@@ -35,11 +38,18 @@ def test_the_most_doubted_label_is_ranked_first_and_gets_a_suggestion():
     columns = flag(manifest, [table]).columns
     assert list(columns["issue_rank"]) == ["3", "1", "4", "2"]
     assert list(columns["self_confidence"]) == ["0.700000", "0.200000", "0.800000", "0.350000"]
-    assert list(columns["suggested_label"]) == ["", "", "", ""]  # a second class is plausible beside the other one
+    assert list(columns["suggested_label"]) == [
+        "",
+        "",
+        "",
+        "",
+    ]  # a second class is plausible beside the other one
 
 
 def test_another_class_is_suggested_where_it_is_believed_alone():
-    manifest, table = predicted(np.array([[0.7, 0.2, 0.1], [0.1, 0.75, 0.15], [0.1, 0.1, 0.8], [0.5, 0.2, 0.3]]))
+    manifest, table = predicted(
+        np.array([[0.7, 0.2, 0.1], [0.1, 0.75, 0.15], [0.1, 0.1, 0.8], [0.5, 0.2, 0.3]])
+    )
     columns = flag(manifest, [table]).columns
     assert list(columns["suggested_label"]) == ["", "happy", "", ""]
     assert list(columns["issue"])[1] == "wrong"
@@ -50,14 +60,19 @@ def test_several_models_are_averaged_and_ties_go_by_path():
     mirrored = table.assign(p_angry=table["p_happy"], p_happy=table["p_angry"])
     both = flag(manifest, [table, mirrored]).columns
     assert list(both["self_confidence"]) == ["0.450000", "0.350000", "0.800000", "0.375000"]
-    same = flag(*[predicted(np.full((4, 3), 1 / 3))[0], [predicted(np.full((4, 3), 1 / 3))[1]]]).columns
+    same = flag(
+        *[predicted(np.full((4, 3), 1 / 3))[0], [predicted(np.full((4, 3), 1 / 3))[1]]]
+    ).columns
     assert list(same["issue_rank"]) == ["1", "2", "3", "4"]
 
 
 def test_a_class_that_the_manifest_does_not_hold_is_never_suggested():
     manifest, table = predicted()
     table = table.assign(
-        p_contempt=0.9, p_angry=table["p_angry"] / 10, p_happy=table["p_happy"] / 10, p_sad=table["p_sad"] / 10
+        p_contempt=0.9,
+        p_angry=table["p_angry"] / 10,
+        p_happy=table["p_happy"] / 10,
+        p_sad=table["p_sad"] / 10,
     )
     assert "contempt" not in set(flag(manifest, [table]).columns["suggested_label"])
 
@@ -72,9 +87,13 @@ def test_a_row_that_is_all_another_class_to_the_model_says_nothing_of_those_here
 
 def test_the_score_of_the_dynamics_needs_them_and_is_the_mean_of_the_models_that_learned_the_row():
     manifest, table = predicted()
-    with pytest.raises(PredictionsError, match="--score margin_auc: no table tells how the rows were learned"):
+    with pytest.raises(
+        PredictionsError, match="--score margin_auc: no table tells how the rows were learned"
+    ):
         flag(manifest, [table], score="margin_auc")
-    one, two = (table.assign(margin_auc=values) for values in (["1", "2", "3", ""], ["3", "", "3", ""]))
+    one, two = (
+        table.assign(margin_auc=values) for values in (["1", "2", "3", ""], ["3", "", "3", ""])
+    )
     evidence = gather_evidence(manifest, [one, two], ["angry", "happy", "sad"])
     assert evidence.margin_auc.tolist() == pytest.approx([2, 2, 3, np.nan], nan_ok=True)
 
@@ -95,12 +114,22 @@ def test_a_row_predicted_by_a_model_that_saw_its_copy_is_refused():
 
 
 def test_two_members_that_both_doubt_a_label_put_it_first_and_the_table_says_why():
-    manifest, table = predicted(np.array([[0.7, 0.2, 0.1], [0.1, 0.75, 0.15], [0.1, 0.1, 0.8], [0.5, 0.2, 0.3]]))
+    manifest, table = predicted(
+        np.array([[0.7, 0.2, 0.1], [0.1, 0.75, 0.15], [0.1, 0.1, 0.8], [0.5, 0.2, 0.3]])
+    )
     table["margin_auc"] = ["2.0", "-1.0", "2.0", ""]
     reasons = flag(manifest, [table, table.assign(model="other")]).tables["issues.csv"]
     first = reasons.iloc[0]
-    assert (first["path"], first["suggested_label"], first["issue"]) == ("s/001.png", "happy", "wrong")
-    assert (first["members_against"], first["margin_auc"], first["verdict"]) == ("2 of 2", "-1.0000", "")
+    assert (first["path"], first["suggested_label"], first["issue"]) == (
+        "s/001.png",
+        "happy",
+        "wrong",
+    )
+    assert (first["members_against"], first["margin_auc"], first["verdict"]) == (
+        "2 of 2",
+        "-1.0000",
+        "",
+    )
     assert list(reasons["issue_rank"]) == ["1", "2", "3", "4"]
 
 
@@ -120,19 +149,23 @@ def test_every_scheme_weighs_an_image_by_one_in_the_mean_and_rare_classes_more(s
 
 def test_softer_schemes_lie_between_equal_and_balanced():
     counts = np.array([547, 8989])
-    spread = {scheme: np.divide(*weigh_classes(counts, scheme)) for scheme in ("sqrt", "effective", "balanced")}
+    spread = {
+        scheme: np.divide(*weigh_classes(counts, scheme))
+        for scheme in ("sqrt", "effective", "balanced")
+    }
     assert 1 < spread["sqrt"] < spread["effective"] < spread["balanced"]
 
 
 def test_weights_count_the_kept_rows_of_train_alone():
     rows = make_manifest([{"given_label": label} for label in ("sad", "sad", "fear", "happy")])
-    assert "all kept rows (no split yet)" in weights(rows).story
+    assert "all kept rows (no split yet)" in weights(rows).summary
     rows["split"] = ["train", "train", "train", "test"]
     table = weights(rows).tables["class_weights.csv"]
     assert table.to_numpy().tolist() == [["fear", "1", "1.500000"], ["sad", "2", "0.750000"]]
     rows["split"] = ["train", "", "train", "test"]
     with pytest.raises(
-        ManifestError, match=r"1 kept rows have no split \(first: s/001.png\); run `curate split` again"
+        ManifestError,
+        match=r"1 kept rows have no split \(first: s/001.png\); run `curate split` again",
     ):
         weights(rows)
 
@@ -154,11 +187,15 @@ def leaking():
 def test_audit_counts_exact_and_near_copies_in_train_and_whether_their_labels_agree():
     found = {(leak.part, leak.label): leak for leak in audit(leaking())}
     everything = found["test", "all"]
-    assert (everything.rows, everything.exact, everything.copies) == (4, 1, 2)  # two unreadable images are no copies
+    assert (everything.rows, everything.exact, everything.copies) == (
+        4,
+        1,
+        2,
+    )  # two unreadable images are no copies
     assert (everything.agree, everything.disagree) == (1, 1)
     assert (found["test", "fear"].rows, found["test", "fear"].copies) == (3, 1)
     assert (
-        tell_audit(list(found.values()))
+        format_audit(list(found.values()))
         == "audit: source_split: 2 of 4 val and test rows have a copy in train (1 exact)"
     )
     assert "50.0 %" in format_audit(list(found.values()))
@@ -175,4 +212,11 @@ def test_audit_of_our_own_split_finds_nothing(finished, curate):
     result = curate("audit", "--json", "-w", finished.root)
     leaks = json.loads(result.stdout)
     assert sum(leak["copies"] for leak in leaks if leak["split"] == "split") == 0
-    assert sum(leak["exact"] for leak in leaks if leak["split"] == "source_split" and leak["label"] == "all") == 1
+    assert (
+        sum(
+            leak["exact"]
+            for leak in leaks
+            if leak["split"] == "source_split" and leak["label"] == "all"
+        )
+        == 1
+    )

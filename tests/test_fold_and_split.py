@@ -5,15 +5,17 @@ import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 from tables import make_manifest
 
-from curate import fold, split
 from curate.errors import UsageError
-from curate.split import parse_ratios
-from curate.stratify import assign_parts, link_rows
+from curate.stages import fold, split
+from curate.stages.split import parse_ratios
+from curate.stages.stratify import assign_parts, link_rows
 
 FER2013 = (4953, 547, 5121, 8989, 6198, 6077, 4002)
 
 
-def draw_rows(seed: int, size: int, group_sizes: tuple[int, int], purity: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+def draw_rows(
+    seed: int, size: int, group_sizes: tuple[int, int], purity: float = 0.9
+) -> tuple[np.ndarray, np.ndarray]:
     """Labels with FER2013's shares, and groups of random size; `purity` of their rows share the label of the group."""
     rng = np.random.default_rng(seed)
     units = np.repeat(np.arange(size), rng.integers(*group_sizes, size))[:size]
@@ -37,11 +39,18 @@ def measure(labels: np.ndarray, part: np.ndarray, ratios: tuple[float, ...]) -> 
 
 @pytest.mark.parametrize(
     ("group_sizes", "purity"),
-    [((1, 2), 0.9), ((1, 4), 0.9), ((3, 12), 0.5), ((8, 40), 0.3)],  # a copy shares a label, a subject shows them all
+    [
+        ((1, 2), 0.9),
+        ((1, 4), 0.9),
+        ((3, 12), 0.5),
+        ((8, 40), 0.3),
+    ],  # a copy shares a label, a subject shows them all
     ids=["single", "copies", "sequences", "subjects"],
 )
 @pytest.mark.parametrize("ratios", [(0.7, 0.15, 0.15), (0.8, 0.1, 0.1), (0.2,) * 5])
-def test_sizes_hold_within_a_fifth_of_a_percent_and_class_shares_within_half_a_point(group_sizes, purity, ratios):
+def test_sizes_hold_within_a_fifth_of_a_percent_and_class_shares_within_half_a_point(
+    group_sizes, purity, ratios
+):
     for seed in range(2):
         labels, units = draw_rows(seed, 6000, group_sizes, purity)
         part = assign_parts(labels, units, ratios, seed)
@@ -62,7 +71,9 @@ def test_scikit_learns_grouped_folds_cut_into_ratios_are_further_off():
         ):
             folds[held_out] = k
         theirs = measure(labels, np.digitize(folds, [14, 17]), (0.7, 0.15, 0.15))
-        ours = measure(labels, assign_parts(labels, units, (0.7, 0.15, 0.15), seed), (0.7, 0.15, 0.15))
+        ours = measure(
+            labels, assign_parts(labels, units, (0.7, 0.15, 0.15), seed), (0.7, 0.15, 0.15)
+        )
         worse += ours[0] < theirs[0] and ours[1] < theirs[1]
     assert worse == 3
 
@@ -81,7 +92,9 @@ def test_a_part_of_share_zero_stays_empty():
 
 def test_another_seed_gives_another_split_and_the_same_seed_the_same():
     labels, units = draw_rows(0, 500, (1, 4))
-    first, again, other = (assign_parts(labels, units, (0.7, 0.15, 0.15), seed) for seed in (4, 4, 5))
+    first, again, other = (
+        assign_parts(labels, units, (0.7, 0.15, 0.15), seed) for seed in (4, 4, 5)
+    )
     assert (first == again).all()
     assert (first != other).any()
 
@@ -115,7 +128,7 @@ def test_the_shipped_split_is_kept_but_for_photographs_that_cross_it():
     )
     result = split.split(rows, from_source=True)
     assert list(result.columns["split"]) == ["test", "test", "train", "val"]
-    assert "1 rows moved" in result.story
+    assert "1 rows moved" in result.summary
 
 
 def test_a_fold_holds_dropped_copies_too_but_no_unreadable_image():

@@ -3,9 +3,9 @@
 import numpy as np
 from tqdm import tqdm
 
-from curate.gradients import describe_gradients
-from train import hog
-from train.hog import Hog, learn_and_predict
+from curate.images.hog import describe_gradients
+from train.oof import hog_model as hog
+from train.oof.hog_model import Hog, learn_and_predict
 
 SMALL = Hog(cells=(8,), components=20, features=64)
 
@@ -13,9 +13,16 @@ SMALL = Hog(cells=(8,), components=20, features=64)
 def draw_bars(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Noise with a bright bar, level (class 0) or upright (class 1)."""
     rng = np.random.default_rng(seed)
-    images, labels = rng.integers(0, 60, (count, 48, 48)).astype(np.uint8), rng.integers(0, 2, count)
+    images, labels = (
+        rng.integers(0, 60, (count, 48, 48)).astype(np.uint8),
+        rng.integers(0, 2, count),
+    )
     for image, label, place in zip(images, labels, rng.integers(8, 36, count), strict=True):
-        bar = (slice(None), slice(place, place + 5)) if label else (slice(place, place + 5), slice(None))
+        bar = (
+            (slice(None), slice(place, place + 5))
+            if label
+            else (slice(place, place + 5), slice(None))
+        )
         image[bar] += 150
     return images, labels
 
@@ -24,7 +31,9 @@ def predict(images: np.ndarray, labels: np.ndarray, member: Hog = SMALL) -> np.n
     rows = np.arange(len(images))
     half = len(rows) // 2
     with tqdm(disable=True) as bar:
-        return learn_and_predict(member, images, rows[:half], labels[:half], rows[half:], 2, (0, 1), bar)
+        return learn_and_predict(
+            member, images, rows[:half], labels[:half], rows[half:], 2, (0, 1), bar
+        )
 
 
 def test_it_learns_and_gives_probabilities():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from curate.faces import draw_face
-from curate.images import (
+from curate.demo.drawing import draw_face
+from curate.images.decode import (
     MAX_PIXELS,
     UnreadableImageError,
     decode_image,
@@ -42,7 +42,9 @@ def test_a_batch_of_perceptual_hashes_equals_imagehash_on_faces(faces):
     assert hash_perceptually(np.stack([shrink(image) for image in faces])) == expected
 
 
-@pytest.mark.parametrize("kind", ["black", "white", "grey", "two halves", "checks", "ramp", "noise", "one pixel"])
+@pytest.mark.parametrize(
+    "kind", ["black", "white", "grey", "two halves", "checks", "ramp", "noise", "one pixel"]
+)
 def test_a_perceptual_hash_equals_imagehash_where_coefficients_lie_on_their_median(kind):
     rows, columns = np.mgrid[:48, :48]
     pixels = {
@@ -63,7 +65,9 @@ def test_a_perceptual_hash_equals_imagehash_where_coefficients_lie_on_their_medi
 def test_every_mode_is_hashed_as_imagehash_hashes_the_stated_form(tmp_path, mode, faces):
     suffix = "tif" if mode == "CMYK" else "png"
     file = tmp_path / f"a.{suffix}"
-    file.write_bytes(encode(faces[0].convert("RGB").convert(mode), "tiff" if mode == "CMYK" else "png"))
+    file.write_bytes(
+        encode(faces[0].convert("RGB").convert(mode), "tiff" if mode == "CMYK" else "png")
+    )
     (facts,) = measure_images([(file, "")])
     stated = Image.fromarray(decode_image(file.read_bytes()))
     assert stated.mode in ("L", "RGB")

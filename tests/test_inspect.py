@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 
-from curate.faces import EXPRESSIONS, draw_face
-from curate.gradients import find_components
-from curate.images import encode_png
-from curate.inspect import BLACK_AND_WHITE_SHARE, describe_images, judge_grey, judge_images
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
+from curate.images.decode import encode_png
+from curate.images.hog import find_components
+from curate.stages.inspect import BLACK_AND_WHITE_SHARE, describe_images, judge_grey, judge_images
 
 
 def shades(counts: dict[int, int]) -> np.ndarray:
     """A picture with that many pixels of each level."""
-    return np.concatenate([np.full(n, level, np.uint8) for level, n in counts.items()]).reshape(1, -1)
+    return np.concatenate([np.full(n, level, np.uint8) for level, n in counts.items()]).reshape(
+        1, -1
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,9 @@ def test_what_has_nothing_of_a_face_is_found_among_many_faces(tmp_path):
     sign[14:34, 6:42] = 90
     sign[22:26, 12:36] = 220
     pictures = [draw_face(EXPRESSIONS[k % 7], k, k) for k in range(150)]
-    noise = (rng.integers(0, 3, sign.shape) + np.arange(48) // 2).astype(np.uint8)  # as a photograph of the sign
+    noise = (rng.integers(0, 3, sign.shape) + np.arange(48) // 2).astype(
+        np.uint8
+    )  # as a photograph of the sign
     files = []
     for k, picture in enumerate([*pictures, sign + noise]):
         files.append((tmp_path / f"{k}.png", ""))

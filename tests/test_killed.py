@@ -19,9 +19,10 @@ import pytest
 from conftest import CHAIN, Curate, read_files
 from filelock import FileLock
 
-from curate.faces import EXPRESSIONS, draw_face
-from curate.receipts import read_receipts
-from curate.workspace import Workspace
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
+from curate.workspace.receipts import read_receipts
+from curate.workspace.workspace import Workspace
 
 DECIDED = "tiny/test/angry/0.png"
 DECIDE = ("decide", DECIDED, "--label", "sad", "--by", "b")
@@ -31,7 +32,9 @@ NAMES = [command[0] for command in WRITERS]
 
 
 @pytest.fixture
-def unfinished(built_template: Path, finished_template: Path, tmp_path: Path) -> Callable[[str], Path]:
+def unfinished(
+    built_template: Path, finished_template: Path, tmp_path: Path
+) -> Callable[[str], Path]:
     """A template of the workspace as it is before the stage's first run: what it writes is not there yet."""
 
     def make(stage: str) -> Path:
@@ -53,13 +56,16 @@ def make_unfinished(stage: str, built: Path, finished: Path, root: Path) -> Path
 
 
 def _forget(workspace: Workspace, stage: str) -> None:
-    from curate.decisions import apply
-    from curate.manifest import owned_by, write_manifest
+    from curate.workspace.journal import derive_verdicts
+    from curate.workspace.manifest import owned_by, write_manifest
 
     manifest = workspace.read()
     empty = manifest.assign(**dict.fromkeys(owned_by(stage), ""))
-    write_manifest(workspace.manifest, apply(empty, workspace.read_journal()))
-    for name in (f"receipts/{stage}.json", {"dedup": "pairs.csv", "weights": "class_weights.csv"}.get(stage, "none")):
+    write_manifest(workspace.manifest, derive_verdicts(empty, workspace.read_journal()))
+    for name in (
+        f"receipts/{stage}.json",
+        {"dedup": "pairs.csv", "weights": "class_weights.csv"}.get(stage, "none"),
+    ):
         (workspace.root / name).unlink(missing_ok=True)
 
 
@@ -68,10 +74,17 @@ def without_times(files: dict[str, bytes]) -> dict[str, object]:
     found: dict[str, object] = dict(files)
     for name, data in files.items():
         if name.startswith("receipts/"):
-            found[name] = {key: value for key, value in json.loads(data).items() if key not in ("at", "seconds")}
+            found[name] = {
+                key: value
+                for key, value in json.loads(data).items()
+                if key not in ("at", "seconds")
+            }
         elif name == "decisions.jsonl":
             lines = [json.loads(line) for line in data.splitlines()]
-            found[name] = [{key: value for key, value in line.items() if key not in ("at", "batch")} for line in lines]
+            found[name] = [
+                {key: value for key, value in line.items() if key not in ("at", "batch")}
+                for line in lines
+            ]
     return found
 
 
@@ -100,11 +113,11 @@ def assert_whole(curate: Curate, root: Path) -> None:
 CRASH = """
 import json, os, shutil, sys
 from pathlib import Path
-import curate.cli, curate.build, curate.inspect, curate.dedup, curate.fold, curate.flag, curate.split, curate.weights
-import curate.decide, faiss, imagehash, sklearn.utils.class_weight
+import curate.cli.pipeline, curate.stages.build, curate.stages.inspect, curate.stages.dedup, curate.stages.fold, curate.stages.flag, curate.stages.split, curate.stages.weights
+import curate.review.decide, faiss, imagehash, sklearn.utils.class_weight
 import typer
 
-program = typer.main.get_command(curate.cli.app)
+program = typer.main.get_command(curate.cli.pipeline.app)
 STEPS = {"os.rename", "os.mkdir", "os.truncate"}
 real_fsync = os.fsync
 
@@ -162,7 +175,9 @@ def crashes(
     places = {name: (root / name / "template", root / name / "runs") for name in NAMES}
     for name, (template, _) in places.items():
         make_unfinished(name, built_template, finished_template, template)
-    plan = [(str(places[command[0]][0]), str(places[command[0]][1]), command) for command in WRITERS]
+    plan = [
+        (str(places[command[0]][0]), str(places[command[0]][1]), command) for command in WRITERS
+    ]
     subprocess.run([sys.executable, "-c", CRASH, json.dumps(plan)], check=True, timeout=200)
     return places
 
@@ -200,7 +215,9 @@ def test_killed_at_any_step_on_the_disk_the_workspace_is_whole_and_a_rerun_gives
         assert without_times(without_rests(read_files(root))) == wanted
 
 
-def test_the_rests_of_a_killed_command_are_removed_by_the_next_that_writes(curate: Curate, built: Workspace) -> None:
+def test_the_rests_of_a_killed_command_are_removed_by_the_next_that_writes(
+    curate: Curate, built: Workspace
+) -> None:
     for name in (".manifest.csv.99999.tmp", "receipts/.inspect.json.99999.tmp"):
         (built.root / name).write_text("half")
     assert curate("inspect", "-w", built.root, "-j", "1").exit_code == 0
@@ -224,7 +241,9 @@ def large_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def large_template(curate: Curate, large_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large_template(
+    curate: Curate, large_faces: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The large faces, built."""
     root = tmp_path_factory.mktemp("large") / "manifests"
     assert curate("build", large_faces, "-w", root, "-j", "1").exit_code == 0
@@ -236,7 +255,7 @@ MARKED = """
 import sys
 from pathlib import Path
 import curate.engine
-from curate.cli import main
+from curate.cli.pipeline import main
 
 mark, progress = Path(sys.argv.pop(1)), curate.engine.progress
 curate.engine.progress = lambda total, what: (mark.touch(), progress(total, what))[1]
@@ -281,7 +300,9 @@ def started(tmp_path: Path, *command: object) -> Iterator["subprocess.Popen[str]
         process.communicate()
 
 
-linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+linux_only = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks for processes in /proc"
+)
 
 
 def large_command(stage: str, large_faces: Path, root: Path, workers: int) -> list[object]:
@@ -308,7 +329,11 @@ def test_ctrl_c_ends_with_130_and_one_line_and_leaves_no_process_and_the_workspa
         os.killpg(process.pid, signal.SIGINT)
         stdout, stderr = process.communicate(timeout=20)
         told = (process.returncode, stdout, stderr)
-        assert told == (130, "", "curate: interrupted; the workspace is whole; run the command again\n")
+        assert told == (
+            130,
+            "",
+            "curate: interrupted; the workspace is whole; run the command again\n",
+        )
         assert wait_until(lambda: living(process.pid) == [], 3)
     after = read_files(tmp_path)
     del after["mark"]
@@ -316,9 +341,16 @@ def test_ctrl_c_ends_with_130_and_one_line_and_leaves_no_process_and_the_workspa
 
 
 @linux_only
-@pytest.mark.parametrize(("stage", "delay"), [("build", 0.0), ("build", 0.7), ("dedup", 0.3), ("inspect", 0.5)])
+@pytest.mark.parametrize(
+    ("stage", "delay"), [("build", 0.0), ("build", 0.7), ("dedup", 0.3), ("inspect", 0.5)]
+)
 def test_kill_9_takes_the_worker_processes_along_and_the_rerun_works(
-    curate: Curate, large_faces: Path, large_template: Path, tmp_path: Path, stage: str, delay: float
+    curate: Curate,
+    large_faces: Path,
+    large_template: Path,
+    tmp_path: Path,
+    stage: str,
+    delay: float,
 ) -> None:
     root = tmp_path / "manifests"
     if stage != "build":
@@ -332,11 +364,16 @@ def test_kill_9_takes_the_worker_processes_along_and_the_rerun_works(
         assert wait_until(lambda: living(process.pid) == [], 5)
     after = read_files(tmp_path)
     del after["mark"]
-    shards = {name for name in after if name.startswith("manifests/.cache/build/")}  # what the next build need not read
+    shards = {
+        name for name in after if name.startswith("manifests/.cache/build/")
+    }  # what the next build need not read
     assert {name: data for name, data in after.items() if name not in shards} == before
     if stage == "build":
         told = curate("build", f"large={large_faces}", "-w", root, "-j", "1").stderr
-        assert not shards or "pictures were measured by a build that did not finish, and not read again" in told
+        assert (
+            not shards
+            or "pictures were measured by a build that did not finish, and not read again" in told
+        )
     if stage == "inspect":  # the lock went with the process
         assert curate("inspect", "-w", root, "-j", "1").exit_code == 0
 
@@ -366,7 +403,7 @@ def test_ctrl_c_before_anything_is_written_changes_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("curate.laws.require_laws", interrupt)
+    monkeypatch.setattr("curate.workspace.workspace.require_laws", interrupt)
     result = curate("fold", "--k", "3", "-w", built.root)
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr == "curate: interrupted; the workspace is whole; run the command again\n"
@@ -410,7 +447,9 @@ def test_a_full_disk_at_any_flush_is_one_line_and_keeps_the_old_bytes_whole(
         if len(seen) < number:
             break
         assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-        assert "cannot be written (No space left on device): free or unlock the disk" in result.stderr
+        assert (
+            "cannot be written (No space left on device): free or unlock the disk" in result.stderr
+        )
         assert all(
             data in (before.get(name), wanted[name]) or "receipts" in name
             for name, data in found.items()
@@ -440,15 +479,15 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_write_that_stops_half_way_leaves_the_old_bytes(curate: Curate, finished: Workspace) -> None:
+def test_a_write_that_stops_half_way_leaves_the_old_bytes(
+    curate: Curate, finished: Workspace
+) -> None:
     before = read_files(finished.root)
     with file_size_limit(len(before["decisions.jsonl"]) + 50):
         decided = curate(*DECIDE, "-w", finished.root)
         folded = curate("fold", "--k", "4", "-w", finished.root)
     for result, name in ((decided, "decisions.jsonl"), (folded, "manifest.csv")):
-        message = (
-            f"{finished.root / name}: cannot be written (File too large): free or unlock the disk; nothing was changed"
-        )
+        message = f"{finished.root / name}: cannot be written (File too large): free or unlock the disk; nothing was changed"
         assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"curate: {message}\n")
     assert read_files(finished.root) == before
 
@@ -458,9 +497,15 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Turns a folder read-only, for root too: what would change it fails as it does on a read-only disk."""
 
     def make(root: Path) -> None:
-        def refuse(function: Callable[..., object], writes: Callable[..., bool]) -> Callable[..., object]:
+        def refuse(
+            function: Callable[..., object], writes: Callable[..., bool]
+        ) -> Callable[..., object]:
             def guarded(path: object, *rest: object, **named: object) -> object:
-                if isinstance(path, str | os.PathLike) and Path(path).is_relative_to(root) and writes(*rest, **named):
+                if (
+                    isinstance(path, str | os.PathLike)
+                    and Path(path).is_relative_to(root)
+                    and writes(*rest, **named)
+                ):
                     raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
                 return function(path, *rest, **named)
 
@@ -470,9 +515,13 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
             return True
 
         monkeypatch.setattr(
-            os, "open", refuse(os.open, lambda flags, *_, **__: bool(flags & (os.O_WRONLY | os.O_RDWR)))
+            os,
+            "open",
+            refuse(os.open, lambda flags, *_, **__: bool(flags & (os.O_WRONLY | os.O_RDWR))),
         )
-        monkeypatch.setattr(io, "open", refuse(io.open, lambda mode="r", *_, **__: mode not in ("r", "rb")))
+        monkeypatch.setattr(
+            io, "open", refuse(io.open, lambda mode="r", *_, **__: mode not in ("r", "rb"))
+        )
         for name in ("mkdir", "replace", "rename", "unlink", "truncate"):
             monkeypatch.setattr(os, name, refuse(getattr(os, name), always))
 
@@ -497,7 +546,9 @@ def test_a_read_only_workspace_is_one_line_and_its_dry_run_works(
     assert read_files(finished.root) == before
 
 
-def test_a_workspace_below_a_regular_file_is_one_line(curate: Curate, tiny_faces: Path, tmp_path: Path) -> None:
+def test_a_workspace_below_a_regular_file_is_one_line(
+    curate: Curate, tiny_faces: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("mine")
     root = tmp_path / "file" / "manifests"
     table = tmp_path / "fer2013.csv"
@@ -525,7 +576,7 @@ def test_a_second_command_waits_for_the_first(curate: Curate, built: Workspace) 
 def test_a_second_command_that_waited_long_enough_says_why_it_gives_up(
     curate: Curate, built: Workspace, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr("curate.workspace.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("curate.workspace.workspace.LOCK_SECONDS", 0.05)
     before = read_files(built.root)
     with FileLock(built.root / ".lock"):
         result = curate(*command, "-w", built.root)
@@ -537,7 +588,7 @@ def test_a_second_command_that_waited_long_enough_says_why_it_gives_up(
 def test_a_decision_made_while_a_stage_runs_is_recorded_and_says_so(
     curate: Curate, built: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("curate.workspace.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("curate.workspace.workspace.LOCK_SECONDS", 0.05)
     with FileLock(built.root / ".lock"):
         result = curate(*DECIDE, "-w", built.root)
     batch = built.read_journal()[0].batch
@@ -556,8 +607,8 @@ def test_a_decision_made_while_a_stage_runs_is_recorded_and_says_so(
 DECIDERS = """
 import os, sys
 from pathlib import Path
-import curate.cli, curate.decide
-from curate.workspace import Workspace
+import curate.cli.pipeline, curate.review.decide
+from curate.workspace.workspace import Workspace
 
 root = sys.argv[1]
 paths = list(Workspace(Path(root)).read()["path"])[:24]
@@ -567,14 +618,16 @@ for k in range(4):
     if not child:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         for path in paths[k::4]:
-            curate.cli.app(["decide", path, "--drop", "-w", root], prog_name="curate", standalone_mode=False)
+            curate.cli.pipeline.app(["decide", path, "--drop", "-w", root], prog_name="curate", standalone_mode=False)
         os._exit(0)
     children.append(child)
 sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
 """
 
 
-def test_decisions_of_several_processes_at_once_are_all_kept(curate: Curate, built: Workspace) -> None:
+def test_decisions_of_several_processes_at_once_are_all_kept(
+    curate: Curate, built: Workspace
+) -> None:
     subprocess.run([sys.executable, "-c", DECIDERS, str(built.root)], check=True, timeout=60)
     manifest = built.read()
     wanted = set(manifest["path"][:24])
@@ -587,7 +640,7 @@ def test_decisions_of_several_processes_at_once_are_all_kept(curate: Curate, bui
 def test_two_builds_at_once_lose_no_row(
     curate: Curate, tiny_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate import workspace as module
+    from curate.workspace import workspace as module
 
     root, run_build = tmp_path / "ws", module.run_build
 
@@ -607,7 +660,7 @@ def test_two_builds_at_once_lose_no_row(
 def test_a_build_does_not_take_back_what_another_found_meanwhile(
     curate: Curate, tiny_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate import workspace as module
+    from curate.workspace import workspace as module
 
     faces, root, run_build = tmp_path / "faces", tmp_path / "ws", module.run_build
     shutil.copytree(tiny_faces, faces)

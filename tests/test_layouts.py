@@ -9,13 +9,15 @@ import pytest
 from conftest import Curate
 from PIL import Image
 
-from curate import build as stage
+from curate.demo.drawing import draw_face
 from curate.errors import SourceError, UsageError
-from curate.faces import draw_face
-from curate.readings import Said
-from curate.sources import LAYOUTS, affectnet_labels, detect_layout, fer2013_im, format_layouts, load_layout, rafdb
+from curate.sources import fer2013_im, rafdb
 from curate.sources.affectnet import COLUMNS
-from curate.workspace import Workspace
+from curate.sources.layout import LAYOUTS, detect_layout, format_layouts, load_layout
+from curate.sources.options import SourceOptions
+from curate.sources.tables import affectnet_labels
+from curate.stages import build as stage
+from curate.workspace.workspace import Workspace
 
 
 def draw(root: Path, *names: str, size: int = 48) -> Path:
@@ -35,7 +37,7 @@ def write(file: Path, *lines: str) -> Path:
 
 def build(root: Path, **said: object) -> stage.Built:
     """The source `s`, in a workspace beside it."""
-    options = stage.BuildOptions(Said(**said), workers=1)  # type: ignore[arg-type]
+    options = stage.BuildOptions(SourceOptions(**said), workers=1)  # type: ignore[arg-type]
     return stage.build(Workspace(root.parent / "ws"), [f"s={root}"], options)
 
 
@@ -85,10 +87,14 @@ def test_fer2013_passes_over_copies_that_were_altered_to_enlarge_a_class(tmp_pat
 
 def test_fer2013_with_an_unknown_class_is_refused(tmp_path: Path) -> None:
     root = draw(
-        tmp_path / "fer", "train/sad/Training_1.jpg", "test/sad/PublicTest_2.jpg", "test/bored/PublicTest_3.jpg"
+        tmp_path / "fer",
+        "train/sad/Training_1.jpg",
+        "test/sad/PublicTest_2.jpg",
+        "test/bored/PublicTest_3.jpg",
     )
     with pytest.raises(
-        SourceError, match=r"fer: 1 labels outside the vocabulary \(bored\): name their class with `--map"
+        SourceError,
+        match=r"fer: 1 labels outside the vocabulary \(bored\): name their class with `--map",
     ):
         build(root)
 
@@ -103,7 +109,9 @@ def test_numbered_fer2013_gets_its_validation_part_back_where_the_counts_are_the
     assert_layout(root, "fer2013_im")
     built = build(root)
     assert set(told(built, "source_split").values()) == {"train", "test"}
-    assert built.notes == ["s: test/ has not the challenge's counts (5 pictures), so it is test as a whole"]
+    assert built.notes == [
+        "s: test/ has not the challenge's counts (5 pictures), so it is test as a whole"
+    ]
     monkeypatch.setattr(fer2013_im, "PUBLIC", {"fear": 1, "angry": 2})
     monkeypatch.setattr(fer2013_im, "PRIVATE", {"fear": 1, "angry": 1})
     assert told(build(root), "source_split") == {
@@ -119,15 +127,23 @@ def test_the_published_counts_of_fer2013_sum_to_its_parts() -> None:
 
 def test_numbered_fer2013_with_twin_folders_is_refused(tmp_path: Path) -> None:
     root = draw(tmp_path / "fer", "train/sad/im0.png", "train/Sad/im0.png", "test/sad/im0.png")
-    with pytest.raises(SourceError, match=r"folders 'train/Sad' and 'train/sad' differ only by case"):
+    with pytest.raises(
+        SourceError, match=r"folders 'train/Sad' and 'train/sad' differ only by case"
+    ):
         build(root)
 
 
 @pytest.mark.parametrize("inside", ["images/", "images/images/", "set/images/"])
-def test_the_images_variant_of_fer2013_says_that_its_split_is_its_own(tmp_path: Path, inside: str) -> None:
-    root = draw(tmp_path / "fer", f"{inside}train/angry/0.jpg", f"{inside}validation/happy/10006.jpg")
+def test_the_images_variant_of_fer2013_says_that_its_split_is_its_own(
+    tmp_path: Path, inside: str
+) -> None:
+    root = draw(
+        tmp_path / "fer", f"{inside}train/angry/0.jpg", f"{inside}validation/happy/10006.jpg"
+    )
     if inside == "images/":
-        draw(root, "images/images/train/angry/0.jpg", "images/images/validation/happy/10006.jpg")  # all of it twice
+        draw(
+            root, "images/images/train/angry/0.jpg", "images/images/validation/happy/10006.jpg"
+        )  # all of it twice
     assert_layout(root, "fer2013_images")
     built = build(root)
     assert told(built, "given_label", "source_split") == {
@@ -141,13 +157,18 @@ def test_the_images_variant_of_fer2013_says_that_its_split_is_its_own(tmp_path: 
 
 def test_the_images_variant_of_fer2013_with_an_unknown_class_is_refused(tmp_path: Path) -> None:
     root = draw(
-        tmp_path / "fer", "images/train/angry/0.jpg", "images/train/none/1.jpg", "images/validation/angry/2.jpg"
+        tmp_path / "fer",
+        "images/train/angry/0.jpg",
+        "images/train/none/1.jpg",
+        "images/validation/angry/2.jpg",
     )
     with pytest.raises(SourceError, match=r"images: 1 labels outside the vocabulary \(none\)"):
         build(root)
 
 
-def test_train_csv_is_the_training_part_and_the_faces_of_test_csv_have_no_label(tmp_path: Path) -> None:
+def test_train_csv_is_the_training_part_and_the_faces_of_test_csv_have_no_label(
+    tmp_path: Path,
+) -> None:
     root = tmp_path / "challenge"
     write(root / "train.csv", "emotion,pixels", *pixel_lines([0, 6]))
     write(root / "test.csv", "pixels", *[line.partition(",")[2] for line in pixel_lines([0, 0, 0])])
@@ -157,7 +178,9 @@ def test_train_csv_is_the_training_part_and_the_faces_of_test_csv_have_no_label(
         "Training/00000.png": "angry train", "Training/00001.png": "neutral train",
     }  # fmt: skip
     assert built.notes == ["s: 3 pictures of test.csv have no label and were passed over"]
-    with pytest.raises(SourceError, match=r"test.csv: has no emotions, so no labels: name train.csv or fer2013.csv"):
+    with pytest.raises(
+        SourceError, match=r"test.csv: has no emotions, so no labels: name train.csv or fer2013.csv"
+    ):
         build(root / "test.csv")
 
 
@@ -166,7 +189,9 @@ def test_train_csv_is_the_training_part_and_the_faces_of_test_csv_have_no_label(
 
 def test_ferplus_own_export_is_labelled_by_its_majority(tmp_path: Path) -> None:
     root = draw(
-        tmp_path / "FERPlus/data", *(f"FER2013Train/fer000000{k}.png" for k in range(4)), "FER2013Test/fer0032300.png"
+        tmp_path / "FERPlus/data",
+        *(f"FER2013Train/fer000000{k}.png" for k in range(4)),
+        "FER2013Test/fer0032300.png",
     )
     write(
         root / "FER2013Train/label.csv",
@@ -193,7 +218,8 @@ def test_ferplus_own_export_with_a_line_cut_off_is_refused(tmp_path: Path) -> No
     root = draw(tmp_path / "fp", "FER2013Train/fer0000000.png")
     write(root / "FER2013Train/label.csv", 'fer0000000.png,"(0, 0, 48, 48)",4,0')
     with pytest.raises(
-        SourceError, match=r"label.csv line 1: 'fer0000000.png,\(0, 0, 48, 48\),4,0' is no line of votes"
+        SourceError,
+        match=r"label.csv line 1: 'fer0000000.png,\(0, 0, 48, 48\),4,0' is no line of votes",
     ):
         build(root)
 
@@ -236,15 +262,22 @@ def test_ckplus_takes_first_frame_and_last_three_of_labelled_sequences_only(
         "S010/001/S010_001_00000003.png": "surprise S010 001 7",
         "S010/001/S010_001_00000004.png": "surprise S010 001 7",
     }
-    assert built.notes == ["s: 1 sequences have no emotion file, so no label, and were passed over (S005/002)"]
+    assert built.notes == [
+        "s: 1 sequences have no emotion file, so no label, and were passed over (S005/002)"
+    ]
 
 
-def test_ckplus_takes_as_many_frames_as_asked_and_remembers_it(tmp_path: Path, curate: Curate) -> None:
+def test_ckplus_takes_as_many_frames_as_asked_and_remembers_it(
+    tmp_path: Path, curate: Curate
+) -> None:
     root = make_ckplus(tmp_path / "ck")
     built = build(root, neutral_frames=0, peak_frames=1)
     assert list(told(built, "given_label").values()) == ["disgust", "surprise"]
     words = ("-w", tmp_path / "ws", "-j", 1)
-    assert curate("build", f"s={root}", "--neutral-frames", 0, "--peak-frames", 1, *words).exit_code == 0
+    assert (
+        curate("build", f"s={root}", "--neutral-frames", 0, "--peak-frames", 1, *words).exit_code
+        == 0
+    )
     assert curate("build", *words).exit_code == 0
     assert len(Workspace(tmp_path / "ws").read()) == 2
 
@@ -256,8 +289,14 @@ def test_ckplus_takes_as_many_frames_as_asked_and_remembers_it(tmp_path: Path, c
             "no emotions",
             r"ck: holds cohn-kanade-images but no Emotion or Emotion_labels or CKPlus_Labels: the labels lie there",
         ),
-        ("code", r"S005_001_00000006_emotion.txt: '9.0' is no emotion: 0 to 7 are neutral, angry, contempt"),
-        ("short", r"S010/001: 3 frames where 4 are needed: restore it, or lower --peak-frames and --neutral-frames"),
+        (
+            "code",
+            r"S005_001_00000006_emotion.txt: '9.0' is no emotion: 0 to 7 are neutral, angry, contempt",
+        ),
+        (
+            "short",
+            r"S010/001: 3 frames where 4 are needed: restore it, or lower --peak-frames and --neutral-frames",
+        ),
     ],
 )
 def test_a_broken_ckplus_is_refused(tmp_path: Path, damage: str, message: str) -> None:
@@ -273,21 +312,28 @@ def test_a_broken_ckplus_is_refused(tmp_path: Path, damage: str, message: str) -
 
 
 def test_ck48_tells_person_and_sequence_from_the_names(tmp_path: Path) -> None:
-    root = draw(tmp_path / "ck", "CK+48/anger/S010_004_00000017.png", "CK+48/contempt/S138_008_00000009.png")
+    root = draw(
+        tmp_path / "ck", "CK+48/anger/S010_004_00000017.png", "CK+48/contempt/S138_008_00000009.png"
+    )
     assert_layout(root, "ckplus48")
     assert told(build(root), "given_label", "subject", "sequence") == {
         "anger/S010_004_00000017.png": "angry S010 004", "contempt/S138_008_00000009.png": "contempt S138 008",
     }  # fmt: skip
     draw(root, "CK+48/anger/face.png")
     with pytest.raises(
-        SourceError, match=r"ck: 1 file names tell no person \(anger/face.png\): must be like S010_004_"
+        SourceError,
+        match=r"ck: 1 file names tell no person \(anger/face.png\): must be like S010_004_",
     ):
         build(root)
 
 
-def test_ckextended_has_contempt_and_no_people_so_a_split_by_subject_is_refused(tmp_path: Path, curate: Curate) -> None:
+def test_ckextended_has_contempt_and_no_people_so_a_split_by_subject_is_refused(
+    tmp_path: Path, curate: Curate
+) -> None:
     usages = ["Training", "Training", "PublicTest", "PrivateTest"]
-    table = write(tmp_path / "ckextended.csv", "emotion,pixels,Usage", *pixel_lines([6, 7, 3, 0], usages))
+    table = write(
+        tmp_path / "ckextended.csv", "emotion,pixels,Usage", *pixel_lines([6, 7, 3, 0], usages)
+    )
     assert_layout(table, "ckextended")
     assert_layout(tmp_path, "ckextended")
     result = curate("build", f"s={table}", "-w", tmp_path / "ws", "-j", 1)
@@ -302,7 +348,9 @@ def test_ckextended_has_contempt_and_no_people_so_a_split_by_subject_is_refused(
         "is shown, so a person may cross the splits; leave --by-subject out, or the source\n",
     )
     write(table, "emotion,pixels,Usage", *pixel_lines([8], ["Training"]))
-    with pytest.raises(SourceError, match=r"row 0: emotion '8' is no code: 0 to 7 are angry, .*, contempt"):
+    with pytest.raises(
+        SourceError, match=r"row 0: emotion '8' is no code: 0 to 7 are angry, .*, contempt"
+    ):
         build(table)
 
 
@@ -329,17 +377,23 @@ def make_affectnet(root: Path, codes: list[int], header: bool = True) -> Path:
     write(
         lists / "training.csv",
         *(
-            ["subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"]
+            [
+                "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"
+            ]
             * header
         ),
         *(f"{k % 3}/t{k}.jpg,{boxes[k % 4]},{points},{code},-2,-2" for k, code in enumerate(codes)),
     )
-    write(lists / "validation.csv", *(f"9/v{k}.jpg,1,1,50,50,{points},{k},0.1,0.2" for k in range(2)))
+    write(
+        lists / "validation.csv", *(f"9/v{k}.jpg,1,1,50,50,{points},{k},0.1,0.2" for k in range(2))
+    )
     return root
 
 
 @pytest.mark.parametrize("header", [True, False])
-def test_affectnets_lists_are_read_with_boxes_and_codes_8_to_10_are_never_rows(tmp_path: Path, header: bool) -> None:
+def test_affectnets_lists_are_read_with_boxes_and_codes_8_to_10_are_never_rows(
+    tmp_path: Path, header: bool
+) -> None:
     root = make_affectnet(tmp_path / "an", [0, 1, 7, 6, 8, 9, 10], header)
     assert_layout(root, "affectnet")
     built = build(root)
@@ -358,14 +412,18 @@ def test_affectnets_lists_are_read_with_boxes_and_codes_8_to_10_are_never_rows(t
     ]
 
 
-def test_the_automatic_list_is_read_too_and_a_face_without_its_picture_is_counted(tmp_path: Path) -> None:
+def test_the_automatic_list_is_read_too_and_a_face_without_its_picture_is_counted(
+    tmp_path: Path,
+) -> None:
     root = draw(tmp_path / "an", "Automatically_Annotated_Images/1/a.jpg")
     write(
         root / "Automatically_Annotated_file_lists/automatically_annotated.csv", ",".join(COLUMNS),
         "1/a.jpg,0,0,48,48,1;2,1,0,0", "1/b.jpg,0,0,48,48,1;2,1,0,0",
     )  # fmt: skip
     built = build(root)
-    assert told(built, "given_label", "source_label") == {"Automatically_Annotated_Images/1/a.jpg": "happy 1 auto"}
+    assert told(built, "given_label", "source_label") == {
+        "Automatically_Annotated_Images/1/a.jpg": "happy 1 auto"
+    }
     assert built.notes == [
         "s: 1 faces of automatically_annotated.csv have no picture on disk and were passed over "
         "(Automatically_Annotated_Images/1/b.jpg)"
@@ -375,7 +433,10 @@ def test_the_automatic_list_is_read_too_and_a_face_without_its_picture_is_counte
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        ("code", r"training.csv: expression '11' is no code: 0 to 7 are classes, 8 to 10 none, uncertain, no face"),
+        (
+            "code",
+            r"training.csv: expression '11' is no code: 0 to 7 are classes, 8 to 10 none, uncertain, no face",
+        ),
         ("line", r"training.csv line 2: 3 values where 9 should be \(subdirectory_filepath, "),
         (
             "pictures",
@@ -395,10 +456,16 @@ def test_a_broken_affectnet_is_refused(tmp_path: Path, damage: str, message: str
 
 def official_counts(order: tuple[str, ...], scale: int = 3_750) -> list[int]:
     """Codes with the published shares of AffectNet's training set under one order of the classes."""
-    return [code for code, name in enumerate(order) for _ in range(affectnet_labels.TRAINING_COUNTS[name] // scale)]
+    return [
+        code
+        for code, name in enumerate(order)
+        for _ in range(affectnet_labels.TRAINING_COUNTS[name] // scale)
+    ]
 
 
-def test_affectnets_lists_in_alphabetical_order_are_refused_until_codes_says_so(tmp_path: Path) -> None:
+def test_affectnets_lists_in_alphabetical_order_are_refused_until_codes_says_so(
+    tmp_path: Path,
+) -> None:
     root = make_affectnet(tmp_path / "an", official_counts(affectnet_labels.ALPHABETICAL))
     with pytest.raises(
         SourceError,
@@ -422,7 +489,9 @@ def make_npy(root: Path, codes: list[int], val: int = 2) -> Path:
 
 
 @pytest.mark.parametrize("classes", [7, 8])
-def test_affectnets_npy_tree_is_read_with_codes_as_numbers_or_text(tmp_path: Path, classes: int) -> None:
+def test_affectnets_npy_tree_is_read_with_codes_as_numbers_or_text(
+    tmp_path: Path, classes: int
+) -> None:
     root = make_npy(tmp_path / "an", list(range(classes)), classes)
     draw(root, "train_set/images/99.jpg")
     assert_layout(root, "affectnet_npy")
@@ -433,7 +502,9 @@ def test_affectnets_npy_tree_is_read_with_codes_as_numbers_or_text(tmp_path: Pat
     ]
     assert labels["val_set/images/1.jpg"] == "happy val"
     assert len(labels) == 2 * classes
-    assert built.notes == ["s: 1 pictures have no _exp.npy and were passed over (train_set/images/99.jpg)"]
+    assert built.notes == [
+        "s: 1 pictures have no _exp.npy and were passed over (train_set/images/99.jpg)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -453,7 +524,11 @@ def test_a_broken_npy_tree_is_refused(tmp_path: Path, damage: str, message: str)
 
 def test_in_kaggles_labels_csv_the_list_wins_over_the_folder_which_is_kept(tmp_path: Path) -> None:
     root = draw(
-        tmp_path / "an", "anger/image0000006.jpg", "anger/image0000007.jpg", "happy/image1.jpg", "sad/image2.jpg"
+        tmp_path / "an",
+        "anger/image0000006.jpg",
+        "anger/image0000007.jpg",
+        "happy/image1.jpg",
+        "sad/image2.jpg",
     )
     write(
         root / "labels.csv", ",pth,label,relFCs", "0,anger/image0000006.jpg,surprise,0.87", "1,anger/image0000007.jpg,anger,0.8",
@@ -478,12 +553,16 @@ def test_in_kaggles_labels_csv_the_list_wins_over_the_folder_which_is_kept(tmp_p
 
 def make_numbered(root: Path, codes: list[int]) -> Path:
     return draw(
-        root, *(f"train/{code}/{k}.jpg" for k, code in enumerate(codes)), *(f"val/{c}/v.jpg" for c in set(codes))
+        root,
+        *(f"train/{code}/{k}.jpg" for k, code in enumerate(codes)),
+        *(f"val/{c}/v.jpg" for c in set(codes)),
     )
 
 
 @pytest.mark.parametrize("order", ["official", "alphabetical"])
-def test_numbered_affectnet_is_read_in_the_order_that_its_counts_tell(tmp_path: Path, order: str) -> None:
+def test_numbered_affectnet_is_read_in_the_order_that_its_counts_tell(
+    tmp_path: Path, order: str
+) -> None:
     classes = affectnet_labels.ORDERS[order]
     root = make_numbered(tmp_path / "an", official_counts(classes))
     assert_layout(root, "affectnet_numbered")
@@ -492,7 +571,9 @@ def test_numbered_affectnet_is_read_in_the_order_that_its_counts_tell(tmp_path: 
 
 
 @pytest.mark.parametrize(("classes", "second"), [(7, "disgust"), (8, "contempt")])
-def test_alphabetical_order_without_contempt_moves_up(tmp_path: Path, classes: int, second: str) -> None:
+def test_alphabetical_order_without_contempt_moves_up(
+    tmp_path: Path, classes: int, second: str
+) -> None:
     root = make_numbered(tmp_path / "an", list(range(classes)))
     labels = told(build(root, codes="alphabetical"), "given_label")
     assert (labels["train/0/0.jpg"], labels["train/1/1.jpg"], labels[f"train/{classes - 1}/{classes - 1}.jpg"]) == (
@@ -500,7 +581,9 @@ def test_alphabetical_order_without_contempt_moves_up(tmp_path: Path, classes: i
     )  # fmt: skip
 
 
-def test_numbered_affectnet_with_even_counts_is_ambiguous_until_codes_or_map_says_it(tmp_path: Path) -> None:
+def test_numbered_affectnet_with_even_counts_is_ambiguous_until_codes_or_map_says_it(
+    tmp_path: Path,
+) -> None:
     root = make_numbered(tmp_path / "an", [0, 1, 2])
     with pytest.raises(
         SourceError,
@@ -510,7 +593,8 @@ def test_numbered_affectnet_with_even_counts_is_ambiguous_until_codes_or_map_say
         build(root)
     assert told(build(root, codes="official"), "given_label")["train/0/0.jpg"] == "neutral"
     with pytest.raises(
-        SourceError, match=r"neither all of 0 to 6 \(without contempt\) nor of 0 to 7, so alphabetical order"
+        SourceError,
+        match=r"neither all of 0 to 6 \(without contempt\) nor of 0 to 7, so alphabetical order",
     ):
         build(root, codes="alphabetical")
     said = ["0=happy", "1=sad", "2=fear"]
@@ -523,11 +607,21 @@ def test_numbered_affectnet_with_even_counts_is_ambiguous_until_codes_or_map_say
 
 
 @pytest.mark.parametrize("shape", ["aligned", "original"])
-def test_rafdb_reads_its_list_and_the_aligned_faces_where_they_are(tmp_path: Path, shape: str) -> None:
+def test_rafdb_reads_its_list_and_the_aligned_faces_where_they_are(
+    tmp_path: Path, shape: str
+) -> None:
     suffix = "_aligned" if shape == "aligned" else ""
-    names = [f"basic/Image/{shape}/{stem}{suffix}.jpg" for stem in ("train_00001", "train_00002", "test_0001")]
+    names = [
+        f"basic/Image/{shape}/{stem}{suffix}.jpg"
+        for stem in ("train_00001", "train_00002", "test_0001")
+    ]
     root = draw(tmp_path / "raf", *names)
-    write(root / "basic/EmoLabel/list_patition_label.txt", "train_00001.jpg 5", "train_00002.jpg 1", "test_0001.jpg 7")
+    write(
+        root / "basic/EmoLabel/list_patition_label.txt",
+        "train_00001.jpg 5",
+        "train_00002.jpg 1",
+        "test_0001.jpg 7",
+    )
     assert_layout(root, "rafdb")
     assert_layout(root / "basic", "rafdb")
     built = build(root)
@@ -543,7 +637,8 @@ def test_a_broken_rafdb_is_refused(tmp_path: Path) -> None:
     root = draw(tmp_path / "raf", "Image/aligned/train_00001_aligned.jpg")
     write(root / "EmoLabel/list_patition_label.txt", "train_00001.jpg 0")
     with pytest.raises(
-        SourceError, match=r"label.txt line 1: 'train_00001.jpg 0' is no label: must be like train_00001.jpg 5"
+        SourceError,
+        match=r"label.txt line 1: 'train_00001.jpg 0' is no label: must be like train_00001.jpg 5",
     ):
         build(root)
 
@@ -552,7 +647,9 @@ def test_rafdb_in_folders_is_known_by_its_file_names_whatever_it_is_called(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = draw(
-        tmp_path / "ferplus", "DATASET/train/1/train_00001_aligned.jpg", "DATASET/test/7/test_00002_aligned.jpg"
+        tmp_path / "ferplus",
+        "DATASET/train/1/train_00001_aligned.jpg",
+        "DATASET/test/7/test_00002_aligned.jpg",
     )
     write(root / "train_labels.csv", "image,label", "train_00001_aligned.jpg,1")
     assert_layout(root, "rafdb_folders")
@@ -563,12 +660,20 @@ def test_rafdb_in_folders_is_known_by_its_file_names_whatever_it_is_called(
     }  # fmt: skip
     assert built.notes == []
     named = draw(
-        tmp_path / "poster", "raf-db/train/happy/train_00001_aligned.jpg", "raf-db/valid/sad/test_00002_aligned.jpg"
+        tmp_path / "poster",
+        "raf-db/train/happy/train_00001_aligned.jpg",
+        "raf-db/valid/sad/test_00002_aligned.jpg",
     )
     assert_layout(named, "rafdb_folders")
-    assert list(told(build(named), "given_label", "source_split").values()) == ["happy train", "sad test"]
+    assert list(told(build(named), "given_label", "source_split").values()) == [
+        "happy train",
+        "sad test",
+    ]
     write(root / "train_labels.csv", "image,label", "train_00001_aligned.jpg,3")
-    with pytest.raises(SourceError, match=r"train_labels.csv: 1 pictures lie in another class's folder than it says"):
+    with pytest.raises(
+        SourceError,
+        match=r"train_labels.csv: 1 pictures lie in another class's folder than it says",
+    ):
         build(root)
 
 
@@ -586,12 +691,16 @@ def test_jaffe_tells_person_and_expression_from_the_names(tmp_path: Path) -> Non
     assert told(built, "given_label", "subject") == {
         "KA.AN1.39.tiff": "angry KA", "UY.NE3.139.tiff": "neutral UY", "YM.SU1.1.tiff.bmp": "surprise YM",
     }  # fmt: skip
-    assert built.notes == ["s: 1 pictures have no name of JAFFE's form and were passed over (extra.png)"]
+    assert built.notes == [
+        "s: 1 pictures have no name of JAFFE's form and were passed over (extra.png)"
+    ]
 
 
 def test_a_jaffe_of_unknown_expressions_is_no_known_layout(tmp_path: Path) -> None:
     root = draw(tmp_path / "jaffe", "KA.XX1.39.tiff")
-    with pytest.raises(SourceError, match=r"jaffe: holds KA.XX1.39.tiff: no known layout \(tried ckextended, "):
+    with pytest.raises(
+        SourceError, match=r"jaffe: holds KA.XX1.39.tiff: no known layout \(tried ckextended, "
+    ):
         build(root)
 
 
@@ -608,7 +717,9 @@ def test_kdef_knows_one_person_in_two_sessions(tmp_path: Path) -> None:
     assert told(built, "given_label", "subject", "source_label") == {
         "AF01/AF01ANS.JPG": "angry F01 AN", "BF01/BF01AFHL.JPG": "fear F01 AF", "AM01/AM01SUFR.JPG": "surprise M01 SU",
     }  # fmt: skip
-    assert built.notes == ["s: 1 pictures have no name of KDEF's form and were passed over (AM31/AM31V.JPG)"]
+    assert built.notes == [
+        "s: 1 pictures have no name of KDEF's form and were passed over (AM31/AM31V.JPG)"
+    ]
 
 
 def test_a_kdef_with_other_names_is_no_known_layout(tmp_path: Path) -> None:
@@ -638,7 +749,9 @@ def test_sfew_keeps_a_film_together(tmp_path: Path, kind: str) -> None:
     ]
 
 
-def test_sfew_reads_the_aligned_faces_where_both_are_there_and_refuses_a_name_without_film(tmp_path: Path) -> None:
+def test_sfew_reads_the_aligned_faces_where_both_are_there_and_refuses_a_name_without_film(
+    tmp_path: Path,
+) -> None:
     name = "Angry/Airheads_000519240_00000005.png"
     root = draw(tmp_path / "sfew", f"Train/{name}", f"Train_Aligned_Faces/{name}", f"Val/{name}")
     built = build(root)
@@ -648,7 +761,8 @@ def test_sfew_reads_the_aligned_faces_where_both_are_there_and_refuses_a_name_wi
     ]
     draw(root, "Val/Sad/face.png")
     with pytest.raises(
-        SourceError, match=r"Val: 'face.png' tells no film: must be like Airheads_000519240_00000005.png"
+        SourceError,
+        match=r"Val: 'face.png' tells no film: must be like Airheads_000519240_00000005.png",
     ):
         build(root)
 
@@ -668,10 +782,12 @@ def test_expw_cuts_each_face_of_a_picture_by_top_left_right_bottom(tmp_path: Pat
         "party_1.jpg#1": "neutral 40 0 50 35 party_1.jpg",
     }
     whole = np.asarray(Image.open(root / "image/origin/party_1.jpg"))
-    from curate.images import pixel_hash, read_grey
+    from curate.images.decode import pixel_hash, read_grey
 
     assert told(built, "pixel_hash")["party_1.jpg#0"] == pixel_hash(whole[10:50, 20:60])
-    assert (read_grey(root / "image/origin/party_1.jpg", "20 10 40 40", 40) == whole[10:50, 20:60]).all()
+    assert (
+        read_grey(root / "image/origin/party_1.jpg", "20 10 40 40", 40) == whole[10:50, 20:60]
+    ).all()
     assert built.notes == [
         "s: 1 faces of label.lst have no picture on disk and were passed over (gone_3.jpg#0)",
         "s: 1 faces stand on several lines: the first counts; the others are repeats and were passed over (party_1.jpg#0)",
@@ -683,7 +799,8 @@ def test_a_broken_expw_is_refused(tmp_path: Path) -> None:
     root = draw(tmp_path / "expw", "image/origin/a.jpg")
     write(root / "label/label.lst", "a.jpg 0 10 20 60 50 43.2 7")
     with pytest.raises(
-        SourceError, match=r"label.lst line 1: 'a.jpg 0 10 20 60 50 43.2 7' is no face: must be image_name, face id,"
+        SourceError,
+        match=r"label.lst line 1: 'a.jpg 0 10 20 60 50 43.2 7' is no face: must be image_name, face id,",
     ):
         build(root)
 
@@ -691,10 +808,15 @@ def test_a_broken_expw_is_refused(tmp_path: Path) -> None:
 # Any table
 
 
-def test_a_table_is_read_by_columns_of_known_names_or_named_ones(tmp_path: Path, curate: Curate) -> None:
+def test_a_table_is_read_by_columns_of_known_names_or_named_ones(
+    tmp_path: Path, curate: Curate
+) -> None:
     root = draw(tmp_path / "set", "pictures/a.png", "pictures/b.png", size=64)
     table = write(
-        root / "faces.csv", "filename,expression,split", "pictures/a.png,Happiness,valid", "pictures/b.png,sad,"
+        root / "faces.csv",
+        "filename,expression,split",
+        "pictures/a.png,Happiness,valid",
+        "pictures/b.png,sad,",
     )
     assert_layout(table, "table")
     assert told(build(table), "given_label", "source_split") == {
@@ -710,7 +832,12 @@ def test_a_table_is_read_by_columns_of_known_names_or_named_ones(tmp_path: Path,
         "pictures/a.png#0": "angry ann 0 0 30 30", "pictures/a.png#1": "fear bob 0 8 26 30", "pictures/b.png": "happy ann ",
     }  # fmt: skip
     words = ("-w", tmp_path / "ws2", "-j", 1)
-    assert curate("build", f"s={odd}", *(w for role in roles for w in ("--column", role)), *words).exit_code == 0
+    assert (
+        curate(
+            "build", f"s={odd}", *(w for role in roles for w in ("--column", role)), *words
+        ).exit_code
+        == 0
+    )
     assert curate("build", *words).exit_code == 0  # the columns are remembered
     assert len(Workspace(tmp_path / "ws2").read()) == 3
 
@@ -723,13 +850,21 @@ def test_a_table_is_read_by_columns_of_known_names_or_named_ones(tmp_path: Path,
             [],
             r"1 labels outside the vocabulary \(7\): name their class with `--map 7=CLASS`",
         ),
-        (["path,label", "../a.png,sad"], [], r"\.\./a.png: lies outside of .*: put the table above its pictures"),
+        (
+            ["path,label", "../a.png,sad"],
+            [],
+            r"\.\./a.png: lies outside of .*: put the table above its pictures",
+        ),
         (
             ["path,label,split", "a.png,sad,later"],
             [],
             r"t.csv line 2: 'later' is no split: must be one of train, training",
         ),
-        (["path,label,box", "a.png,sad,1 2 3"], [], r"t.csv line 2: '1 2 3' is no box: must be 'x y w h' in pixels"),
+        (
+            ["path,label,box", "a.png,sad,1 2 3"],
+            [],
+            r"t.csv line 2: '1 2 3' is no box: must be 'x y w h' in pixels",
+        ),
         (
             ["path,label", "a.png,sad"],
             ["label=mood"],
@@ -752,7 +887,9 @@ def test_a_table_is_read_by_columns_of_known_names_or_named_ones(tmp_path: Path,
         ),
     ],
 )
-def test_a_broken_table_is_refused(tmp_path: Path, lines: list[str], columns: list[str], message: str) -> None:
+def test_a_broken_table_is_refused(
+    tmp_path: Path, lines: list[str], columns: list[str], message: str
+) -> None:
     draw(tmp_path / "set", "a.png")
     with pytest.raises(SourceError, match=message):
         build(write(tmp_path / "set/t.csv", *lines), columns=columns)
@@ -761,10 +898,13 @@ def test_a_broken_table_is_refused(tmp_path: Path, lines: list[str], columns: li
 def test_a_column_of_an_unknown_role_is_wrong_usage(tmp_path: Path) -> None:
     table = write(draw(tmp_path / "set", "a.png") / "t.csv", "path,label", "a.png,sad")
     with pytest.raises(
-        UsageError, match=r"build: --column mood=…: must be one of path, label, split, subject, sequence, box"
+        UsageError,
+        match=r"build: --column mood=…: must be one of path, label, split, subject, sequence, box",
     ):
         build(table, columns=["mood=label"])
-    with pytest.raises(UsageError, match=r"build: --column path: must be ROLE=NAME, as in path=filename"):
+    with pytest.raises(
+        UsageError, match=r"build: --column path: must be ROLE=NAME, as in path=filename"
+    ):
         build(table, columns=["path"])
 
 
@@ -784,8 +924,12 @@ def test_curate_sources_lists_every_layout_and_draws_its_tree(curate: Curate) ->
 Make = Callable[[Path], Path]
 
 
-def test_a_dry_run_prints_layout_and_counts_and_opens_no_picture(tmp_path: Path, curate: Curate) -> None:
-    root = draw(tmp_path / "ck", "CK+48/anger/S010_004_00000017.png", "CK+48/sadness/S138_008_00000009.png")
+def test_a_dry_run_prints_layout_and_counts_and_opens_no_picture(
+    tmp_path: Path, curate: Curate
+) -> None:
+    root = draw(
+        tmp_path / "ck", "CK+48/anger/S010_004_00000017.png", "CK+48/sadness/S138_008_00000009.png"
+    )
     (root / "CK+48/anger/S010_004_00000018.png").symlink_to("nowhere.png")
     result = curate("build", root, "-n", "-w", tmp_path / "ws")
     assert result.stdout.splitlines() == [
@@ -798,23 +942,32 @@ def test_a_dry_run_prints_layout_and_counts_and_opens_no_picture(tmp_path: Path,
     assert not (tmp_path / "ws").exists()
 
 
-def test_the_pixel_table_of_a_folder_has_the_folders_labels_splits_and_pixels(tmp_path: Path) -> None:
+def test_the_pixel_table_of_a_folder_has_the_folders_labels_splits_and_pixels(
+    tmp_path: Path,
+) -> None:
     codes = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
     usages = {"Training": "train", "PublicTest": "test", "PrivateTest": "test"}
-    names = [f"{folder}/{codes[k % 7]}/{usage}_{k}.jpg" for k, (usage, folder) in enumerate(list(usages.items()) * 7)]
+    names = [
+        f"{folder}/{codes[k % 7]}/{usage}_{k}.jpg"
+        for k, (usage, folder) in enumerate(list(usages.items()) * 7)
+    ]
     folder = draw(tmp_path / "fer", *names)
     by_usage = sorted(names, key=lambda name: list(usages).index(Path(name).name.partition("_")[0]))
     records = []
     for name in by_usage:
         pixels = " ".join(map(str, np.asarray(Image.open(folder / name)).ravel()))
-        records.append((str(codes.index(name.split("/")[1])), Path(name).name.partition("_")[0], pixels))
+        records.append(
+            (str(codes.index(name.split("/")[1])), Path(name).name.partition("_")[0], pixels)
+        )
     wanted = build(folder).rows.set_index("path").loc[[f"s/{name}" for name in by_usage]]
     for file, header, order in (
         ("fer2013.csv", ["emotion", "pixels", "Usage"], (0, 2, 1)),
         ("icml_face_data.csv", ["emotion", " Usage", " pixels"], (0, 1, 2)),
     ):
         with (tmp_path / file).open("w", newline="") as stream:
-            csv.writer(stream).writerows([header, *([record[k] for k in order] for record in records)])
+            csv.writer(stream).writerows(
+                [header, *([record[k] for k in order] for record in records)]
+            )
         rows = build(tmp_path / file).rows
         rows = rows.assign(row=rows["path"].str[-9:-4]).sort_values("row")
         for column in ("given_label", "source_split", "pixel_hash", "phash"):

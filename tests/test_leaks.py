@@ -3,8 +3,8 @@
 import pandas as pd
 from tables import make_manifest
 
-from curate.leaks import LEAK_COLUMNS, list_leaks
-from curate.workspace import Workspace
+from curate.reports.leaks import LEAK_COLUMNS, list_leaks
+from curate.workspace.workspace import Workspace
 
 PAIRS = ["path_a", "path_b", "score", "transform", "band"]
 
@@ -32,7 +32,18 @@ def test_a_worked_example_by_hand():
     found = list_leaks(manifest, pairs)
     assert list(found.columns) == LEAK_COLUMNS
     assert found.to_numpy().tolist() == [
-        ["source_split", "test", "s/001.png", "sad", "s/000.png", "sad", "near", "0.9900", "mirror", "true"],
+        [
+            "source_split",
+            "test",
+            "s/001.png",
+            "sad",
+            "s/000.png",
+            "sad",
+            "near",
+            "0.9900",
+            "mirror",
+            "true",
+        ],
         ["source_split", "val", "s/002.png", "fear", "s/000.png", "sad", "group", "", "", "false"],
         ["source_split", "test", "s/003.png", "sad", "s/000.png", "sad", "group", "", "", "true"],
     ]

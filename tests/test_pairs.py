@@ -4,23 +4,36 @@ import cv2
 import numpy as np
 import pytest
 
-from curate import neighbours, pairs
-from curate.alignment import SLICE, PairBatch, describe_affine, has_contrast, verify_batch
-from curate.faces import EXPRESSIONS, draw_face
-from curate.images import hash_perceptually, shrink_for_phash
-from curate.neighbours import find_neighbours, join_candidates
-from curate.pairs import LOOK, SURE, SearchOptions, find_pairs
-from curate.thumbnails import SHARD_IMAGES, Thumbnails, load_thumbnails
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
+from curate.duplicates import neighbours, pairs
+from curate.duplicates.alignment import (
+    SLICE,
+    PairBatch,
+    describe_affine,
+    has_contrast,
+    verify_batch,
+)
+from curate.duplicates.neighbours import find_neighbours, join_candidates
+from curate.duplicates.pairs import LOOK, SURE, SearchOptions, find_pairs
+from curate.images.decode import hash_perceptually, shrink_for_phash
+from curate.images.thumbnails import SHARD_IMAGES, Thumbnails, load_thumbnails
 
 
-def move(image: np.ndarray, *, zoom: float = 1, angle: float = 0, dx: float = 0, dy: float = 0) -> np.ndarray:
+def move(
+    image: np.ndarray, *, zoom: float = 1, angle: float = 0, dx: float = 0, dy: float = 0
+) -> np.ndarray:
     matrix = cv2.getRotationMatrix2D((23.5, 23.5), angle, zoom)
     matrix[:, 2] += (dx, dy)
-    return cv2.warpAffine(image, matrix, (48, 48), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        image, matrix, (48, 48), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def mark(image: np.ndarray) -> np.ndarray:
-    letters = cv2.putText(image.copy(), "sample", (3, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.35, 255, 1, cv2.LINE_AA)
+    letters = cv2.putText(
+        image.copy(), "sample", (3, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.35, 255, 1, cv2.LINE_AA
+    )
     return cv2.addWeighted(letters, 0.6, image, 0.4, 0)
 
 
@@ -31,14 +44,18 @@ ALTERED = {
     "shift 3.0 -2.0": lambda image: move(image, dx=3, dy=-2),
     "mirror": lambda image: np.ascontiguousarray(image[:, ::-1]),
     "mirror shift -2.0 0.0": lambda image: move(np.ascontiguousarray(image[:, ::-1]), dx=-2),
-    "mirror zoom 1.040 angle 3.0": lambda image: move(np.ascontiguousarray(image[:, ::-1]), zoom=1.04, angle=3),
+    "mirror zoom 1.040 angle 3.0": lambda image: move(
+        np.ascontiguousarray(image[:, ::-1]), zoom=1.04, angle=3
+    ),
     "none": lambda image: cv2.convertScaleAbs(image, alpha=0.8, beta=25),
     "none (marked)": mark,
 }
 
 
 def to_thumbnails(images: np.ndarray) -> Thumbnails:
-    return Thumbnails([images[s : s + SHARD_IMAGES] for s in range(0, len(images), SHARD_IMAGES)], 48)
+    return Thumbnails(
+        [images[s : s + SHARD_IMAGES] for s in range(0, len(images), SHARD_IMAGES)], 48
+    )
 
 
 def hash_all(images: np.ndarray) -> list[str]:
@@ -46,13 +63,17 @@ def hash_all(images: np.ndarray) -> list[str]:
 
 
 def find(images: np.ndarray, **options: object) -> list[pairs.Pair]:
-    return find_pairs(to_thumbnails(images), hash_all(images), options=SearchOptions(workers=1, **options))
+    return find_pairs(
+        to_thumbnails(images), hash_all(images), options=SearchOptions(workers=1, **options)
+    )
 
 
 @pytest.fixture(scope="module")
 def faces() -> np.ndarray:
     """120 faces of as many people."""
-    return np.stack([draw_face(EXPRESSIONS[k % 7], identity=500 + k, seed=k, intensity=0.9) for k in range(120)])
+    return np.stack(
+        [draw_face(EXPRESSIONS[k % 7], identity=500 + k, seed=k, intensity=0.9) for k in range(120)]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +99,17 @@ def test_every_altered_copy_is_found_and_what_was_done_to_it_is_named(with_copie
         assert pair.score >= SURE, name
         said, done = parse(pair.transform), parse(name.removesuffix(" (marked)"))
         assert ("mirror" in said) == ("mirror" in done), name
-        for word, tolerance, default in (("zoom", 0.015, [1.0]), ("angle", 0.8, [0.0]), ("shift", 0.7, [0.0, 0.0])):
-            assert said.get(word, default)[:1] == pytest.approx(done.get(word, default)[:1], abs=tolerance), name
-    assert {pair for pair, found in found.items() if found.score >= SURE} == {(k, 120 + k) for k in range(9)}
+        for word, tolerance, default in (
+            ("zoom", 0.015, [1.0]),
+            ("angle", 0.8, [0.0]),
+            ("shift", 0.7, [0.0, 0.0]),
+        ):
+            assert said.get(word, default)[:1] == pytest.approx(
+                done.get(word, default)[:1], abs=tolerance
+            ), name
+    assert {pair for pair, found in found.items() if found.score >= SURE} == {
+        (k, 120 + k) for k in range(9)
+    }
 
 
 def test_the_transform_is_that_of_the_first_image_whichever_was_moved_to_find_it(faces):
@@ -95,21 +124,36 @@ def test_the_transform_is_that_of_the_first_image_whichever_was_moved_to_find_it
 
 def test_other_workers_shards_and_an_index_give_the_same_pairs(with_copies, tmp_path):
     alone = find(with_copies)
-    assert find_pairs(to_thumbnails(with_copies), hash_all(with_copies), options=SearchOptions(workers=2)) == alone
+    assert (
+        find_pairs(
+            to_thumbnails(with_copies), hash_all(with_copies), options=SearchOptions(workers=2)
+        )
+        == alone
+    )
     assert find(with_copies, cache=tmp_path) == alone
 
 
-def test_an_index_finds_what_comparing_all_finds_but_for_pairs_it_did_not_look_at(with_copies, monkeypatch):
+def test_an_index_finds_what_comparing_all_finds_but_for_pairs_it_did_not_look_at(
+    with_copies, monkeypatch
+):
     monkeypatch.setattr(neighbours, "PROBED_LISTS", 16)  # of 45
     alone, indexed = find(with_copies), find(with_copies, exhaustive=False)
     copies = {(k, 120 + k) for k in range(9)}
-    assert copies <= {(pair.first, pair.second) for pair in indexed} <= {(pair.first, pair.second) for pair in alone}
+    assert (
+        copies
+        <= {(pair.first, pair.second) for pair in indexed}
+        <= {(pair.first, pair.second) for pair in alone}
+    )
 
 
 def test_a_search_in_many_rounds_finds_the_same_copies(with_copies, monkeypatch):
     alone = {(pair.first, pair.second) for pair in find(with_copies) if pair.score >= SURE}
     monkeypatch.setattr(neighbours, "BLOCK", 16)
-    assert {(pair.first, pair.second) for pair in find(with_copies, memory_bytes=1) if pair.score >= SURE} == alone
+    assert {
+        (pair.first, pair.second)
+        for pair in find(with_copies, memory_bytes=1)
+        if pair.score >= SURE
+    } == alone
 
 
 def test_finished_shards_are_not_verified_again(with_copies, tmp_path, monkeypatch):
@@ -128,7 +172,9 @@ def test_a_broken_shard_is_made_again(with_copies, tmp_path):
     assert find(with_copies, cache=tmp_path) == alone
 
 
-def test_faces_beyond_the_memory_are_mapped_and_the_same_and_a_killed_run_decodes_no_shard_twice(tiny_faces, tmp_path):
+def test_faces_beyond_the_memory_are_mapped_and_the_same_and_a_killed_run_decodes_no_shard_twice(
+    tiny_faces, tmp_path
+):
     files = [(file, "") for file in sorted(tiny_faces.rglob("*.png"))]
     hashes = [f"{k:064x}" for k in range(len(files))]
     rows = np.array([4, 0, 40])
@@ -156,7 +202,9 @@ def test_new_images_compared_with_all_give_what_comparing_all_gives(with_copies)
     is_new = np.arange(len(images)) >= 70
     old = [pair for pair in every if pair.second < 70]
     assert 0 < len(old) < len(every)
-    found = find_pairs(to_thumbnails(images), hashes, known=old, is_new=is_new, options=SearchOptions(workers=1))
+    found = find_pairs(
+        to_thumbnails(images), hashes, known=old, is_new=is_new, options=SearchOptions(workers=1)
+    )
     assert found == every
 
 
@@ -166,8 +214,12 @@ def test_a_new_image_that_bridges_two_old_ones_has_them_compared_too(faces):
     every = find(many)
     known = [pair for pair in every if pair.second < 14 and (pair.first, pair.second) != (2, 9)]
     hashes, is_new = hash_all(many), np.arange(15) == 14
-    found = find_pairs(to_thumbnails(many), hashes, known=known, is_new=is_new, options=SearchOptions(workers=1))
-    assert {(pair.first, pair.second) for pair in found} == {(pair.first, pair.second) for pair in every}
+    found = find_pairs(
+        to_thumbnails(many), hashes, known=known, is_new=is_new, options=SearchOptions(workers=1)
+    )
+    assert {(pair.first, pair.second) for pair in found} == {
+        (pair.first, pair.second) for pair in every
+    }
 
 
 def test_blank_and_faint_images_pair_with_nothing(faces):
@@ -180,13 +232,19 @@ def test_blank_and_faint_images_pair_with_nothing(faces):
 def test_fewer_images_than_neighbours_are_asked_for(faces):
     assert find(faces[:1]) == []
     assert find_pairs(to_thumbnails(faces[:0]), []) == []
-    assert [(pair.first, pair.second) for pair in find(np.stack([faces[0], faces[0][:, ::-1]]))] == [(0, 1)]
+    assert [
+        (pair.first, pair.second) for pair in find(np.stack([faces[0], faces[0][:, ::-1]]))
+    ] == [(0, 1)]
 
 
 def test_more_copies_than_neighbours_are_all_paired_with_each_other(faces):
     """Twenty copies of one photograph, each a little lighter than the one before: 190 pairs."""
     many = np.stack([cv2.convertScaleAbs(faces[3], alpha=0.9, beta=k) for k in range(20)])
-    found = {(pair.first, pair.second) for pair in find(np.concatenate([many, faces[10:40]])) if pair.score >= SURE}
+    found = {
+        (pair.first, pair.second)
+        for pair in find(np.concatenate([many, faces[10:40]]))
+        if pair.score >= SURE
+    }
     assert found == {(i, j) for i in range(20) for j in range(i + 1, 20)}
 
 

@@ -8,9 +8,18 @@ import pandas as pd
 import PIL.Image
 import pytest
 
+from curate.demo import defects, planting
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
+from curate.demo.planting import (
+    CONFUSIONS,
+    SPLITS,
+    draw_fresh,
+    encode_plan,
+    plan_dataset,
+    plant_dataset,
+)
 from curate.errors import WorkspaceError
-from curate.faces import EXPRESSIONS, defects, draw_face, planting
-from curate.faces.planting import CONFUSIONS, SPLITS, draw_fresh, encode_plan, plan_dataset, plant_dataset
 
 FACES = 300  # several chunks of work, so that two workers both draw
 SEED = 3
@@ -34,7 +43,11 @@ def read_pixels(file: Path) -> np.ndarray:
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file()
+    }
 
 
 def correlate(a: np.ndarray, b: np.ndarray) -> float:
@@ -47,8 +60,12 @@ def test_planting_twice_gives_the_same_bytes_on_any_number_of_workers(
 ) -> None:
     folder, table = planted
     again = tmp_path / "set"
-    pd.testing.assert_frame_equal(plant_dataset(again, faces=FACES, identities=40, seed=SEED, workers=workers), table)
-    assert all((again / path).read_bytes() == (folder / path).read_bytes() for path in table["path"])
+    pd.testing.assert_frame_equal(
+        plant_dataset(again, faces=FACES, identities=40, seed=SEED, workers=workers), table
+    )
+    assert all(
+        (again / path).read_bytes() == (folder / path).read_bytes() for path in table["path"]
+    )
     truth = "set-planted.csv"
     assert (again.parent / truth).read_bytes() == (folder.parent / truth).read_bytes()
 
@@ -65,9 +82,13 @@ def test_another_seed_plants_another_dataset() -> None:
     assert not set(first["identity"]) & set(second["identity"]) - {""}
 
 
-def test_the_folder_holds_exactly_the_files_of_the_truth_table(planted: tuple[Path, pd.DataFrame]) -> None:
+def test_the_folder_holds_exactly_the_files_of_the_truth_table(
+    planted: tuple[Path, pd.DataFrame],
+) -> None:
     folder, table = planted
-    found = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
+    found = sorted(
+        file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
+    )
     assert found == table["path"].tolist()
     split, label, name = zip(*(path.split("/") for path in found), strict=True)
     assert set(split) == set(SPLITS)
@@ -144,7 +165,9 @@ def test_the_flags_of_the_truth_follow_from_its_other_columns(large_plan: pd.Dat
     assert not others[["is_mislabelled", "is_conflicting_copy", "crosses_split"]].any(axis=None)
 
 
-def test_exact_copies_hold_the_pixels_of_their_originals(planted: tuple[Path, pd.DataFrame]) -> None:
+def test_exact_copies_hold_the_pixels_of_their_originals(
+    planted: tuple[Path, pd.DataFrame],
+) -> None:
     folder, table = planted
     copies = table[table["kind"] == "exact_copy"]
     same_bytes = 0
@@ -155,7 +178,9 @@ def test_exact_copies_hold_the_pixels_of_their_originals(planted: tuple[Path, pd
     assert same_bytes == (copies["transform"] == "none").sum()
 
 
-def test_near_copies_resemble_their_originals_without_being_them(planted: tuple[Path, pd.DataFrame]) -> None:
+def test_near_copies_resemble_their_originals_without_being_them(
+    planted: tuple[Path, pd.DataFrame],
+) -> None:
     folder, table = planted
     copies = table[table["kind"] == "near_copy"]
     for copy, original in zip(copies["path"], copies["copy_of"], strict=True):
@@ -175,7 +200,9 @@ def test_each_transform_alone_makes_other_pixels(transform: str) -> None:
         assert (pixels != np.asarray(PIL.Image.open(io.BytesIO(original)))).any()
 
 
-def test_blank_and_black_and_white_pictures_are_what_they_say(planted: tuple[Path, pd.DataFrame]) -> None:
+def test_blank_and_black_and_white_pictures_are_what_they_say(
+    planted: tuple[Path, pd.DataFrame],
+) -> None:
     folder, table = planted
     for path in table.loc[table["kind"] == "blank", "path"]:
         assert read_pixels(folder / path).std() < 3
@@ -199,7 +226,9 @@ def test_a_suffix_does_not_tell_a_copy(large_plan: pd.DataFrame) -> None:
     assert (png["kind"] == "clean").mean() > 0.5
 
 
-def test_fresh_faces_are_of_nobody_in_the_planted_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fresh_faces_are_of_nobody_in_the_planted_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: set[int] = set()
 
     def remember(expression: str, identity: int, seed: int, **options: float | None) -> np.ndarray:
@@ -217,7 +246,9 @@ def test_fresh_faces_are_of_nobody_in_the_planted_set(tmp_path: Path, monkeypatc
 
 def test_fresh_faces_are_the_same_bytes_on_any_number_of_workers(tmp_path: Path) -> None:
     for workers in (1, 2):
-        draw_fresh(tmp_path / str(workers), faces=2 * planting.CHUNK_SIZE, seed=SEED, workers=workers)
+        draw_fresh(
+            tmp_path / str(workers), faces=2 * planting.CHUNK_SIZE, seed=SEED, workers=workers
+        )
     one, two = (read_files(tmp_path / str(workers)) for workers in (1, 2))
     assert len(one) == 2 * planting.CHUNK_SIZE
     assert one == two

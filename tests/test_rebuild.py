@@ -12,17 +12,19 @@ import pytest
 from conftest import Curate
 from PIL import Image
 
-from curate import build as stage
-from curate import ferplus, shards
-from curate.decisions import standing_decisions
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
 from curate.errors import SourceError, UsageError
-from curate.faces import EXPRESSIONS, draw_face
-from curate.readings import Said
-from curate.relabel import ledger
-from curate.sources import SourceRow
+from curate.relabel import session_journal
 from curate.sources.fer2013_csv import CODES
-from curate.votes import choose_majority
-from curate.workspace import Workspace
+from curate.sources.ferplus_votes import PixelTable, match_pixels
+from curate.sources.layout import SourceRow
+from curate.sources.options import SourceOptions
+from curate.stages import build_cache as shards
+from curate.stages.build import BuildOptions, build
+from curate.workspace.journal import current_decisions
+from curate.workspace.votes import choose_majority
+from curate.workspace.workspace import Workspace
 
 
 def draw(root: Path, *names: str, seed: int = 0) -> Path:
@@ -33,7 +35,9 @@ def draw(root: Path, *names: str, seed: int = 0) -> Path:
 
 
 def rows_of(ws: Path) -> dict[str, dict[str, str]]:
-    return {str(path): row.to_dict() for path, row in Workspace(ws).read().set_index("path").iterrows()}
+    return {
+        str(path): row.to_dict() for path, row in Workspace(ws).read().set_index("path").iterrows()
+    }
 
 
 # Rebuild
@@ -46,7 +50,12 @@ def test_a_rebuild_says_what_was_added_changed_moved_and_deleted_and_keeps_what_
     words = ("-w", tmp_path / "ws", "-j", 1)
     curate("build", root, *words)
     for name in ("0", "1", "2", "3"):
-        assert curate("decide", f"a/happy/{name}.png", "--label", "fear", "-w", tmp_path / "ws").exit_code == 0
+        assert (
+            curate(
+                "decide", f"a/happy/{name}.png", "--label", "fear", "-w", tmp_path / "ws"
+            ).exit_code
+            == 0
+        )
     (root / "sad").mkdir()
     (root / "happy/1.png").rename(root / "sad/renamed.png")  # moved, to another folder and name
     changed = (root / "happy/2.png").read_bytes()
@@ -74,12 +83,18 @@ def test_a_rebuild_says_what_was_added_changed_moved_and_deleted_and_keeps_what_
     assert rows_of(tmp_path / "ws")["a/happy/2.png"]["label"] == "fear"
 
 
-def test_a_decision_follows_the_faces_of_a_picture_that_was_moved(tmp_path: Path, curate: Curate) -> None:
+def test_a_decision_follows_the_faces_of_a_picture_that_was_moved(
+    tmp_path: Path, curate: Curate
+) -> None:
     root = draw(tmp_path / "set", "p/a.png")
     words = ("-w", tmp_path / "ws", "-j", 1)
 
     def build(folder: str) -> None:
-        lines = ["path,label,box", f"{folder}/a.png,sad,0 0 30 30", f"{folder}/a.png,sad,10 10 30 30"]
+        lines = [
+            "path,label,box",
+            f"{folder}/a.png,sad,0 0 30 30",
+            f"{folder}/a.png,sad,10 10 30 30",
+        ]
         (root / "t.csv").write_text("\n".join([*lines, ""]))
         assert curate("build", f"s={root / 't.csv'}", *words).exit_code == 0
 
@@ -88,7 +103,10 @@ def test_a_decision_follows_the_faces_of_a_picture_that_was_moved(tmp_path: Path
     (root / "p").rename(root / "q")
     build("q")
     rows = rows_of(tmp_path / "ws")
-    assert {path: row["label"] for path, row in rows.items()} == {"s/q/a.png#0": "sad", "s/q/a.png#1": "fear"}
+    assert {path: row["label"] for path, row in rows.items()} == {
+        "s/q/a.png#0": "sad",
+        "s/q/a.png#1": "fear",
+    }
 
 
 def test_a_decision_about_the_new_bytes_at_an_old_path_is_not_told_of_the_image_that_was_there(
@@ -109,9 +127,9 @@ def test_a_decision_about_the_new_bytes_at_an_old_path_is_not_told_of_the_image_
         path, manifest = f"a/happy/{number}.png", workspace.read()
         told = json.loads(curate("log", path, "--json", *words).stdout)
         facts = zip(manifest["path"], manifest["sha256"], manifest["given_label"], strict=True)
-        images = {name: ledger.Image(sha256, label, "") for name, sha256, label in facts}
-        moved = standing_decisions(manifest, workspace.read_journal()).moved
-        states = ledger.Ledger(workspace.journal, images, moved).states()
+        images = {name: session_journal.Image(sha256, label, "") for name, sha256, label in facts}
+        moved = current_decisions(manifest, workspace.read_journal()).moved
+        states = session_journal.SessionJournal(workspace.journal, images, moved).states()
         return [(line["action"], line["state"]) for line in told], states[path].action
 
     assert tell(1) == ([("drop", "stands")], "drop")
@@ -137,7 +155,9 @@ def test_votes_follow_a_moved_file_and_not_other_bytes(tmp_path: Path, curate: C
     }  # fmt: skip
 
 
-def test_votes_do_not_spread_to_a_twin_of_a_file_that_has_not_moved(tmp_path: Path, curate: Curate) -> None:
+def test_votes_do_not_spread_to_a_twin_of_a_file_that_has_not_moved(
+    tmp_path: Path, curate: Curate
+) -> None:
     root = draw(tmp_path / "a", "happy/1.png", "happy/2.png")
     shutil.copy(root / "happy/1.png", root / "happy/3.png")
     votes = tmp_path / "v.csv"
@@ -153,9 +173,14 @@ def test_votes_do_not_spread_to_a_twin_of_a_file_that_has_not_moved(tmp_path: Pa
 # Several sources
 
 
-def test_several_sources_are_counted_each_and_copies_are_found_across_them(tmp_path: Path, curate: Curate) -> None:
+def test_several_sources_are_counted_each_and_copies_are_found_across_them(
+    tmp_path: Path, curate: Curate
+) -> None:
     fer = draw(
-        tmp_path / "fer2013", "train/happy/Training_1.png", "test/sad/PublicTest_2.png", "test/happy/PrivateTest_3.png"
+        tmp_path / "fer2013",
+        "train/happy/Training_1.png",
+        "test/sad/PublicTest_2.png",
+        "test/happy/PrivateTest_3.png",
     )
     ck = draw(tmp_path / "ck/CK+48", "happy/S010_002_00000009.png", seed=30)
     shutil.copy(fer / "train/happy/Training_1.png", ck / "happy/S011_001_00000009.png")
@@ -179,10 +204,15 @@ def test_several_sources_are_counted_each_and_copies_are_found_across_them(tmp_p
     assert counts["layouts"] == {"ck": "ckplus48", "fer": "fer2013"}
     curate("dedup", *words)
     rows = rows_of(tmp_path / "ws")
-    assert rows["fer/train/happy/Training_1.png"]["duplicate_group"] == "ck/happy/S011_001_00000009.png"
+    assert (
+        rows["fer/train/happy/Training_1.png"]["duplicate_group"]
+        == "ck/happy/S011_001_00000009.png"
+    )
 
 
-def test_one_spelling_with_two_meanings_is_a_conflict_between_sources(tmp_path: Path, curate: Curate) -> None:
+def test_one_spelling_with_two_meanings_is_a_conflict_between_sources(
+    tmp_path: Path, curate: Curate
+) -> None:
     first, second = (
         draw(tmp_path / "a", "bored/1.png", "sad/2.png"),
         draw(tmp_path / "b", "bored/1.png", "sad/2.png", seed=9),
@@ -197,7 +227,11 @@ def test_one_spelling_with_two_meanings_is_a_conflict_between_sources(tmp_path: 
     )
     assert set(rows_of(tmp_path / "ws")) == {"a/bored/1.png", "a/sad/2.png"}
     with pytest.raises(UsageError, match="build: --map bored: is given two classes: name one"):
-        stage.build(Workspace(tmp_path / "ws"), [str(first)], stage.BuildOptions(Said(("bored=sad", "bored=fear"))))
+        build(
+            Workspace(tmp_path / "ws"),
+            [str(first)],
+            BuildOptions(SourceOptions(("bored=sad", "bored=fear"))),
+        )
 
 
 # FER+
@@ -213,10 +247,16 @@ def challenge(tmp_path: Path) -> Path:
     ]  # fmt: skip
     for row, usage in enumerate(usages):  # rows 7 and 8 show row 0, 7 under its label
         code = row % 7
-        image = draw_face(EXPRESSIONS[row % len(EXPRESSIONS)], row, row) if row not in (7, 8) else pixels[0]
+        image = (
+            draw_face(EXPRESSIONS[row % len(EXPRESSIONS)], row, row)
+            if row not in (7, 8)
+            else pixels[0]
+        )
         pixels.append(image)
         lines.append(f"{code},{' '.join(map(str, image.ravel()))},{usage}")
-        name = "" if row == 3 else f"fer{row:07d}.png"  # FER+ leaves the name of unusable pictures blank
+        name = (
+            "" if row == 3 else f"fer{row:07d}.png"
+        )  # FER+ leaves the name of unusable pictures blank
         votes.append(f"{usage},{name},{row % 10},{10 - row % 10},0,0,0,0,0,0,0,0")
         folder = "train" if usage == "Training" else "test"
         file = root / "jpeg" / folder / CODES[code] / f"{usage}_{1000 - row}.jpg"
@@ -228,7 +268,9 @@ def challenge(tmp_path: Path) -> Path:
 
 
 def votes_of(row: int) -> dict[str, int]:
-    return {name: count for name, count in (("happy", 10 - row % 10), ("neutral", row % 10)) if count}
+    return {
+        name: count for name, count in (("happy", 10 - row % 10), ("neutral", row % 10)) if count
+    }
 
 
 def test_ferplus_joins_the_csv_by_row(challenge: Path, tmp_path: Path, curate: Curate) -> None:
@@ -252,8 +294,19 @@ def test_a_table_from_which_rows_were_taken_is_joined_by_pixels(
 ) -> None:
     lines = (challenge / "fer2013.csv").read_text().splitlines()
     less = tmp_path / "fer2013.csv"
-    less.write_text("\n".join([*lines[:38], *lines[39:], ""]))  # of the last Usage: the rows after it seem to fit
-    words = ("build", f"s={less}", "--votes", challenge / "fer2013new.csv", "-w", tmp_path / "ws", "-j", 1)
+    less.write_text(
+        "\n".join([*lines[:38], *lines[39:], ""])
+    )  # of the last Usage: the rows after it seem to fit
+    words = (
+        "build",
+        f"s={less}",
+        "--votes",
+        challenge / "fer2013new.csv",
+        "-w",
+        tmp_path / "ws",
+        "-j",
+        1,
+    )
     result = curate(*words)
     assert "s: FER+ votes joined by pixels: 41 of 41 pictures (100.00 %)\n" in result.stderr
     assert json.loads(rows_of(tmp_path / "ws")["s/PrivateTest/00040.png"]["votes"]) == votes_of(41)
@@ -265,13 +318,27 @@ def test_ferplus_joins_jpeg_folders_by_pixels_and_counts_what_finds_no_row(
     stranger = challenge / "jpeg/train/sad/Training_5.jpg"
     Image.fromarray(np.rot90(draw_face("sad", 77, 77)).copy()).save(stranger)
     ws = tmp_path / "ws"
-    result = curate("build", f"s={challenge / 'jpeg'}", "--votes", challenge / "fer2013new.csv", "-w", ws, "-j", 1)
-    assert "joined by pixels: 42 of 43 pictures (97.67 %); 1 found no row (train/sad/Training_5.jpg)" in result.stderr
+    result = curate(
+        "build",
+        f"s={challenge / 'jpeg'}",
+        "--votes",
+        challenge / "fer2013new.csv",
+        "-w",
+        ws,
+        "-j",
+        1,
+    )
+    assert (
+        "joined by pixels: 42 of 43 pictures (97.67 %); 1 found no row (train/sad/Training_5.jpg)"
+        in result.stderr
+    )
     rows = rows_of(ws)
     assert rows.pop("s/train/sad/Training_5.jpg")["votes"] == ""
     for path, row in rows.items():
         shown = 1000 - int(Path(path).stem.partition("_")[2])
-        assert json.loads(row["votes"]) == votes_of(0 if shown == 7 else shown), path  # the first of equal rows
+        assert json.loads(row["votes"]) == votes_of(0 if shown == 7 else shown), (
+            path
+        )  # the first of equal rows
 
 
 def test_ferplus_needs_pixels_for_jpeg_folders_and_rows_that_fit(
@@ -289,12 +356,24 @@ def test_ferplus_needs_pixels_for_jpeg_folders_and_rows_that_fit(
         2, f"curate: build: --pixels {tmp_path}/none.csv: no such file: name fer2013.csv or icml_face_data.csv\n",
     )  # fmt: skip
     lines = (challenge / "fer2013new.csv").read_text().splitlines()
-    (tmp_path / "fer2013new.csv").write_text("\n".join([lines[0], *lines[-1:0:-1], ""]))  # another order
-    by_pixels = curate("build", f"s={challenge / 'jpeg'}", "--pixels", challenge / "fer2013.csv", *words)
-    assert "fer2013.csv: its 42 rows are not the 42 rows of fer2013new.csv (number or Usage differ)" in by_pixels.stderr
+    (tmp_path / "fer2013new.csv").write_text(
+        "\n".join([lines[0], *lines[-1:0:-1], ""])
+    )  # another order
+    by_pixels = curate(
+        "build", f"s={challenge / 'jpeg'}", "--pixels", challenge / "fer2013.csv", *words
+    )
+    assert (
+        "fer2013.csv: its 42 rows are not the 42 rows of fer2013new.csv (number or Usage differ)"
+        in by_pixels.stderr
+    )
     by_row = curate("build", f"s={challenge / 'fer2013.csv'}", *words)
-    assert "fer2013new.csv: its 42 rows are not those of the pictures: Usage differs at 24 of 42" in by_row.stderr
-    (tmp_path / "fer2013new.csv").write_text("\n".join([lines[0], "Training,x,1,2,,0,0,0,0,0,0,0", ""]))
+    assert (
+        "fer2013new.csv: its 42 rows are not those of the pictures: Usage differs at 24 of 42"
+        in by_row.stderr
+    )
+    (tmp_path / "fer2013new.csv").write_text(
+        "\n".join([lines[0], "Training,x,1,2,,0,0,0,0,0,0,0", ""])
+    )
     assert (
         "row 0: no Usage with 10 counts: restore the file"
         in curate("build", f"s={challenge / 'fer2013.csv'}", *words).stderr
@@ -307,24 +386,32 @@ def test_a_picture_between_two_photographs_finds_none_unless_usage_and_label_dec
     second = cv2.convertScaleAbs(first, alpha=1, beta=2)
     between = cv2.convertScaleAbs(first, alpha=1, beta=1)
     far = draw_face("sad", 8, 8)
-    known = ferplus.PixelTable(np.stack([first, second, far]), ["happy", "sad", "sad"], ["train", "train", "val"])
+    known = PixelTable(
+        np.stack([first, second, far]), ["happy", "sad", "sad"], ["train", "train", "val"]
+    )
     wanted = [
         SourceRow("a", label, label, split)
         for label, split in (("sad", "train"), ("fear", "train"), ("happy", "train"))
     ]
-    assert ferplus.match_pixels(np.stack([between] * 3), wanted, known).tolist() == [1, -1, 0]
-    both = ferplus.PixelTable(known.pixels, ["happy", "happy", "sad"], known.splits)
-    assert ferplus.match_pixels(np.stack([between]), wanted[2:], both).tolist() == [-1]
+    assert match_pixels(np.stack([between] * 3), wanted, known).tolist() == [1, -1, 0]
+    both = PixelTable(known.pixels, ["happy", "happy", "sad"], known.splits)
+    assert match_pixels(np.stack([between]), wanted[2:], both).tolist() == [-1]
     distant = np.clip(first.astype(int) + 11, 0, 255).astype(np.uint8)
-    assert ferplus.match_pixels(np.stack([distant]), wanted[:1], known).tolist() in ([-1], [1])
-    assert ferplus.match_pixels(np.empty((0, 48, 48), np.uint8), [], known).tolist() == []  # no picture can be read
+    assert match_pixels(np.stack([distant]), wanted[:1], known).tolist() in ([-1], [1])
+    assert (
+        match_pixels(np.empty((0, 48, 48), np.uint8), [], known).tolist() == []
+    )  # no picture can be read
 
 
 @pytest.mark.parametrize(
     ("votes", "own", "answer"),
     [
         ({"happy": 6, "sad": 4}, "sad", "happy"),
-        ({"happy": 5, "sad": 5}, "sad", "sad"),  # the dataset's own label decides a tie that it is part of
+        (
+            {"happy": 5, "sad": 5},
+            "sad",
+            "sad",
+        ),  # the dataset's own label decides a tie that it is part of
         ({"happy": 5, "sad": 5}, "fear", "tie"),
         ({"happy": 4, "unknown": 6}, "happy", "unknown"),
         ({"happy": 1, "NF": 9}, "happy", "NF"),
@@ -348,7 +435,9 @@ def test_labels_ferplus_gives_the_majority_counts_who_has_none_and_is_remembered
     )
     words = ("-w", tmp_path / "ws", "-j", 1)
     refused = curate("build", root, "--labels", "ferplus", *words)
-    assert refused.stderr.startswith("curate: --labels ferplus: none of 5 rows has a majority of votes")
+    assert refused.stderr.startswith(
+        "curate: --labels ferplus: none of 5 rows has a majority of votes"
+    )
     result = curate("build", root, "--labels", "ferplus", "--votes", votes, *words)
     assert result.stderr.splitlines()[-2:] == [
         "labels: the crowd's majority; 1 of 2 differ from the dataset's own",
@@ -363,7 +452,10 @@ def test_labels_ferplus_gives_the_majority_counts_who_has_none_and_is_remembered
     assert (tmp_path / "ws/manifest.csv").read_bytes() == before
     assert curate("build", "--labels", "source", *words).exit_code == 0
     assert len(rows_of(tmp_path / "ws")) == 5
-    assert "build: --labels mine: must be source or ferplus" in curate("build", "--labels", "mine", *words).stderr
+    assert (
+        "build: --labels mine: must be source or ferplus"
+        in curate("build", "--labels", "mine", *words).stderr
+    )
 
 
 # Killed
@@ -373,7 +465,7 @@ def test_a_build_goes_on_where_it_was_killed_and_reads_a_changed_picture_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = draw(tmp_path / "a", *(f"happy/{k:02d}.png" for k in range(10)))
-    whole = stage.build(Workspace(tmp_path / "other"), [str(root)], stage.BuildOptions(workers=1)).rows
+    whole = build(Workspace(tmp_path / "other"), [str(root)], BuildOptions(workers=1)).rows
     monkeypatch.setattr(shards, "BATCH", 2)
     read: list[str] = []
     measure = shards.measure_images
@@ -386,16 +478,21 @@ def test_a_build_goes_on_where_it_was_killed_and_reads_a_changed_picture_again(
 
     monkeypatch.setattr(shards, "measure_images", lambda batch: record(batch, die_at=6))
     with pytest.raises(KeyboardInterrupt):
-        stage.build(Workspace(tmp_path / "ws"), [str(root)], stage.BuildOptions(workers=1))
+        build(Workspace(tmp_path / "ws"), [str(root)], BuildOptions(workers=1))
     status = (root / "happy/03.png").stat()
     Image.fromarray(255 - np.asarray(Image.open(root / "happy/03.png"))).save(root / "happy/03.png")
-    os.utime(root / "happy/03.png", ns=(status.st_atime_ns, status.st_mtime_ns))  # set back, as by a copying program
+    os.utime(
+        root / "happy/03.png", ns=(status.st_atime_ns, status.st_mtime_ns)
+    )  # set back, as by a copying program
     (tmp_path / "ws/.cache/build/a" / "torn.json").write_text("{")
     read.clear()
     monkeypatch.setattr(shards, "measure_images", record)
-    built = stage.build(Workspace(tmp_path / "ws"), [str(root)], stage.BuildOptions(workers=1))
+    built = build(Workspace(tmp_path / "ws"), [str(root)], BuildOptions(workers=1))
     assert sorted(read) == ["02.png", "03.png", *(f"{k:02d}.png" for k in range(6, 10))]
-    assert "a: 4 pictures were measured by a build that did not finish, and not read again" in built.notes
+    assert (
+        "a: 4 pictures were measured by a build that did not finish, and not read again"
+        in built.notes
+    )
     changed = built.rows["path"] == "a/happy/03.png"
     assert built.rows[~changed].equals(whole[~changed])
     assert built.rows.loc[changed, "sha256"].iat[0] != whole.loc[changed, "sha256"].iat[0]
@@ -408,11 +505,17 @@ def test_a_finished_build_leaves_no_shard(tmp_path: Path, curate: Curate) -> Non
 
 
 def test_pixels_without_votes_are_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"build: --pixels joins FER\+ to pictures: name its table too"):
-        stage.build(Workspace(tmp_path / "ws"), [], stage.BuildOptions(pixels=tmp_path / "fer2013.csv"))
+    with pytest.raises(
+        UsageError, match=r"build: --pixels joins FER\+ to pictures: name its table too"
+    ):
+        build(Workspace(tmp_path / "ws"), [], BuildOptions(pixels=tmp_path / "fer2013.csv"))
 
 
 def test_a_missing_votes_file_is_one_line(tmp_path: Path) -> None:
     root = draw(tmp_path / "a", "happy/1.png")
     with pytest.raises(SourceError, match=r"none.csv: cannot be read as a CSV of votes"):
-        stage.build(Workspace(tmp_path / "ws"), [str(root)], stage.BuildOptions(votes=tmp_path / "none.csv", workers=1))
+        build(
+            Workspace(tmp_path / "ws"),
+            [str(root)],
+            BuildOptions(votes=tmp_path / "none.csv", workers=1),
+        )

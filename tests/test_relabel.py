@@ -1,4 +1,4 @@
-"""relabel without a browser: the queue, the journal as a sitting sees it, the App's copy, the end, and every refusal."""
+"""relabel without a browser: the queue, the journal as a session sees it, the App's copy, the end, and every refusal."""
 
 import json
 import os
@@ -17,21 +17,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import make_manifest
 
-from curate.decisions import Decision, append_decisions, apply, new_batch, new_decisions, read_journal
 from curate.errors import JournalError, ManifestError, UsageError, WorkspaceError
+from curate.fiftyone_host import environment, mongod
+from curate.fiftyone_host.mongod import find_mongod, start_mongod
 from curate.labels import VOCABULARY
-from curate.manifest import write_manifest
-from curate.relabel import environment, mongod, queue, sitting
-from curate.relabel.closing import EDITED, take_in_edits, tell_sitting, write_verdicts
-from curate.relabel.database import open_database, to_fields
-from curate.relabel.ledger import Image, Ledger, Wish
-from curate.relabel.mongod import find_mongod, start_mongod
+from curate.relabel import queue
+from curate.relabel.app_labels import open_database, to_fields
+from curate.relabel.filters import match_rows
+from curate.relabel.finish import EDITED, summarize_session, take_in_edits, write_verdicts
 from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
-from curate.relabel.saving import Saver
-from curate.relabel.sitting import Place, draw_for_browser
-from curate.relabel.where import match_rows
-from curate.reviews import ADJUDICATED
-from curate.workspace import apply_journal
+from curate.relabel.save import Saver
+from curate.relabel.session import Place, draw_for_browser, place_of
+from curate.relabel.session_journal import DecisionRequest, Image, SessionJournal
+from curate.review.reviewers import ADJUDICATED
+from curate.workspace.journal import (
+    Decision,
+    append_decisions,
+    derive_verdicts,
+    new_batch,
+    new_decisions,
+    read_journal,
+)
+from curate.workspace.manifest import write_manifest
+from curate.workspace.workspace import apply_journal
 
 # Six flagged rows, most suspect last; the first three are one photograph under two labels; one row is believed.
 RANKED = make_manifest(
@@ -91,7 +99,9 @@ def test_a_random_queue_is_the_same_for_everybody_and_starts_a_longer_one():
 
 def test_conflicting_copies_stay_together_at_the_most_suspect_of_them():
     rows = RANKED.assign(
-        label_conflict="true", duplicate_group=["a", "b", "a", "b", "c", "c", "a"], issue_rank=list("7654321")
+        label_conflict="true",
+        duplicate_group=["a", "b", "a", "b", "c", "c", "a"],
+        issue_rank=list("7654321"),
     )
     assert choose(manifest=rows, conflicts=True) == "6205431"
 
@@ -103,19 +113,23 @@ def test_an_image_of_no_rank_comes_last():
 
 def test_what_a_machine_dropped_is_not_offered_and_what_a_person_decided_is():
     rows = RANKED.assign(quality=["", "", "", "blank", "", "", ""])
-    assert choose(manifest=apply(rows, [])) == "54210"
+    assert choose(manifest=derive_verdicts(rows, [])) == "54210"
     journal = decided("s/5.png", "drop") + decided("s/3.png", "keep", manifest=rows)
-    assert choose(journal, manifest=apply(rows, journal)) == "543210"
+    assert choose(journal, manifest=derive_verdicts(rows, journal)) == "543210"
 
 
 def test_an_unreadable_image_is_shown_to_nobody():
     rows = RANKED.copy()
     rows.loc[5, ["pixel_hash", "phash", "width", "height"]] = ""
-    assert "5" not in choose(manifest=apply(rows, decided("s/5.png", "drop")))
+    assert "5" not in choose(manifest=derive_verdicts(rows, decided("s/5.png", "drop")))
 
 
 def test_disagreements_are_a_queue_of_their_own():
-    journal = decided("s/1.png", "keep") + decided("s/1.png", "drop", by="R2") + decided("s/4.png", "keep")
+    journal = (
+        decided("s/1.png", "keep")
+        + decided("s/1.png", "drop", by="R2")
+        + decided("s/4.png", "keep")
+    )
     assert choose(journal, disagreements=True) == "1"
     assert choose(journal + decided("s/4.png", "drop", by="R2"), disagreements=True) == "41"
 
@@ -131,7 +145,10 @@ def test_shuffled_rows_make_the_same_queue(order):
     ("selection", "advice"),
     [
         ({}, "no image has a suggested label; run `train oof` and `curate flag` first"),
-        ({"issues": True}, "nothing is marked; run `curate flag`, perhaps with a lower --precision"),
+        (
+            {"issues": True},
+            "nothing is marked; run `curate flag`, perhaps with a lower --precision",
+        ),
         ({"conflicts": True}, "no label conflicts here; `curate dedup` finds them"),
         (
             {"disagreements": True},
@@ -149,7 +166,9 @@ def test_an_empty_queue_names_the_command_that_fills_it(selection, advice):
 
 
 def test_two_kinds_of_queue_at_once_are_refused():
-    with pytest.raises(UsageError, match="say one of --issues, --random, --conflicts, --disagreements, --group"):
+    with pytest.raises(
+        UsageError, match="say one of --issues, --random, --conflicts, --disagreements, --group"
+    ):
         choose(issues=True, conflicts=True)
 
 
@@ -178,7 +197,9 @@ def test_a_blind_reviewer_is_told_nothing_that_others_think():
 def test_likelihoods_are_the_mean_of_the_models_in_the_order_of_the_vocabulary():
     one = pd.DataFrame({"path": ["a"], "p_sad": [0.5], "p_happy": [0.5]})
     two = pd.DataFrame({"path": ["a"], "p_happy": [1.0], "p_sad": [0.0]})
-    assert average_predictions([one, two]) == {"a": [{"happy": 0.75, "sad": 0.25}.get(name, 0) for name in VOCABULARY]}
+    assert average_predictions([one, two]) == {
+        "a": [{"happy": 0.75, "sad": 0.25}.get(name, 0) for name in VOCABULARY]
+    }
     assert average_predictions([]) == {}
 
 
@@ -201,7 +222,10 @@ def test_a_condition_picks_rows(condition, found):
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("mood==sad", "cannot read 'mood==sad': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'"),
+        (
+            "mood==sad",
+            "cannot read 'mood==sad': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'",
+        ),
         (
             "label is sad",
             "cannot read 'label is sad': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'",
@@ -215,92 +239,104 @@ def test_a_condition_that_cannot_be_read_is_quoted(condition, message):
     assert str(caught.value) == f"--where: {message}"
 
 
-# The journal as a sitting sees it
+# The journal as a session sees it
 
 
-def new_ledger(file, **options):
+def open_session_journal(file, **options):
     images = {row.path: Image(row.sha256, row.given_label, "") for row in RANKED.itertuples()}
-    return Ledger(file, images, {}, **options)
+    return SessionJournal(file, images, {}, **options)
 
 
-def key(ledger, token, path, action, label="", by="R1", seen=None):
+def key(session_journal, token, path, action, label="", by="R1", seen=None):
     """A key pressed in front of what stands now, or of what was `seen`; the paths that were refused."""
-    batch = ledger.states()[path].batch if seen is None else seen
-    wish = Wish(path, action, label, ledger.states()[path].label, batch)
-    return ledger.decide(replace(new_batch(by), batch=f"{by}.{token}"), [wish])
+    batch = session_journal.states()[path].batch if seen is None else seen
+    request = DecisionRequest(path, action, label, session_journal.states()[path].label, batch)
+    return session_journal.decide(replace(new_batch(by), batch=f"{by}.{token}"), [request])
 
 
-def test_a_batch_of_a_sitting_before_is_undone_though_it_holds_an_image_that_this_one_does_not(tmp_path):
-    ledger = new_ledger(tmp_path / "decisions.jsonl")
-    wishes = [Wish(path, "drop", "", ledger.states()[path].label, "") for path in ("s/0.png", "s/1.png")]
-    assert ledger.decide(replace(new_batch("R1"), batch="R1.both"), wishes) == []
-    images = {path: image for path, image in ledger.images.items() if path != "s/1.png"}
-    later = Ledger(ledger.file, images, {})
+def test_a_batch_of_a_session_before_is_undone_though_it_holds_an_image_that_this_one_does_not(
+    tmp_path,
+):
+    session_journal = open_session_journal(tmp_path / "decisions.jsonl")
+    requests = [
+        DecisionRequest(path, "drop", "", session_journal.states()[path].label, "")
+        for path in ("s/0.png", "s/1.png")
+    ]
+    assert session_journal.decide(replace(new_batch("R1"), batch="R1.both"), requests) == []
+    images = {path: image for path, image in session_journal.images.items() if path != "s/1.png"}
+    later = SessionJournal(session_journal.file, images, {})
     for _ in range(2):  # sent again, it is answered again
         assert later.undo(replace(new_batch("R1"), batch="R1.undo"), "R1.both") == ["s/0.png"]
-    assert ledger.states()["s/1.png"].action == ""
+    assert session_journal.states()["s/1.png"].action == ""
 
 
 def test_a_picture_that_no_browser_draws_is_given_as_png(tmp_path):
     face = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "a.tiff"), face)
     (tmp_path / "b.tiff").write_bytes(b"no picture")
-    files = {name: {"sha256": name, "file": str(tmp_path / name)} for name in ("a.tiff", "b.tiff", "c.png")}
-    draw_for_browser(Place(tmp_path / "sitting"), {"images": files})
+    files = {
+        name: {"sha256": name, "file": str(tmp_path / name)}
+        for name in ("a.tiff", "b.tiff", "c.png")
+    }
+    draw_for_browser(Place(tmp_path / "session"), {"images": files})
     assert (cv2.imread(files["a.tiff"]["file"], cv2.IMREAD_GRAYSCALE) == face).all()
-    assert files["a.tiff"]["file"].endswith("sitting/pictures/a.tiff.png")
+    assert files["a.tiff"]["file"].endswith("session/pictures/a.tiff.png")
     assert [files[name]["file"] for name in ("b.tiff", "c.png")] == [
         str(tmp_path / name) for name in ("b.tiff", "c.png")
     ]
 
 
 def test_a_key_is_recorded_once_however_often_it_is_sent(tmp_path):
-    ledger = new_ledger(tmp_path / "decisions.jsonl")
+    session_journal = open_session_journal(tmp_path / "decisions.jsonl")
     for _ in range(3):
-        assert key(ledger, "k1", "s/0.png", "drop", seen="") == []
-    assert [line.batch for line in read_journal(ledger.file)] == ["R1.k1"]
-    again = new_ledger(ledger.file)
+        assert key(session_journal, "k1", "s/0.png", "drop", seen="") == []
+    assert [line.batch for line in read_journal(session_journal.file)] == ["R1.k1"]
+    again = open_session_journal(session_journal.file)
     assert key(again, "k1", "s/0.png", "drop", seen="") == []
-    assert len(read_journal(ledger.file)) == 1
+    assert len(read_journal(session_journal.file)) == 1
 
 
 def test_a_key_in_front_of_an_old_decision_is_refused(tmp_path):
-    ledger, other = (new_ledger(tmp_path / "decisions.jsonl") for _ in range(2))
+    session_journal, other = (open_session_journal(tmp_path / "decisions.jsonl") for _ in range(2))
     assert key(other, "k1", "s/0.png", "relabel", "fear", by="R2", seen="") == []
-    assert key(ledger, "k1", "s/0.png", "drop", seen="") == ["s/0.png"]
-    assert ledger.states()["s/0.png"].label == "fear"
-    assert key(ledger, "k2", "s/0.png", "drop") == []
-    assert [line.by for line in read_journal(ledger.file)] == ["R2", "R1"]
+    assert key(session_journal, "k1", "s/0.png", "drop", seen="") == ["s/0.png"]
+    assert session_journal.states()["s/0.png"].label == "fear"
+    assert key(session_journal, "k2", "s/0.png", "drop") == []
+    assert [line.by for line in read_journal(session_journal.file)] == ["R2", "R1"]
 
 
 def test_an_undo_is_for_one_s_own_newest_decision(tmp_path):
-    ledger = new_ledger(tmp_path / "decisions.jsonl")
-    key(ledger, "k1", "s/0.png", "drop")
+    session_journal = open_session_journal(tmp_path / "decisions.jsonl")
+    key(session_journal, "k1", "s/0.png", "drop")
     blank = replace(new_batch("R1"), batch="R1.z1")
-    assert ledger.undo(replace(blank, by="R2"), "R1.k1") is None
-    assert ledger.undo(blank, "R1.k1") == ["s/0.png"]
-    assert ledger.undo(blank, "R1.k1") == ["s/0.png"]  # sent again
-    assert ledger.undo(replace(blank, batch="R1.z2"), "R1.k1") is None
-    assert [line.action for line in read_journal(ledger.file)] == ["drop", "undo"]
-    assert ledger.states()["s/0.png"].action == ""
-    key(ledger, "k2", "s/0.png", "drop")
-    key(ledger, "k3", "s/0.png", "keep")
-    assert ledger.undo(replace(blank, batch="R1.z3"), "R1.k2") is None  # something newer stands
+    assert session_journal.undo(replace(blank, by="R2"), "R1.k1") is None
+    assert session_journal.undo(blank, "R1.k1") == ["s/0.png"]
+    assert session_journal.undo(blank, "R1.k1") == ["s/0.png"]  # sent again
+    assert session_journal.undo(replace(blank, batch="R1.z2"), "R1.k1") is None
+    assert [line.action for line in read_journal(session_journal.file)] == ["drop", "undo"]
+    assert session_journal.states()["s/0.png"].action == ""
+    key(session_journal, "k2", "s/0.png", "drop")
+    key(session_journal, "k3", "s/0.png", "keep")
+    assert (
+        session_journal.undo(replace(blank, batch="R1.z3"), "R1.k2") is None
+    )  # something newer stands
 
 
 def test_a_ledger_follows_other_writers_a_merge_and_a_torn_line(tmp_path):
-    ledger = new_ledger(tmp_path / "decisions.jsonl")
-    key(ledger, "k1", "s/0.png", "drop")
-    append_decisions(ledger.file, decided("s/1.png", "keep", by="R2"))
-    assert ledger.states()["s/1.png"].by == "R2"
-    with ledger.file.open("ab") as stream:
+    session_journal = open_session_journal(tmp_path / "decisions.jsonl")
+    key(session_journal, "k1", "s/0.png", "drop")
+    append_decisions(session_journal.file, decided("s/1.png", "keep", by="R2"))
+    assert session_journal.states()["s/1.png"].by == "R2"
+    with session_journal.file.open("ab") as stream:
         stream.write(b'{"batch": "tor')
-    assert ledger.states()["s/1.png"].by == "R2"
-    key(ledger, "k2", "s/2.png", "drop")
-    lines = ledger.file.read_bytes().splitlines(keepends=True)
+    assert session_journal.states()["s/1.png"].by == "R2"
+    key(session_journal, "k2", "s/2.png", "drop")
+    lines = session_journal.file.read_bytes().splitlines(keepends=True)
     (tmp_path / "new").write_bytes(b"".join(lines[1:]))
-    (tmp_path / "new").replace(ledger.file)
-    assert {path: state.action for path, state in ledger.states().items() if state.action} == {
+    (tmp_path / "new").replace(session_journal.file)
+    assert {
+        path: state.action for path, state in session_journal.states().items() if state.action
+    } == {
         "s/1.png": "keep",
         "s/2.png": "drop",
     }
@@ -314,35 +350,50 @@ KEYS = st.tuples(
 
 
 @given(st.lists(KEYS, max_size=15))
-def test_two_sittings_on_one_journal_see_what_apply_will_derive(tmp_path_factory, keys):
+def test_two_sessions_on_one_journal_see_what_apply_will_derive(tmp_path_factory, keys):
     file = tmp_path_factory.mktemp("j") / "decisions.jsonl"
-    ledgers = {by: new_ledger(file) for by in ("R1", "R2")}
+    ledgers = {by: open_session_journal(file) for by in ("R1", "R2")}
     seen = {by: dict.fromkeys(RANKED["path"], "") for by in ledgers}
     for number, (by, k, action) in enumerate(keys):
-        ledger, path = ledgers[by], f"s/{k}.png"
+        session_journal, path = ledgers[by], f"s/{k}.png"
         if action == "undo":
-            batches = ledger.batches(by)
+            batches = session_journal.batches(by)
             if batches:
-                ledger.undo(replace(new_batch(by), batch=f"{by}.z{number}"), batches[-1])
+                session_journal.undo(replace(new_batch(by), batch=f"{by}.z{number}"), batches[-1])
         else:
-            before = ledger.states()[path].batch
+            before = session_journal.states()[path].batch
             label = "fear" if action == "relabel" else ""
-            is_late = key(ledger, f"k{number}", path, "drop" if action == "late" else action, label, by, seen[by][path])
+            is_late = key(
+                session_journal,
+                f"k{number}",
+                path,
+                "drop" if action == "late" else action,
+                label,
+                by,
+                seen[by][path],
+            )
             assert bool(is_late) == (seen[by][path] != before)
-        seen[by] = {path: state.batch for path, state in ledger.states().items()}
+        seen[by] = {path: state.batch for path, state in session_journal.states().items()}
     journal = read_journal(file)
-    rows = apply(RANKED, journal).set_index("path")
-    for ledger in (*ledgers.values(), new_ledger(file)):
-        for path, state in ledger.states().items():
+    rows = derive_verdicts(RANKED, journal).set_index("path")
+    for session_journal in (*ledgers.values(), open_session_journal(file)):
+        for path, state in session_journal.states().items():
             if state.action in ("keep", "relabel"):
                 assert state.label == rows.at[path, "label"]
-            assert (rows.at[path, "reason"] == "human") == (state.action in ("keep", "relabel", "drop"))
+            assert (rows.at[path, "reason"] == "human") == (
+                state.action in ("keep", "relabel", "drop")
+            )
 
 
-def test_a_blind_sitting_sees_its_own_reviewer_alone_and_a_settling_one_what_was_settled(tmp_path):
+def test_a_blind_session_sees_its_own_reviewer_alone_and_a_settling_one_what_was_settled(tmp_path):
     file = tmp_path / "decisions.jsonl"
-    append_decisions(file, decided("s/0.png", "drop", by="R2") + decided("s/1.png", "keep", by="R1"))
-    blind, settling = new_ledger(file, alone="R1"), new_ledger(file, settles=True)
+    append_decisions(
+        file, decided("s/0.png", "drop", by="R2") + decided("s/1.png", "keep", by="R1")
+    )
+    blind, settling = (
+        open_session_journal(file, alone="R1"),
+        open_session_journal(file, settles=True),
+    )
     assert (blind.states()["s/0.png"].action, blind.states()["s/1.png"].action) == ("", "keep")
     assert not any(state.is_done for state in settling.states().values())
     append_decisions(file, decided("s/0.png", "keep", by="R3", note=ADJUDICATED))
@@ -362,11 +413,13 @@ def server(tmp_path_factory):
 @pytest.fixture
 def saver(server, tmp_path, request):
     """A saver on an empty journal, before a database that holds the images as they are given."""
-    ledger = new_ledger(tmp_path / "decisions.jsonl")
+    session_journal = open_session_journal(tmp_path / "decisions.jsonl")
     database = open_database(server.uri, "test", request.node.name)
-    for path, state in ledger.states().items():
-        database._samples.insert_one({"path": path, "label": {"label": state.label}, **to_fields(state)})
-    return Saver(ledger, database, "S", "R1")
+    for path, state in session_journal.states().items():
+        database._samples.insert_one(
+            {"path": path, "label": {"label": state.label}, **to_fields(state)}
+        )
+    return Saver(session_journal, database, "S", "R1")
 
 
 def shown(saver, path):
@@ -375,60 +428,89 @@ def shown(saver, path):
 
 
 def test_a_key_is_in_the_journal_and_in_the_app_s_copy(saver):
-    answer = saver.decide("k1", [Wish("s/0.png", "relabel", "fear", "sad")])
+    answer = saver.decide("k1", [DecisionRequest("s/0.png", "relabel", "fear", "sad")])
     assert answer["refused"] == []
     assert answer["states"]["s/0.png"]["label"] == "fear"
     assert shown(saver, "s/0.png") == ("fear", "relabel")
     assert saver.undo("z1", "S.k1")["refused"] == []
     assert shown(saver, "s/0.png") == ("sad", "")
-    assert [line.action for line in read_journal(saver.ledger.file)] == ["relabel", "undo"]
+    assert [line.action for line in read_journal(saver.session_journal.file)] == ["relabel", "undo"]
 
 
 def test_a_label_edited_in_the_app_refuses_the_key_until_it_was_seen(saver):
     saver.database._samples.update_one({"path": "s/0.png"}, {"$set": {"label.label": "contempt"}})
-    answer = saver.decide("k1", [Wish("s/0.png", "drop", "", "sad"), Wish("s/1.png", "drop", "", "sad")])
+    answer = saver.decide(
+        "k1",
+        [
+            DecisionRequest("s/0.png", "drop", "", "sad"),
+            DecisionRequest("s/1.png", "drop", "", "sad"),
+        ],
+    )
     assert answer["refused"] == ["s/0.png"]
     assert answer["states"]["s/0.png"]["label"] == "contempt"
-    assert [state.action for state in list(saver.ledger.states().values())[:2]] == ["", "drop"]
+    assert [state.action for state in list(saver.session_journal.states().values())[:2]] == [
+        "",
+        "drop",
+    ]
     assert shown(saver, "s/0.png") == ("contempt", "")
-    assert saver.decide("k2", [Wish("s/0.png", "drop", "", "contempt")])["refused"] == []
+    assert saver.decide("k2", [DecisionRequest("s/0.png", "drop", "", "contempt")])["refused"] == []
     assert shown(saver, "s/0.png") == ("sad", "drop")
 
 
 def test_a_copy_that_a_killed_mongod_left_behind_the_journal_is_no_edit(saver):
-    key(saver.ledger, "k1", "s/0.png", "relabel", "fear")  # journaled; the database was away
+    key(
+        saver.session_journal, "k1", "s/0.png", "relabel", "fear"
+    )  # journaled; the database was away
     assert shown(saver, "s/0.png") == ("sad", "")
-    assert saver.decide("k2", [Wish("s/0.png", "drop", "", "fear", "R1.k1")])["refused"] == []
+    assert (
+        saver.decide("k2", [DecisionRequest("s/0.png", "drop", "", "fear", "R1.k1")])["refused"]
+        == []
+    )
     assert shown(saver, "s/0.png") == ("sad", "drop")
 
 
 @pytest.mark.parametrize(
-    ("token", "wish"),
+    ("token", "wanted"),
     [
-        ("k1", Wish("s/9.png", "drop")),
-        ("k1", Wish("s/0.png", "undo")),
-        ("k1", Wish("s/0.png", "relabel", "bored")),
-        ("k 1\n", Wish("s/0.png", "drop")),
+        ("k1", DecisionRequest("s/9.png", "drop")),
+        ("k1", DecisionRequest("s/0.png", "undo")),
+        ("k1", DecisionRequest("s/0.png", "relabel", "bored")),
+        ("k 1\n", DecisionRequest("s/0.png", "drop")),
     ],
 )
-def test_what_is_no_decision_is_not_recorded(saver, token, wish):
+def test_what_is_no_decision_is_not_recorded(saver, token, wanted):
     with pytest.raises(JournalError):
-        saver.decide(token, [wish])
-    assert not saver.ledger.file.exists()
+        saver.decide(token, [wanted])
+    assert not saver.session_journal.file.exists()
 
 
 def test_edits_made_in_the_app_are_journaled_unless_somebody_decided_since(saver):
     change = saver.database._samples.update_one
-    saver.decide("k1", [Wish("s/0.png", "drop", "", "sad")])
-    for path, label in (("s/0.png", "fear"), ("s/1.png", "happy"), ("s/2.png", "bored"), ("s/3.png", "angry")):
+    saver.decide("k1", [DecisionRequest("s/0.png", "drop", "", "sad")])
+    for path, label in (
+        ("s/0.png", "fear"),
+        ("s/1.png", "happy"),
+        ("s/2.png", "bored"),
+        ("s/3.png", "angry"),
+    ):
         change({"path": path}, {"$set": {"label.label": label}})
-    append_decisions(saver.ledger.file, decided("s/1.png", "keep", by="R2"))
-    images = {path: vars(image) for path, image in saver.ledger.images.items()}
-    facts = {"by": "R1", "blind": False, "note": "", "moved": [], "batch": "S", "journal": str(saver.ledger.file)}
+    append_decisions(saver.session_journal.file, decided("s/1.png", "keep", by="R2"))
+    images = {path: vars(image) for path, image in saver.session_journal.images.items()}
+    facts = {
+        "by": "R1",
+        "blind": False,
+        "note": "",
+        "moved": [],
+        "batch": "S",
+        "journal": str(saver.session_journal.file),
+    }
     taken = take_in_edits(saver.database, {**facts, "images": images})
     assert taken == (2, 2)
-    lines = [line for line in read_journal(saver.ledger.file) if line.note == EDITED]
-    assert [(line.path, line.label) for line in lines] == [("s/0.png", "fear"), ("s/3.png", "angry")]
+    lines = [line for line in read_journal(saver.session_journal.file) if line.note == EDITED]
+    assert [(line.path, line.label) for line in lines] == [
+        ("s/0.png", "fear"),
+        ("s/3.png", "angry"),
+    ]
 
 
 # The end
@@ -437,12 +519,17 @@ def test_edits_made_in_the_app_are_journaled_unless_somebody_decided_since(saver
 def test_a_manifest_changed_by_another_program_is_not_overwritten(finished):
     launch = apply_journal(finished)
     path = launch["path"][0]
-    append_decisions(finished.journal, new_decisions(launch, [(path, "relabel", "contempt")], by="R1"))
-    changed = launch.assign(self_confidence=launch["self_confidence"].replace(launch["self_confidence"].iloc[3], "0.5"))
+    append_decisions(
+        finished.journal, new_decisions(launch, [(path, "relabel", "contempt")], by="R1")
+    )
+    changed = launch.assign(
+        self_confidence=launch["self_confidence"].replace(launch["self_confidence"].iloc[3], "0.5")
+    )
     write_manifest(finished.manifest, changed)
     before = finished.manifest.read_bytes()
     with pytest.raises(
-        WorkspaceError, match="was changed by another program during the sitting and is not overwritten"
+        WorkspaceError,
+        match="was changed by another program during the session and is not overwritten",
     ):
         write_verdicts(finished, launch)
     assert finished.manifest.read_bytes() == before
@@ -455,7 +542,7 @@ def test_verdicts_that_another_command_derived_meanwhile_are_no_foreign_change(f
     assert finished.read().set_index("path").at[launch["path"][0], "status"] == "drop"
 
 
-def test_the_story_of_a_sitting_counts_what_stands():
+def test_the_story_of_a_session_counts_what_stands():
     def pressed(token, path, action, undoes=""):
         return Decision(f"S.{token}", "R1", "t", action, path=path, undoes=undoes)
 
@@ -466,13 +553,13 @@ def test_the_story_of_a_sitting_counts_what_stands():
         pressed("z1", "", "undo", "S.k3"),
         Decision("other", "R2", "t", "drop", path="d"),
     ]
-    result = tell_sitting(journal, "S", 12.4, 0)
-    assert result.story == (
+    result = summarize_session(journal, "S", 12.4, 0)
+    assert result.summary == (
         "relabel: 2 images decided in 12 s (1 relabelled, 0 kept, 1 dropped, 0 unsure); 1 undone, 0 refused; "
         "batch S, `curate undo S` takes it back"
     )
     assert result.counts["decisions"] == 2
-    assert tell_sitting([], "S", 1, 0).story == (
+    assert summarize_session([], "S", 1, 0).summary == (
         "relabel: 0 images decided in 1 s (0 relabelled, 0 kept, 0 dropped, 0 unsure)"
     )
 
@@ -487,12 +574,16 @@ def assert_refused(result, message, code=1):
 @pytest.fixture
 def sit(finished, curate):
     """`curate relabel` on the finished workspace; it must come to an end by itself."""
-    return lambda *words: curate("relabel", "--no-browser", "--by", "R1", *words, "-w", finished.root)
+    return lambda *words: curate(
+        "relabel", "--no-browser", "--by", "R1", *words, "-w", finished.root
+    )
 
 
 def test_a_dry_run_tells_the_queue_and_writes_nothing(finished, sit):
     rows = finished.read()
-    flagged = rows[(rows["suggested_label"] != "") & ((rows["status"] == "keep") | (rows["reason"] == "human"))]
+    flagged = rows[
+        (rows["suggested_label"] != "") & ((rows["status"] == "keep") | (rows["reason"] == "human"))
+    ]
     first = flagged.loc[flagged["issue_rank"].astype(int).idxmin(), "path"]
     before = read_files(finished.root)
     result = sit("-n")
@@ -521,17 +612,23 @@ def test_without_a_mongod_that_runs_the_message_names_those_tried(sit, monkeypat
 
 def test_a_mongod_that_does_not_start_says_why(sit, monkeypatch, tmp_path):
     broken = tmp_path / "mongod"
-    broken.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "db version v6" || { echo "no space left"; exit 1; }\n')
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "db version v6" || { echo "no space left"; exit 1; }\n'
+    )
     broken.chmod(0o755)
     monkeypatch.setenv("CURATE_MONGOD", str(broken))
-    assert_refused(sit(), f"{broken} does not start (no space left): free the disk, or {mongod.INSTALL}")
+    assert_refused(
+        sit(), f"{broken} does not start (no space left): free the disk, or {mongod.INSTALL}"
+    )
 
 
 def test_a_database_of_the_user_s_that_does_not_answer_is_named(sit, monkeypatch):
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", f"mongodb://ann:secret@127.0.0.1:{free_port()}")
     result = sit()
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert result.stderr.startswith("curate: FIFTYONE_DATABASE_URI: no MongoDB server answers (127.0.0.1:")
+    assert result.stderr.startswith(
+        "curate: FIFTYONE_DATABASE_URI: no MongoDB server answers (127.0.0.1:"
+    )
     assert result.stderr.endswith("): start it, or unset the variable\n")
     assert "secret" not in result.stderr
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "http://127.0.0.1")
@@ -553,7 +650,8 @@ def test_another_fiftyone_is_named_with_the_install_line(sit, monkeypatch, found
 
     monkeypatch.setattr(environment, "version", version)
     assert_refused(
-        sit(), f"FiftyOne 1.22 is needed, {found or 'none'} is installed: `pip install 'fiftyone>=1.22,<1.23'`"
+        sit(),
+        f"FiftyOne 1.22 is needed, {found or 'none'} is installed: `pip install 'fiftyone>=1.22,<1.23'`",
     )
 
 
@@ -562,7 +660,9 @@ def test_a_fiftyone_that_cannot_be_imported_says_why(finished, sit, monkeypatch,
     (tmp_path / "fiftyone.py").write_text("raise ImportError('libfoo is missing')\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     log = finished.cache.absolute() / "relabel/R1/app.log"
-    assert_refused(sit(), f"FiftyOne's App does not start (ImportError: libfoo is missing): see {log}")
+    assert_refused(
+        sit(), f"FiftyOne's App does not start (ImportError: libfoo is missing): see {log}"
+    )
 
 
 def test_a_busy_port_is_refused_before_anything_starts(finished, sit):
@@ -581,7 +681,9 @@ def test_a_reviewer_sits_once(finished, sit):
     place = finished.cache / "relabel/R1"
     place.mkdir(parents=True)
     with FileLock(place / ".lock"):
-        assert_refused(sit(), "R1 is reviewing here already: finish that, or say who you are with --by NAME")
+        assert_refused(
+            sit(), "R1 is reviewing here already: finish that, or say who you are with --by NAME"
+        )
 
 
 def test_a_workspace_that_cannot_be_written_is_one_line(finished, sit):
@@ -601,7 +703,10 @@ def test_missing_images_are_counted_and_all_of_them_missing_is_an_error(finished
     file = copy / path.removeprefix("tiny/")
     file.unlink()
     result = sit("-n")
-    assert (result.exit_code, result.stderr) == (0, f"relabel: 1 of 6 images are missing (first: {file})\n")
+    assert (result.exit_code, result.stderr) == (
+        0,
+        f"relabel: 1 of 6 images are missing (first: {file})\n",
+    )
     shutil.rmtree(copy)
     assert_refused(
         sit("-n"),
@@ -643,5 +748,5 @@ def test_no_workspace_names_the_first_step(curate, tmp_path):
 
 def test_a_name_of_a_reviewer_is_a_folder_inside_the_workspace(finished):
     for name in ("..", "a/b", "", "R 1", "Żoë"):
-        place = sitting.place_of(finished, name)
+        place = place_of(finished, name)
         assert place.root.parent == finished.cache.absolute() / "relabel"

@@ -4,7 +4,7 @@ import os
 
 import pytest
 from kills import run_kills
-from sitting import draw_workspace
+from review_session import draw_workspace
 
 KILLS = int(os.environ.get("CANDID_KILLS", "1"))  # of each part
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from tables import make_manifest
 
-from curate.agreement import cohen_kappa, format_agreement
-from curate.decisions import Decision, apply, drop_undone, standing_decisions
-from curate.merge import interleave
-from curate.reviews import ADJUDICATED, disagreements, own_verdicts
-from curate.workspace import Workspace
+from curate.review.agreement import cohen_kappa, format_agreement
+from curate.review.merge import interleave
+from curate.review.reviewers import ADJUDICATED, disagreements, own_verdicts
+from curate.workspace.journal import Decision, current_decisions, derive_verdicts, drop_undone
+from curate.workspace.workspace import Workspace
 
 SAD = [f"tiny/train/sad/{k}.png" for k in range(4)]
 ROWS = make_manifest([{"given_label": "sad"} for _ in range(4)])
@@ -27,7 +27,18 @@ def line(by, number, path, action, label="", *, batch="", note="", undoes=""):
     """A line of a journal; `number` is its minute."""
     sha256 = "" if undoes else ROWS.set_index("path").at[path, "sha256"]
     at = f"2026-01-01T00:{number:02d}:00+00:00"
-    return Decision(batch or f"{by}-{number}", by, at, action, "" if undoes else path, sha256, label, "", note, undoes)
+    return Decision(
+        batch or f"{by}-{number}",
+        by,
+        at,
+        action,
+        "" if undoes else path,
+        sha256,
+        label,
+        "",
+        note,
+        undoes,
+    )
 
 
 def decide(curate, workspace, path, *words, by):
@@ -60,7 +71,9 @@ def test_the_log_tells_every_decision_about_an_image_and_whether_it_stands(finis
     decide(curate, finished, SAD[0], "--keep", by="ann")
     assert curate("undo", second, "--by", "ann", "-w", finished.root).exit_code == 0
     records = json.loads(curate("log", SAD[0], "--json", "-w", finished.root).stdout)
-    told = [(record["by"], record["action"], record["label"], record["state"]) for record in records]
+    told = [
+        (record["by"], record["action"], record["label"], record["state"]) for record in records
+    ]
     assert told == [
         ("ann", "relabel", "fear", "superseded"),
         ("bob", "drop", "", "undone"),
@@ -90,11 +103,19 @@ def test_a_decision_about_bytes_that_are_gone_is_stale_in_the_log(finished, cura
     assert [record["state"] for record in records] == ["stale", "stands"]
 
 
-def test_undo_takes_a_whole_sitting_back_or_one_key_of_it(finished, curate):
+def test_undo_takes_a_whole_session_back_or_one_key_of_it(finished, curate):
     before = finished.manifest.read_bytes()
     rows = finished.read().set_index("path")
     keys = [
-        Decision(f"s.k{k}", "ann", "2026-01-01T00:00:00+00:00", "relabel", path, rows.at[path, "sha256"], "happy")
+        Decision(
+            f"s.k{k}",
+            "ann",
+            "2026-01-01T00:00:00+00:00",
+            "relabel",
+            path,
+            rows.at[path, "sha256"],
+            "happy",
+        )
         for k, path in enumerate(SAD)
     ]
     with finished.journal.open("a") as stream:
@@ -125,7 +146,7 @@ def test_merging_is_idempotent_and_gives_the_same_in_both_directions(ann, bob):
     assert merged == interleave(bob, ann)
     assert interleave(merged, bob) == interleave(merged, ann) == merged
     assert [made for made in merged if made.by == "ann"] == ann
-    assert apply(ROWS, merged).equals(apply(ROWS, interleave(bob, merged)))
+    assert derive_verdicts(ROWS, merged).equals(derive_verdicts(ROWS, interleave(bob, merged)))
 
 
 @given(journals("ann"), journals("bob"), st.integers(0, 8))
@@ -143,15 +164,22 @@ def test_merge_takes_in_a_copied_workspace_and_queues_what_differs(finished, cur
     dry = curate("merge", other.journal, "-n", "-w", finished.root)
     assert read_files(finished.root) == before
     result = curate("merge", other.journal, "-w", finished.root)
-    story = (
+    summary = (
         "merge: 2 of 4 lines taken in, 6 in all; 1 images in disagreement; look at them with `curate relabel "
         "--disagreements`"
     )
-    assert (result.stdout, dry.stdout) == (f"{story}\n", f"{story} (dry run: nothing written)\n")
-    assert disagreements(finished.read(), finished.read_journal()) == {SAD[0]: {"R1": "fear", "R2": "drop"}}
-    assert finished.read().equals(apply(finished.read(), finished.read_journal()))
+    assert (result.stdout, dry.stdout) == (
+        f"{summary}\n",
+        f"{summary} (dry run: nothing written)\n",
+    )
+    assert disagreements(finished.read(), finished.read_journal()) == {
+        SAD[0]: {"R1": "fear", "R2": "drop"}
+    }
+    assert finished.read().equals(derive_verdicts(finished.read(), finished.read_journal()))
     merged = read_files(finished.root)
-    assert curate("merge", other.journal, "-w", finished.root).stdout.startswith("merge: 0 of 4 lines taken in")
+    assert curate("merge", other.journal, "-w", finished.root).stdout.startswith(
+        "merge: 0 of 4 lines taken in"
+    )
     assert curate("merge", finished.journal, "-w", other.root).exit_code == 0
     assert read_files(finished.root) == merged
     assert other.journal.read_bytes() == finished.journal.read_bytes()
@@ -180,7 +208,10 @@ def test_each_reviewer_has_a_verdict_of_their_own_and_unsure_is_none():
         line("bob", 3, other, "unsure"),
         line("ann", 4, other, "drop"),
     ]
-    assert own_verdicts(ROWS, journal) == {"ann": {path: "fear", other: "drop"}, "bob": {path: "sad"}}
+    assert own_verdicts(ROWS, journal) == {
+        "ann": {path: "fear", other: "drop"},
+        "bob": {path: "sad"},
+    }
     assert disagreements(ROWS, journal) == {path: {"ann": "fear", "bob": "sad"}}
 
 
@@ -189,7 +220,7 @@ def test_a_disagreement_is_settled_by_a_decision_in_front_of_it_until_somebody_d
     journal = [line("ann", 1, path, "relabel", "fear"), line("bob", 2, path, "drop")]
     settled = [*journal, line("ann", 3, path, "keep", note=ADJUDICATED)]
     assert disagreements(ROWS, settled) == {}
-    assert standing_decisions(ROWS, settled).by_path[path].action == "keep"
+    assert current_decisions(ROWS, settled).by_path[path].action == "keep"
     assert own_verdicts(ROWS, settled) == own_verdicts(ROWS, journal)
     assert path in disagreements(ROWS, [*settled, line("bob", 4, path, "relabel", "happy")])
     assert path in disagreements(ROWS, [*settled, line("ann", 5, "", "undo", undoes="ann-3")])
@@ -239,7 +270,10 @@ def test_agreement_tells_how_far_two_agree_and_who_changed_what(finished, curate
 
 
 def test_agreement_without_a_decision_says_so():
-    assert format_agreement([], []) == "agreement: 0 pairs of reviewers, 0 labels changed or images dropped"
+    assert (
+        format_agreement([], [])
+        == "agreement: 0 pairs of reviewers, 0 labels changed or images dropped"
+    )
 
 
 def test_two_lines_of_one_batch_are_both_merged():

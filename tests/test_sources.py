@@ -10,17 +10,17 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from curate import build as stage
+from curate.demo.drawing import draw_face
 from curate.errors import SourceError, UsageError
-from curate.faces import draw_face
-from curate.readings import Said
-from curate.sources import LAYOUTS, detect_layout, load_layout
 from curate.sources.fer2013_csv import CODES
 from curate.sources.folder import image_root
-from curate.sources.pictures import walk_files
-from curate.sources.text_tables import read_rows
-from curate.votes import read_votes
-from curate.workspace import Workspace
+from curate.sources.layout import LAYOUTS, detect_layout, load_layout
+from curate.sources.options import SourceOptions
+from curate.sources.tables.pictures import walk_files
+from curate.sources.tables.text_tables import read_rows
+from curate.stages.build import BuildOptions, build
+from curate.workspace.votes import read_votes
+from curate.workspace.workspace import Workspace
 
 USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 
@@ -34,8 +34,10 @@ def write_faces(root, names):
 
 
 def build_rows(tmp_path, *wanted, **options):
-    said = Said(**options)
-    return stage.build(Workspace(tmp_path / "ws"), [str(w) for w in wanted], stage.BuildOptions(said, workers=1))
+    said = SourceOptions(**options)
+    return build(
+        Workspace(tmp_path / "ws"), [str(w) for w in wanted], BuildOptions(said, workers=1)
+    )
 
 
 @pytest.fixture
@@ -57,12 +59,18 @@ def write_pixel_table(file, header, usages, images):
         writer = csv.writer(stream)
         writer.writerow(header)
         for code, (usage, image) in enumerate(zip(usages, images, strict=True)):
-            values = {"emotion": code % 7, "Usage": usage, "pixels": " ".join(map(str, image.ravel()))}
+            values = {
+                "emotion": code % 7,
+                "Usage": usage,
+                "pixels": " ".join(map(str, image.ravel())),
+            }
             writer.writerow([values[name.strip()] for name in header])
     return file
 
 
-def test_kaggles_folders_of_fer2013_give_back_the_challenges_split_from_the_file_names(tmp_path, kaggle):
+def test_kaggles_folders_of_fer2013_give_back_the_challenges_split_from_the_file_names(
+    tmp_path, kaggle
+):
     built = build_rows(tmp_path, kaggle)
     rows = built.rows.set_index("path")
     assert detect_layout(kaggle).NAME == "fer2013"
@@ -78,9 +86,14 @@ def test_kaggles_folders_of_fer2013_give_back_the_challenges_split_from_the_file
 
 @pytest.mark.parametrize(
     ("name", "header"),
-    [("fer2013.csv", ["emotion", "pixels", "Usage"]), ("icml_face_data.csv", ["emotion", " Usage", " pixels"])],
+    [
+        ("fer2013.csv", ["emotion", "pixels", "Usage"]),
+        ("icml_face_data.csv", ["emotion", " Usage", " pixels"]),
+    ],
 )
-def test_both_pixel_tables_of_fer2013_become_pngs_with_their_pixels_labels_and_splits(tmp_path, name, header):
+def test_both_pixel_tables_of_fer2013_become_pngs_with_their_pixels_labels_and_splits(
+    tmp_path, name, header
+):
     images = [draw_face("sad", k, k) for k in range(9)]
     usages = ["Training"] * 5 + ["PublicTest"] * 2 + ["PrivateTest"] * 2
     table = write_pixel_table(tmp_path / name, header, usages, images)
@@ -97,9 +110,12 @@ def test_both_pixel_tables_of_fer2013_become_pngs_with_their_pixels_labels_and_s
 
 def test_a_dry_run_of_a_pixel_table_leaves_no_picture(tmp_path):
     table = write_pixel_table(
-        tmp_path / "fer2013.csv", ["emotion", "pixels", "Usage"], ["Training"], [draw_face("sad", 1, 1)]
+        tmp_path / "fer2013.csv",
+        ["emotion", "pixels", "Usage"],
+        ["Training"],
+        [draw_face("sad", 1, 1)],
     )
-    built = stage.build(Workspace(tmp_path / "ws"), [str(table)], stage.BuildOptions(workers=1), dry_run=True)
+    built = build(Workspace(tmp_path / "ws"), [str(table)], BuildOptions(workers=1), dry_run=True)
     assert len(built.rows) == 1
     assert not (tmp_path / "ws").exists()
 
@@ -114,7 +130,9 @@ def test_class_folders_are_found_with_and_without_a_split_above_them(tmp_path, s
 
 
 def test_an_archives_outer_folder_is_passed_through_and_odd_files_are_named(tmp_path):
-    root = write_faces(tmp_path / "outer", ["inner/happy/a.png", "inner/sad/b.png", "inner/stray.png"])
+    root = write_faces(
+        tmp_path / "outer", ["inner/happy/a.png", "inner/sad/b.png", "inner/stray.png"]
+    )
     (root / "inner/happy/notes.txt").write_text("x")
     (root / "inner/happy/.DS_Store").write_text("x")
     built = build_rows(tmp_path, f"mine={root}")
@@ -128,7 +146,8 @@ def test_an_archives_outer_folder_is_passed_through_and_odd_files_are_named(tmp_
 def test_a_label_outside_of_the_vocabulary_is_refused_until_it_is_mapped(tmp_path):
     root = write_faces(tmp_path / "set", ["happy/a.png", "bored/b.png"])
     with pytest.raises(
-        SourceError, match=r"set: 1 labels outside the vocabulary \(bored\): name their class with `--map bored=CLASS`"
+        SourceError,
+        match=r"set: 1 labels outside the vocabulary \(bored\): name their class with `--map bored=CLASS`",
     ):
         build_rows(tmp_path, root)
     rows = build_rows(tmp_path, root, spellings=["bored=neutral"]).rows
@@ -161,7 +180,11 @@ def test_several_sources_share_a_manifest_and_one_can_be_built_again_alone(tmp_p
     (second / "fear/1.png").unlink()
     write_faces(second, ["angry/9.png"])
     assert curate("build", f"other={second}", "-w", ws, "-j", 1).exit_code == 0
-    assert list(Workspace(ws).read()["path"]) == ["a/happy/1.png", "a/sad/2.png", "other/angry/9.png"]
+    assert list(Workspace(ws).read()["path"]) == [
+        "a/happy/1.png",
+        "a/sad/2.png",
+        "other/angry/9.png",
+    ]
     shutil.rmtree(first / "sad")
     assert "1 sources" not in curate("build", "-w", ws, "-j", 1).output
     assert list(Workspace(ws).read()["path"]) == ["a/happy/1.png", "other/angry/9.png"]
@@ -177,7 +200,11 @@ def test_a_rebuild_keeps_decisions_and_follows_a_moved_file(tmp_path, curate):
     assert curate("build", "-w", ws, "-j", 1).exit_code == 0
     rows = Workspace(ws).read().set_index("path")
     assert list(rows.index) == ["a/happy/1.png", "a/happy/3.png", "a/sad/moved.png"]
-    assert list(rows.loc["a/sad/moved.png", ["given_label", "label", "reason"]]) == ["sad", "fear", "human"]
+    assert list(rows.loc["a/sad/moved.png", ["given_label", "label", "reason"]]) == [
+        "sad",
+        "fear",
+        "human",
+    ]
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path):
@@ -190,12 +217,21 @@ def test_votes_are_counted_per_class_and_survive_a_rebuild(tmp_path, curate, kag
     votes = tmp_path / "votes.csv"
     columns = "path,label,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
     votes.write_text(f"{columns}\nfer2013/train/angry/Training_11.jpg,angry,0,1,0,0,8,0,0,0,1,0\n")
-    assert read_votes(votes) == {"fer2013/train/angry/Training_11.jpg": '{"angry":8,"happy":1,"unknown":1}'}
+    assert read_votes(votes) == {
+        "fer2013/train/angry/Training_11.jpg": '{"angry":8,"happy":1,"unknown":1}'
+    }
     ws = tmp_path / "ws"
-    assert "votes: 1 of 1 rows found their image" in curate("build", kaggle, "--votes", votes, "-w", ws, "-j", 1).stderr
+    assert (
+        "votes: 1 of 1 rows found their image"
+        in curate("build", kaggle, "--votes", votes, "-w", ws, "-j", 1).stderr
+    )
     curate("build", "-w", ws, "-j", 1)
     found = Workspace(ws).read().set_index("path")["votes"]
-    assert json.loads(found["fer2013/train/angry/Training_11.jpg"]) == {"angry": 8, "happy": 1, "unknown": 1}
+    assert json.loads(found["fer2013/train/angry/Training_11.jpg"]) == {
+        "angry": 8,
+        "happy": 1,
+        "unknown": 1,
+    }
     assert (found.drop("fer2013/train/angry/Training_11.jpg") == "").all()
 
 

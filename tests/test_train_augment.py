@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from train.augment import (
+from train.data.augment import (
     GREY,
     draw_boxes,
     draw_transforms,
@@ -16,7 +16,7 @@ from train.augment import (
     plan_views,
     warp_images,
 )
-from train.recipes import RECIPES
+from train.recipes.presets import RECIPES
 
 RECIPE = RECIPES["fast"]
 STILL = replace(RECIPE, flip=False, rotation=0.0, shift=0.0, zoom=0.0, shear=0.0)
@@ -29,7 +29,8 @@ def draw_images(count: int = 20) -> np.ndarray:
 def test_the_same_seed_gives_the_same_images_and_another_seed_others() -> None:
     images = draw_images()
     first, again, other = (
-        warp_images(images, draw_transforms(len(images), RECIPE, 48, seed)) for seed in ((0, 1), (0, 1), (0, 2))
+        warp_images(images, draw_transforms(len(images), RECIPE, 48, seed))
+        for seed in ((0, 1), (0, 1), (0, 2))
     )
     assert (first == again).all()
     assert (first != other).any(axis=(1, 2)).all()
@@ -41,7 +42,9 @@ def test_without_ranges_every_image_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("shear", [0.0, 10.0])
-def test_rotation_zoom_shift_and_shear_stay_in_their_bounds_and_reach_near_them(shear: float) -> None:
+def test_rotation_zoom_shift_and_shear_stay_in_their_bounds_and_reach_near_them(
+    shear: float,
+) -> None:
     recipe = replace(RECIPE, shear=shear, flip=False)
     transforms = draw_transforms(4000, recipe, 48, (7,)).astype(np.float64)
     linear, offset = transforms[:, :, :2], transforms[:, :, 2]
@@ -96,7 +99,9 @@ def test_half_of_the_images_are_mirrored() -> None:
 
 def test_the_border_is_repeated_and_no_black_comes_in() -> None:
     white = np.full((50, 48, 48), 255, np.uint8)
-    assert (warp_images(white, draw_transforms(50, replace(RECIPE, shear=10.0), 48, (1,))) == 255).all()
+    assert (
+        warp_images(white, draw_transforms(50, replace(RECIPE, shear=10.0), 48, (1,))) == 255
+    ).all()
 
 
 def test_the_first_view_is_the_image_and_the_others_follow_from_the_seed() -> None:
@@ -136,7 +141,9 @@ def test_the_mirror_view_exchanges_left_and_right_to_the_bit() -> None:
 def test_what_happens_to_an_image_does_not_depend_on_its_neighbours() -> None:
     images = draw_images()
     transforms = draw_transforms(len(images), RECIPE, 48, (0,))
-    alone = np.concatenate([warp_images(images[k : k + 1], transforms[k : k + 1]) for k in range(len(images))])
+    alone = np.concatenate(
+        [warp_images(images[k : k + 1], transforms[k : k + 1]) for k in range(len(images))]
+    )
     assert (alone == warp_images(images, transforms)).all()
 
 

@@ -14,23 +14,28 @@ from test_train_workspace import CLASSES, FOLDS, PER_CLASS, list_bytes, make_wor
 from typer.testing import CliRunner, Result
 
 from curate.errors import ManifestError
-from curate.manifest import empty_manifest, read_manifest, write_manifest
-from curate.predictions import read_predictions
-from curate.workspace import Workspace
-from train import fit, oof, recipes
-from train.calibration import fit_temperature, soften
-from train.cli import app
-from train.evaluate import evaluate_runs, has_copy_in_train
-from train.hog import Hog
-from train.oof import choose_members, predict_out_of_fold
-from train.oof_jobs import Job, shorten
-from train.oof_join import join_jobs
+from curate.workspace.manifest import empty_manifest, read_manifest, write_manifest
+from curate.workspace.predictions import read_predictions
+from curate.workspace.workspace import Workspace
+from train.cli.training import app
+from train.evaluation import predict
+from train.evaluation.calibration import fit_temperature, soften
+from train.evaluation.evaluate import evaluate_runs, has_copy_in_train
+from train.oof import command as oof
+from train.oof.command import choose_members, predict_out_of_fold
+from train.oof.hog_model import Hog
+from train.oof.jobs import Job, shorten
+from train.oof.join import join_jobs
+from train.recipes.presets import RECIPES
+from train.training import fit
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"
+)
 # A net of a few thousand weights: the chain is tested here, not its accuracy.
 TINY = replace(
-    recipes.RECIPES["fast"],
+    RECIPES["fast"],
     widths=(8,),
     batch_size=8,
     learning_rate=0.02,
@@ -48,7 +53,9 @@ def choose_small_members(*arguments: Any, **options: Any) -> list[Any]:
     """The members of the command line, with few features for the one that is no network."""
     members = choose_members(*arguments, **options)
     return [
-        replace(member, cells=(8,), components=20, features=100) if isinstance(member, Hog) else member
+        replace(member, cells=(8,), components=20, features=100)
+        if isinstance(member, Hog)
+        else member
         for member in members
     ]
 
@@ -65,7 +72,7 @@ def say_nothing(_model: Any, _images: Any, rows: Any, _views: Any) -> Any:
 @pytest.fixture(scope="module", autouse=True)
 def tiny_recipe() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(recipes.RECIPES, "fast", TINY)
+        patch.setitem(RECIPES, "fast", TINY)
         patch.setattr(oof, "choose_members", choose_small_members)
         yield
 
@@ -90,7 +97,9 @@ def test_oof_predicts_every_folded_row_dropped_copies_too(workspace: Workspace) 
     table = read_predictions(workspace.predictions / "fast.csv", manifest)
     assert len(table) == len(CLASSES) * PER_CLASS
     assert "bars/happy/01.png" in set(table["path"])
-    assert [name for name in table.columns if name.startswith("p_")] == [f"p_{name}" for name in CLASSES]
+    assert [name for name in table.columns if name.startswith("p_")] == [
+        f"p_{name}" for name in CLASSES
+    ]
     raw = pd.read_csv(workspace.predictions / "fast.csv", dtype=str)
     sums = sum(raw[f"p_{name}"].map(lambda text: round(float(text) * 1e6)) for name in CLASSES)
     assert (sums == 1_000_000).all()
@@ -116,7 +125,7 @@ def test_no_model_of_oof_sees_its_fold_a_dropped_row_or_a_verdict(
         return None, []
 
     monkeypatch.setattr(fit, "fit_model", remember)
-    monkeypatch.setattr(fit, "predict_probs", say_nothing)
+    monkeypatch.setattr(predict, "predict_probs", say_nothing)
     predict_out_of_fold(copy, [TINY], workers=1)
     dropped = set(np.flatnonzero(manifest["status"] == "drop"))
     assert len(seen) == FOLDS
@@ -152,7 +161,9 @@ def test_a_killed_oof_trains_only_the_missing_folds_and_gives_the_same_bytes(
     assert (copy.predictions / "fast.csv").read_bytes() == finished
 
 
-def test_a_second_oof_trains_nothing_and_changes_no_byte(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_oof_trains_nothing_and_changes_no_byte(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fit, "fit_model", None)
     before = list_bytes(copy.root)
     done = call("oof", "-j", 1, "-w", copy.root)
@@ -163,14 +174,22 @@ def test_a_second_oof_trains_nothing_and_changes_no_byte(copy: Workspace, monkey
 
 def test_seeds_are_averaged_and_a_fold_is_calibrated_on_the_others(tmp_path: Path) -> None:
     labels, folds = ["happy", "sad"] * 4, [str(k // 4) for k in range(8)]
-    manifest = empty_manifest([f"a/{k}.png" for k in range(8)]).assign(given_label=labels, fold=folds)
-    believed = {0: [0.9, 0.3, 0.6, 0.2, 0.8, 0.4, 0.3, 0.1], 1: [0.7, 0.1, 0.8, 0.4, 0.6, 0.6, 0.5, 0.3]}
+    manifest = empty_manifest([f"a/{k}.png" for k in range(8)]).assign(
+        given_label=labels, fold=folds
+    )
+    believed = {
+        0: [0.9, 0.3, 0.6, 0.2, 0.8, 0.4, 0.3, 0.1],
+        1: [0.7, 0.1, 0.8, 0.4, 0.6, 0.6, 0.5, 0.3],
+    }
     jobs = []
     for seed, happy in believed.items():
         for fold in "01":
             rows = [k for k in range(8) if folds[k] == fold]
             table = pd.DataFrame({"path": manifest["path"][rows], "model": "hog", "fold": fold})
-            table["p_happy"], table["p_sad"] = [happy[k] for k in rows], [1 - happy[k] for k in rows]
+            table["p_happy"], table["p_sad"] = (
+                [happy[k] for k in rows],
+                [1 - happy[k] for k in rows],
+            )
             jobs.append(Job(Hog(), seed, fold, tmp_path / f"{seed}-{fold}.csv", "float32"))
             table.to_csv(jobs[-1].file, index=False)
     joined = join_jobs(manifest, jobs)
@@ -198,13 +217,18 @@ def test_other_workers_give_the_same_bytes(copy: Workspace) -> None:
         job.unlink()
         job.with_suffix(".npy").unlink()
     done = call("oof", "--models", "fast", "-j", 2, "-w", copy.root)
-    assert done.output.startswith("oof: 3 of 3 jobs done (2 trained now")  # each in a process of its own
+    assert done.output.startswith(
+        "oof: 3 of 3 jobs done (2 trained now"
+    )  # each in a process of its own
     assert (copy.predictions / "fast.csv").read_bytes() == alone
 
 
 def test_a_member_that_is_no_network_and_the_dynamics_of_one_that_is(workspace: Workspace) -> None:
     manifest = workspace.read()
-    tables = {name: read_predictions(workspace.predictions / f"{name}.csv", manifest) for name in ("fast", "hog")}
+    tables = {
+        name: read_predictions(workspace.predictions / f"{name}.csv", manifest)
+        for name in ("fast", "hog")
+    }
     assert "margin_auc" not in tables["hog"]
     learned = pd.to_numeric(tables["fast"]["margin_auc"])
     assert (learned.notna() == (manifest["quality"] == "").to_numpy()).all()
@@ -226,18 +250,29 @@ def test_one_fold_alone_leaves_the_others_to_another_machine(copy: Workspace) ->
     assert done.output.endswith("2 are left before predictions can be written\n")
 
 
-def test_quick_is_a_smaller_network_and_two_views(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_is_a_smaller_network_and_two_views(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     full, none = choose_members("five-layer,hog")
     quick, same = choose_members("five-layer,hog", quick=True)
     assert (full.widths, full.oof_views) == ((32, 64, 128), 10)
     assert quick == replace(full, widths=(22, 43, 86), oof_epochs=4, oof_steps=0, oof_views=2)
     assert none == same == Hog()
     views: list[Any] = []
-    monkeypatch.setattr(fit, "predict_probs", lambda *arguments: views.append(arguments[3]) or say_nothing(*arguments))
-    predict_out_of_fold(copy, [replace(TINY, oof_epochs=1, oof_steps=0, oof_views=2)], fold=0, workers=1)
+    monkeypatch.setattr(
+        predict,
+        "predict_probs",
+        lambda *arguments: views.append(arguments[3]) or say_nothing(*arguments),
+    )
+    predict_out_of_fold(
+        copy, [replace(TINY, oof_epochs=1, oof_steps=0, oof_views=2)], fold=0, workers=1
+    )
     assert [len(plan) for plan in views] == [2]
     both = call(*ALONE, "-w", copy.root, "--quick", "--epochs", 2)
-    assert (both.exit_code, both.stderr) == (2, "train: oof: --quick and --epochs exclude each other: name one\n")
+    assert (both.exit_code, both.stderr) == (
+        2,
+        "train: oof: --quick and --epochs exclude each other: name one\n",
+    )
 
 
 def test_oof_asks_for_folds_and_refuses_one_that_is_not_there(copy: Workspace) -> None:
@@ -247,15 +282,23 @@ def test_oof_asks_for_folds_and_refuses_one_that_is_not_there(copy: Workspace) -
         "train: oof: --k 5: the manifest has 3 folds: run `curate fold --k 5` first\n",
     )
     wrong = call(*ALONE, "-w", copy.root, "--fold", "3")
-    assert (wrong.exit_code, wrong.stderr) == (2, "train: --fold 3: there is none: choose from 0, 1, 2\n")
+    assert (wrong.exit_code, wrong.stderr) == (
+        2,
+        "train: --fold 3: there is none: choose from 0, 1, 2\n",
+    )
     manifest = copy.read()
     manifest["fold"] = ""
     write_manifest(copy.manifest, manifest)
     asked = call(*ALONE, "-w", copy.root)
-    assert (asked.exit_code, asked.stderr) == (1, "train: manifest.csv: 0 folds: run `curate fold` first\n")
+    assert (asked.exit_code, asked.stderr) == (
+        1,
+        "train: manifest.csv: 0 folds: run `curate fold` first\n",
+    )
 
 
-def test_a_manifest_that_changes_during_oof_is_refused(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_that_changes_during_oof_is_refused(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.rmtree(copy.cache / "oof")
 
     def change_the_manifest(*_: Any, **__: Any) -> tuple[Any, list[Any]]:
@@ -265,15 +308,18 @@ def test_a_manifest_that_changes_during_oof_is_refused(copy: Workspace, monkeypa
         return None, []
 
     monkeypatch.setattr(fit, "fit_model", change_the_manifest)
-    monkeypatch.setattr(fit, "predict_probs", say_nothing)
+    monkeypatch.setattr(predict, "predict_probs", say_nothing)
     before = (copy.predictions / "fast.csv").read_bytes()
-    with pytest.raises(ManifestError, match="changed while the models were trained: run `train oof` again"):
+    with pytest.raises(
+        ManifestError, match="changed while the models were trained: run `train oof` again"
+    ):
         predict_out_of_fold(copy, [TINY], workers=1)
     assert (copy.predictions / "fast.csv").read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    "command", ["oof --epochs 2", "run", "run --recipe five-layer", "evaluate", "evaluate --rows all"]
+    "command",
+    ["oof --epochs 2", "run", "run --recipe five-layer", "evaluate", "evaluate --rows all"],
 )
 def test_a_dry_run_leaves_the_workspace_byte_identical(workspace: Workspace, command: str) -> None:
     before = list_bytes(workspace.root)
@@ -290,11 +336,21 @@ def test_a_run_holds_what_made_it(workspace: Workspace) -> None:
     ]  # fmt: skip
     made = json.loads((folder / "recipe.json").read_text())
     assert made["classes"] == list(CLASSES)
-    assert made["rows"] == {"train": {"angry": 16, "happy": 15, "sad": 16}, "val": {"angry": 4, "happy": 4, "sad": 4}}
+    assert made["rows"] == {
+        "train": {"angry": 16, "happy": 15, "sad": 16},
+        "val": {"angry": 4, "happy": 4, "sad": 4},
+    }
     assert made["precision_reason"]
     history = pd.read_csv(folder / "history.csv")
     assert len(history) == 4
-    assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss", "learning_rate"]
+    assert list(history.columns) == [
+        "epoch",
+        "accuracy",
+        "loss",
+        "val_accuracy",
+        "val_loss",
+        "learning_rate",
+    ]
 
 
 def test_a_run_says_its_story_and_never_reads_test(copy: Workspace) -> None:
@@ -320,9 +376,7 @@ def test_a_name_that_is_taken_is_an_error(workspace: Workspace) -> None:
 
 def test_missing_class_weights_say_which_command_makes_them(workspace: Workspace) -> None:
     done = call("run", "-w", workspace.root, "--class-weights")
-    expected = (
-        f"train: {workspace.root}/class_weights.csv: there are no class weights here: run `curate weights` first\n"
-    )
+    expected = f"train: {workspace.root}/class_weights.csv: there are no class weights here: run `curate weights` first\n"
     assert (done.exit_code, done.stderr) == (1, expected)
 
 
@@ -336,7 +390,9 @@ def test_class_weights_of_other_classes_are_refused(copy: Workspace) -> None:
     )
 
 
-def test_class_weights_reach_the_loss_and_the_record(copy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_weights_reach_the_loss_and_the_record(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy.class_weights.write_text("class,count,weight\nangry,16,0.5\nhappy,15,3.0\nsad,16,1.0\n")
     given: list[Any] = []
     real = fit.fit_model
@@ -345,9 +401,18 @@ def test_class_weights_reach_the_loss_and_the_record(copy: Workspace, monkeypatc
         given.append(train)
         return real(recipe, classes, train, **options)
 
-    monkeypatch.setattr("train.run.fit_model", remember)
-    assert call("run", "-w", copy.root, "--class-weights", "--epochs", "1", "--name", "weighted").exit_code == 0
-    assert set(zip(given[0].targets.tolist(), given[0].weights.tolist(), strict=True)) == {(0, 0.5), (1, 3.0), (2, 1.0)}
+    monkeypatch.setattr("train.training.command.fit_model", remember)
+    assert (
+        call(
+            "run", "-w", copy.root, "--class-weights", "--epochs", "1", "--name", "weighted"
+        ).exit_code
+        == 0
+    )
+    assert set(zip(given[0].targets.tolist(), given[0].weights.tolist(), strict=True)) == {
+        (0, 0.5),
+        (1, 3.0),
+        (2, 1.0),
+    }
     made = json.loads((copy.root / "runs" / "weighted" / "recipe.json").read_text())
     assert made["class_weights"] == {"angry": 0.5, "happy": 3.0, "sad": 1.0}
 
@@ -370,7 +435,10 @@ def test_a_split_that_leaks_is_not_trained_on(copy: Workspace) -> None:
     write_manifest(copy.manifest, manifest.reset_index(drop=True))
     done = call("run", "-w", copy.root)
     assert done.exit_code == 1
-    assert "1 duplicate_groups cross a split (first: bars/sad/00.png); run `curate split` again" in done.stderr
+    assert (
+        "1 duplicate_groups cross a split (first: bars/sad/00.png); run `curate split` again"
+        in done.stderr
+    )
 
 
 def test_evaluate_writes_every_file_and_counts_each_read_of_test(copy: Workspace) -> None:
@@ -415,7 +483,9 @@ def test_scores_with_batch_size_1_equal_those_with_128(copy: Workspace) -> None:
     assert np.abs(beliefs[0][columns] - beliefs[1][columns]).to_numpy().max() <= 2e-6
 
 
-def test_another_workspace_is_matched_by_class_name(workspace: Workspace, copy: Workspace, tmp_path: Path) -> None:
+def test_another_workspace_is_matched_by_class_name(
+    workspace: Workspace, copy: Workspace, tmp_path: Path
+) -> None:
     run = copy.root / "runs" / "first"
     manifest = workspace.read()
     other = make_workspace(tmp_path / "other")
@@ -430,7 +500,10 @@ def test_another_workspace_is_matched_by_class_name(workspace: Workspace, copy: 
     write_manifest(other.manifest, happy_only)
     done = call("evaluate", run, "-w", other.root, "--rows", "all")
     assert done.exit_code == 1
-    assert "24 rows are labelled fear, which the model does not know (it knows angry, happy, sad)" in done.stderr
+    assert (
+        "24 rows are labelled fear, which the model does not know (it knows angry, happy, sad)"
+        in done.stderr
+    )
 
 
 def test_a_row_has_a_copy_in_train_by_pixels_or_by_group_and_not_by_its_name() -> None:
@@ -442,10 +515,19 @@ def test_a_row_has_a_copy_in_train_by_pixels_or_by_group_and_not_by_its_name() -
         }
     )
     train_rows = pd.DataFrame({"path": ["a", "f"], "pixel_hash": ["1", "7"]})
-    assert has_copy_in_train(manifest, train_rows).tolist() == [True, True, True, False, False, False]
+    assert has_copy_in_train(manifest, train_rows).tolist() == [
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
-def test_no_run_an_unfinished_run_and_a_wrong_choice_of_rows_are_clear_errors(copy: Workspace) -> None:
+def test_no_run_an_unfinished_run_and_a_wrong_choice_of_rows_are_clear_errors(
+    copy: Workspace,
+) -> None:
     assert call("evaluate", "-w", copy.root, "--rows", "some").stderr == (
         "train: --rows some: must be one of train, val, test, all\n"
     )

@@ -13,14 +13,16 @@ from test_train_predict import write_video
 from test_train_workspace import draw_bars, list_bytes
 from typer.testing import CliRunner, Result
 
-from curate.manifest import write_manifest
-from curate.workspace import Workspace
-from train import tune
-from train.cli import app
-from train.record import write_json
-from train.search import find_newest_run, find_unfinished_run
+from curate.workspace.manifest import write_manifest
+from curate.workspace.workspace import Workspace
+from train.cli.training import app
+from train.runs.find import find_newest_run, find_unfinished_run
+from train.runs.folder import write_json
+from train.training import tune
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"
+)
 SMALL = ("--widths", "4", "--epochs", "1", "--batch-size", "20", "--precision", "float32")
 
 
@@ -44,15 +46,23 @@ def change_record(run: Path, **values: object) -> None:
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty record": lambda run: (run / "recipe.json").write_text(""),
-    "cut record": lambda run: (run / "recipe.json").write_text((run / "recipe.json").read_text()[:100]),
+    "cut record": lambda run: (run / "recipe.json").write_text(
+        (run / "recipe.json").read_text()[:100]
+    ),
     "record without keys": lambda run: (run / "recipe.json").write_text("{}"),
     "record that is a list": lambda run: (run / "recipe.json").write_text("[]"),
-    "field of a later version": lambda run: change_record(run, recipe={"name": "x", "about": "", "future": 1}),
+    "field of a later version": lambda run: change_record(
+        run, recipe={"name": "x", "about": "", "future": 1}
+    ),
     "unknown view": lambda run: change_record(run, view="9"),
     "classes that are none": lambda run: change_record(run, classes="angry"),
-    "cut weights": lambda run: (run / "best.weights.h5").write_bytes((run / "best.weights.h5").read_bytes()[:9000]),
+    "cut weights": lambda run: (run / "best.weights.h5").write_bytes(
+        (run / "best.weights.h5").read_bytes()[:9000]
+    ),
     "no weights": lambda run: (run / "best.weights.h5").unlink(),
-    "weights of other classes": lambda run: change_record(run, classes=["angry", "happy", "neutral", "sad"]),
+    "weights of other classes": lambda run: change_record(
+        run, classes=["angry", "happy", "neutral", "sad"]
+    ),
     "no rows": lambda run: (run / "train_rows.csv").unlink(),
     "empty rows": lambda run: (run / "train_rows.csv").write_text(""),
     "rows without columns": lambda run: (run / "train_rows.csv").write_text("a,b\n1,2\n"),
@@ -62,19 +72,25 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", list(DAMAGES))
-def test_a_damaged_run_is_one_line_and_no_read_of_test_is_counted(bars: Workspace, damage: str) -> None:
+def test_a_damaged_run_is_one_line_and_no_read_of_test_is_counted(
+    bars: Workspace, damage: str
+) -> None:
     run = bars.root / "runs" / "bars"
     DAMAGES[damage](run)
     before = list_bytes(bars.root)
     told = refuse("evaluate", run, "-w", bars.root)
     assert ": cannot be read (" in told
     assert told.startswith(str(run))
-    after = {name: data for name, data in list_bytes(bars.root).items() if not name.endswith("lock")}
+    after = {
+        name: data for name, data in list_bytes(bars.root).items() if not name.endswith("lock")
+    }
     assert after == {name: data for name, data in before.items() if not name.endswith("lock")}
 
 
 @pytest.mark.parametrize("command", ["occlude", "saliency", "embed", "export", "predict"])
-def test_damaged_weights_are_one_line_everywhere(bars: Workspace, tmp_path: Path, command: str) -> None:
+def test_damaged_weights_are_one_line_everywhere(
+    bars: Workspace, tmp_path: Path, command: str
+) -> None:
     run = bars.root / "runs" / "bars"
     DAMAGES["cut weights"](run)
     cv2.imwrite(str(tmp_path / "a.png"), draw_bars("sad", 9))
@@ -106,7 +122,9 @@ def test_a_comparison_with_damaged_scores_asks_for_another_evaluation(bars: Work
     assert refuse("compare", runs / "bars", runs / "other").endswith("run `train evaluate` again")
     (runs / "other" / "evaluation-test" / "metrics.json").unlink()
     assert "predictions.csv" in refuse("compare", runs / "bars", runs / "other")
-    assert "--rows foo: must be one of" in refuse("compare", runs / "bars", runs / "other", "--rows", "foo")
+    assert "--rows foo: must be one of" in refuse(
+        "compare", runs / "bars", runs / "other", "--rows", "foo"
+    )
     assert "name the folder of a run" in refuse("compare", runs / "bars", runs / "nowhere")
 
 
@@ -152,7 +170,9 @@ def test_the_run_of_another_is_no_seed_of_a_series(bars: Workspace, is_finished:
 def test_a_name_is_that_of_one_folder(bars: Workspace, name: str) -> None:
     before = list_bytes(bars.root)
     for words in ((*SMALL, "--dry-run"), SMALL, ("--resume",)):
-        assert "must be the name of one folder" in refuse("run", "-w", bars.root, "--name", name, *words)
+        assert "must be the name of one folder" in refuse(
+            "run", "-w", bars.root, "--name", name, *words
+        )
     assert list_bytes(bars.root) == before
 
 
@@ -161,9 +181,15 @@ def test_a_name_is_that_of_one_folder(bars: Workspace, name: str) -> None:
     [
         (("--rate-decay", "0.1"), "--rate-decay: schedule linear has no use for it"),
         (("--plateau-patience", "3"), "--plateau-patience: schedule linear has no use for it"),
-        (("--schedule", "constant", "--warmup-epochs", "2"), "--warmup-epochs: schedule constant has no use for it"),
+        (
+            ("--schedule", "constant", "--warmup-epochs", "2"),
+            "--warmup-epochs: schedule constant has no use for it",
+        ),
         (("--warmup-epochs", "inf"), "--warmup-epochs inf: must be >= 0 and finite"),
-        (("--schedule", "decay", "--rate-decay", "inf"), "--rate-decay inf: must be >= 0 and finite"),
+        (
+            ("--schedule", "decay", "--rate-decay", "inf"),
+            "--rate-decay inf: must be >= 0 and finite",
+        ),
         (("--strategy", "foo"), "--strategy foo: must be one of none, mirrored, multiworker"),
         (("--soft-labels",), "no row of split train has votes"),
         (("--recipe", ""), "no such recipe"),
@@ -171,7 +197,9 @@ def test_a_name_is_that_of_one_folder(bars: Workspace, name: str) -> None:
         (("--runs", __file__), "is no folder: name another"),
     ],
 )
-def test_a_dry_run_refuses_what_the_training_refuses(bars: Workspace, words: tuple[str, ...], told: str) -> None:
+def test_a_dry_run_refuses_what_the_training_refuses(
+    bars: Workspace, words: tuple[str, ...], told: str
+) -> None:
     for more in (("--dry-run",), ()):
         assert told in refuse("run", "-w", bars.root, "--name", "new", *words, *more)
     assert not (bars.root / "runs" / "new").exists()
@@ -181,15 +209,25 @@ def test_a_class_of_val_alone_is_refused_by_a_dry_run(bars: Workspace) -> None:
     manifest = bars.read()
     manifest.loc[manifest["path"] == "bars/sad/17.png", "label"] = "fear"
     write_manifest(bars.manifest, manifest)
-    assert "split val: 1 rows are labelled fear" in refuse("run", "-w", bars.root, *SMALL, "--dry-run")
+    assert "split val: 1 rows are labelled fear" in refuse(
+        "run", "-w", bars.root, *SMALL, "--dry-run"
+    )
 
 
 @pytest.mark.parametrize(
-    "table", ["class,weight\nangry,1\nangry,5\nhappy,1\nsad,1\n", "class,weight\nangry,1e99\nhappy,1\nsad,1\n"]
+    "table",
+    [
+        "class,weight\nangry,1\nangry,5\nhappy,1\nsad,1\n",
+        "class,weight\nangry,1e99\nhappy,1\nsad,1\n",
+    ],
 )
-def test_class_weights_are_one_finite_number_each(bars: Workspace, tmp_path: Path, table: str) -> None:
+def test_class_weights_are_one_finite_number_each(
+    bars: Workspace, tmp_path: Path, table: str
+) -> None:
     (tmp_path / "w.csv").write_text(table)
-    told = refuse("run", "-w", bars.root, *SMALL, "--class-weights", tmp_path / "w.csv", "--dry-run")
+    told = refuse(
+        "run", "-w", bars.root, *SMALL, "--class-weights", tmp_path / "w.csv", "--dry-run"
+    )
     assert told.startswith(str(tmp_path / "w.csv"))
 
 
@@ -208,14 +246,26 @@ def test_predict_draws_over_no_picture_of_the_user(bars: Workspace, tmp_path: Pa
         cv2.imwrite(str(own / f"{name}.png"), draw_bars(label, 7))
     before = list_bytes(own)
     assert (
-        call("predict", "-w", bars.root, "--no-detect", own / "p.png", own / "p-faces.png", "--out", own).exit_code == 0
+        call(
+            "predict",
+            "-w",
+            bars.root,
+            "--no-detect",
+            own / "p.png",
+            own / "p-faces.png",
+            "--out",
+            own,
+        ).exit_code
+        == 0
     )
     after = list_bytes(own)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {"predictions.csv", "p-faces-2.png", "p-faces-faces.png"}
 
 
-def test_timelines_overwrite_neither_the_video_nor_each_other(bars: Workspace, tmp_path: Path) -> None:
+def test_timelines_overwrite_neither_the_video_nor_each_other(
+    bars: Workspace, tmp_path: Path
+) -> None:
     frames = [draw_bars("happy", k).repeat(2, axis=0).repeat(2, axis=1) for k in range(3)]
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -223,7 +273,9 @@ def test_timelines_overwrite_neither_the_video_nor_each_other(bars: Workspace, t
     own = (tmp_path / "a" / "annotated.avi").rename(tmp_path / "a" / "annotated.mp4")
     before = own.read_bytes()
     words = ("timeline", "-w", bars.root, "--no-detect")
-    assert "would overwrite the video itself" in refuse(*words, own, "--annotate", "--out", own.parent)
+    assert "would overwrite the video itself" in refuse(
+        *words, own, "--annotate", "--out", own.parent
+    )
     assert own.read_bytes() == before
     for video in (own, tmp_path / "b" / "annotated.avi", own):
         assert call(*words, video).exit_code == 0
@@ -246,11 +298,15 @@ def test_an_export_removes_no_folder_of_the_user(bars: Workspace, tmp_path: Path
     own = tmp_path / "model.keras" / "precious.txt"
     own.parent.mkdir()
     own.write_text("mine")
-    assert "model.keras is a folder there: choose another --out" in refuse("export", "-w", bars.root, "--out", tmp_path)
+    assert "model.keras is a folder there: choose another --out" in refuse(
+        "export", "-w", bars.root, "--out", tmp_path
+    )
     assert own.read_text() == "mine"
 
 
-@pytest.mark.parametrize("words", [("predict", "a.png"), ("timeline", "a.mp4"), ("tune",), ("export",)])
+@pytest.mark.parametrize(
+    "words", [("predict", "a.png"), ("timeline", "a.mp4"), ("tune",), ("export",)]
+)
 def test_a_file_where_a_folder_is_to_be_written_is_refused_before_anything_is_done(
     bars: Workspace, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -265,11 +321,15 @@ def test_a_file_where_a_folder_is_to_be_written_is_refused_before_anything_is_do
 @pytest.fixture
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every trial of a search has the same score at once."""
-    monkeypatch.setattr(tune, "fit_model", lambda *_, **__: (None, [{"val_accuracy": 0.5, "val_loss": 1.0}]))
+    monkeypatch.setattr(
+        tune, "fit_model", lambda *_, **__: (None, [{"val_accuracy": 0.5, "val_loss": 1.0}])
+    )
 
 
 @pytest.mark.usefixtures("no_training")
-def test_a_search_keeps_the_trials_of_another_and_begins_with_what_is_wrong(bars: Workspace, tmp_path: Path) -> None:
+def test_a_search_keeps_the_trials_of_another_and_begins_with_what_is_wrong(
+    bars: Workspace, tmp_path: Path
+) -> None:
     words = ("tune", "-w", bars.root, "--trials", "1", *SMALL)
     for _ in range(2):
         assert call(*words).exit_code == 0
@@ -278,7 +338,9 @@ def test_a_search_keeps_the_trials_of_another_and_begins_with_what_is_wrong(bars
     file = tmp_path / "file"
     file.write_text("")
     assert "cannot be written" in refuse(*words, "--out", file / "folder")
-    assert "these fields make no network" in refuse(*words[:5], "--widths", "4,8,8,8,8,8,8,8", "--dry-run")
+    assert "these fields make no network" in refuse(
+        *words[:5], "--widths", "4,8,8,8,8,8,8,8", "--dry-run"
+    )
     assert "--precision foo" in refuse(*words[:5], "--precision", "foo", "--dry-run")
     assert tune.choose_folder(bars.root / "tuning" / "fast", None).name == "fast-3"
 

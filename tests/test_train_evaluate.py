@@ -14,18 +14,36 @@ from scipy.stats import binom
 from typer.testing import CliRunner, Result
 
 from curate.errors import UsageError
-from curate.manifest import write_manifest
-from curate.workspace import Workspace
-from train.calibration import bin_confidences, calibration_error
-from train.cli import app
-from train.evaluate import evaluate_runs
-from train.intervals import bootstrap_gain, bootstrap_scores, compare_mcnemar, score_confusions
-from train.metrics import count_confusions, score_predictions, tell_spread
-from train.opened import merge_classes, open_runs
-from train.record import count_read
+from curate.workspace.manifest import write_manifest
+from curate.workspace.workspace import Workspace
+from train.cli.training import app
+from train.evaluation.calibration import bin_confidences, calibration_error
+from train.evaluation.evaluate import evaluate_runs
+from train.evaluation.intervals import (
+    bootstrap_gain,
+    bootstrap_scores,
+    compare_mcnemar,
+    score_confusions,
+)
+from train.evaluation.metrics import count_confusions, format_spread, score_predictions
+from train.evaluation.open_runs import merge_classes, open_runs
+from train.runs.folder import count_read
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
-SMALL = ("--widths", "8", "--batch-size", "8", "--learning-rate", "0.02", "--dropout", "0", "--precision", "float32")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"
+)
+SMALL = (
+    "--widths",
+    "8",
+    "--batch-size",
+    "8",
+    "--learning-rate",
+    "0.02",
+    "--dropout",
+    "0",
+    "--precision",
+    "float32",
+)
 
 
 def call(*arguments: str | Path) -> Result:
@@ -35,7 +53,9 @@ def call(*arguments: str | Path) -> Result:
 @pytest.fixture(scope="module")
 def workspace(bars_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The run `bars`, here called `long`, and one of a single epoch, which is often wrong."""
-    made = Workspace(Path(shutil.copytree(bars_template, tmp_path_factory.mktemp("evaluate") / "ws")))
+    made = Workspace(
+        Path(shutil.copytree(bars_template, tmp_path_factory.mktemp("evaluate") / "ws"))
+    )
     (made.root / "runs" / "bars").rename(made.root / "runs" / "long")
     older = ("run", "-w", made.root, "--name", "short", "--epochs", "1", *SMALL)
     assert call(*older).exit_code == 0
@@ -94,11 +114,13 @@ def test_mcnemar_is_the_exact_binomial_test_of_the_rows_that_differ() -> None:
 
 
 def test_mean_and_spread_are_told_in_percent() -> None:
-    assert tell_spread([0.64, 0.66]) == "65.0 % ± 1.4 (64.0 to 66.0)"
+    assert format_spread([0.64, 0.66]) == "65.0 % ± 1.4 (64.0 to 66.0)"
 
 
 def test_the_scores_carry_intervals_calibration_and_the_gain_of_the_mirror(copy: Workspace) -> None:
-    done = call("evaluate", copy.root / "runs" / "short", "-w", copy.root, "--tta", "flip", "--json")
+    done = call(
+        "evaluate", copy.root / "runs" / "short", "-w", copy.root, "--tta", "flip", "--json"
+    )
     scores = json.loads(done.stdout)
     low, high = scores["intervals"]["accuracy"]
     assert low <= scores["accuracy"] <= high
@@ -125,20 +147,30 @@ def test_several_runs_are_averaged_and_each_counts_its_read(copy: Workspace) -> 
     mean = pd.read_csv(folder / "predictions.csv")
     for run in runs:
         assert json.loads((run / "reads.json").read_text())["test_reads"] == 1
-    each = [pd.read_csv(r / "evaluation-test" / "predictions.csv") for r in runs if evaluate_runs(copy, [r])]
+    each = [
+        pd.read_csv(r / "evaluation-test" / "predictions.csv")
+        for r in runs
+        if evaluate_runs(copy, [r])
+    ]
     columns = [name for name in mean.columns if name.startswith("p_")]
     assert np.allclose(mean[columns], (each[0][columns] + each[1][columns]) / 2, atol=2e-6)
     assert open_runs(copy).name == "short"
     away = call("compare", folder.parent, runs[0], "-w", copy.root)
     assert away.exit_code == 2
-    assert f"-w: {folder.parent} is no run, and ensembles are compared where they were trained" in away.stderr
+    assert (
+        f"-w: {folder.parent} is no run, and ensembles are compared where they were trained"
+        in away.stderr
+    )
 
 
 def test_three_classes_are_sums_of_the_others(copy: Workspace) -> None:
     run = copy.root / "runs" / "short"
     evaluate_runs(copy, [run], rows="val")
     scores = evaluate_runs(copy, [run], rows="val", classes="3").counts
-    fine, merged = (pd.read_csv(run / folder / "predictions.csv") for folder in ("evaluation-val", "evaluation-val-3"))
+    fine, merged = (
+        pd.read_csv(run / folder / "predictions.csv")
+        for folder in ("evaluation-val", "evaluation-val-3")
+    )
     assert list(merged.columns[3:]) == ["p_positive", "p_negative"]
     assert np.allclose(merged["p_negative"], fine["p_angry"] + fine["p_sad"], atol=2e-6)
     assert scores["accuracy"] >= (fine["label"] == fine["predicted"]).mean()
@@ -177,14 +209,22 @@ def test_a_run_outside_of_its_workspace_is_at_home_there_and_two_of_one_name_are
         shutil.copytree(copy.root / "runs" / name, away / name)
         file = away / name / "recipe.json"
         file.write_text(json.dumps({**json.loads(file.read_text()), "workspace": "../../ws"}))
-    others = [Workspace(Path(shutil.copytree(copy.root, tmp_path / name / "ws"))) for name in ("a", "b")]
-    for workspace, names in ((copy, ("short", "long")), (others[0], ("short", "long")), (others[1], ("long",))):
+    others = [
+        Workspace(Path(shutil.copytree(copy.root, tmp_path / name / "ws"))) for name in ("a", "b")
+    ]
+    for workspace, names in (
+        (copy, ("short", "long")),
+        (others[0], ("short", "long")),
+        (others[1], ("long",)),
+    ):
         for name in names:
             evaluate_runs(workspace, [away / name], rows="val")
     places = sorted(place.name for place in (away / "long").glob("evaluation-*"))
     assert len(places) == 3
     assert {"evaluation-val", "evaluation-ws-val"} <= set(places)
-    assert re.fullmatch("evaluation-ws-[0-9a-f]{8}-val", min(set(places) - {"evaluation-val", "evaluation-ws-val"}))
+    assert re.fullmatch(
+        "evaluation-ws-[0-9a-f]{8}-val", min(set(places) - {"evaluation-val", "evaluation-ws-val"})
+    )
     for words in ((), ("-w", copy.root), ("-w", others[0].root)):
         done = call("compare", away / "short", away / "long", "--rows", "val", *words)
         assert done.exit_code == 0, done.output
@@ -199,12 +239,14 @@ def test_rows_that_merged_classes_leave_out_are_counted(copy: Workspace) -> None
     ]  # fmt: skip
     write_manifest(copy.manifest, manifest)
     file = copy.root / "runs" / "short" / "recipe.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "classes": ["contempt", "happy", "sad"]}))
+    file.write_text(
+        json.dumps({**json.loads(file.read_text()), "classes": ["contempt", "happy", "sad"]})
+    )
     run = copy.root / "runs" / "short"
     scores = evaluate_runs(copy, [run], rows="val", classes="3")
     assert scores.counts["outside"] == {"contempt": 2}
     told = "; view polarity: 2 kept rows are outside of it (contempt 2) -> "
-    assert told + scores.counts["folder"] in scores.story
+    assert told + scores.counts["folder"] in scores.summary
 
 
 @pytest.mark.parametrize(
@@ -214,7 +256,9 @@ def test_rows_that_merged_classes_leave_out_are_counted(copy: Workspace) -> None
         (("--classes", "4"), "--classes 4: must be 3, or left out for the classes of the run"),
     ],
 )
-def test_a_wrong_option_is_one_line(workspace: Workspace, words: tuple[str, str], message: str) -> None:
+def test_a_wrong_option_is_one_line(
+    workspace: Workspace, words: tuple[str, str], message: str
+) -> None:
     done = call("evaluate", "-w", workspace.root, *words)
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
 
@@ -230,7 +274,10 @@ def test_the_benchmark_tells_a_bound_rounded_down_where_the_plain_side_was_stopp
     assert tell_ratio({"plain": short, "fast": fast}, 0.6) == (
         "`fast` is more than 7.1 times faster: 1 of 1 plain runs were stopped before they reached the target."
     )
-    assert tell_ratio({"plain": plain, "fast": fast}, 0.61) == "No ratio: 1 of 1 of `fast` did not reach the target."
+    assert (
+        tell_ratio({"plain": plain, "fast": fast}, 0.61)
+        == "No ratio: 1 of 1 of `fast` did not reach the target."
+    )
 
 
 def test_reads_of_several_commands_at_once_are_all_counted(tmp_path: Path) -> None:
@@ -245,12 +292,17 @@ def test_altered_copies_are_said_to_be_known_where_dedup_has_looked_for_them(
     copy: Workspace, near: bool | None
 ) -> None:
     if near is not None:
-        receipt = {"reads": {}, "inputs": {}, "outputs": {}, "options": {"near": near, "sure": 0.975}}
+        receipt = {
+            "reads": {},
+            "inputs": {},
+            "outputs": {},
+            "options": {"near": near, "sure": 0.975},
+        }
         (copy.root / "receipts" / "dedup.json").write_text(json.dumps(receipt))
     told = evaluate_runs(copy, [copy.root / "runs" / "short"])
     assert told.counts["near_copies_known"] == bool(near)
     copies = "copy" if near else "exact copy (run `curate dedup` to know the others)"
-    assert f"rows have no {copies} in train" in told.story
+    assert f"rows have no {copies} in train" in told.summary
 
 
 def test_views_that_would_all_be_the_image_are_refused(copy: Workspace) -> None:
@@ -258,5 +310,7 @@ def test_views_that_would_all_be_the_image_are_refused(copy: Workspace) -> None:
     made = json.loads(file.read_text())
     made["recipe"] |= {"flip": False, "rotation": 0.0, "shift": 0.0, "zoom": 0.0}
     file.write_text(json.dumps(made))
-    with pytest.raises(UsageError, match="--tta 10: recipe fast draws no views to average: use --tta flip"):
+    with pytest.raises(
+        UsageError, match="--tta 10: recipe fast draws no views to average: use --tta flip"
+    ):
         evaluate_runs(copy, [copy.root / "runs" / "short"], tta="10")

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from curate.workspace import Workspace
-from train import export, record
+from curate.workspace.workspace import Workspace
 from train.backend import keras
-from train.cli import app
-from train.models import build_model
+from train.cli.training import app
+from train.export import command as export
+from train.models.build import build_model
 from train.models.layers import FusedBatchNorm
-from train.recipes import RECIPES
+from train.recipes.presets import RECIPES
+from train.runs import folder as record
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
@@ -27,7 +28,9 @@ def call(*arguments: str | Path) -> Result:
 
 
 @pytest.mark.parametrize("file_format", list(export.FORMATS))
-def test_every_format_gives_the_same_probabilities(bars: Workspace, file_format: str, tmp_path: Path) -> None:
+def test_every_format_gives_the_same_probabilities(
+    bars: Workspace, file_format: str, tmp_path: Path
+) -> None:
     done = call("export", "-w", bars.root, "--format", file_format, "--out", tmp_path)
     assert done.exit_code == 0, done.output
     assert "32 images: probabilities differ by at most" in done.output
@@ -40,10 +43,14 @@ def test_the_plain_model_has_no_layer_of_candids_and_the_same_probabilities() ->
     plain = export.make_plain(model)
     assert not any(isinstance(layer, FusedBatchNorm) for layer in plain.layers)
     pixels = export.draw_pixels(4, 48)
-    assert np.allclose(model.predict(pixels, verbose=0), plain.predict(pixels, verbose=0), atol=1e-6)
+    assert np.allclose(
+        model.predict(pixels, verbose=0), plain.predict(pixels, verbose=0), atol=1e-6
+    )
 
 
-def test_a_file_that_says_something_else_is_refused(bars: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_says_something_else_is_refused(
+    bars: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def spoil(_model: Any, _file: Path) -> export.Predict:
         return lambda pixels: np.full((len(pixels), 3), 1 / 3)
 
@@ -58,7 +65,10 @@ def test_a_file_that_says_something_else_is_refused(bars: Workspace, monkeypatch
     ("words", "message"),
     [
         (("--format", "zip"), "--format zip: must be one of keras, saved_model, tflite, onnx"),
-        (("--format", "onnx"), "--format onnx: tf2onnx is not installed: `pip install 'candid-fer[onnx]'`"),
+        (
+            ("--format", "onnx"),
+            "--format onnx: tf2onnx is not installed: `pip install 'candid-fer[onnx]'`",
+        ),
     ],
 )
 def test_a_format_that_cannot_be_written_is_one_line(
@@ -69,11 +79,26 @@ def test_a_format_that_cannot_be_written_is_one_line(
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
 
 
-def test_a_tensorboard_log_lies_in_the_run(bars: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tensorboard_log_lies_in_the_run(
+    bars: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert list((bars.root / "runs" / "bars" / "tensorboard").rglob("events.out.tfevents*"))
     for missing in ("tensorboard", "tensorflow"):
-        monkeypatch.setattr(record, "find_spec", lambda name, missing=missing: None if name == missing else name)
-        done = call("run", "-w", bars.root, "--tensorboard", "--name", "none", "--epochs", "1", "--widths", "4")
+        monkeypatch.setattr(
+            record, "find_spec", lambda name, missing=missing: None if name == missing else name
+        )
+        done = call(
+            "run",
+            "-w",
+            bars.root,
+            "--tensorboard",
+            "--name",
+            "none",
+            "--epochs",
+            "1",
+            "--widths",
+            "4",
+        )
         told = f"train: --tensorboard: {missing} is not installed: `pip install 'candid-fer[tensorboard]'`\n"
         assert (done.exit_code, done.stderr) == (2, told)
 

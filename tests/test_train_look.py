@@ -13,20 +13,30 @@ from test_train_recipes import make_base
 from test_train_workspace import CLASSES
 from typer.testing import CliRunner, Result
 
-from curate.workspace import Workspace
-from train import attribution
-from train.attribution import cut_model, hide_marked, map_gradcam, map_gradient, map_smoothgrad, read_features
+from curate.workspace.workspace import Workspace
 from train.backend import keras
-from train.cli import app
-from train.feed import one_hot
-from train.models import build_model, pretrained
-from train.occlude import spread_heat
-from train.opened import open_runs
-from train.recipes import RECIPES
-from train.saliency import average_maps, score_deletion
-from train.sheets import normalise_heat, overlay, plot_sheet
+from train.cli.training import app
+from train.data.batches import one_hot
+from train.evaluation.image_grid import normalise_heat, overlay, plot_sheet
+from train.evaluation.open_runs import open_runs
+from train.explain import attribution
+from train.explain.attribution import (
+    cut_model,
+    hide_marked,
+    map_gradcam,
+    map_gradient,
+    map_smoothgrad,
+    read_features,
+)
+from train.explain.occlude import spread_heat
+from train.explain.saliency import average_maps, score_deletion
+from train.models import pretrained
+from train.models.build import build_model
+from train.recipes.presets import RECIPES
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -54,12 +64,12 @@ def test_occlusion_scores_every_mask_and_draws_the_map(bars: Workspace) -> None:
     assert list(masks.columns[3:]) == [f"f1_{name}" for name in CLASSES]
     scores = json.loads(call("evaluate", "-w", bars.root, "--json").stdout)
     assert masks["accuracy"][0] == pytest.approx(scores["accuracy"], abs=1e-6)
-    opened = open_runs(bars)
-    (model,), pixels = opened.load_models(), opened.read_images(48)[opened.rows]
+    run_set = open_runs(bars)
+    (model,), pixels = run_set.load_models(), run_set.read_images(48)[run_set.rows]
 
     def score(covered: np.ndarray, places: slice | np.ndarray = slice(None)) -> float:
         probs = model.predict(covered[places, ..., None], verbose=0)
-        return float((probs.argmax(axis=1) == opened.targets[places]).mean())
+        return float((probs.argmax(axis=1) == run_set.targets[places]).mean())
 
     for mask, rows in (("forehead", slice(12)), ("eyes", slice(12, 24)), ("lower", slice(24, 48))):
         masked = pixels.copy()
@@ -67,7 +77,7 @@ def test_occlusion_scores_every_mask_and_draws_the_map(bars: Workspace) -> None:
         assert masks.set_index("mask")["accuracy"][mask] == pytest.approx(score(masked), abs=1e-6)
     patches = pd.read_csv(folder / "patch.csv")
     assert len(patches) == 9
-    drawn = np.searchsorted(opened.rows, opened.sample(6, 0).rows)
+    drawn = np.searchsorted(run_set.rows, run_set.sample(6, 0).rows)
     for row, column, accuracy in patches[["row", "column", "accuracy"]].to_numpy():
         covered = pixels.copy()
         covered[:, int(row) : int(row) + 24, int(column) : int(column) + 24] = 127
@@ -84,7 +94,9 @@ def test_occlusion_scores_every_mask_and_draws_the_map(bars: Workspace) -> None:
 
 
 def test_the_map_of_the_patch_is_the_mean_of_what_covers_a_pixel() -> None:
-    places = pd.DataFrame({"row": [0, 0], "column": [0, 1], "accuracy": [0.5, 0.3], "loss": [0.1, 0.3]})
+    places = pd.DataFrame(
+        {"row": [0, 0], "column": [0, 1], "accuracy": [0.5, 0.3], "loss": [0.1, 0.3]}
+    )
     heat = spread_heat(places, side=2, size=3)
     assert heat[0].tolist() == pytest.approx([10, 20, 30])
     assert heat[2].tolist() == [0, 0, 0]
@@ -100,9 +112,13 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     step = 1e-2
     for row, column in ((3, 4), (5, 1)):
         moved = [numbers.copy(), numbers.copy()]
-        moved[0][:, row, column], moved[1][:, row, column] = (numbers[:, row, column] + sign * step for sign in (1, -1))
+        moved[0][:, row, column], moved[1][:, row, column] = (
+            numbers[:, row, column] + sign * step for sign in (1, -1)
+        )
         up, down = (np.asarray(parts.logits(parts.see(x), targets)) for x in moved)
-        assert gradient[:, row, column] == pytest.approx(np.abs(up - down) / (2 * step), rel=0.05, abs=1e-3)
+        assert gradient[:, row, column] == pytest.approx(
+            np.abs(up - down) / (2 * step), rel=0.05, abs=1e-3
+        )
 
 
 def test_the_parts_of_a_model_give_its_probabilities_again() -> None:
@@ -110,14 +126,18 @@ def test_the_parts_of_a_model_give_its_probabilities_again() -> None:
     parts = cut_model(model)
     pixels = np.random.default_rng(0).integers(0, 255, (4, 8, 8)).astype(np.uint8)
     maps = parts.see(parts.scale(pixels[..., None]))
-    logits = np.stack([np.asarray(parts.logits(maps, one_hot(np.full(4, k), 3))) for k in range(3)], axis=1)
+    logits = np.stack(
+        [np.asarray(parts.logits(maps, one_hot(np.full(4, k), 3))) for k in range(3)], axis=1
+    )
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(model.predict(pixels[..., None], verbose=0), expected, atol=1e-5)
     assert read_features(model, pixels).shape == (4, 6)
     assert map_gradcam(parts, pixels, one_hot(np.zeros(4, int), 3)).shape == (4, 8, 8)
 
 
-def test_the_maps_of_a_linear_net_are_those_of_a_calculation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_maps_of_a_linear_net_are_those_of_a_calculation_by_hand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Feature 0 is the pixel, feature 1 a third of it below zero; class 0 weighs them 1 and 0, class 1 weighs them 0 and -2."""
     monkeypatch.setattr(attribution, "ROWS_AT_ONCE", 1)
     inputs = keras.Input((4, 4, 1))
@@ -126,7 +146,9 @@ def test_the_maps_of_a_linear_net_are_those_of_a_calculation_by_hand(monkeypatch
     pooled = keras.layers.GlobalAveragePooling2D()(maps)
     model = keras.Model(inputs, keras.layers.Dense(2, "softmax", name="probabilities")(pooled))
     model.get_layer("maps").set_weights([np.array([1, -1 / 3], np.float32).reshape(1, 1, 1, 2)])
-    model.get_layer("probabilities").set_weights([np.float32([[1, 0], [0, -2]]), np.zeros(2, np.float32)])
+    model.get_layer("probabilities").set_weights(
+        [np.float32([[1, 0], [0, -2]]), np.zeros(2, np.float32)]
+    )
     parts, targets = cut_model(model), one_hot(np.array([0, 1]), 2)
     pixels = np.random.default_rng(0).integers(0, 255, (2, 4, 4)).astype(np.uint8)
     # The mean of 16 positions: each moves the logit of class 0 by 1/16, that of class 1 by -2 * -1/3 / 16.
@@ -137,15 +159,24 @@ def test_the_maps_of_a_linear_net_are_those_of_a_calculation_by_hand(monkeypatch
     # What speaks against a class is not shown.
     against = keras.models.clone_model(model)
     against.set_weights(model.get_weights())
-    against.get_layer("probabilities").set_weights([np.float32([[-1, 0], [0, 2]]), np.zeros(2, np.float32)])
+    against.get_layer("probabilities").set_weights(
+        [np.float32([[-1, 0], [0, 2]]), np.zeros(2, np.float32)]
+    )
     assert not map_gradcam(cut_model(against), pixels, targets).any()
 
 
-@pytest.mark.parametrize(("name", "side"), [("fernet5", 4), ("vgg16", 8), ("resnet50", 8), ("mobilenetv2", 8)])
-def test_every_net_is_cut_before_its_last_pooling(name: str, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "side"), [("fernet5", 4), ("vgg16", 8), ("resnet50", 8), ("mobilenetv2", 8)]
+)
+def test_every_net_is_cut_before_its_last_pooling(
+    name: str, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for base, parts in pretrained.BASES.items():
         monkeypatch.setitem(pretrained.BASES, base, (make_base, *parts[1:]))
-    model = build_model(replace(RECIPES[name], weights="none", widths=(4, 4), size=8 if name == "fernet5" else 32), 3)
+    model = build_model(
+        replace(RECIPES[name], weights="none", widths=(4, 4), size=8 if name == "fernet5" else 32),
+        3,
+    )
     parts = cut_model(model)
     size = model.input.shape[1]
     pixels = np.random.default_rng(0).integers(0, 255, (2, size, size)).astype(np.uint8)
@@ -154,7 +185,9 @@ def test_every_net_is_cut_before_its_last_pooling(name: str, side: int, monkeypa
     assert map_gradcam(parts, pixels, targets).shape == (2, side, side)
     logits = np.asarray(parts.logits(parts.see(parts.scale(pixels[..., None])), targets))
     probs = model.predict(pixels[..., None], verbose=0)
-    others = np.asarray(parts.logits(parts.see(parts.scale(pixels[..., None])), one_hot(np.array([1, 1]), 3)))
+    others = np.asarray(
+        parts.logits(parts.see(parts.scale(pixels[..., None])), one_hot(np.array([1, 1]), 3))
+    )
     assert logits - others == pytest.approx(np.log(probs[[0, 1], [0, 2]] / probs[:, 1]), abs=1e-4)
 
 
@@ -175,7 +208,9 @@ def test_a_mean_map_counts_each_face_the_same() -> None:
 
 def test_what_a_map_marks_most_is_hidden_in_the_mean_grey() -> None:
     face = np.array([[[0, 40], [80, 120]]], np.uint8)
-    assert hide_marked(face, np.array([[[0.1, 0.9], [0.2, 0.8]]]), 0.5).tolist() == [[[0, 60], [80, 60]]]
+    assert hide_marked(face, np.array([[[0.1, 0.9], [0.2, 0.8]]]), 0.5).tolist() == [
+        [[0, 60], [80, 60]]
+    ]
     assert face[0, 0, 1] == 40
 
 
@@ -217,23 +252,33 @@ def test_saliency_tests_its_maps_where_a_class_has_another_face(bars: Workspace)
     means = table[table["map"] == "SmoothGrad"].mean(numeric_only=True)
     assert told["deletion"]["SmoothGrad"] == pytest.approx(means.to_dict(), abs=1e-6)
     share = f"{100 * means['own_map']:.1f} % (another face's {100 * means['another_map']:.1f} %)"
-    assert f": probability of the label {100 * means['whole']:.1f} %, with the 20 %" in told["story"]
+    assert (
+        f": probability of the label {100 * means['whole']:.1f} %, with the 20 %" in told["story"]
+    )
     assert f"SmoothGrad {share}" in told["story"]
 
 
 def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace) -> None:
-    for command in ("saliency --rows val --per-class 1", "embed --rows val", "preview --recipe fernet5 --most 8"):
+    for command in (
+        "saliency --rows val --per-class 1",
+        "embed --rows val",
+        "preview --recipe fernet5 --most 8",
+    ):
         done = call(*command.split(), "-w", bars.root)
         assert done.exit_code == 0, done.output
     run = bars.root / "runs" / "bars"
     for file in ("saliency-val/faces.png", "saliency-val/classes.png", "embedding-val/points.png"):
         assert_readable(run / file)
     assert_readable(bars.root / "previews" / "fernet5.png")
-    assert json.loads((run / "saliency-val" / "metrics.json").read_text())["rows"] == dict.fromkeys(CLASSES, 1)
+    assert json.loads((run / "saliency-val" / "metrics.json").read_text())["rows"] == dict.fromkeys(
+        CLASSES, 1
+    )
     assert json.loads((run / "embedding-val" / "metrics.json").read_text())["rows"] == 12
     assert np.load(run / "saliency-val" / "classes.npy").shape == (3, 3, 48, 48)
     # A face alone in its class has no other's map.
-    assert (run / "saliency-val" / "deletion.csv").read_text() == "path,map,whole,own_map,another_map\n"
+    assert (
+        run / "saliency-val" / "deletion.csv"
+    ).read_text() == "path,map,whole,own_map,another_map\n"
     points = pd.read_csv(run / "embedding-val" / "points.csv")
     assert points["label"].value_counts().to_dict() == dict.fromkeys(CLASSES, 4)
     assert not (run / "reads.json").exists()

@@ -9,30 +9,35 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from curate.errors import ManifestError, WorkspaceError
-from curate.labels import find_view
-from train.augment import draw_factors, light_images
+from curate.labels import find_class_view
 from train.backend import keras
-from train.data import Examples
-from train.distil import SelfTaught
-from train.feed import one_hot, stream_batches, validate_on
-from train.fit import compile_model
-from train.loss import choose_class_weights, soften_labels
-from train.masks import cover, mask_images, slide_patch
-from train.models import build_model
-from train.recipes import RECIPES, override
+from train.data.augment import draw_factors, light_images
+from train.data.batches import one_hot, stream_batches, validate_on
+from train.data.images import Examples
+from train.data.masks import cover, mask_images, slide_patch
+from train.data.targets import choose_class_weights, soften_labels
+from train.models.build import build_model
+from train.models.self_distillation import SelfTaught
+from train.recipes.presets import RECIPES
+from train.recipes.recipe import override
+from train.training.fit import compile_model
 
 FAST = RECIPES["fast"]
 STILL = replace(FAST, batch_size=64, flip=False, rotation=0.0, shift=0.0, zoom=0.0, widths=(4,))
 COUNTS = {"angry": 6, "happy": 3, "sad": 1}
 
 
-def measure_loss(believed: list[list[float]], targets: np.ndarray, weights: list[float], smoothing: float) -> float:
+def measure_loss(
+    believed: list[list[float]], targets: np.ndarray, weights: list[float], smoothing: float
+) -> float:
     """The loss of a model that says `believed`."""
     inputs = keras.Input((len(believed[0]),))
     model = keras.Model(inputs, keras.layers.Identity()(inputs))
     compile_model(model, replace(FAST, label_smoothing=smoothing), steps=1)
     values = np.array(believed, np.float32), targets.astype(np.float32)
-    logs = model.evaluate(*values, sample_weight=np.array(weights, np.float32), verbose=0, return_dict=True)
+    logs = model.evaluate(
+        *values, sample_weight=np.array(weights, np.float32), verbose=0, return_dict=True
+    )
     return float(logs["loss"])
 
 
@@ -56,7 +61,9 @@ def test_smoothing_moves_its_share_of_the_target_to_all_classes() -> None:
 def test_every_scheme_gives_rows_a_mean_weight_of_one(scheme: str) -> None:
     weights = choose_class_weights(scheme, Path("none"), COUNTS)
     assert weights is not None
-    assert sum(weights[name] * count for name, count in COUNTS.items()) / 10 == pytest.approx(1, abs=1e-5)
+    assert sum(weights[name] * count for name, count in COUNTS.items()) / 10 == pytest.approx(
+        1, abs=1e-5
+    )
     assert weights["angry"] < weights["happy"] < weights["sad"]
 
 
@@ -70,9 +77,15 @@ def test_balanced_is_scikit_learns_class_weight() -> None:
 def test_weights_of_a_file_need_every_class_and_no_counts(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("class,weight\nangry,1\nhappy,2\nsad,3\n")
-    assert choose_class_weights(str(file), Path("none"), COUNTS) == {"angry": 1, "happy": 2, "sad": 3}
+    assert choose_class_weights(str(file), Path("none"), COUNTS) == {
+        "angry": 1,
+        "happy": 2,
+        "sad": 3,
+    }
     file.write_text("class,weight\nangry,1\nhappy,0\n")
-    with pytest.raises(WorkspaceError, match="no weight above 0 and up to 1000000 for happy, sad: give every class"):
+    with pytest.raises(
+        WorkspaceError, match="no weight above 0 and up to 1000000 for happy, sad: give every class"
+    ):
         choose_class_weights(str(file), Path("none"), COUNTS)
     assert choose_class_weights("none", Path("none"), COUNTS) is None
 
@@ -80,22 +93,42 @@ def test_weights_of_a_file_need_every_class_and_no_counts(tmp_path: Path) -> Non
 def test_votes_become_shares_of_the_classes_that_the_model_knows() -> None:
     votes = pd.Series(['{"angry":6,"happy":2,"unknown":2}', "", '{"NF":10}', '{"fear":1,"sad":3}'])
     targets = np.array([1, 0, 2, 0])
-    soft = soften_labels(votes, targets, ["angry", "happy", "sad"], find_view(""), [False] * 4)
+    soft = soften_labels(
+        votes, targets, ["angry", "happy", "sad"], find_class_view(""), [False] * 4
+    )
     # 6 and 2 of 8 votes for classes; no votes and no class voted for: the label; fear is not known.
     assert soft.tolist() == [[0.75, 0.25, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
     grouped = soften_labels(
-        votes, np.array([1, 0, 2, 0]), ["neutral", "positive", "negative"], find_view("polarity"), [False] * 4
+        votes,
+        np.array([1, 0, 2, 0]),
+        ["neutral", "positive", "negative"],
+        find_class_view("polarity"),
+        [False] * 4,
     )
     assert grouped.tolist() == [[0, 0.25, 0.75], [1, 0, 0], [0, 0, 1], [0, 0, 1]]
     with pytest.raises(ManifestError, match="no row of split train has votes"):
-        soften_labels(pd.Series(["", ""]), np.array([0, 1]), ["angry", "happy"], find_view(""), [False] * 2)
+        soften_labels(
+            pd.Series(["", ""]),
+            np.array([0, 1]),
+            ["angry", "happy"],
+            find_class_view(""),
+            [False] * 2,
+        )
 
 
 def test_votes_do_not_overrule_a_person() -> None:
     votes = pd.Series(['{"angry":6,"happy":4}'] * 3 + ['{"angry":5,"happy":5}'])
-    soft = soften_labels(votes, np.array([1, 0, 1, 1]), ["angry", "happy"], find_view(""), [True, True, False, True])
+    soft = soften_labels(
+        votes,
+        np.array([1, 0, 1, 1]),
+        ["angry", "happy"],
+        find_class_view(""),
+        [True, True, False, True],
+    )
     # A person who says happy where the crowd says angry is right; one of the crowd's first leaves the shares.
-    assert soft.round(6).tolist() == np.float32([[0, 1], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]]).tolist()
+    assert (
+        soft.round(6).tolist() == np.float32([[0, 1], [0.6, 0.4], [0.6, 0.4], [0.5, 0.5]]).tolist()
+    )
 
 
 def test_the_loss_against_votes_is_that_of_a_calculation_by_hand() -> None:
@@ -106,7 +139,8 @@ def test_the_loss_against_votes_is_that_of_a_calculation_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mask", "low", "high"), [("forehead", 0, 12), ("eyes", 12, 24), ("lower", 24, 48), ("none", 0, 0)]
+    ("mask", "low", "high"),
+    [("forehead", 0, 12), ("eyes", 12, 24), ("lower", 24, 48), ("none", 0, 0)],
 )
 def test_a_mask_is_black_in_its_band_alone(mask: str, low: int, high: int) -> None:
     images = np.full((2, 48, 48), 200, np.uint8)
@@ -118,7 +152,9 @@ def test_a_mask_is_black_in_its_band_alone(mask: str, low: int, high: int) -> No
 
 def test_a_patch_reaches_every_pixel_and_stays_inside() -> None:
     corners = list(slide_patch(48, 10, 8))
-    covered = sum((cover(np.zeros((1, 48, 48), np.uint8), *corner, 10)[0] > 0) for corner in corners)
+    covered = sum(
+        (cover(np.zeros((1, 48, 48), np.uint8), *corner, 10)[0] > 0) for corner in corners
+    )
     assert (covered >= 1).all()
     assert max(corners) == (38, 38)
 
@@ -155,8 +191,13 @@ def test_a_target_moves_to_what_was_believed_of_its_row() -> None:
     model.share.assign(0.5)
     labels, rows = np.eye(3, dtype=np.float32)[[0, 1]], [2, 0]
     targets = np.column_stack([labels, np.float32(rows)])
-    first, second = np.float32([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]]), np.float32([[0.5, 0.1, 0.4], [0.1, 0.8, 0.1]])
-    assert float(model.compute_loss(y=targets, y_pred=first)) == pytest.approx(-np.log([0.7, 0.3]).mean(), rel=1e-5)
+    first, second = (
+        np.float32([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]]),
+        np.float32([[0.5, 0.1, 0.4], [0.1, 0.8, 0.1]]),
+    )
+    assert float(model.compute_loss(y=targets, y_pred=first)) == pytest.approx(
+        -np.log([0.7, 0.3]).mean(), rel=1e-5
+    )
     beliefs = np.asarray(model.beliefs)
     assert beliefs[rows] == pytest.approx(0.4 * first)
     assert not beliefs[[1, 3]].any()

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn and by hand, and pictures that can be opened."""
+"""Scores against scikit-learn and by hand, and pictures that can be run_set."""
 
 import io
 
@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
-from train.metrics import count_confusions, format_classes, score_classes, score_predictions
-from train.oof_jobs import round_probs
-from train.plots import plot_confusion, plot_curves
+from train.evaluation.metrics import (
+    count_confusions,
+    format_classes,
+    score_classes,
+    score_predictions,
+)
+from train.evaluation.plots import plot_confusion, plot_curves
+from train.oof.jobs import round_probs
 
 CLASSES = ["angry", "happy", "sad"]
 
@@ -31,11 +36,17 @@ def test_scores_are_those_of_scikit_learn(seed: int, rows: int) -> None:
     scores = score_predictions(targets, probs)
     assert scores["rows"] == rows
     assert scores["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(targets, predicted))
-    assert scores["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(targets, predicted))
+    assert scores["balanced_accuracy"] == pytest.approx(
+        sklearn_metrics.balanced_accuracy_score(targets, predicted)
+    )
     for name in ("macro", "weighted"):
-        expected = sklearn_metrics.f1_score(targets, predicted, average=name, labels=present, zero_division=0)
+        expected = sklearn_metrics.f1_score(
+            targets, predicted, average=name, labels=present, zero_division=0
+        )
         assert scores[f"{name}_f1"] == pytest.approx(expected)
-    assert scores["loss"] == pytest.approx(sklearn_metrics.log_loss(targets, probs, labels=range(3)))
+    assert scores["loss"] == pytest.approx(
+        sklearn_metrics.log_loss(targets, probs, labels=range(3))
+    )
 
 
 def test_the_table_of_classes_is_that_of_a_calculation_by_hand() -> None:
@@ -46,7 +57,9 @@ def test_the_table_of_classes_is_that_of_a_calculation_by_hand() -> None:
     assert table["recall"].tolist() == [0.5, 0.0, 0.0]
     assert table["f1"].tolist() == [0.5, 0.0, 0.0]
     assert table["support"].tolist() == [2, 1, 0]
-    assert format_classes(table).splitlines()[1] == "angry            50.0     50.0    50.0        2"
+    assert (
+        format_classes(table).splitlines()[1] == "angry            50.0     50.0    50.0        2"
+    )
 
 
 def test_confusions_stand_with_labels_down_and_predictions_across() -> None:
@@ -62,12 +75,16 @@ def test_a_class_that_does_not_occur_does_not_lower_the_means() -> None:
 
 
 def test_a_certain_mistake_costs_a_finite_loss() -> None:
-    assert score_predictions(np.array([1]), np.array([[1.0, 0.0]]))["loss"] == pytest.approx(-np.log(1e-7))
+    assert score_predictions(np.array([1]), np.array([[1.0, 0.0]]))["loss"] == pytest.approx(
+        -np.log(1e-7)
+    )
 
 
 @settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 10**6), classes=st.integers(2, 8))
-def test_rounded_probabilities_have_six_decimals_and_still_sum_to_one(seed: int, classes: int) -> None:
+def test_rounded_probabilities_have_six_decimals_and_still_sum_to_one(
+    seed: int, classes: int
+) -> None:
     probs = draw_probs(seed, 20, classes)
     rounded = round_probs(probs)
     millionths = [[round(float(f"{value:.6f}") * 1e6) for value in row] for row in rounded]
@@ -78,7 +95,13 @@ def test_rounded_probabilities_have_six_decimals_and_still_sum_to_one(seed: int,
 
 def test_the_pictures_are_pngs_of_a_readable_size() -> None:
     history = [
-        {"loss": 2 / k, "accuracy": 0.1 * k, "val_loss": 2 / k, "val_accuracy": 0.1 * k, "learning_rate": 1 / k}
+        {
+            "loss": 2 / k,
+            "accuracy": 0.1 * k,
+            "val_loss": 2 / k,
+            "val_accuracy": 0.1 * k,
+            "learning_rate": 1 / k,
+        }
         for k in (1, 2, 3)
     ]
     counts = count_confusions(np.array([0, 0, 1]), np.array([0, 2, 0]), CLASSES)

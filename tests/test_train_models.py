@@ -16,15 +16,15 @@ from typer.main import get_command
 from curate.errors import UsageError
 from train import backend
 from train.backend import BFLOAT16, FLOAT32, choose_precision, keras
-from train.data import Examples
-from train.feed import one_hot, stream_batches
-from train.fields import from_json, override, reasons, to_json
-from train.fit import compile_model, plan_rate
-from train.models import build_model
+from train.data.batches import one_hot, stream_batches
+from train.data.images import Examples
+from train.models.build import build_model
 from train.models.layers import FusedBatchNorm
-from train.oof import choose_members
-from train.optimizers import Muon
-from train.recipes import RECIPES, find_recipe, settle_batch
+from train.models.optimizers import Muon
+from train.oof.command import choose_members
+from train.recipes.presets import RECIPES, find_recipe, resolve_batch_size
+from train.recipes.recipe import from_json, override, reasons, to_json
+from train.training.fit import compile_model, plan_rate
 
 FAST, FIVE_LAYER = RECIPES["fast"], RECIPES["five-layer"]
 
@@ -38,11 +38,11 @@ def test_the_fast_net_has_a_million_and_a_third_parameters() -> None:
 
 
 def test_an_open_batch_is_large_where_an_epoch_has_a_hundred_steps_of_it() -> None:
-    large, small = settle_batch(FAST, 12_800), settle_batch(FAST, 12_799)
+    large, small = resolve_batch_size(FAST, 12_800), resolve_batch_size(FAST, 12_799)
     assert (large.batch_size, large.learning_rate) == (128, 2 * FAST.learning_rate)
     assert small == replace(FAST, batch_size=64)
-    assert settle_batch(replace(FAST, batch_size=16), 12_800) == replace(FAST, batch_size=16)
-    assert settle_batch(override(FAST, learning_rate=0.02), 12_800).learning_rate == 0.04
+    assert resolve_batch_size(replace(FAST, batch_size=16), 12_800) == replace(FAST, batch_size=16)
+    assert resolve_batch_size(override(FAST, learning_rate=0.02), 12_800).learning_rate == 0.04
 
 
 def test_models_of_oof_have_the_small_batch_and_fast_three_stages() -> None:
@@ -79,7 +79,9 @@ def test_fused_batch_norm_gives_what_keras_gives(training: bool) -> None:
     assert np.allclose(*pairs, atol=1e-5)
     assert np.allclose(ours.moving_mean, theirs.moving_mean, atol=1e-6)
     bessel = 200 / 199 if training else 1.0
-    grown = (np.asarray(theirs.moving_variance) - (0.9 if training else 0)) * bessel + (0.9 if training else 0)
+    grown = (np.asarray(theirs.moving_variance) - (0.9 if training else 0)) * bessel + (
+        0.9 if training else 0
+    )
     assert np.allclose(ours.moving_variance, grown, atol=1e-5)
 
 
@@ -119,8 +121,12 @@ def test_muon_moves_a_kernel_as_that_of_keras_moves_the_same_matrix_and_all_else
         assert np.allclose(np.asarray(mine).reshape(other.shape), np.asarray(other), atol=1e-5)
 
 
-@pytest.mark.parametrize(("schedule", "after_a_quarter"), [("linear", 0.75), ("cosine", (1 + 0.5**0.5) / 2)])
-def test_the_rate_rises_for_an_epoch_and_ends_at_zero(schedule: str, after_a_quarter: float) -> None:
+@pytest.mark.parametrize(
+    ("schedule", "after_a_quarter"), [("linear", 0.75), ("cosine", (1 + 0.5**0.5) / 2)]
+)
+def test_the_rate_rises_for_an_epoch_and_ends_at_zero(
+    schedule: str, after_a_quarter: float
+) -> None:
     rate = plan_rate(replace(FAST, epochs=5, schedule=schedule), steps=100)
     rates = [float(rate(step)) for step in (0, 50, 100, 200, 300, 500)]
     assert rates[0] == pytest.approx(FAST.learning_rate / 10, rel=1e-3)
@@ -137,14 +143,21 @@ def test_the_plateau_schedule_begins_constant() -> None:
 def test_every_epoch_shows_each_row_once_in_another_order() -> None:
     rows = np.array([5, 7, 2, 9, 0])
     images = np.arange(10, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
-    train = Examples(images, rows, np.array([0, 1, 0, 1, 0]), np.linspace(1, 2, 5, dtype=np.float32))
+    train = Examples(
+        images, rows, np.array([0, 1, 0, 1, 0]), np.linspace(1, 2, 5, dtype=np.float32)
+    )
     recipe = replace(FAST, batch_size=2, self_distillation=0.0)
     stream = stream_batches(recipe, 2, train, seed=(0,))
     epochs: list[list[tuple[int, int, float]]] = [[], []]
     for epoch in epochs:
         for _ in range(3):
             pixels, targets, weights = next(stream)
-            epoch += zip(pixels[:, 0, 0, 0].tolist(), targets.argmax(axis=1).tolist(), weights.tolist(), strict=True)
+            epoch += zip(
+                pixels[:, 0, 0, 0].tolist(),
+                targets.argmax(axis=1).tolist(),
+                weights.tolist(),
+                strict=True,
+            )
     expected = list(zip(rows.tolist(), train.targets.tolist(), train.weights.tolist(), strict=True))
     assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(expected)
     assert epochs[0] != epochs[1]
@@ -185,7 +198,9 @@ def test_a_gpu_trains_in_bfloat16_from_capability_8_on(
     assert backend.parse_capability("8.6") == (8, 6)
 
 
-@pytest.mark.parametrize(("name", "is_whole"), [("tensorflow", False), ("jax", True), ("torch", False)])
+@pytest.mark.parametrize(
+    ("name", "is_whole"), [("tensorflow", False), ("jax", True), ("torch", False)]
+)
 def test_a_step_is_compiled_as_a_whole_under_jax_alone(
     name: str, is_whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,11 +212,15 @@ def test_a_step_is_compiled_as_a_whole_under_jax_alone(
 
 
 def test_an_unknown_precision_is_wrong_usage() -> None:
-    with pytest.raises(UsageError, match="--precision half: must be one of auto, float32, mixed_bfloat16"):
+    with pytest.raises(
+        UsageError, match="--precision half: must be one of auto, float32, mixed_bfloat16"
+    ):
         choose_precision("half")
 
 
-def test_what_native_code_writes_during_an_import_shows_only_if_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_native_code_writes_during_an_import_shows_only_if_it_fails(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with backend.mute_stderr():
         os.write(2, b"chatter")
     assert capfd.readouterr().err == ""
@@ -213,7 +232,14 @@ def test_what_native_code_writes_during_an_import_shows_only_if_it_fails(capfd: 
 def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
     for recipe in RECIPES.values():
         assert from_json(to_json(recipe)) == recipe
-        assert set(reasons()) == set(to_json(recipe)) - {"name", "about", "source", "published", "model", "classes"}
+        assert set(reasons()) == set(to_json(recipe)) - {
+            "name",
+            "about",
+            "source",
+            "published",
+            "model",
+            "classes",
+        }
     assert all(reasons().values())
 
 
@@ -221,7 +247,10 @@ def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
     ("values", "message"),
     [
         ({"learning_rate": 0.0}, "--learning-rate 0.0: must be in (0, 10)"),
-        ({"schedule": "steps"}, "--schedule steps: must be one of linear, cosine, plateau, decay, constant"),
+        (
+            {"schedule": "steps"},
+            "--schedule steps: must be one of linear, cosine, plateau, decay, constant",
+        ),
         ({"epochs": 0}, "--epochs 0: must be >= 1"),
     ],
 )
@@ -239,24 +268,28 @@ def test_an_override_of_none_changes_nothing() -> None:
 def test_an_unknown_recipe_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="--models slow: no such recipe"):
         choose_members("slow,hog")
-    with pytest.raises(UsageError, match="--recipe slow: no such recipe: choose from fast, long, five-layer"):
+    with pytest.raises(
+        UsageError, match="--recipe slow: no such recipe: choose from fast, long, five-layer"
+    ):
         find_recipe("slow")
 
 
-HELP = "from train.cli import app\ntry: app(['--help'])\nexcept SystemExit: pass"
+HELP = "from train.cli.training import app\ntry: app(['--help'])\nexcept SystemExit: pass"
 
 
-@pytest.mark.parametrize("code", ["import train", "import train.cli", HELP])
+@pytest.mark.parametrize("code", ["import train", "import train.cli.training", HELP])
 def test_the_command_line_loads_no_heavy_package(code: str) -> None:
     heavy = ["tensorflow", "keras", "pandas", "matplotlib", "numpy", "sklearn", "cv2"]
     code = f"import sys\n{code}\nprint(sorted({{name.split('.')[0] for name in sys.modules}} & set(sys.argv[1:])))"
-    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines()[-1] == "[]"
     assert done.stderr == ""
 
 
 def test_every_command_has_a_full_sentence_and_every_option_a_help() -> None:
-    from train.cli import app
+    from train.cli.training import app
 
     for command in get_command(app).commands.values():
         first = command.help.split("\n\n")[0]
@@ -268,26 +301,36 @@ def test_every_command_has_a_full_sentence_and_every_option_a_help() -> None:
 def test_no_module_needs_tensorflow_to_be_imported() -> None:
     """KERAS_BACKEND=jax or torch trains where TensorFlow is not installed: `backend` asks first, functions import late."""
     for file in sorted(Path(backend.__file__).parent.rglob("*.py")):
-        tops = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
-        names = {alias.name for node in tops for alias in node.names} | {getattr(node, "module", "") for node in tops}
-        assert not {name for name in names if (name or "").split(".")[0] in ("tensorflow", "jax", "torch", "mtcnn")}, (
-            file
-        )
+        tops = [
+            node
+            for node in ast.parse(file.read_text()).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
+        names = {alias.name for node in tops for alias in node.names} | {
+            getattr(node, "module", "") for node in tops
+        }
+        assert not {
+            name
+            for name in names
+            if (name or "").split(".")[0] in ("tensorflow", "jax", "torch", "mtcnn")
+        }, file
 
 
 def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:
-    code = "from train.models import build_model; from train.recipes import RECIPES; build_model(RECIPES['fast'], 3)"
+    code = "from train.models.build import build_model; from train.recipes.presets import RECIPES; build_model(RECIPES['fast'], 3)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
 
 def test_the_bar_follows_batches_and_forgets_epochs_that_early_stopping_saved() -> None:
-    from train.fit import FollowEpochs
+    from train.training.fit import FollowEpochs
 
     moved: list[int] = []
     told: list[str] = []
     bar = SimpleNamespace(
-        total=50, update=lambda: moved.append(1), set_postfix_str=lambda text, **__: told.append(text)
+        total=50,
+        update=lambda: moved.append(1),
+        set_postfix_str=lambda text, **__: told.append(text),
     )
     follower = FollowEpochs(bar, epochs=5)
     follower.set_params({"steps": 10})
@@ -299,4 +342,7 @@ def test_the_bar_follows_batches_and_forgets_epochs_that_early_stopping_saved() 
         follower.on_epoch_end(epoch, logs)
     follower.on_train_end()
     assert (len(moved), bar.total, logs["learning_rate"]) == (20, 20, 0.25)
-    assert told[1:3] == ["epoch 1/5, val accuracy 50.0%", "epoch 2/5, loss 1.000, val accuracy 50.0%"]
+    assert told[1:3] == [
+        "epoch 1/5, val accuracy 50.0%",
+        "epoch 2/5, loss 1.000, val accuracy 50.0%",
+    ]

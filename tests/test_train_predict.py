@@ -12,16 +12,18 @@ from skimage import data
 from test_train_workspace import draw_bars
 from typer.testing import CliRunner, Result
 
-from curate.faces import draw_face
-from curate.workspace import Workspace
-from train import detect, timeline
-from train.cli import app
-from train.detect import Face, FaceFinder, cut_face, draw_boxes
-from train.predict import name_drawings
-from train.tracks import link_faces, smooth_probs
-from train.video import Frame, copy_video, read_frames
+from curate.demo.drawing import draw_face
+from curate.workspace.workspace import Workspace
+from train.cli.training import app
+from train.faces import detect, timeline
+from train.faces.detect import Face, FaceFinder, cut_face, draw_boxes
+from train.faces.predict import name_drawings
+from train.faces.tracks import link_faces, smooth_probs
+from train.faces.video import Frame, copy_video, read_frames
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"
+)
 
 
 def call(*arguments: str | Path) -> Result:
@@ -40,8 +42,12 @@ def write_video(file: Path, frames: Iterator[np.ndarray], rate: float = 5.0) -> 
     writer = None
     for frame in frames:
         if writer is None:
-            writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"MJPG"), rate, frame.shape[1::-1])
-        writer.write(np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame[..., ::-1])
+            writer = cv2.VideoWriter(
+                str(file), cv2.VideoWriter.fourcc(*"MJPG"), rate, frame.shape[1::-1]
+            )
+        writer.write(
+            np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame[..., ::-1]
+        )
     assert writer is not None
     writer.release()
     return file
@@ -68,7 +74,11 @@ def test_a_face_that_leaves_jumps_or_grows_begins_a_new_track() -> None:
 
 
 def test_a_late_sample_ends_no_track() -> None:
-    assert link_faces([0, 1.001, 2.002], [[at(0)], [at(2)], [at(4)]], interval=1.001) == [[0], [0], [0]]
+    assert link_faces([0, 1.001, 2.002], [[at(0)], [at(2)], [at(4)]], interval=1.001) == [
+        [0],
+        [0],
+        [0],
+    ]
     assert link_faces([0, 1.502], [[at(0)], [at(2)]], interval=1.001) == [[0], [1]]
 
 
@@ -131,29 +141,51 @@ def test_predict_finds_faces_and_writes_a_table_and_pictures(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", read)
-        done = call("predict", astronaut, broken, closed, "-w", bars.root, "--out", tmp_path / "out", "--json")
+        done = call(
+            "predict",
+            astronaut,
+            broken,
+            closed,
+            "-w",
+            bars.root,
+            "--out",
+            tmp_path / "out",
+            "--json",
+        )
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert told["story"].startswith("predict: 1 faces in 3 pictures; 2 unreadable (")
     assert told["unreadable"][1] == f"{closed}: Permission denied"
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert table["image"].tolist() == [str(astronaut)]
-    assert table[["p_angry", "p_happy", "p_sad"]].sum(axis=1).tolist() == pytest.approx([1], abs=1e-5)
+    assert table[["p_angry", "p_happy", "p_sad"]].sum(axis=1).tolist() == pytest.approx(
+        [1], abs=1e-5
+    )
     assert cv2.imread(str(tmp_path / "out" / "astronaut-faces.png")).shape == (512, 512, 3)
 
 
-def test_predict_without_detection_takes_each_picture_for_a_face(bars: Workspace, tmp_path: Path) -> None:
+def test_predict_without_detection_takes_each_picture_for_a_face(
+    bars: Workspace, tmp_path: Path
+) -> None:
     files = []
     for label in ("angry", "happy", "sad"):
         files.append(tmp_path / f"{label}.png")
         cv2.imwrite(str(files[-1]), draw_bars(label, 99))
-    told = json.loads(call("predict", *files, "-w", bars.root, "--no-detect", "--tta", "1", "--json").stdout)
+    told = json.loads(
+        call("predict", *files, "-w", bars.root, "--no-detect", "--tta", "1", "--json").stdout
+    )
     assert [face["predicted"] for face in told["faces"]] == ["angry", "happy", "sad"]
     merged = call("predict", *files, "-w", bars.root, "--no-detect", "--classes", "3", "--json")
-    assert [face["predicted"] for face in json.loads(merged.stdout)["faces"]] == ["negative", "positive", "negative"]
+    assert [face["predicted"] for face in json.loads(merged.stdout)["faces"]] == [
+        "negative",
+        "positive",
+        "negative",
+    ]
 
 
-def test_pictures_of_one_name_are_drawn_into_files_of_their_own(bars: Workspace, tmp_path: Path) -> None:
+def test_pictures_of_one_name_are_drawn_into_files_of_their_own(
+    bars: Workspace, tmp_path: Path
+) -> None:
     assert list(name_drawings([Path("a/1.jpg"), Path("b/1.jpg"), Path("1-faces.png"), Path("1.png")]).values()) == [
         "1-faces.png", "1-faces-2.png", "1-faces-faces.png", "1-faces-3.png",
     ]  # fmt: skip
@@ -172,20 +204,28 @@ def test_pictures_of_one_name_are_drawn_into_files_of_their_own(bars: Workspace,
     )
     out = tmp_path / "out"
     planned = call(*words, "--out", out, "-n")
-    assert planned.output == f"predict: would look at 2 pictures with bars -> {out} (dry run: nothing written)\n"
+    assert (
+        planned.output
+        == f"predict: would look at 2 pictures with bars -> {out} (dry run: nothing written)\n"
+    )
     assert not out.exists()
     assert call(*words, "--out", out).exit_code == 0
     table = pd.read_csv(out / "predictions.csv")
     assert table["drawing"].tolist() == ["1-faces.png", "1-faces-2.png"]
     assert (cv2.imread(str(out / "1-faces.png")) != cv2.imread(str(out / "1-faces-2.png"))).any()
     orders = [words[1:3], words[2:0:-1]]
-    told = [json.loads(call("predict", *order, *words[3:], "--json").stdout)["faces"] for order in orders]
+    told = [
+        json.loads(call("predict", *order, *words[3:], "--json").stdout)["faces"]
+        for order in orders
+    ]
     assert told[0] == told[1][::-1]
     other = json.loads(call(*words, "--seed", "1", "--json").stdout)["faces"]
     assert other[0]["probabilities"] != told[0][0]["probabilities"]
 
 
-def test_views_that_would_all_be_the_face_are_refused_before_a_picture_is_read(bars: Workspace, tmp_path: Path) -> None:
+def test_views_that_would_all_be_the_face_are_refused_before_a_picture_is_read(
+    bars: Workspace, tmp_path: Path
+) -> None:
     file = next((bars.root / "runs").glob("*/recipe.json"))
     kept = file.read_bytes()
     made = json.loads(kept)
@@ -198,7 +238,9 @@ def test_views_that_would_all_be_the_face_are_refused_before_a_picture_is_read(b
     assert (done.exit_code, "draws no views to average" in done.stderr) == (2, True)
 
 
-def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_there_is_one_line(
+    bars: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone = call("predict", tmp_path / "gone.png", "-w", bars.root)
     assert (gone.exit_code, gone.stderr) == (
         2, f"train: {tmp_path / 'gone.png'}: there is no such file (1 of 1): name files that are there\n",
@@ -206,7 +248,10 @@ def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypa
     text = tmp_path / "text.avi"
     text.write_text("no video")
     wrong = call("timeline", text, "-w", bars.root, "--no-detect")
-    assert wrong.stderr == f"train: {text}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)\n"
+    assert (
+        wrong.stderr
+        == f"train: {text}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)\n"
+    )
     monkeypatch.setattr(detect, "find_spec", lambda _: None)
     missing = call("timeline", text, "-w", bars.root)
     assert missing.exit_code == 2
@@ -214,13 +259,30 @@ def test_what_is_not_there_is_one_line(bars: Workspace, tmp_path: Path, monkeypa
 
 
 def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_path: Path) -> None:
-    frames = [draw_bars("angry" if k < 10 else "happy", k).repeat(4, axis=0).repeat(4, axis=1) for k in range(20)]
+    frames = [
+        draw_bars("angry" if k < 10 else "happy", k).repeat(4, axis=0).repeat(4, axis=1)
+        for k in range(20)
+    ]
     video = write_video(tmp_path / "bars.avi", iter(frames))
     out = tmp_path / "out"
     planned = call("timeline", video, "-w", bars.root, "--no-detect", "--out", out, "--dry-run")
-    assert planned.output == f"timeline: would look at bars.avi with bars -> {out} (dry run: nothing written)\n"
+    assert (
+        planned.output
+        == f"timeline: would look at bars.avi with bars -> {out} (dry run: nothing written)\n"
+    )
     assert not out.exists()
-    done = call("timeline", video, "-w", bars.root, "--no-detect", "--smooth", "0.4", "--annotate", "--out", out)
+    done = call(
+        "timeline",
+        video,
+        "-w",
+        bars.root,
+        "--no-detect",
+        "--smooth",
+        "0.4",
+        "--annotate",
+        "--out",
+        out,
+    )
     assert done.exit_code == 0, done.output
     assert done.output.startswith("timeline: bars.avi: 20 frames, 1 faces: face 1 ")
     table = pd.read_csv(out / "timeline.csv")
@@ -232,11 +294,18 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_p
     annotated = cv2.VideoCapture(str(out / "annotated.mp4"))
     assert int(annotated.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
     assert min(cv2.imread(str(out / "timeline.png")).shape[:2]) > 200
-    assert call("timeline", video, "-w", bars.root, "--no-detect", "--per-second", "1", "--out", out).exit_code == 0
+    assert (
+        call(
+            "timeline", video, "-w", bars.root, "--no-detect", "--per-second", "1", "--out", out
+        ).exit_code
+        == 0
+    )
     assert not (out / "annotated.mp4").exists()
 
 
-def test_the_time_of_a_frame_is_the_files_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_a_frame_is_the_files_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = write_video(tmp_path / "bars.avi", iter([draw_bars("angry", k) for k in range(4)]))
     assert [frame.seconds for frame in read_frames(file, 5.0)] == pytest.approx([0, 0.2, 0.4, 0.6])
     shown = iter([0.0, 200.0, 900.0, 1000.0])
@@ -278,7 +347,20 @@ def test_a_header_that_names_a_false_rate_changes_neither_what_is_sampled_nor_th
 
     monkeypatch.setattr(cv2, "VideoCapture", Lying)
     assert [frame.number for frame in read_frames(file, 5.0)] == list(range(0, 30, 2))
-    assert [frame.number for frame in read_frames(file, 4.0)] == [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]
+    assert [frame.number for frame in read_frames(file, 4.0)] == [
+        0,
+        3,
+        5,
+        8,
+        10,
+        13,
+        15,
+        18,
+        20,
+        23,
+        25,
+        28,
+    ]
     copy_video(file, tmp_path / "copy.mp4", lambda frame: frame.picture)
     copied = real(str(tmp_path / "copy.mp4"))
     assert copied.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
@@ -296,7 +378,9 @@ def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path
         return frame
 
     video = write_video(tmp_path / "people.avi", (draw(k) for k in range(6)))
-    told = json.loads(call("timeline", video, "-w", bars.root, "--classes", "3", "--json", "--tta", "1").stdout)
+    told = json.loads(
+        call("timeline", video, "-w", bars.root, "--classes", "3", "--json", "--tta", "1").stdout
+    )
     assert {track: each["samples"] for track, each in told["tracks"].items()} == {"1": 6, "2": 4}
     table = pd.read_csv(bars.root / "runs" / "bars" / "timelines" / "people" / "timeline.csv")
     moved = table.loc[table["track"] == 1, "x"]
@@ -308,9 +392,20 @@ def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path
 
 def test_boxes_are_drawn_until_the_next_sampled_frame_whether_it_shows_a_face_or_not() -> None:
     table = pd.DataFrame(
-        {"frame": [0, 10], "x": 2, "y": 2, "width": 20, "height": 20, "confidence": 1.0, "track": 1, "predicted": "sad"}
+        {
+            "frame": [0, 10],
+            "x": 2,
+            "y": 2,
+            "width": 20,
+            "height": 20,
+            "confidence": 1.0,
+            "track": 1,
+            "predicted": "sad",
+        }
     )
     draw = timeline._Annotator(table, [0, 5, 10])
     plain = np.zeros((48, 48, 3), np.uint8)
-    drawn = [bool(draw(Frame(number, number / 5, plain.copy())).any()) for number in (0, 4, 5, 9, 10, 14)]
+    drawn = [
+        bool(draw(Frame(number, number / 5, plain.copy())).any()) for number in (0, 4, 5, 9, 10, 14)
+    ]
     assert drawn == [True, True, False, False, True, True]

@@ -17,23 +17,27 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
 from curate.engine import progress
 from curate.errors import SourceError, UsageError
-from curate.faces import EXPRESSIONS, draw_face
-from curate.images import pixel_hash
-from curate.manifest import empty_manifest, write_manifest
-from curate.workspace import Workspace
+from curate.images.decode import pixel_hash
+from curate.workspace.manifest import empty_manifest, write_manifest
+from curate.workspace.workspace import Workspace
 from train.backend import keras
-from train.cli import app
-from train.data import Examples
-from train.fields import Recipe, override
-from train.fit import compile_model, fit_model
-from train.models import build_model, pretrained
-from train.optimizers import list_base_variables
-from train.recipes import RECIPES
+from train.cli.training import app
+from train.data.images import Examples
+from train.models import pretrained
+from train.models.build import build_model
+from train.models.optimizers import list_base_variables
+from train.recipes.presets import RECIPES
+from train.recipes.recipe import Recipe, override
+from train.training.fit import compile_model, fit_model
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"
+)
 SMALL = ("--epochs", "2", "--batch-size", "8", "--precision", "float32")
 TINY = {
     "fast": ("--widths", "4,8"),
@@ -77,11 +81,15 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return make_faces(tmp_path_factory.mktemp("faces"))
 
 
-def make_base(weights: str | None, include_top: bool, input_shape: tuple[int, int, int]) -> keras.Model:
+def make_base(
+    weights: str | None, include_top: bool, input_shape: tuple[int, int, int]
+) -> keras.Model:
     """Stands for the bases with 150 and more layers, whose graphs take a minute to trace."""
     assert (weights, include_top) == (None, False)
     inputs = keras.Input(input_shape)
-    return keras.Model(inputs, keras.layers.Conv2D(8, 3, strides=4, activation="relu")(inputs), name="base")
+    return keras.Model(
+        inputs, keras.layers.Conv2D(8, 3, strides=4, activation="relu")(inputs), name="base"
+    )
 
 
 def stub_bases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +114,9 @@ def test_a_pretrained_run_is_scored_looked_at_and_exported(
 
 
 @pytest.mark.parametrize("name", list(RECIPES))
-def test_every_recipe_trains_two_epochs(faces: Workspace, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_recipe_trains_two_epochs(
+    faces: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stub_bases(monkeypatch)
     done = call("run", "-w", faces.root, "--recipe", name, "--name", name, *SMALL, *TINY[name])
     assert done.exit_code == 0, done.output
@@ -120,9 +130,25 @@ def test_every_recipe_trains_two_epochs(faces: Workspace, name: str, monkeypatch
 def test_a_recipe_in_its_own_widths_and_rate_learns_faces_by_heart(name: str, epochs: int) -> None:
     count = 140
     faces = np.stack([draw_face(EXPRESSIONS[k % 7], identity=k, seed=k) for k in range(count)])
-    examples = Examples(faces, np.arange(count), np.arange(count) % 7, np.ones(count, np.float32), None)
-    still = {"dropout": 0.0, "rotation": 0.0, "zoom": 0.0, "shift": 0.0, "shear": 0.0, "flip": False}
-    recipe = replace(RECIPES[name], epochs=epochs, batch_size=16, schedule="constant", brightness=(1.0, 1.0), **still)
+    examples = Examples(
+        faces, np.arange(count), np.arange(count) % 7, np.ones(count, np.float32), None
+    )
+    still = {
+        "dropout": 0.0,
+        "rotation": 0.0,
+        "zoom": 0.0,
+        "shift": 0.0,
+        "shear": 0.0,
+        "flip": False,
+    }
+    recipe = replace(
+        RECIPES[name],
+        epochs=epochs,
+        batch_size=16,
+        schedule="constant",
+        brightness=(1.0, 1.0),
+        **still,
+    )
     with progress(1, "") as bar:
         _, history = fit_model(recipe, 7, examples, seed=(0,), precision="float32", bar=bar)
     assert history[-1]["accuracy"] > 0.5
@@ -160,30 +186,55 @@ import train
 for module in pkgutil.walk_packages(train.__path__, "train."):
     if module.name != "train.__main__":
         importlib.import_module(module.name)
-from train.cli import app
+from train.cli.training import app
 for words in json.loads(sys.argv[1]):
     app(words, prog_name="train", standalone_mode=False)
 """
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_another_backend_trains_and_looks_as_tensorflow_does_and_without_it(faces: Workspace, backend: str) -> None:
+def test_another_backend_trains_and_looks_as_tensorflow_does_and_without_it(
+    faces: Workspace, backend: str
+) -> None:
     """From the same weights, without dropout, every epoch has the same loss: batches, targets, optimizer and schedule are.
 
     Every module can be imported there.
     """
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    place = ("-w", str(faces.root), "--precision", "float32", "--batch-size", "8", "--widths", "4", "--dropout", "0")
+    place = (
+        "-w",
+        str(faces.root),
+        "--precision",
+        "float32",
+        "--batch-size",
+        "8",
+        "--widths",
+        "4",
+        "--dropout",
+        "0",
+    )
     runs = faces.root / "runs"
     start, ours, theirs = (f"{backend}-{name}" for name in ("start", "ours", "theirs"))
     assert call("run", *place, "--epochs", "1", "--name", start).exit_code == 0
     own = ("--weights", str(runs / start / "best.weights.h5"), "--self-distillation", "0.9")
     again = ("run", *place, "--epochs", "2", *own)
     assert call(*again, "--name", ours).exit_code == 0
-    look = ("saliency", str(runs / theirs), "-w", str(faces.root), "--rows", "val", "--per-class", "1")
+    look = (
+        "saliency",
+        str(runs / theirs),
+        "-w",
+        str(faces.root),
+        "--rows",
+        "val",
+        "--per-class",
+        "1",
+    )
     words = json.dumps([(*again, "--name", theirs), look])
-    command, quickly = [sys.executable, "-c", WITHOUT_TENSORFLOW, words], {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    command, quickly = (
+        [sys.executable, "-c", WITHOUT_TENSORFLOW, words],
+        {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+    )
     env = {**os.environ, **quickly, "KERAS_BACKEND": backend}
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 0, done.stderr
@@ -194,7 +245,9 @@ def test_another_backend_trains_and_looks_as_tensorflow_does_and_without_it(face
     assert other["loss"].nunique() == 2
 
 
-@pytest.mark.parametrize(("name", "millions"), [("vgg16", 14.72), ("resnet50", 23.60), ("mobilenetv2", 2.44)])
+@pytest.mark.parametrize(
+    ("name", "millions"), [("vgg16", 14.72), ("resnet50", 23.60), ("mobilenetv2", 2.44)]
+)
 def test_the_nets_have_the_size_of_their_originals(name: str, millions: float) -> None:
     model = build_model(replace(RECIPES[name], weights="none", size=48), 7)
     assert round(model.count_params() / 1e6, 2) == millions
@@ -221,7 +274,9 @@ def test_imagenet_weights_that_cannot_be_fetched_say_where_to_put_them(
 
 @pytest.mark.filterwarnings("ignore:.input_shape. is undefined")
 @pytest.mark.parametrize(("size", "of_file"), [(96, 96), (160, 160), (224, 224), (48, 224)])
-def test_the_file_of_mobilenet_is_the_one_of_its_size(size: int, of_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_of_mobilenet_is_the_one_of_its_size(
+    size: int, of_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(name: str, *_: object, **__: object) -> None:
         raise Exception(f"URL fetch failure on {name}")
 
@@ -240,7 +295,9 @@ def test_a_base_is_read_from_a_file_and_from_what_keras_has_fetched(
     base = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3))
     file = tmp_path / "base.h5"
     base.save(file)  # the old format, which Keras' own files have
-    monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", lambda *_, **__: str(file))
+    monkeypatch.setattr(
+        "keras.src.applications.mobilenet_v2.file_utils.get_file", lambda *_, **__: str(file)
+    )
     for weights in ("imagenet", str(file)):
         model = build_model(replace(RECIPES["mobilenetv2"], weights=weights, size=32), 3)
         loaded = model.layers[3].get_weights()  # after pixels, colours and scale
@@ -254,7 +311,10 @@ def test_weights_are_read_from_a_file_and_a_wrong_one_is_named(tmp_path: Path) -
     file = tmp_path / "first.weights.h5"
     first.save_weights(str(file))
     again = build_model(replace(small, weights=str(file)), 3)
-    assert all((one == two).all() for one, two in zip(first.get_weights(), again.get_weights(), strict=True))
+    assert all(
+        (one == two).all()
+        for one, two in zip(first.get_weights(), again.get_weights(), strict=True)
+    )
     with pytest.raises(SourceError, match="no weights of fast for 4 classes"):
         build_model(replace(small, weights=str(file)), 4)
     with pytest.raises(SourceError, match="there is no such file: give a file of weights"):
@@ -264,19 +324,25 @@ def test_weights_are_read_from_a_file_and_a_wrong_one_is_named(tmp_path: Path) -
 
 
 def test_a_pretrained_base_takes_smaller_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(pretrained.BASES, "mobilenetv2", (make_base, *pretrained.BASES["mobilenetv2"][1:]))
+    monkeypatch.setitem(
+        pretrained.BASES, "mobilenetv2", (make_base, *pretrained.BASES["mobilenetv2"][1:])
+    )
     recipe = replace(RECIPES["mobilenetv2"], weights="none", size=32, weight_decay=0.0)
     model = build_model(recipe, 2)
     compile_model(model, recipe, steps=1)
     slow = list_base_variables(model)
     before = [np.asarray(variable) for variable in model.trainable_variables]
-    model.train_on_batch(np.random.default_rng(0).integers(0, 255, (8, 32, 32, 1)), np.eye(2)[[0, 1] * 4])
+    model.train_on_batch(
+        np.random.default_rng(0).integers(0, 255, (8, 32, 32, 1)), np.eye(2)[[0, 1] * 4]
+    )
     steps = [
         (variable.path in slow, np.abs(np.asarray(variable) - old).max())
         for variable, old in zip(model.trainable_variables, before, strict=True)
     ]
     # The first step of Adam is the rate itself, whatever the gradient.
-    assert [step for is_slow, step in steps if is_slow] == pytest.approx([1e-5] * len(slow), rel=0.02)
+    assert [step for is_slow, step in steps if is_slow] == pytest.approx(
+        [1e-5] * len(slow), rel=0.02
+    )
     assert max(step for is_slow, step in steps if not is_slow) == pytest.approx(1e-3, rel=0.02)
 
 
@@ -287,7 +353,9 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
         "self-distillation": "0.4", "erase": "0.5",
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    done = call("run", "-w", faces.root, "--name", "own", "--no-flip", "--soft-labels", *SMALL, *words)
+    done = call(
+        "run", "-w", faces.root, "--name", "own", "--no-flip", "--soft-labels", *SMALL, *words
+    )
     assert done.exit_code == 0, done.output
     assert "val accuracy under mask eyes" in done.output
     made = json.loads((faces.root / "runs" / "own" / "recipe.json").read_text())["recipe"]
@@ -305,7 +373,16 @@ def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) ->
 def test_there_is_an_option_for_every_field_that_training_reads() -> None:
     options = {parameter.name for parameter in get_command(app).commands["run"].params}
     missing = {item.name for item in fields(Recipe)} - (options - {"name"})  # --name is the run's
-    assert missing == {"name", "about", "source", "published", "model", "oof_epochs", "oof_steps", "oof_views"}
+    assert missing == {
+        "name",
+        "about",
+        "source",
+        "published",
+        "model",
+        "oof_epochs",
+        "oof_steps",
+        "oof_views",
+    }
 
 
 def test_votes_reach_the_loss(faces: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,8 +392,13 @@ def test_votes_reach_the_loss(faces: Workspace, monkeypatch: pytest.MonkeyPatch)
         given.append(train)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("train.run.fit_model", remember)
-    assert call("run", "-w", faces.root, "--name", "votes", "--soft-labels", *SMALL, *TINY["fast"]).exit_code == 130
+    monkeypatch.setattr("train.training.command.fit_model", remember)
+    assert (
+        call(
+            "run", "-w", faces.root, "--name", "votes", "--soft-labels", *SMALL, *TINY["fast"]
+        ).exit_code
+        == 130
+    )
     train, paths = given[0], faces.read()["path"]
     (happy,) = np.flatnonzero(paths.iloc[train.rows] == "drawn/happy/0.png")
     (other,) = np.flatnonzero(paths.iloc[train.rows] == "drawn/happy/1.png")
@@ -329,8 +411,14 @@ def test_votes_reach_the_loss(faces: Workspace, monkeypatch: pytest.MonkeyPatch)
     ("words", "message"),
     [
         (("--dropout", "1"), "--dropout 1.0: must be in [0, 1)"),
-        (("--widths", "4,x"), "--widths 4,x: must be numbers with commas between, as in 48,96,192,192"),
-        (("--brightness", "2,1"), "--brightness 2.0,1.0: must be LOW,HIGH with 0 < LOW <= HIGH <= 4"),
+        (
+            ("--widths", "4,x"),
+            "--widths 4,x: must be numbers with commas between, as in 48,96,192,192",
+        ),
+        (
+            ("--brightness", "2,1"),
+            "--brightness 2.0,1.0: must be LOW,HIGH with 0 < LOW <= HIGH <= 4",
+        ),
         (("--train-mask", "nose"), "--train-mask nose: must be one of none, forehead, eyes, lower"),
         (("--dense-units", "9"), "--dense-units: recipe fast has no use for it: leave it out"),
         (("--base-rate", "1e-5"), "--base-rate: recipe fast has no use for it: leave it out"),
@@ -344,7 +432,9 @@ def test_votes_reach_the_loss(faces: Workspace, monkeypatch: pytest.MonkeyPatch)
         ),
     ],
 )
-def test_a_wrong_field_is_one_line_with_its_rule(faces: Workspace, words: tuple[str, ...], message: str) -> None:
+def test_a_wrong_field_is_one_line_with_its_rule(
+    faces: Workspace, words: tuple[str, ...], message: str
+) -> None:
     done = call("run", "-w", faces.root, *words)
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
 
@@ -353,7 +443,10 @@ def test_a_wrong_field_is_one_line_with_its_rule(faces: Workspace, words: tuple[
     ("words", "message"),
     [
         (("--widths", "4,4,4,4,4,4"), "recipe fast: these fields make no network ("),
-        (("--recipe", "five-layer", "--dense-units", "0"), "recipe five-layer: these fields make no network ("),
+        (
+            ("--recipe", "five-layer", "--dense-units", "0"),
+            "recipe five-layer: these fields make no network (",
+        ),
         (("--weights", "none.weights.h5"), "--weights none.weights.h5: there is no such file"),
     ],
 )

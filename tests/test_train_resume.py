@@ -17,16 +17,21 @@ import pytest
 from test_train_workspace import make_workspace
 from typer.testing import CliRunner, Result
 
-from curate.manifest import write_manifest
-from curate.workspace import Workspace
-from train import fit, record, seeds, watch
-from train.cli import app
-from train.metrics import find_best
-from train.recipes import FAST, override
-from train.resume import read_options
-from train.search import find_unfinished_run
+from curate.workspace.manifest import write_manifest
+from curate.workspace.workspace import Workspace
+from train.cli.training import app
+from train.evaluation.metrics import find_best
+from train.recipes.presets import FAST
+from train.recipes.recipe import override
+from train.runs.find import find_unfinished_run
+from train.runs.folder import RunError, hold_folder, make_folder, read_made, require_free
+from train.training import fit, seeds
+from train.training.checkpoint import Checkpoint
+from train.training.resume import read_options
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"
+)
 # A resumed run must drop the same units and remember what was believed of the rows.
 SMALL = (
     "--widths", "4", "--batch-size", "16", "--epochs", "5", "--dropout", "0.5", "--precision", "float32",
@@ -44,7 +49,9 @@ def read_weights(folder: Path) -> list[np.ndarray]:
 
     found: list[np.ndarray] = []
     with h5py.File(folder / "best.weights.h5") as file:
-        file["layers"].visititems(lambda _, item: found.append(np.array(item)) if hasattr(item, "shape") else None)
+        file["layers"].visititems(
+            lambda _, item: found.append(np.array(item)) if hasattr(item, "shape") else None
+        )
     return found
 
 
@@ -77,14 +84,14 @@ def begun(begun_template: Workspace, tmp_path: Path) -> Workspace:
 
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, epoch: int, of_seed: int = 0) -> None:
-    real = watch.WatchVal.on_epoch_end
+    real = Checkpoint.on_epoch_end
 
     def stop(self: Any, number: int, logs: Any = None) -> None:
         real(self, number, logs)
         if number + 1 == epoch and (of_seed == 0 or self.folder.name.endswith(f"-s{of_seed}")):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch.WatchVal, "on_epoch_end", stop)
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", stop)
 
 
 def assert_same_run(workspace: Workspace, name: str) -> None:
@@ -122,7 +129,11 @@ def test_ctrl_c_keeps_the_finished_epochs_and_resume_ends_as_an_unbroken_run(
     assert done.output.startswith("run: fast, 5 epochs")
     assert ", in float32 (asked for), " in done.output
     assert_same_run(copy, "torn")
-    assert not list(folder.glob("epoch-*")) + list(folder.glob("state.json")) + list(folder.glob(".lock"))
+    assert (
+        not list(folder.glob("epoch-*"))
+        + list(folder.glob("state.json"))
+        + list(folder.glob(".lock"))
+    )
     metrics = json.loads((folder / "metrics.json").read_text())
     assert 1000 < metrics["seconds"] < 1100
     assert 2000 < metrics["resources"]["cpu_seconds"] < 2100
@@ -133,7 +144,10 @@ def test_resume_without_an_unfinished_run_or_on_another_manifest_is_an_error(
 ) -> None:
     runs = copy.root / "runs"
     none = call("run", "-w", copy.root, "--resume")
-    assert (none.exit_code, none.stderr) == (1, f"train: {runs}: no unfinished run here: leave --resume out\n")
+    assert (none.exit_code, none.stderr) == (
+        1,
+        f"train: {runs}: no unfinished run here: leave --resume out\n",
+    )
     whole = call("run", "-w", copy.root, "--resume", "--name", "whole")
     assert (
         whole.stderr
@@ -158,7 +172,21 @@ def test_resume_without_an_unfinished_run_or_on_another_manifest_is_an_error(
         (("--seeds", "3"), "--seeds 3: {folder} began with 1"),
         (("--stream",), "--stream True: {folder} began with False"),
         (("--classes", "happy,sad"), "--classes happy,sad: {folder} began with all"),
-        (("--widths", "4", "--epochs", "5", "--recipe", "fast", "--seed", "0", "--precision", "float32"), ""),
+        (
+            (
+                "--widths",
+                "4",
+                "--epochs",
+                "5",
+                "--recipe",
+                "fast",
+                "--seed",
+                "0",
+                "--precision",
+                "float32",
+            ),
+            "",
+        ),
     ],
 )
 def test_an_option_that_a_resumed_run_did_not_begin_with_is_refused(
@@ -187,15 +215,21 @@ def test_a_run_that_another_backend_began_is_refused(begun: Workspace) -> None:
     )  # fmt: skip
 
 
-def test_best_weights_that_a_kill_kept_from_the_disk_are_those_of_the_state(begun: Workspace) -> None:
+def test_best_weights_that_a_kill_kept_from_the_disk_are_those_of_the_state(
+    begun: Workspace,
+) -> None:
     folder = begun.root / "runs" / "begun"
     state, best = json.loads((folder / "state.json").read_text()), read_weights(folder)
     assert state["epoch"] == state["best_epoch"] == 1
     (folder / "best.weights.h5").unlink()
-    (folder / "state.json").write_text(json.dumps(state | {"best": 2.0}))  # no later epoch is better
+    (folder / "state.json").write_text(
+        json.dumps(state | {"best": 2.0})
+    )  # no later epoch is better
     done = call("run", "-w", begun.root, "--resume")
     assert "5 epochs (best 1)" in done.output
-    assert all(np.array_equal(one, two) for one, two in zip(best, read_weights(folder), strict=True))
+    assert all(
+        np.array_equal(one, two) for one, two in zip(best, read_weights(folder), strict=True)
+    )
 
 
 def test_seeds_on_a_manifest_that_changes_meanwhile_are_refused(
@@ -218,14 +252,20 @@ def test_seeds_on_a_manifest_that_changes_meanwhile_are_refused(
 def test_a_run_that_is_being_trained_is_left_alone(begun: Workspace) -> None:
     runs = begun.root / "runs"
     folder = runs / "begun"
-    with record.hold_folder(folder):
+    with hold_folder(folder):
         for words, message in (
             (
                 ("--resume",),
                 f"{runs}: no unfinished run here but what another command trains (begun): leave --resume out",
             ),
-            (("--resume", "--name", "begun"), f"{folder}: another command trains this run: wait for it"),
-            (("--name", "begun"), f"{folder}: another command trains this run: choose another --name"),
+            (
+                ("--resume", "--name", "begun"),
+                f"{folder}: another command trains this run: wait for it",
+            ),
+            (
+                ("--name", "begun"),
+                f"{folder}: another command trains this run: choose another --name",
+            ),
         ):
             done = call("run", "-w", begun.root, *words)
             assert (done.exit_code, done.stderr) == (1, f"train: {message}\n")
@@ -234,23 +274,31 @@ def test_a_run_that_is_being_trained_is_left_alone(begun: Workspace) -> None:
 
 def test_a_resumed_run_has_the_options_that_it_began_with(begun: Workspace) -> None:
     folder = begun.root / "runs" / "begun"
-    made = record.read_made(folder)
+    made = read_made(folder)
     asked = {"precision": "float32", "strategy": "none", "stream": False, "tensorboard": False}
     assert made["options"] == asked
     made["options"] = asked | {"strategy": "mirrored", "stream": True, "tensorboard": True}
     _, options = read_options(folder, made)
     assert (options.strategy, options.stream, options.tensorboard) == ("mirrored", True, True)
-    assert (options.name, options.runs, options.seed, options.precision) == ("begun", folder.parent, 0, "float32")
+    assert (options.name, options.runs, options.seed, options.precision) == (
+        "begun",
+        folder.parent,
+        0,
+        "float32",
+    )
     made["options"]["strategy"] = "multiworker"  # one worker ends what several began
     assert read_options(folder, made)[1].strategy == "none"
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
-    made = [record.make_folder(tmp_path, "now-fast", end, is_given=False).name for end in ("", "", "-s0", "-s0", "")]
+    made = [
+        make_folder(tmp_path, "now-fast", end, is_given=False).name
+        for end in ("", "", "-s0", "-s0", "")
+    ]
     assert made == ["now-fast", "now-fast-2", "now-fast-s0", "now-fast-2-s0", "now-fast-3"]
     (tmp_path / "now-fast" / "metrics.json").touch()
-    with pytest.raises(record.RunError, match="already exists: choose another --name"):
-        record.make_folder(tmp_path, "now-fast", is_given=True)
+    with pytest.raises(RunError, match="already exists: choose another --name"):
+        make_folder(tmp_path, "now-fast", is_given=True)
 
 
 def test_a_training_that_diverges_ends_and_says_what_to_do(copy: Workspace) -> None:
@@ -262,11 +310,17 @@ def test_a_training_that_diverges_ends_and_says_what_to_do(copy: Workspace) -> N
     assert done.stderr.startswith(f"train: {folder}: training diverged at epoch 1 of 5 (")
     assert "lower --learning-rate" in done.stderr
     assert done.stderr.endswith("; 0 of 5 epochs are kept\n")
-    assert find_best([{"val_accuracy": float("nan")}, {"val_accuracy": 0.5}, {"val_accuracy": 0.4}], "accuracy") == 2
+    assert (
+        find_best(
+            [{"val_accuracy": float("nan")}, {"val_accuracy": 0.5}, {"val_accuracy": 0.4}],
+            "accuracy",
+        )
+        == 2
+    )
 
 
 def test_epochs_whose_scores_are_kept_alike_are_a_tie() -> None:
-    watcher = watch.WatchVal(override(FAST, monitor="loss"))
+    watcher = Checkpoint(override(FAST, monitor="loss"))
     watcher.set_model(SimpleNamespace(get_weights=list))
     for epoch, loss in enumerate((0.7, 0.5 + 2e-8, 0.5 + 1e-8, 0.6)):
         watcher.on_epoch_end(epoch, {"val_loss": loss, "val_accuracy": 0.5})
@@ -279,7 +333,9 @@ def read_epoch(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_a_signal_ended_goes_on_where_it_was(copy: Workspace, how: signal.Signals) -> None:
+def test_a_run_that_a_signal_ended_goes_on_where_it_was(
+    copy: Workspace, how: signal.Signals
+) -> None:
     folder = copy.root / "runs" / "torn"
     # The share of the beliefs depends on the number of epochs, which changes here.
     words = ["-w", str(copy.root), *SMALL, "--self-distillation", "0"]
@@ -294,7 +350,10 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was(copy: Workspace, how: si
     assert 3 <= state["epoch"] < 500
     if how == signal.SIGINT:
         assert process.returncode == 130
-        assert f"interrupted; {state['epoch']} of 500 epochs are kept: `train run --resume --name torn -w " in stderr
+        assert (
+            f"interrupted; {state['epoch']} of 500 epochs are kept: `train run --resume --name torn -w "
+            in stderr
+        )
         return  # what follows is no other than after a kill
     assert call("run", "--name", "plain", *words).exit_code == 0
     made = json.loads((folder / "recipe.json").read_text())
@@ -323,19 +382,22 @@ def test_several_seeds_tell_mean_and_spread_and_resume_goes_on_with_all_of_them(
     assert second.startswith("run: fast, 1 epochs (best 1), ")
     assert last.startswith("run: fast, 2 seeds: val accuracy ")
     assert " ± " in last
-    seeds = [json.loads((copy.root / "runs" / f"many-s{k}" / "recipe.json").read_text())["seed"] for k in (0, 1)]
+    seeds = [
+        json.loads((copy.root / "runs" / f"many-s{k}" / "recipe.json").read_text())["seed"]
+        for k in (0, 1)
+    ]
     assert seeds == [0, 1]
     shutil.rmtree(copy.root / "runs" / "many-s1")
     assert find_unfinished_run(copy.root / "runs").name == "many-s0"
 
 
 def test_a_folder_that_a_killed_command_left_empty_is_in_nobodys_way(tmp_path: Path) -> None:
-    folder = record.make_folder(tmp_path, "own", is_given=True)
+    folder = make_folder(tmp_path, "own", is_given=True)
     for left in (".lock", "train_rows.csv", ".recipe.json.17.tmp"):
         (folder / left).touch()
-    record.require_free(folder)
-    assert record.make_folder(tmp_path, "own", is_given=True) == folder
+    require_free(folder)
+    assert make_folder(tmp_path, "own", is_given=True) == folder
     (folder / "recipe.json").write_text("{}")
     (folder / "metrics.json").write_text("{}")
-    with pytest.raises(record.RunError, match="already exists"):
-        record.make_folder(tmp_path, "own", is_given=True)
+    with pytest.raises(RunError, match="already exists"):
+        make_folder(tmp_path, "own", is_given=True)

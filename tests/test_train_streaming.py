@@ -16,22 +16,32 @@ from scipy.stats import ks_2samp
 from test_train_workspace import make_workspace
 from typer.testing import CliRunner, Result
 
-from curate.workspace import Workspace
-from train import distribute, margins, tune
-from train.cli import app
-from train.data import Examples
-from train.feed import stream_batches
-from train.fit import DivergedError, streams
-from train.recipes import RECIPES
-from train.streaming import stream_dataset
+from curate.workspace.workspace import Workspace
+from train.cli.training import app
+from train.data.batches import stream_batches
+from train.data.images import Examples
+from train.data.tf_batches import stream_dataset
+from train.oof import aum as margins
+from train.recipes.presets import RECIPES
+from train.training import distribute, tune
+from train.training.fit import DivergedError, streams
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"
+)
 # A rounding error in a gradient is a whole step of Adam where the gradient is nearly 0, so few and small steps are compared.
 SMALL = (
     "--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0", "--precision", "float32",
     "--schedule", "plateau", "--plateau-patience", "1", "--self-distillation", "0",
 )  # fmt: skip
-RECIPE = replace(RECIPES["fast"], batch_size=4, shear=10.0, brightness=(0.5, 1.5), erase=0.5, self_distillation=0.5)
+RECIPE = replace(
+    RECIPES["fast"],
+    batch_size=4,
+    shear=10.0,
+    brightness=(0.5, 1.5),
+    erase=0.5,
+    self_distillation=0.5,
+)
 
 
 def call(*arguments: str | Path) -> Result:
@@ -51,7 +61,9 @@ class Mapped:
 def make_examples(rows: int) -> Examples:
     random = np.random.default_rng(0)
     images = Mapped(random.integers(0, 255, (rows, 48, 48)).astype(np.uint8))
-    return Examples(images, np.arange(rows), random.integers(0, 3, rows), random.random(rows).astype(np.float32))
+    return Examples(
+        images, np.arange(rows), random.integers(0, 3, rows), random.random(rows).astype(np.float32)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +81,13 @@ def test_the_stream_of_tf_data_has_the_bytes_of_the_loop() -> None:
     train = make_examples(10)
     assert streams(train)
     streamed = stream_dataset(RECIPE, 3, train, (7,)).as_numpy_iterator()
-    for _, ours, theirs in zip(range(9), stream_batches(RECIPE, 3, train, (7,)), streamed, strict=False):
-        assert all((one == two).all() and one.dtype == two.dtype for one, two in zip(ours, theirs, strict=True))
+    for _, ours, theirs in zip(
+        range(9), stream_batches(RECIPE, 3, train, (7,)), streamed, strict=False
+    ):
+        assert all(
+            (one == two).all() and one.dtype == two.dtype
+            for one, two in zip(ours, theirs, strict=True)
+        )
 
 
 def test_the_stream_has_the_distribution_of_the_loop_under_another_seed() -> None:
@@ -117,7 +134,9 @@ def test_margins_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> Non
         return shares / shares.sum(axis=1, keepdims=True)
 
     def follow() -> np.ndarray:
-        follower = margins.FollowMargins(replace(train, images=Watched(train.images.images)), epochs=1)
+        follower = margins.FollowMargins(
+            replace(train, images=Watched(train.images.images)), epochs=1
+        )
         follower.set_model(SimpleNamespace(predict=believe))
         follower.on_epoch_end(0)
         return follower.margins
@@ -138,7 +157,10 @@ def test_margins_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_one_worker_writes_the_chief_if_there_is_one(
-    task: dict[str, object], cluster: dict[str, list[str]], number: int, monkeypatch: pytest.MonkeyPatch
+    task: dict[str, object],
+    cluster: dict[str, list[str]],
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
     assert distribute.find_worker("multiworker") == number
@@ -148,18 +170,30 @@ def test_one_worker_writes_the_chief_if_there_is_one(
 def test_the_shares_of_the_replicas_make_up_the_batch() -> None:
     train = make_examples(10)
     whole = list(zip(range(3), stream_batches(RECIPE, 3, train, (0,)), strict=False))
-    shares = [stream_dataset(RECIPE, 3, train, (0,), replicas=[r], of=2).as_numpy_iterator() for r in (0, 1)]
+    shares = [
+        stream_dataset(RECIPE, 3, train, (0,), replicas=[r], of=2).as_numpy_iterator()
+        for r in (0, 1)
+    ]
     for _, (pixels, _, weights) in whole:
         one, two = (next(share) for share in shares)
         assert (one[0] == pixels[0::2]).all()
         assert (two[2] == weights[1::2]).all()
-    both = stream_dataset(RECIPE, 3, make_examples(5), (0,), replicas=[0, 1], of=2).as_numpy_iterator()
-    assert [len(next(both)[2]) for _ in range(4)] == [2, 2, 1, 1]  # the last batch has one row, which stands for two
+    both = stream_dataset(
+        RECIPE, 3, make_examples(5), (0,), replicas=[0, 1], of=2
+    ).as_numpy_iterator()
+    assert [len(next(both)[2]) for _ in range(4)] == [
+        2,
+        2,
+        1,
+        1,
+    ]  # the last batch has one row, which stands for two
 
 
 def test_a_stream_trains_as_the_loop(workspace: Workspace) -> None:
     assert call("run", "-w", workspace.root, "--name", "stream", *SMALL, "--stream").exit_code == 0
-    pd.testing.assert_frame_equal(read_history(workspace, "one"), read_history(workspace, "stream"), rtol=1e-3)
+    pd.testing.assert_frame_equal(
+        read_history(workspace, "one"), read_history(workspace, "stream"), rtol=1e-3
+    )
 
 
 WITH_TWO_CPUS = """
@@ -168,8 +202,8 @@ import tensorflow
 
 (cpu,) = tensorflow.config.list_physical_devices("CPU")
 tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
-from train.cli import app
-from train.distribute import list_cpus
+from train.cli.training import app
+from train.training.distribute import list_cpus
 
 print(len(list_cpus()))
 app(sys.argv[1:], prog_name="train")
@@ -177,11 +211,22 @@ app(sys.argv[1:], prog_name="train")
 
 
 def test_two_replicas_of_a_mirrored_strategy_have_the_loss_of_one(workspace: Workspace) -> None:
-    words = ("run", "-w", str(workspace.root), "--name", "mirrored", *SMALL, "--strategy", "mirrored")
+    words = (
+        "run",
+        "-w",
+        str(workspace.root),
+        "--name",
+        "mirrored",
+        *SMALL,
+        "--strategy",
+        "mirrored",
+    )
     command = [sys.executable, "-c", WITH_TWO_CPUS, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2"), done.stderr
-    pd.testing.assert_frame_equal(read_history(workspace, "one"), read_history(workspace, "mirrored"), rtol=1e-3)
+    pd.testing.assert_frame_equal(
+        read_history(workspace, "one"), read_history(workspace, "mirrored"), rtol=1e-3
+    )
 
 
 def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) -> None:
@@ -191,7 +236,17 @@ def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) 
             free.bind(("localhost", 0))
             ports.append(free.getsockname()[1])
     cluster = {"worker": [f"localhost:{port}" for port in ports]}
-    words = [sys.executable, "-m", "train", "run", "-w", str(workspace.root), "--name", "two", *SMALL]
+    words = [
+        sys.executable,
+        "-m",
+        "train",
+        "run",
+        "-w",
+        str(workspace.root),
+        "--name",
+        "two",
+        *SMALL,
+    ]
     workers = [
         subprocess.Popen(
             [*words, "--strategy", "multiworker"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -202,7 +257,9 @@ def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) 
     told = [worker.communicate(timeout=200)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], told
     assert told[1].splitlines()[-1] == "run: worker 1 is done; the first worker writes the run"
-    pd.testing.assert_frame_equal(read_history(workspace, "one"), read_history(workspace, "two"), rtol=1e-3)
+    pd.testing.assert_frame_equal(
+        read_history(workspace, "one"), read_history(workspace, "two"), rtol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -223,7 +280,9 @@ def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) 
         ),
     ],
 )
-def test_a_strategy_that_cannot_be_had_is_one_line(workspace: Workspace, words: tuple[str, ...], message: str) -> None:
+def test_a_strategy_that_cannot_be_had_is_one_line(
+    workspace: Workspace, words: tuple[str, ...], message: str
+) -> None:
     done = call("run", "-w", workspace.root, *words)
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
 
@@ -236,9 +295,23 @@ def test_tuning_begins_with_the_recipe_and_writes_every_trial(
     monkeypatch.setattr(
         tune,
         "choose_rows",
-        lambda made, images, split, *others: asked.append(split) or real(made, images, split, *others),
+        lambda made, images, split, *others: (
+            asked.append(split) or real(made, images, split, *others)
+        ),
     )
-    done = call("tune", "-w", workspace.root, "--trials", "2", "--epochs", "1", "--widths", "4", "--batch-size", "20")
+    done = call(
+        "tune",
+        "-w",
+        workspace.root,
+        "--trials",
+        "2",
+        "--epochs",
+        "1",
+        "--widths",
+        "4",
+        "--batch-size",
+        "20",
+    )
     assert done.exit_code == 0, done.output
     assert asked == ["train", "val"]
     folder = workspace.root / "tuning" / "fast"
@@ -251,15 +324,21 @@ def test_tuning_begins_with_the_recipe_and_writes_every_trial(
     assert (folder / "trials.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(tune, "find_spec", lambda _: None)
     missing = call("tune", "-w", workspace.root)
-    assert missing.stderr == "train: tune: Optuna is not installed: `pip install 'candid-fer[tune]'`\n"
+    assert (
+        missing.stderr == "train: tune: Optuna is not installed: `pip install 'candid-fer[tune]'`\n"
+    )
 
 
-def test_a_trial_that_falls_behind_or_diverges_is_pruned(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_falls_behind_or_diverges_is_pruned(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import optuna
 
     ends = iter(["whole", "behind", "diverged"])
 
-    def end(*_: object, watchers: list[tune._Report], **__: object) -> tuple[None, list[dict[str, float]]]:
+    def end(
+        *_: object, watchers: list[tune._Report], **__: object
+    ) -> tuple[None, list[dict[str, float]]]:
         how = next(ends)
         if how == "diverged":
             raise DivergedError("training diverged")
@@ -269,7 +348,9 @@ def test_a_trial_that_falls_behind_or_diverges_is_pruned(workspace: Workspace, m
     studies = []
     real = optuna.create_study
     monkeypatch.setattr(tune, "fit_model", end)
-    monkeypatch.setattr(optuna, "create_study", lambda **options: studies.append(real(**options)) or studies[0])
+    monkeypatch.setattr(
+        optuna, "create_study", lambda **options: studies.append(real(**options)) or studies[0]
+    )
     out = workspace.root / "pruned"
     done = call("tune", "-w", workspace.root, "--trials", "3", "--epochs", "2", "--out", out)
     assert done.exit_code == 0, done.output
@@ -297,7 +378,9 @@ def test_ctrl_c_keeps_the_best_of_the_trials_that_are_done(
     assert (out / "trials.png").is_file()
 
 
-def test_where_every_trial_diverges_there_is_no_best_one(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_every_trial_diverges_there_is_no_best_one(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def diverge(*_: object, **__: object) -> None:
         raise DivergedError("training diverged")
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from curate.errors import ManifestError, SourceError
-from curate.images import pixel_hash, read_grey
-from curate.manifest import empty_manifest, write_manifest
-from curate.thumbnails import Thumbnails
-from curate.workspace import Workspace
-from train.data import count_labels, encode_labels, list_classes, load_images
+from curate.images.decode import pixel_hash, read_grey
+from curate.images.thumbnails import Thumbnails
+from curate.workspace.manifest import empty_manifest, write_manifest
+from curate.workspace.workspace import Workspace
+from train.data.images import count_labels, encode_labels, list_classes, load_images
 
 CLASSES = ("angry", "happy", "sad")
 PER_CLASS = 24
@@ -65,7 +65,11 @@ def make_workspace(root: Path) -> Workspace:
 
 def list_bytes(root: Path) -> dict[str, bytes]:
     """Every file below a folder with its bytes."""
-    return {str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
+    return {
+        str(file.relative_to(root)): file.read_bytes()
+        for file in sorted(root.rglob("*"))
+        if file.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +85,13 @@ def test_images_are_the_decoded_files_in_the_order_of_the_manifest(workspace: Wo
         assert (images[np.array([row])][0] == expected).all()
 
 
-def test_a_second_load_reads_the_cache_and_not_the_files(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_load_reads_the_cache_and_not_the_files(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = workspace.read()
     rows = np.arange(len(manifest))
     first = load_images(workspace, manifest)[rows]
-    monkeypatch.setattr("curate.thumbnails.read_face", None)
+    monkeypatch.setattr("curate.images.thumbnails.read_face", None)
     assert (load_images(workspace, manifest)[rows] == first).all()
 
 
@@ -101,7 +107,9 @@ def test_a_changed_pixel_hash_makes_a_new_cache_and_removes_the_old(workspace: W
     assert before != after
 
 
-def test_images_beyond_the_memory_budget_stay_on_disk_and_are_the_same(workspace: Workspace) -> None:
+def test_images_beyond_the_memory_budget_stay_on_disk_and_are_the_same(
+    workspace: Workspace,
+) -> None:
     manifest = workspace.read()
     rows = np.array([3, 70, 12])
     streamed = load_images(workspace, manifest, budget_bytes=len(manifest) * 48 * 48 - 1)
@@ -115,12 +123,18 @@ def test_a_vanished_image_is_named(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path)
     gone = workspace.locate()("bars/angry/05.png")
     gone.unlink()
-    with pytest.raises(SourceError, match=r"05\.png: cannot be read any more .*run `curate build` again"):
+    with pytest.raises(
+        SourceError, match=r"05\.png: cannot be read any more .*run `curate build` again"
+    ):
         load_images(workspace, workspace.read())
 
 
 def test_classes_stand_in_the_order_of_the_vocabulary() -> None:
-    assert list_classes(pd.Series(["sad", "angry", "sad", "contempt"])) == ["angry", "contempt", "sad"]
+    assert list_classes(pd.Series(["sad", "angry", "sad", "contempt"])) == [
+        "angry",
+        "contempt",
+        "sad",
+    ]
     assert count_labels(pd.Series(["sad", "angry", "sad"])) == {"angry": 1, "sad": 2}
 
 

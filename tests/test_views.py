@@ -8,26 +8,37 @@ import pytest
 from conftest import Curate
 from tables import make_manifest
 
-from curate import split as splitting
-from curate import weights as weighing
 from curate.errors import ManifestError, UsageError
-from curate.labels import CLASS_SETS, GROUPS, VOCABULARY, canonical_label, find_view, name_view
-from curate.status import read_status
-from curate.views import count_outside, look_through
-from curate.workspace import Workspace
+from curate.labels import (
+    CLASS_SETS,
+    GROUPS,
+    VOCABULARY,
+    canonical_label,
+    find_class_view,
+    name_class_view,
+)
+from curate.reports.status import read_status
+from curate.stages.split import split
+from curate.stages.weights import weights
+from curate.workspace.class_views import count_outside, look_through
+from curate.workspace.workspace import Workspace
 
 
 @pytest.fixture
 def manifest() -> pd.DataFrame:
     """40 rows of each class, each person in two of them."""
     return make_manifest(
-        [{"given_label": label, "subject": f"{label}{k // 2}"} for label in VOCABULARY for k in range(40)]
+        [
+            {"given_label": label, "subject": f"{label}{k // 2}"}
+            for label in VOCABULARY
+            for k in range(40)
+        ]
     )
 
 
 def test_a_view_changes_labels_in_the_eye_only(manifest: pd.DataFrame) -> None:
     before = manifest.copy()
-    seen = look_through(manifest, find_view("polarity"))
+    seen = look_through(manifest, find_class_view("polarity"))
     assert manifest.equals(before)
     assert seen["given_label"].equals(before["given_label"])
     pairs = set(zip(before["label"], seen["label"], seen["status"], strict=True))
@@ -36,13 +47,19 @@ def test_a_view_changes_labels_in_the_eye_only(manifest: pd.DataFrame) -> None:
         ("fear", "negative", "keep"), ("sad", "negative", "keep"), ("neutral", "neutral", "keep"),
         ("surprise", "neutral", "keep"), ("contempt", "", "drop"),
     }  # fmt: skip
-    assert count_outside(manifest, find_view("5")) == {"contempt": 40, "disgust": 40, "surprise": 40}
+    assert count_outside(manifest, find_class_view("5")) == {
+        "contempt": 40,
+        "disgust": 40,
+        "surprise": 40,
+    }
 
 
 def test_every_view_is_of_the_vocabulary() -> None:
     assert all(set(labels) <= set(VOCABULARY) for labels in CLASS_SETS.values())
-    assert all(set(labels) <= set(VOCABULARY) for group in GROUPS.values() for labels in group.values())
-    assert find_view("").class_of == {label: label for label in VOCABULARY}
+    assert all(
+        set(labels) <= set(VOCABULARY) for group in GROUPS.values() for labels in group.values()
+    )
+    assert find_class_view("").class_of == {label: label for label in VOCABULARY}
 
 
 @pytest.mark.parametrize(
@@ -55,14 +72,18 @@ def test_every_view_is_of_the_vocabulary() -> None:
         (None, "mood", "--group mood: must be one of polarity"),
     ],
 )
-def test_an_impossible_view_is_wrong_usage(classes: str | None, group: str | None, message: str) -> None:
+def test_an_impossible_view_is_wrong_usage(
+    classes: str | None, group: str | None, message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
-        name_view(classes, group)
+        name_class_view(classes, group)
 
 
-def test_a_split_under_a_view_counts_what_is_outside_and_splits_it_too(manifest: pd.DataFrame) -> None:
-    result = splitting.split(manifest, (70, 15, 15), view="5")
-    assert result.story == (
+def test_a_split_under_a_view_counts_what_is_outside_and_splits_it_too(
+    manifest: pd.DataFrame,
+) -> None:
+    result = split(manifest, (70, 15, 15), class_view="5")
+    assert result.summary == (
         "split: train 140 (70.00 %), val 30 (15.00 %), test 30 (15.00 %); view 5: 120 kept rows are outside of it "
         "(contempt 40, disgust 40, surprise 40)"
     )
@@ -75,18 +96,20 @@ def test_a_split_under_a_view_counts_what_is_outside_and_splits_it_too(manifest:
 
 
 def test_merged_classes_are_weighed_as_one(manifest: pd.DataFrame) -> None:
-    result = weighing.weights(manifest, view="polarity")
+    result = weights(manifest, class_view="polarity")
     table = result.tables["class_weights.csv"]
     assert table[["class", "count", "weight"]].to_numpy().tolist() == [
         ["negative", "160", "0.583333"], ["neutral", "80", "1.166667"], ["positive", "40", "2.333333"],
     ]  # fmt: skip
-    assert result.story.endswith("; view polarity: 40 kept rows are outside of it (contempt 40)")
+    assert result.summary.endswith("; view polarity: 40 kept rows are outside of it (contempt 40)")
 
 
 def test_a_view_without_a_row_is_refused() -> None:
     rows = make_manifest([{"given_label": "sad"}, {"given_label": "fear"}])
-    with pytest.raises(ManifestError, match="no kept row is of the classes happy, contempt: choose others"):
-        splitting.split(rows, view="happy,contempt")
+    with pytest.raises(
+        ManifestError, match="no kept row is of the classes happy, contempt: choose others"
+    ):
+        split(rows, class_view="happy,contempt")
 
 
 def test_the_next_command_repeats_the_view(finished: Workspace, curate: Curate) -> None:
@@ -107,10 +130,12 @@ def test_training_through_a_view_trains_its_classes_and_evaluates_through_the_sa
 ) -> None:
     from typer.testing import CliRunner
 
-    from train.cli import app
+    from train.cli.training import app
 
     def train(*words: object) -> str:
-        result = CliRunner().invoke(app, [str(word) for word in (*words, "-w", finished.root)], prog_name="train")
+        result = CliRunner().invoke(
+            app, [str(word) for word in (*words, "-w", finished.root)], prog_name="train"
+        )
         assert result.exit_code == 0, result.output
         return result.stdout
 
@@ -124,15 +149,16 @@ def test_training_through_a_view_trains_its_classes_and_evaluates_through_the_sa
     made = json.loads((folder / "recipe.json").read_text())
     assert (made["view"], made["classes"]) == ("polarity", ["neutral", "positive", "negative"])
     train("run", "--classes", "happy,sad", *small, "--name", "two")
-    story = train("evaluate", finished.root / "runs/two")
-    outside = count_outside(finished.read(), find_view("happy,sad"))
-    assert f"view happy,sad: {sum(outside.values())} kept rows are outside of it (angry " in story
+    summary = train("evaluate", finished.root / "runs/two")
+    outside = count_outside(finished.read(), find_class_view("happy,sad"))
+    assert f"view happy,sad: {sum(outside.values())} kept rows are outside of it (angry " in summary
     metrics = json.loads((Path(folder.parent) / "two/evaluation-test/metrics.json").read_text())
     assert metrics["outside"] == outside
 
 
 @pytest.mark.parametrize(
-    ("spelling", "label"), [(" Suprise ", "surprise"), ("NATURAL", "neutral"), ("AF", "fear"), ("bored", None)]
+    ("spelling", "label"),
+    [(" Suprise ", "surprise"), ("NATURAL", "neutral"), ("AF", "fear"), ("bored", None)],
 )
 def test_spellings_seen_in_the_wild_have_a_class(spelling: str, label: str | None) -> None:
     assert canonical_label(spelling) == label

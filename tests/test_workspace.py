@@ -7,13 +7,20 @@ import pandas as pd
 import pytest
 from tables import make_manifest
 
-from curate import decisions, status
-from curate.decide import _summarise
+from curate.duplicates.pairs import SURE
 from curate.errors import JournalError
-from curate.manifest import kept_rows
-from curate.pairs import SURE
-from curate.receipts import read_receipts
-from curate.status import read_status
+from curate.reports import status
+from curate.reports.status import read_status
+from curate.review.decide import _summarise
+from curate.workspace.journal import (
+    append_decisions,
+    current_decisions,
+    derive_verdicts,
+    new_decisions,
+    undo_batch,
+)
+from curate.workspace.manifest import kept_rows
+from curate.workspace.receipts import read_receipts
 
 COPY = "tiny/train/happy/copy.png"
 
@@ -24,19 +31,35 @@ def batch_of(result):
 
 def test_an_undo_from_the_command_line_restores_the_manifest_byte_for_byte(finished, curate):
     before = finished.manifest.read_bytes()
-    made = curate("decide", COPY, "tiny/train/sad/0.png", "--label", "fear", "--by", "ann", "-w", finished.root)
+    made = curate(
+        "decide",
+        COPY,
+        "tiny/train/sad/0.png",
+        "--label",
+        "fear",
+        "--by",
+        "ann",
+        "-w",
+        finished.root,
+    )
     assert made.stdout.startswith("decide: 2 decisions, ")
     assert finished.manifest.read_bytes() != before
     curate("decide", "--undo", batch_of(made), "-w", finished.root)
     assert finished.manifest.read_bytes() == before
     lines = [json.loads(line) for line in finished.journal.read_text().splitlines()]
     assert [line["action"] for line in lines[-3:]] == ["relabel", "relabel", "undo"]
-    assert (lines[-2]["by"], lines[-2]["expected"], lines[-2]["path"]) == ("ann", "sad", "tiny/train/sad/0.png")
+    assert (lines[-2]["by"], lines[-2]["expected"], lines[-2]["path"]) == (
+        "ann",
+        "sad",
+        "tiny/train/sad/0.png",
+    )
 
 
 def test_many_decisions_come_from_a_table_in_one_batch(finished, curate, tmp_path):
     table = tmp_path / "d.csv"
-    table.write_text("path,action,label\ntiny/train/sad/0.png,relabel,fear\ntiny/train/fear/0.png,unsure,\n")
+    table.write_text(
+        "path,action,label\ntiny/train/sad/0.png,relabel,fear\ntiny/train/fear/0.png,unsure,\n"
+    )
     result = curate("decide", "--from", table, "-w", finished.root)
     assert result.exit_code == 0
     journal = finished.read_journal()
@@ -52,8 +75,8 @@ def test_a_dry_decision_says_what_would_change_and_records_nothing(finished, cur
 
 
 def test_a_stage_works_on_the_journal_that_a_kill_left_ahead_of_the_table(finished, curate):
-    dropped = decisions.new_decisions(finished.read(), [(COPY, "keep", "")], note="", by="b")
-    decisions.append_decisions(finished.journal, dropped)
+    dropped = new_decisions(finished.read(), [(COPY, "keep", "")], note="", by="b")
+    append_decisions(finished.journal, dropped)
     for words in (["split", "--ratios", "60", "20", "20"], ["weights"]):
         assert curate(*words, "-w", finished.root).exit_code == 0
     row = finished.read().set_index("path").loc[COPY]
@@ -66,9 +89,9 @@ def test_a_stage_works_on_the_journal_that_a_kill_left_ahead_of_the_table(finish
 
 def test_a_decision_is_told_whose_rows_a_build_has_changed_meanwhile():
     before, after = (make_manifest([{"given_label": "sad"}] * count) for count in (2, 3))
-    made = decisions.new_decisions(before, [("s/000.png", "drop", "")], note="", by="b")
-    after = decisions.apply(after, [])
-    assert _summarise(made, decisions.apply(before, []), after).counts["changed"] == 0
+    made = new_decisions(before, [("s/000.png", "drop", "")], note="", by="b")
+    after = derive_verdicts(after, [])
+    assert _summarise(made, derive_verdicts(before, []), after).counts["changed"] == 0
 
 
 def test_a_decision_that_a_newer_one_has_replaced_does_not_stand(finished, curate):
@@ -87,32 +110,37 @@ def test_the_newest_standing_decision_wins_and_unsure_is_no_verdict():
         ("unsure", "", ("keep", "sad", "")),
         ("keep", "", ("keep", "sad", "human")),
     ):
-        journal += decisions.new_decisions(manifest, [("s/000.png", action, label)], by="t")
-        assert tuple(decisions.apply(manifest, journal).loc[0, ["status", "label", "reason"]]) == verdict
+        journal += new_decisions(manifest, [("s/000.png", action, label)], by="t")
+        assert (
+            tuple(derive_verdicts(manifest, journal).loc[0, ["status", "label", "reason"]])
+            == verdict
+        )
 
 
 def test_a_decision_about_other_bytes_is_stale_and_listed():
     manifest = make_manifest([{"given_label": "sad"}, {}])
-    journal = decisions.new_decisions(manifest, [("s/000.png", "drop", "")], by="t")
+    journal = new_decisions(manifest, [("s/000.png", "drop", "")], by="t")
     changed = manifest.assign(sha256=["f" * 64, manifest["sha256"].iat[1]])
-    standing = decisions.standing_decisions(changed, journal)
+    standing = current_decisions(changed, journal)
     assert (standing.by_path, [d.path for d in standing.stale]) == ({}, ["s/000.png"])
-    assert decisions.apply(changed, journal)["status"].tolist() == ["keep", "keep"]
+    assert derive_verdicts(changed, journal)["status"].tolist() == ["keep", "keep"]
 
 
 def test_bytes_that_appear_twice_elsewhere_are_not_followed():
     manifest = make_manifest([{"given_label": "sad"}])
-    journal = decisions.new_decisions(manifest, [("s/000.png", "drop", "")], by="t")
+    journal = new_decisions(manifest, [("s/000.png", "drop", "")], by="t")
     sha256 = manifest["sha256"].iat[0]
     once = make_manifest([{"path": "s/b.png", "sha256": sha256}])
-    twice = make_manifest([{"path": "s/b.png", "sha256": sha256}, {"path": "s/c.png", "sha256": sha256}])
-    assert decisions.standing_decisions(once, journal).moved == {("s/000.png", sha256): "s/b.png"}
-    assert len(decisions.standing_decisions(twice, journal).stale) == 1
+    twice = make_manifest(
+        [{"path": "s/b.png", "sha256": sha256}, {"path": "s/c.png", "sha256": sha256}]
+    )
+    assert current_decisions(once, journal).moved == {("s/000.png", sha256): "s/b.png"}
+    assert len(current_decisions(twice, journal).stale) == 1
 
 
 def test_an_unknown_batch_names_the_newest_ones():
     with pytest.raises(JournalError, match=r"no batch 'x' in the journal \(newest: none yet\)"):
-        decisions.undo_batch([], "x", by="t")
+        undo_batch([], "x", by="t")
 
 
 def test_status_names_the_next_command_at_every_step(built, curate):
@@ -134,7 +162,10 @@ def test_the_next_command_repeats_what_was_asked_for(finished, curate):
     assert status._name_command("fold", said["fold"]) == "curate fold --k 3 --seed 4"
     assert status._name_command("weights", said["weights"]) == "curate weights --scheme sqrt"
     assert status._name_command("dedup", said["dedup"]) == "curate dedup"
-    assert status._name_command("dedup", {"near": False, "sure": 0.96}) == "curate dedup --exact-only --sure 0.96"
+    assert (
+        status._name_command("dedup", {"near": False, "sure": 0.96})
+        == "curate dedup --exact-only --sure 0.96"
+    )
     assert status._name_command("split", {"from_source": True, "by_subject": True, "seed": 0}) == (
         "curate split --from-source --by-subject"
     )
@@ -145,7 +176,12 @@ def test_a_stage_is_stale_once_a_column_it_read_has_changed(finished, curate):
     assert read_status(finished).stages["split"] == "done"
     curate("decide", "tiny/train/sad/0.png", "--label", "fear", "-w", finished.root)
     stages = read_status(finished).stages
-    assert (stages["split"], stages["weights"], stages["fold"], stages["inspect"]) == ("stale", "stale", "done", "done")
+    assert (stages["split"], stages["weights"], stages["fold"], stages["inspect"]) == (
+        "stale",
+        "stale",
+        "done",
+        "done",
+    )
     curate("split", "--ratios", 60, 20, 20, "-w", finished.root)
     curate("weights", "-w", finished.root)
     assert read_status(finished).stages["split"] == "done"
@@ -164,7 +200,8 @@ def test_check_holds_on_a_finished_workspace_and_finds_what_is_broken(finished, 
     result = curate("check", "-w", finished.root)
     assert result.exit_code == 3
     assert (
-        "1 verdicts are not what the journal says (first: tiny/train/sad/1.png); run any stage again" in result.stderr
+        "1 verdicts are not what the journal says (first: tiny/train/sad/1.png); run any stage again"
+        in result.stderr
     )
 
 
@@ -178,20 +215,33 @@ def test_check_hashes_the_files_again(built, curate, tiny_faces, tmp_path):
     result = curate("check", "--files", "-w", built.root)
     assert result.exit_code == 3
     assert "1 image files are gone since the build (first: tiny/train/sad/0.png)" in result.stderr
-    assert "1 image files are changed since the build (first: tiny/train/sad/1.png)" in result.stderr
+    assert (
+        "1 image files are changed since the build (first: tiny/train/sad/1.png)" in result.stderr
+    )
 
 
 def test_a_receipt_tells_what_ran_on_what_with_which_result(finished):
     receipt = read_receipts(finished.root)["split"]
     assert receipt["options"] == {"ratios": [60.0, 20.0, 20.0], "from_source": False, "seed": 0}
-    assert set(receipt["reads"]) == {"label", "status", "subject", "sequence", "duplicate_group", "source_split"}
+    assert set(receipt["reads"]) == {
+        "label",
+        "status",
+        "subject",
+        "sequence",
+        "duplicate_group",
+        "source_split",
+    }
     assert {"seconds", "versions", "outputs", "at"} <= set(receipt)
 
 
 def test_the_report_shows_copies_suspects_and_degenerate_images(finished, curate):
     curate("report", "-w", finished.root)
     page = (finished.root / "report.html").read_text()
-    for path in ("tiny/train/angry/blank.png", "tiny/train/sad/near.png", "tiny/train/fear/conflict.png"):
+    for path in (
+        "tiny/train/angry/blank.png",
+        "tiny/train/sad/near.png",
+        "tiny/train/fear/conflict.png",
+    ):
         assert f'title="{path}"' in page
     assert page.count("data:image/png;base64,") > 10
     assert "http" not in page  # one file, nothing from elsewhere

@@ -1,5 +1,5 @@
 """`python -m train` is `train`."""
 
-from train.cli import main
+from train.cli.training import main
 
 main()

@@ -126,7 +126,10 @@ def read_gpu_capability() -> tuple[int, int] | None:
     backend = keras.backend.backend()
     if backend == "tensorflow":
         gpus = tensorflow.config.list_physical_devices("GPU")
-        told = [tensorflow.config.experimental.get_device_details(gpu).get("compute_capability") for gpu in gpus]
+        told = [
+            tensorflow.config.experimental.get_device_details(gpu).get("compute_capability")
+            for gpu in gpus
+        ]
     elif backend == "jax":
         told = [getattr(gpu, "compute_capability", None) for gpu in jax.devices("gpu")]
     else:
@@ -182,7 +185,12 @@ def read_cpuinfo(name: str) -> str:
 def describe_machine() -> dict[str, Any]:
     """Processor, cores and GPUs, for the record of a run."""
     processor = read_cpuinfo("model name") or platform.processor()
-    return {"processor": processor, "machine": platform.machine(), "cores": os.cpu_count(), "gpus": name_gpus()}
+    return {
+        "processor": processor,
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "gpus": name_gpus(),
+    }
 
 
 def name_gpus() -> list[str]:

@@ -1,6 +1,6 @@
 """The App's process: the queue as a FiftyOne dataset, and the server of the App with our plugin.
 
-Started by `session` as `python -m curate.relabel.app SITTING.json`, with an environment of its own, so that one process
+Started by `session` as `python -m curate.relabel.app SESSION.json`, with an environment of its own, so that one process
 imports FiftyOne once, loads the images and serves: half of the start of `fo.launch_app`, which does so in two.
 """
 
@@ -12,11 +12,11 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.server.main import start_server
 
+from curate.fiftyone_host.processes import HOST
 from curate.files import write_atomically
 from curate.labels import VOCABULARY
-from curate.relabel.database import to_fields
-from curate.relabel.processes import HOST
-from curate.relabel.saving import new_ledger, read_sitting
+from curate.relabel.app_labels import to_fields
+from curate.relabel.save import open_session_journal, read_session
 
 DATASET = "relabel"
 LAYOUT = "review"  # the saved arrangement of panels that the address names
@@ -24,22 +24,24 @@ PANEL = "CandidReview"
 
 
 def main() -> None:
-    """Load, say so in the sitting's `ready` file, serve until ended."""
-    sitting = read_sitting(Path(sys.argv[1]))
-    dataset = load_dataset(sitting)
-    ready = {"collection": dataset._sample_collection_name}  # private: FiftyOne has no compare-and-set of its own
-    write_atomically(Path(sitting["ready"]), json.dumps(ready).encode())
-    start_server(port=sitting["port"], address=HOST)
+    """Load, say so in the session's `ready` file, serve until ended."""
+    session = read_session(Path(sys.argv[1]))
+    dataset = load_dataset(session)
+    ready = {
+        "collection": dataset._sample_collection_name
+    }  # private: FiftyOne has no compare-and-set of its own
+    write_atomically(Path(session["ready"]), json.dumps(ready).encode())
+    start_server(port=session["port"], address=HOST)
 
 
-def load_dataset(sitting: dict[str, Any]) -> fo.Dataset:
+def load_dataset(session: dict[str, Any]) -> fo.Dataset:
     """A dataset of the queue with the labels that the journal gives now; one that lies there already is replaced."""
     if fo.dataset_exists(DATASET):
         fo.delete_dataset(DATASET)
     dataset = fo.Dataset(DATASET, persistent=True)  # others vanish with their client
     dataset.classes = {"label": list(VOCABULARY)}
-    dataset.add_samples([_new_sample(row, sitting) for row in sitting["queue"]], progress=False)
-    _write_states(dataset, sitting)
+    dataset.add_samples([_new_sample(row, session) for row in session["queue"]], progress=False)
+    _write_states(dataset, session)
     dataset.create_index("path", unique=True)
     dataset.app_config.sidebar_groups = _sidebar_groups(dataset)
     dataset.save()
@@ -49,13 +51,13 @@ def load_dataset(sitting: dict[str, Any]) -> fo.Dataset:
     return dataset
 
 
-def _new_sample(row: dict[str, Any], sitting: dict[str, Any]) -> fo.Sample:
+def _new_sample(row: dict[str, Any], session: dict[str, Any]) -> fo.Sample:
     """One image: the facts as fields to filter by, the label as the one thing to edit."""
     numbers = {"issue_rank": int, "self_confidence": float}
     values = {name: cast(row[name]) for name, cast in numbers.items() if row[name]}
     suggestion = fo.Classification(label=row["suggested_label"]) if row["suggested_label"] else None
     return fo.Sample(
-        filepath=sitting["images"][row["path"]]["file"],
+        filepath=session["images"][row["path"]]["file"],
         path=row["path"],
         label=fo.Classification(label=row["given_label"]),
         given_label=fo.Classification(label=row["given_label"]),
@@ -71,11 +73,11 @@ def _new_sample(row: dict[str, Any], sitting: dict[str, Any]) -> fo.Sample:
     )
 
 
-def _write_states(dataset: fo.Dataset, sitting: dict[str, Any]) -> None:
+def _write_states(dataset: fo.Dataset, session: dict[str, Any]) -> None:
     """Bring the images up to the decisions that stand."""
-    states = new_ledger(sitting).states()
+    states = open_session_journal(session).states()
     samples = dataset._sample_collection
-    for row in sitting["queue"]:
+    for row in session["queue"]:
         if states[row["path"]].action:
             samples.update_one({"path": row["path"]}, {"$set": to_fields(states[row["path"]])})
     dataset.reload()

@@ -1,7 +1,7 @@
-"""The queue of a sitting: which images a person is shown, in which order, and what is known of each.
+"""The queue of a session: which images a person is shown, in which order, and what is known of each.
 
 Pure: a manifest, the journal and predictions in, rows out. The order is frozen at the start, most suspect first; decided
-images stay in the queue, so that a person can go back, and the sitting opens at the first undecided one.
+images stay in the queue, so that a person can go back, and the session opens at the first undecided one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from curate.decisions import Decision
 from curate.errors import ManifestError, UsageError
 from curate.labels import VOCABULARY
-from curate.predictions import PREFIX, class_names
-from curate.relabel.where import match_rows
-from curate.reviews import disagreements
+from curate.relabel.filters import match_rows
+from curate.review.reviewers import disagreements
+from curate.workspace.journal import Decision
+from curate.workspace.predictions import PREFIX, class_names
 
 TOP = 500  # about a quarter of an hour at two seconds an image
-OPINIONS = ("suggested_label", "self_confidence", "issue_rank", "votes")  # what a blind reviewer is not told
+OPINIONS = (
+    "suggested_label",
+    "self_confidence",
+    "issue_rank",
+    "votes",
+)  # what a blind reviewer is not told
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,9 @@ class Selection:
     where: str | None = None
 
 
-def choose_rows(manifest: pd.DataFrame, journal: Sequence[Decision], selection: Selection) -> pd.DataFrame:
+def choose_rows(
+    manifest: pd.DataFrame, journal: Sequence[Decision], selection: Selection
+) -> pd.DataFrame:
     """The rows of the queue in their order.
 
     Raises
@@ -49,20 +56,33 @@ def choose_rows(manifest: pd.DataFrame, journal: Sequence[Decision], selection: 
     if rows.empty:
         raise ManifestError(f"manifest.csv: no image to look at: {advice}")
     ordered = _order(rows, by_group=selection.conflicts)
-    if selection.random is not None:  # hashes of the bytes: the same images for every reviewer, spread over the ranks
+    if (
+        selection.random is not None
+    ):  # hashes of the bytes: the same images for every reviewer, spread over the ranks
         return rows.sort_values("sha256", kind="stable").head(selection.random)
-    is_bare = not (selection.issues or selection.conflicts or selection.disagreements or selection.group)
+    is_bare = not (
+        selection.issues or selection.conflicts or selection.disagreements or selection.group
+    )
     top = selection.top or (TOP if is_bare and not selection.where else None)
     return ordered.head(top) if top else ordered
 
 
-def _choose_kind(manifest: pd.DataFrame, journal: Sequence[Decision], selection: Selection) -> tuple[pd.DataFrame, str]:
+def _choose_kind(
+    manifest: pd.DataFrame, journal: Sequence[Decision], selection: Selection
+) -> tuple[pd.DataFrame, str]:
     is_random, is_group = selection.random is not None, selection.group is not None
-    if sum([selection.issues, selection.conflicts, selection.disagreements, is_random, is_group]) > 1:
-        raise UsageError("relabel: say one of --issues, --random, --conflicts, --disagreements, --group")
+    if (
+        sum([selection.issues, selection.conflicts, selection.disagreements, is_random, is_group])
+        > 1
+    ):
+        raise UsageError(
+            "relabel: say one of --issues, --random, --conflicts, --disagreements, --group"
+        )
     offered = manifest[(manifest["status"] == "keep") | (manifest["reason"] == "human")]
     if selection.conflicts:
-        return offered[offered["label_conflict"] == "true"], "no label conflicts here; `curate dedup` finds them"
+        return offered[
+            offered["label_conflict"] == "true"
+        ], "no label conflicts here; `curate dedup` finds them"
     if selection.disagreements:
         disputed = manifest["path"].isin(list(disagreements(manifest, journal)))
         return manifest[
@@ -77,7 +97,9 @@ def _choose_kind(manifest: pd.DataFrame, journal: Sequence[Decision], selection:
     if is_random:
         return offered, "no image is kept"
     if selection.issues:
-        return offered[offered["issue"] != ""], "nothing is marked; run `curate flag`, perhaps with a lower --precision"
+        return offered[
+            offered["issue"] != ""
+        ], "nothing is marked; run `curate flag`, perhaps with a lower --precision"
     if selection.where:
         return offered, f"no kept image fulfils '{selection.where}'"
     return offered[
@@ -91,8 +113,12 @@ def _order(rows: pd.DataFrame, *, by_group: bool) -> pd.DataFrame:
         len(rows) + rows["issue_rank"].replace("", "0").astype(int).max() + 1
     )
     first = rank.groupby(rows["duplicate_group"]).transform("min") if by_group else rank
-    keys = pd.DataFrame({"first": first, "group": rows["duplicate_group"] if by_group else "", "rank": rank})
-    return rows.loc[keys.assign(path=rows["path"]).sort_values(["first", "group", "rank", "path"]).index]
+    keys = pd.DataFrame(
+        {"first": first, "group": rows["duplicate_group"] if by_group else "", "rank": rank}
+    )
+    return rows.loc[
+        keys.assign(path=rows["path"]).sort_values(["first", "group", "rank", "path"]).index
+    ]
 
 
 def average_predictions(tables: Sequence[pd.DataFrame]) -> dict[str, list[float]]:
@@ -100,7 +126,10 @@ def average_predictions(tables: Sequence[pd.DataFrame]) -> dict[str, list[float]
     if not tables:
         return {}
     columns = [PREFIX + name for name in VOCABULARY]
-    known = [table.reindex(columns=["path", *columns], fill_value=0.0).set_index("path") for table in tables]
+    known = [
+        table.reindex(columns=["path", *columns], fill_value=0.0).set_index("path")
+        for table in tables
+    ]
     mean = (sum(known[1:], start=known[0]) / len(known)).round(4)
     assert all(name in VOCABULARY for table in tables for name in class_names(table))
     return dict(zip(mean.index, mean.to_numpy().tolist(), strict=True))
@@ -123,13 +152,18 @@ def describe_rows(
     blind : leave out what others think: the model, the crowd, the reviewers
     """
     grouped = manifest[(manifest["duplicate_group"] != "") & (manifest["pixel_hash"] != "")]
-    members = {str(group): list(of_group["path"]) for group, of_group in grouped.groupby("duplicate_group")}
+    members = {
+        str(group): list(of_group["path"]) for group, of_group in grouped.groupby("duplicate_group")
+    }
     described = []
     for row in rows.to_dict("records"):
         path, group = row["path"], row["duplicate_group"]
         facts = {"path": path, "given_label": row["given_label"], "duplicate_group": group}
         opinions = {name: "" if blind else row[name] for name in OPINIONS}
-        opinions |= {"probs": [] if blind else probs.get(path, []), "verdicts": {} if blind else verdicts.get(path, {})}
+        opinions |= {
+            "probs": [] if blind else probs.get(path, []),
+            "verdicts": {} if blind else verdicts.get(path, {}),
+        }
         copies = [member for member in members.get(group, []) if member != path]
         described.append({**facts, **opinions, "copies": copies})
     return described

@@ -1,4 +1,4 @@
-"""The two services of a sitting: mongod and the App's process; started, kept alive, ended."""
+"""The two services of a session: mongod and the App's process; started, kept alive, ended."""
 
 import contextlib
 import os
@@ -15,10 +15,9 @@ from typing import Any
 import psutil
 
 from curate.errors import ServiceError
-from curate.relabel.database import mend_counts, require_server
-from curate.relabel.environment import PLUGIN, fiftyone_environment, require_fiftyone
-from curate.relabel.mongod import Mongod, find_mongod, start_mongod
-from curate.relabel.processes import (
+from curate.fiftyone_host.environment import PLUGIN, fiftyone_environment, require_fiftyone
+from curate.fiftyone_host.mongod import Mongod, find_mongod, start_mongod
+from curate.fiftyone_host.processes import (
     HOST,
     free_port,
     is_listening,
@@ -27,8 +26,9 @@ from curate.relabel.processes import (
     start_service,
     stop_process,
 )
-from curate.relabel.saving import SITTING, read_sitting
-from curate.relabel.sitting import Place, write_description
+from curate.relabel.app_labels import mend_counts, require_server
+from curate.relabel.save import SESSION, read_session
+from curate.relabel.session import Place, write_description
 
 START_SECONDS = 90.0  # ten on two idle cores
 MOST_RESTARTS = 5
@@ -36,7 +36,7 @@ MOST_RESTARTS = 5
 
 @dataclass
 class Services:
-    """What runs for a sitting; `mongod` is None where FIFTYONE_DATABASE_URI names a database of the user's."""
+    """What runs for a session; `mongod` is None where FIFTYONE_DATABASE_URI names a database of the user's."""
 
     place: Place
     description: dict[str, Any]
@@ -103,9 +103,7 @@ def start_database(place: Place) -> tuple[Mongod | None, dict[str, str]]:
     end_leftovers(place)
     if uri := os.environ.get("FIFTYONE_DATABASE_URI"):
         require_server(uri)
-        name = (
-            f"candid-{sha256(str(place.root).encode()).hexdigest()[:12]}"  # beside the user's datasets, not among them
-        )
+        name = f"candid-{sha256(str(place.root).encode()).hexdigest()[:12]}"  # beside the user's datasets, not among them
         return None, {"uri": uri, "database": name}
     mongod = start_mongod(find_mongod(os.environ), place.data)
     return mongod, {"uri": mongod.uri, "database": "fiftyone"}
@@ -144,8 +142,10 @@ def choose_port(port: int | None) -> int:
 
 
 def _start_app(place: Place) -> "subprocess.Popen[bytes]":
-    sitting = read_sitting(place.description)
-    env = fiftyone_environment(place.root, sitting["uri"], sitting["database"]) | {SITTING: str(place.description)}
+    session = read_session(place.description)
+    env = fiftyone_environment(place.root, session["uri"], session["database"]) | {
+        SESSION: str(place.description)
+    }
     command = [sys.executable, "-P", "-m", "curate.relabel.app", str(place.description)]
     return start_service(command, place.root / "app.log", ends_by=SIGKILL, env=env)
 
@@ -156,16 +156,27 @@ def _is_serving(place: Place, port: int) -> bool:
     direct = urllib.request.build_opener(
         urllib.request.ProxyHandler({})
     )  # no proxy of the environment knows this machine
-    with contextlib.suppress(OSError), direct.open(f"http://{HOST}:{port}/plugins", timeout=10) as answer:
+    with (
+        contextlib.suppress(OSError),
+        direct.open(f"http://{HOST}:{port}/plugins", timeout=10) as answer,
+    ):
         return PLUGIN.encode() in answer.read()
     return False
 
 
 def end_leftovers(place: Place) -> None:
-    """End what a killed sitting left running here: our mongod and our App's process, known by their arguments."""
+    """End what a killed session left running here: our mongod and our App's process, known by their arguments."""
     ours = {str(place.data), str(place.description)}
-    left = [process for process in psutil.process_iter(["cmdline"]) if ours & set(process.info["cmdline"] or [])]
-    left = [process for process in left if {"--dbpath", "curate.relabel.app"} & set(process.info["cmdline"])]
+    left = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if ours & set(process.info["cmdline"] or [])
+    ]
+    left = [
+        process
+        for process in left
+        if {"--dbpath", "curate.relabel.app"} & set(process.info["cmdline"])
+    ]
     for process in left:
         with contextlib.suppress(psutil.Error):
             process.terminate()

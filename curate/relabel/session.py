@@ -1,175 +1,162 @@
-"""A sitting: from the manifest to an open panel, and from the last key to the verdicts.
+"""What a session is: the queue and all that the App's process must know, as one JSON file.
 
-`relabel` applies what a killed sitting left, starts the services, keeps them alive, and at Finish or Ctrl-C takes in edits
-made in the App's own tabs and derives the verdicts. The decisions themselves are in the journal from the moment each key
-was acknowledged.
+It outlives a killed session, so that the next one can take in what was edited in the App meanwhile.
 """
 
 import contextlib
 import json
-import os
-import shutil
-import signal
-import socket
-import sys
-import threading
-import time
-import webbrowser
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+import pandas as pd
 
-from curate.errors import CandidError, ServiceError
-from curate.files import cannot_write, finish_first
-from curate.receipts import StageResult
-from curate.relabel.closing import take_in_edits, tell_sitting, write_verdicts
-from curate.relabel.database import Database, drop_database, open_database
-from curate.relabel.saving import new_ledger, read_sitting
-from curate.relabel.services import Services, choose_port, start_database, start_services
-from curate.relabel.sitting import Options, Place, describe_sitting, draw_for_browser, place_of
-from curate.workspace import Workspace, apply_journal
-
-LOOK_SECONDS = 0.2  # between two looks at Finish and at the services
-
-Announce = Callable[[str], None]
+from curate.errors import PredictionsError, WorkspaceError
+from curate.files import write_atomically
+from curate.images.decode import UnreadableImageError, encode_png, read_image
+from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
+from curate.relabel.session_journal import Image
+from curate.review.reviewers import ADJUDICATED, disagreements
+from curate.workspace.journal import Decision, current_decisions, new_batch
+from curate.workspace.predictions import read_predictions
+from curate.workspace.workspace import Workspace
 
 
-def relabel(workspace: Workspace, options: Options, announce: Announce, *, dry_run: bool = False) -> StageResult:
-    """Open the panel and stay until Finish or Ctrl-C.
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for."""
+
+    selection: Selection
+    by: str
+    blind: bool = False
+    port: int | None = None
+    opens_browser: bool = True
+
+
+# Forms of `curate.images.decode.SUFFIXES` that no browser draws; JAFFE is shipped in one.
+NOT_DRAWN = frozenset({".tif", ".tiff", ".pgm", ".ppm"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """The files of one reviewer's sessions, inside the workspace; all but a running session's can be made again."""
+
+    root: Path
+
+    @property
+    def description(self) -> Path:
+        """What the App's process must know."""
+        return self.root / "sitting.json"
+
+    @property
+    def ready(self) -> Path:
+        """Written by the App's process when the images are loaded."""
+        return self.root / "ready.json"
+
+    @property
+    def finish(self) -> Path:
+        """Made by the panel's Finish."""
+        return self.root / "finish"
+
+    @property
+    def data(self) -> Path:
+        """mongod's own."""
+        return self.root / "db"
+
+
+def place_of(workspace: Workspace, by: str) -> Place:
+    """Where a reviewer's sessions lie: two reviewers can sit at one workspace."""
+    return Place((workspace.cache / "relabel" / (re.sub(r"[^\w-]", "_", by) or "_")).absolute())
+
+
+def describe_session(
+    workspace: Workspace, manifest: pd.DataFrame, journal: Sequence[Decision], options: Options
+) -> tuple[dict[str, Any], list[str]]:
+    """The description, but for the addresses of its services, and what the reviewer should know beforehand.
 
     Raises
     ------
-    UsageError, ManifestError, JournalError  if there is nothing to look at or the journal cannot be read
-    ServiceError  if mongod or the App cannot run
-    WorkspaceError  if the images are gone, the reviewer already sits here, or the manifest was changed by another program
+    UsageError, ManifestError  if there is nothing to look at
+    WorkspaceError  if none of the images is there
     """
-    description, notes = describe_sitting(workspace, workspace.read(), workspace.read_journal(), options)
-    for note in notes:
-        announce(f"relabel: {note}")
-    if dry_run:
-        return _tell_queue(description)
+    rows = choose_rows(manifest, journal, options.selection)
+    standing = current_decisions(manifest, journal)
+    probs, notes = _read_probs(workspace, manifest)
+    verdicts = disagreements(manifest, journal) if options.selection.disagreements else {}
+    queue = describe_rows(rows, manifest, probs, verdicts, blind=options.blind)
+    shown = {path for row in queue for path in (row["path"], *row["copies"])}
+    images = _describe_images(workspace, manifest[manifest["path"].isin(shown)])
+    notes += _warn_of_missing([images[row["path"]].file for row in queue])
+    if standing.stale:
+        notes.append(
+            f"{len(standing.stale)} decisions are stale, their images gone or changed (first: {standing.stale[0].path}, "
+            f"batch {standing.stale[0].batch}); undo the batch or bring the images back"
+        )
     place = place_of(workspace, options.by)
-    with _sit_down(place, options.by), _end_as_interrupt():
-        started = time.perf_counter()
-        draw_for_browser(place, description)
-        description["port"] = choose_port(options.port)
-        mongod, reach = start_database(place)
-        try:
-            _take_in_leftovers(place, reach, announce)
-            launch = apply_journal(workspace)
-            services = start_services(place, description | reach, mongod)
-            _announce_panel(services, time.perf_counter() - started, announce)
-            if options.opens_browser and _has_screen():
-                webbrowser.open(services.address)
-            missed = _stay(services)
-        finally:
-            if mongod:
-                mongod.stop()
-        _forget(place, services)
-        result = tell_sitting(workspace.read_journal(), description["batch"], time.perf_counter() - started, missed)
-        try:
-            write_verdicts(workspace, launch)
-        except CandidError:
-            announce(result.story)
-            raise
-    return result
+    description = {
+        "batch": new_batch(options.by).batch,
+        "by": options.by,
+        "blind": options.blind,
+        "note": ADJUDICATED if options.selection.disagreements else "",
+        "journal": str(workspace.journal.absolute()),
+        "ready": str(place.ready),
+        "finish": str(place.finish),
+        "moved": [(*line, here) for line, here in standing.moved.items()],
+        "images": {path: asdict(image) for path, image in images.items()},
+        "queue": queue,
+    }
+    return description, notes
 
 
-def _tell_queue(description: dict[str, Any]) -> StageResult:
-    states = new_ledger(description).states()
-    queue = [row["path"] for row in description["queue"]]
-    done = sum(states[path].is_done for path in queue)
-    first = next((path for path in queue if not states[path].is_done), "none left")
-    story = f"relabel: {len(queue):,} images, {done:,} decided; the first to look at: {first}"
-    return StageResult(story, counts={"images": len(queue), "decided": done, "first": first})
+def write_description(place: Place, description: Mapping[str, Any]) -> None:
+    """Keep it for the App's process, and for the next session if this one is killed."""
+    write_atomically(place.description, json.dumps(description).encode())
 
 
-@contextlib.contextmanager
-def _sit_down(place: Place, by: str) -> Iterator[None]:
-    """One sitting a reviewer at a time."""
+def _describe_images(workspace: Workspace, rows: pd.DataFrame) -> dict[str, Image]:
+    locate = workspace.locate()
+    redundant = rows["reason"].isin(["exact_copy", "near_copy"])
+    values = zip(
+        rows["path"], rows["sha256"], rows["given_label"], rows["box"], redundant, strict=True
+    )
+    return {
+        path: Image(sha256, label, str(locate(path).absolute()), box, bool(is_redundant))
+        for path, sha256, label, box, is_redundant in values
+    }
+
+
+def draw_for_browser(place: Place, description: Mapping[str, Any]) -> None:
+    """Give the pictures that no browser draws as PNG; one that cannot be read stays, and is seen to be missing."""
+    for image in description["images"].values():
+        file, drawn = Path(image["file"]), place.root / "pictures" / f"{image['sha256']}.png"
+        if file.suffix.lower() in NOT_DRAWN:
+            with contextlib.suppress(UnreadableImageError):
+                write_atomically(drawn, encode_png(read_image(file)))
+                image["file"] = str(drawn)
+
+
+def _read_probs(
+    workspace: Workspace, manifest: pd.DataFrame
+) -> tuple[dict[str, list[float]], list[str]]:
+    """The models' mean probabilities; tables that no longer fit are left out, for the labels can be judged without."""
     try:
-        place.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # a database's address may hold a password
-        held = FileLock(place.root / ".lock", timeout=0).acquire()
-    except Timeout as error:
-        raise ServiceError(f"{by} is reviewing here already: finish that, or say who you are with --by NAME") from error
-    except OSError as error:
-        raise cannot_write(place.root, error) from error
-    with held:
-        yield
+        tables = [read_predictions(file, manifest) for file in workspace.find_predictions()]
+    except PredictionsError as error:
+        return {}, [f"no likelihoods are shown: {error}"]
+    return average_predictions(tables), []
 
 
-@contextlib.contextmanager
-def _end_as_interrupt() -> Iterator[None]:
-    """A closed terminal or `kill` ends a sitting as Ctrl-C does: in order."""
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
-        yield
-        return
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heard}  # `nohup` stays deaf to a closed terminal
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _take_in_leftovers(place: Place, reach: dict[str, str], announce: Announce) -> None:
-    """What was edited in the App when the last sitting was killed; its keys are in the journal anyway."""
-    if not place.ready.is_file() or not place.description.is_file():
-        return
-    sitting = read_sitting(place.description)
-    taken, missed = take_in_edits(_open(place, reach), sitting)
-    announce(f"relabel: the last sitting was cut off; {taken} edits of the App taken in, {missed} not")
-
-
-def _open(place: Place, reach: Mapping[str, str]) -> Database:
-    collection = json.loads(place.ready.read_bytes())["collection"]
-    return open_database(reach["uri"], reach["database"], collection)
-
-
-def _announce_panel(services: Services, seconds: float, announce: Announce) -> None:
-    description = services.description
-    port, host = description["port"], socket.gethostname()
-    told = _tell_queue(description).counts
-    announce(f"relabel: {told['images']:,} images, {told['decided']:,} decided, ready in {seconds:.1f} s")
-    announce(f"  open    {services.address}")
-    announce(f"  remote  ssh -L {port}:127.0.0.1:{port} {host}   and open the same address there")
-    announce("  end     the panel's Finish, or Ctrl-C here")
-
-
-def _has_screen() -> bool:
-    """Without one, Linux would open a browser that takes the terminal over."""
-    return not sys.platform.startswith("linux") or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
-
-
-def _stay(services: Services) -> int:
-    """Wait for the end; returns how many edits of the App could not be taken in."""
-
-    def take_in() -> tuple[int, int]:
-        return take_in_edits(_open(services.place, services.description), services.description)
-
-    try:
-        while not services.place.finish.exists():
-            time.sleep(LOOK_SECONDS)
-            services.keep_alive(before_app=take_in)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        services.stop_app()
-    with finish_first():
-        services.keep_database()
-        return take_in()[1]
-
-
-def _forget(place: Place, services: Services) -> None:
-    """Remove the App's copy, which the journal and the manifest hold too; a killed sitting leaves its for the next."""
-    if services.mongod is None:
-        drop_database(services.description["uri"], services.description["database"])
-    shutil.rmtree(place.data, ignore_errors=True)
-    for file in (place.ready, place.finish, place.description):
-        file.unlink(missing_ok=True)
+def _warn_of_missing(files: Sequence[str]) -> list[str]:
+    missing = [file for file in files if not Path(file).is_file()]
+    if len(missing) == len(files):
+        raise WorkspaceError(
+            f"none of the {len(files)} images is there (first: {missing[0]}): bring the folder back, or run "
+            "`curate build NAME=FOLDER` with its new place"
+        )
+    return (
+        [f"{len(missing)} of {len(files)} images are missing (first: {missing[0]})"]
+        if missing
+        else []
+    )

@@ -17,13 +17,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.affectnet_labels import NO_CLASS, label_codes
-from curate.sources.pictures import clip_box, find_top, keep_present
-from curate.sources.text_tables import read_lists
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.affectnet_labels import NO_CLASS, label_codes
+from curate.sources.tables.pictures import clip_box, find_top, keep_present
+from curate.sources.tables.text_tables import read_lists
 
 NAME = "affectnet"
-LOOKS_LIKE = "Manually_Annotated_file_lists/{training,validation}.csv beside Manually_Annotated_Images/"
+LOOKS_LIKE = (
+    "Manually_Annotated_file_lists/{training,validation}.csv beside Manually_Annotated_Images/"
+)
 TOLD_BY = "the folder of lists; codes 0 to 7 by the published training counts or --codes"
 
 COLUMNS = (
@@ -34,7 +36,10 @@ COLUMNS = (
 LISTS: Mapping[str, tuple[str, str]] = {
     "Manually_Annotated_file_lists/training.csv": ("train", "Manually_Annotated_Images"),
     "Manually_Annotated_file_lists/validation.csv": ("val", "Manually_Annotated_Images"),
-    "Automatically_Annotated_file_lists/automatically_annotated.csv": ("train", "Automatically_Annotated_Images"),
+    "Automatically_Annotated_file_lists/automatically_annotated.csv": (
+        "train",
+        "Automatically_Annotated_Images",
+    ),
 }
 
 Face = tuple[str, str, str]  # path, box, code
@@ -45,7 +50,7 @@ def detect(root: Path) -> bool:
     return root.is_dir() and find_top(root, *LISTS) is not None
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every face with one of the eight classes.
 
     Raises
@@ -55,7 +60,9 @@ def rows(root: Path, asked: Reading) -> Listing:
     top = find_top(root, *LISTS)
     assert top is not None
     faces = {name: list(_read_lines(top / name)) for name in LISTS if (top / name).is_file()}
-    first = next(iter(faces))  # the training list, where it is there: its counts tell the order of the codes
+    first = next(
+        iter(faces)
+    )  # the training list, where it is there: its counts tell the order of the codes
     judged = [code for _, _, code in faces[first] if code not in NO_CLASS]
     label_of = label_codes(judged, asked.codes, str(top / first), default="official")
     found: list[SourceRow] = []
@@ -64,7 +71,7 @@ def rows(root: Path, asked: Reading) -> Listing:
         _refuse_unknown({code for _, _, code in listed} - set(label_of) - set(NO_CLASS), top / name)
         present, missing = keep_present(_make_rows(name, listed, label_of), top, str(top / name))
         found += present
-        notes += [*_tell_passed(name, listed), *missing]
+        notes += [*_format_passed(name, listed), *missing]
     return Listing(top, found, tuple(notes))
 
 
@@ -85,14 +92,18 @@ def _refuse_unknown(codes: set[str], table: Path) -> None:
         )
 
 
-def _tell_passed(name: str, listed: Sequence[Face]) -> list[str]:
+def _format_passed(name: str, listed: Sequence[Face]) -> list[str]:
     codes = Counter(code for _, _, code in listed)
     passed = [f"{codes[code]:,} {what} ({code})" for code, what in NO_CLASS.items() if codes[code]]
     boxless = sum(not box for _, box, code in listed if code not in NO_CLASS)
     table = name.rpartition("/")[2]
-    notes = [f"{table}: faces without a class were passed over: {', '.join(passed)}"] if passed else []
+    notes = (
+        [f"{table}: faces without a class were passed over: {', '.join(passed)}"] if passed else []
+    )
     return notes + (
-        [f"{table}: {boxless:,} faces have no usable box: the whole picture is the face"] if boxless else []
+        [f"{table}: {boxless:,} faces have no usable box: the whole picture is the face"]
+        if boxless
+        else []
     )
 
 

@@ -18,12 +18,14 @@ import numpy as np
 
 from curate.engine import track
 from curate.errors import SourceError
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.affectnet_labels import NO_CLASS, label_codes
-from curate.sources.pictures import find_folder, is_picture, list_names, note_passed
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.affectnet_labels import NO_CLASS, label_codes
+from curate.sources.tables.pictures import find_folder, is_picture, list_names, note_passed
 
 NAME = "affectnet_npy"
-LOOKS_LIKE = "train_set/{images,annotations}/ and val_set/{images,annotations}/ with <n>.jpg and <n>_exp.npy"
+LOOKS_LIKE = (
+    "train_set/{images,annotations}/ and val_set/{images,annotations}/ with <n>.jpg and <n>_exp.npy"
+)
 TOLD_BY = "the folders train_set/annotations or val_set/annotations; codes by the published training counts or --codes"
 
 PARTS = {"train_set": "train", "val_set": "val"}
@@ -37,7 +39,7 @@ def detect(root: Path) -> bool:
     return root.is_dir() and any(find_folder(root, f"{part}/annotations") for part in PARTS)
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture with its code.
 
     Raises
@@ -47,11 +49,17 @@ def rows(root: Path, asked: Reading) -> Listing:
     annotations = [find_folder(root, f"{part}/annotations") for part in PARTS]
     top = next(folder.parents[1] for folder in annotations if folder)
     faces = [(part, *face) for part in PARTS for face in _list_faces(top / part)]
-    training = [code for part, _, code in faces if part == "train_set" and code and code not in NO_CLASS]
-    known = label_codes(training or [code for *_, code in faces if code], asked.codes, str(root), default="official")
+    training = [
+        code for part, _, code in faces if part == "train_set" and code and code not in NO_CLASS
+    ]
+    known = label_codes(
+        training or [code for *_, code in faces if code], asked.codes, str(root), default="official"
+    )
     foreign = sorted({code for *_, code in faces} - set(known) - set(NO_CLASS) - {""})
     if foreign:
-        raise SourceError(f"{root}: code '{foreign[0]}' in _exp.npy is none of AffectNet's: 0 to 7 (8 to 10 no class)")
+        raise SourceError(
+            f"{root}: code '{foreign[0]}' in _exp.npy is none of AffectNet's: 0 to 7 (8 to 10 no class)"
+        )
     found = [
         SourceRow(f"{part}/images/{name}", known[code], code, PARTS[part])
         for part, name, code in faces
@@ -72,12 +80,20 @@ def _list_faces(part: Path) -> Iterator[tuple[str, str]]:
         return
     codes = list_names(part / "annotations")
     annotations = f"{part / 'annotations'}{os.sep}"
-    pictures = sorted(name for name in list_names(part / "images") if is_picture(name) and not name.startswith("."))
+    pictures = sorted(
+        name
+        for name in list_names(part / "images")
+        if is_picture(name) and not name.startswith(".")
+    )
     arrays = [f"{name.rpartition('.')[0]}_exp.npy" for name in pictures]
     chunks = [arrays[start : start + CHUNK] for start in range(0, len(arrays), CHUNK)]
     read = partial(_read_codes, annotations, codes)
     with ThreadPoolExecutor(READERS) as pool:
-        found = [code for chunk in track(pool.map(read, chunks), f"codes of {part.name}") for code in chunk]
+        found = [
+            code
+            for chunk in track(pool.map(read, chunks), f"codes of {part.name}")
+            for code in chunk
+        ]
     yield from zip(pictures, found, strict=True)
 
 
@@ -89,7 +105,9 @@ def _read_code(file: str) -> str:
     """The one number or text of an array file; np.load takes six times as long, which hundreds of thousands of files feel."""
     with open(file, "rb") as stream:  # noqa: PTH123 - a Path for each of 300,000 files is slow
         data = stream.read()
-    wide = data[6:7] != b"\x01"  # the length of the header has two bytes in version 1 of the format, four later
+    wide = (
+        data[6:7] != b"\x01"
+    )  # the length of the header has two bytes in version 1 of the format, four later
     start = 12 if wide else 10
     end = start + int.from_bytes(data[8:start], "little")
     try:

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from curate.sources import Listing, Reading, SourceRow, folder
-from curate.sources.affectnet_labels import label_codes
-from curate.sources.pictures import is_picture, unwrap, walk_files
+from curate.sources import folder
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.affectnet_labels import label_codes
+from curate.sources.tables.pictures import is_picture, unwrap, walk_files
 
 NAME = "affectnet_numbered"
 LOOKS_LIKE = "class folders 0 to 7, with or without train/, val/, test/ above them"
@@ -32,7 +33,7 @@ def detect(root: Path) -> bool:
     return "0" in names and all(_NUMBER.fullmatch(name) for name in names)
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture under the class of its number.
 
     Raises
@@ -41,7 +42,9 @@ def rows(root: Path, asked: Reading) -> Listing:
     """
     top = _top(root)
     found = list(_list_pictures(top))
-    train = [row.source_label for row in found if row.source_split == "train"] or [row.source_label for row in found]
+    train = [row.source_label for row in found if row.source_split == "train"] or [
+        row.source_label for row in found
+    ]
     numbers = {row.source_label for row in found}
     told = numbers <= set(asked.spellings)
     label_of = dict(asked.spellings) if told else label_codes(train, asked.codes, str(root))

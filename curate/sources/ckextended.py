@@ -12,10 +12,10 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from curate.sources import Listing, Reading
 from curate.sources.fer2013_csv import CODES as FER_CODES
-from curate.sources.pixel_tables import list_rows, read_row
-from curate.sources.text_tables import read_header, read_rows
+from curate.sources.layout import LayoutOptions, Listing
+from curate.sources.tables.pixel_tables import list_rows, read_row
+from curate.sources.tables.text_tables import read_header, read_rows
 
 NAME = "ckextended"
 LOOKS_LIKE = "ckextended.csv (or its folder): columns emotion, pixels, Usage, codes 0 to 7"
@@ -34,17 +34,25 @@ NOTE = (
 def detect(root: Path) -> bool:
     """Whether it is the file of that name, or a pixel table of exactly its length."""
     table = root / FILE if root.is_dir() else root
-    if table.suffix.lower() != ".csv" or not table.is_file() or not set(COLUMNS) <= set(read_header(table)):
+    if (
+        table.suffix.lower() != ".csv"
+        or not table.is_file()
+        or not set(COLUMNS) <= set(read_header(table))
+    ):
         return False
     if table.name == FILE:
         return True
-    return sum(1 for _ in islice(read_rows(table, COLUMNS, looks_like=LOOKS_LIKE), ROWS + 1)) == ROWS
+    return (
+        sum(1 for _ in islice(read_rows(table, COLUMNS, looks_like=LOOKS_LIKE), ROWS + 1)) == ROWS
+    )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Write the pictures and list them; raises what FER2013's table raises."""
     table = root / FILE if root.is_dir() else root
-    found = list_rows(partial(_records, table), partial(read_row, table, CODES), str(table), asked.unpack_to)
+    found = list_rows(
+        partial(_records, table), partial(read_row, table, CODES), str(table), asked.unpack_to
+    )
     return Listing(asked.unpack_to or table.parent, found, (NOTE,))
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import find_folder, is_picture, note_passed, subfolders
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import find_folder, is_picture, note_passed, subfolders
 
 NAME = "ckplus"
 LOOKS_LIKE = "cohn-kanade-images/S*/*/*.png beside Emotion/S*/*/*_emotion.txt"
@@ -30,7 +30,7 @@ def detect(root: Path) -> bool:
     return root.is_dir() and find_folder(root, *IMAGES) is not None
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """The first and last frames of each labelled sequence.
 
     Raises
@@ -39,7 +39,9 @@ def rows(root: Path, asked: Reading) -> Listing:
     """
     images, emotions = find_folder(root, *IMAGES), find_folder(root, *EMOTIONS)
     assert images is not None
-    images = find_folder(images, IMAGES[0]) or images  # the archive's own folder has the same kind of name
+    images = (
+        find_folder(images, IMAGES[0]) or images
+    )  # the archive's own folder has the same kind of name
     if emotions is None:
         raise SourceError(
             f"{root}: holds {images.name} but no {' or '.join(EMOTIONS)}: the labels lie there; unpack them too"
@@ -52,7 +54,9 @@ def rows(root: Path, asked: Reading) -> Listing:
             unlabelled.append(sequence.relative_to(images).as_posix())
         else:
             found += _choose_frames(images, sequence, code, asked)
-    return Listing(images, found, note_passed(unlabelled, "sequences have no emotion file, so no label,"))
+    return Listing(
+        images, found, note_passed(unlabelled, "sequences have no emotion file, so no label,")
+    )
 
 
 def _list_sequences(images: Path) -> Iterator[Path]:
@@ -76,8 +80,14 @@ def _read_emotion(folder: Path) -> int | None:
     return code
 
 
-def _choose_frames(images: Path, sequence: Path, code: int, asked: Reading) -> list[SourceRow]:
-    frames = sorted(file.name for file in sequence.iterdir() if not file.name.startswith(".") and is_picture(file.name))
+def _choose_frames(
+    images: Path, sequence: Path, code: int, asked: LayoutOptions
+) -> list[SourceRow]:
+    frames = sorted(
+        file.name
+        for file in sequence.iterdir()
+        if not file.name.startswith(".") and is_picture(file.name)
+    )
     needed = asked.neutral_frames + asked.peak_frames
     if len(frames) < needed:
         raise SourceError(
@@ -87,6 +97,8 @@ def _choose_frames(images: Path, sequence: Path, code: int, asked: Reading) -> l
     chosen = [(name, "neutral", "first frame") for name in frames[: asked.neutral_frames]]
     chosen += [(name, CODES[code], str(code)) for name in frames[len(frames) - asked.peak_frames :]]
     return [
-        SourceRow(f"{place}/{name}", label, source, subject=sequence.parent.name, sequence=sequence.name)
+        SourceRow(
+            f"{place}/{name}", label, source, subject=sequence.parent.name, sequence=sequence.name
+        )
         for name, label, source in chosen
     ]

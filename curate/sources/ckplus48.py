@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate.errors import SourceError, examples
-from curate.sources import Listing, Reading, SourceRow, folder
+from curate.sources import folder
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
 
 NAME = "ckplus48"
 LOOKS_LIKE = "class folders of S<subject>_<sequence>_<frame>.png"
@@ -29,7 +30,7 @@ def detect(root: Path) -> bool:
     )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture with its person and sequence.
 
     Raises
@@ -37,16 +38,18 @@ def rows(root: Path, asked: Reading) -> Listing:
     SourceError  if a file name tells no person; and what the folder layout raises
     """
     listing = folder.rows(root, asked)
-    nameless = [row.path for row in listing.rows if not _NAME.fullmatch(row.path.rpartition("/")[2])]
+    nameless = [
+        row.path for row in listing.rows if not _NAME.fullmatch(row.path.rpartition("/")[2])
+    ]
     if nameless:
         raise SourceError(
             f"{root}: {len(nameless)} file names tell no person ({examples(nameless)}): must be like S010_004_00000017.png, "
             "or the person could stand on both sides of a split; remove or rename them"
         )
-    return replace(listing, rows=[_tell_person(row) for row in listing.rows])
+    return replace(listing, rows=[_draw_person_seed(row) for row in listing.rows])
 
 
-def _tell_person(row: SourceRow) -> SourceRow:
+def _draw_person_seed(row: SourceRow) -> SourceRow:
     match = _NAME.fullmatch(row.path.rpartition("/")[2])
     assert match is not None
     return replace(row, subject=match[1], sequence=match[2])

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import clip_box, find_top, keep_present, note_passed
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import clip_box, find_top, keep_present, note_passed
 
 NAME = "expw"
 LOOKS_LIKE = "image/origin/*.jpg beside label/label.lst"
@@ -30,7 +30,7 @@ def detect(root: Path) -> bool:
     return root.is_dir() and _find_list(root) is not None
 
 
-def rows(root: Path, asked: Reading) -> Listing:  # noqa: ARG001 - codes, not names
+def rows(root: Path, asked: LayoutOptions) -> Listing:  # noqa: ARG001 - codes, not names
     """Every face with its box.
 
     Raises

@@ -15,11 +15,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from curate.sources import Listing, Reading, folder
-from curate.sources.pictures import note_passed
+from curate.sources import folder
+from curate.sources.layout import LayoutOptions, Listing
+from curate.sources.tables.pictures import note_passed
 
 NAME = "fer2013"
-LOOKS_LIKE = "train/ and test/ with class folders of Training_*.jpg, PublicTest_*.jpg, PrivateTest_*.jpg"
+LOOKS_LIKE = (
+    "train/ and test/ with class folders of Training_*.jpg, PublicTest_*.jpg, PrivateTest_*.jpg"
+)
 TOLD_BY = "the usage at the start of the file names"
 
 USAGES: Mapping[str, str] = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
@@ -32,10 +35,12 @@ def detect(root: Path) -> bool:
     if not folder.detect(root):
         return False
     top = folder.image_root(root)
-    return any(_NAME.match(file.name) for file in top.glob("t*/*/P*Test_*")) and any(top.glob("train/*/Training_*"))
+    return any(_NAME.match(file.name) for file in top.glob("t*/*/P*Test_*")) and any(
+        top.glob("train/*/Training_*")
+    )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture but the altered copies; raises what the folder layout raises."""
     listing = folder.rows(root, asked)
     altered = [row.path for row in listing.rows if _ALTERED.search(row.path)]
@@ -45,7 +50,9 @@ def rows(root: Path, asked: Reading) -> Listing:
         if not _ALTERED.search(row.path)
     ]
     return replace(
-        listing, rows=found, notes=(*listing.notes, *note_passed(altered, "pictures are altered copies of others"))
+        listing,
+        rows=found,
+        notes=(*listing.notes, *note_passed(altered, "pictures are altered copies of others")),
     )
 
 

@@ -14,14 +14,12 @@ from functools import partial
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.sources import Listing, Reading
-from curate.sources.pixel_tables import list_rows, read_row
-from curate.sources.text_tables import read_header, read_rows
+from curate.sources.layout import LayoutOptions, Listing
+from curate.sources.tables.pixel_tables import list_rows, read_row
+from curate.sources.tables.text_tables import read_header, read_rows
 
 NAME = "fer2013_csv"
-LOOKS_LIKE = (
-    "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv) with the columns emotion, pixels, Usage"
-)
+LOOKS_LIKE = "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv) with the columns emotion, pixels, Usage"
 TOLD_BY = "the column pixels, with codes 0 to 6"
 
 FILES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
@@ -35,7 +33,7 @@ def detect(root: Path) -> bool:
     return table is not None and (table.name in FILES[:2] or "pixels" in read_header(table))
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Write the pictures and list them.
 
     Raises
@@ -49,7 +47,12 @@ def rows(root: Path, asked: Reading) -> Listing:
     if table.name == "test.csv" and "emotion" not in header:
         raise SourceError(f"{table}: has no emotions, so no labels: name train.csv or fer2013.csv")
     usage = "Training" if table.name == "train.csv" and "usage" not in header else ""
-    found = list_rows(partial(_records, table, usage), partial(read_row, table, CODES), str(table), asked.unpack_to)
+    found = list_rows(
+        partial(_records, table, usage),
+        partial(read_row, table, CODES),
+        str(table),
+        asked.unpack_to,
+    )
     numbered = [replace(row, table_row=number) for number, row in enumerate(found)]
     return Listing(asked.unpack_to or table.parent, numbered, _count_test(table) if usage else ())
 
@@ -59,7 +62,10 @@ def find_table(root: Path) -> Path | None:
     if root.is_file():
         return root if root.suffix.lower() == ".csv" else None
     tables = (root / name for name in FILES if (root / name).is_file())
-    return next((table for table in tables if table.name != "train.csv" or "pixels" in read_header(table)), None)
+    return next(
+        (table for table in tables if table.name != "train.csv" or "pixels" in read_header(table)),
+        None,
+    )
 
 
 def _records(table: Path, usage: str) -> Iterator[tuple[int, Mapping[str, str]]]:

@@ -14,15 +14,34 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from curate.sources import Listing, Reading, SourceRow, folder
+from curate.sources import folder
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
 
 NAME = "fer2013_im"
 LOOKS_LIKE = "train/ and test/ with class folders of im<k>.png"
-TOLD_BY = "the file names im<k>.png; the challenge's validation part by the published counts per class"
+TOLD_BY = (
+    "the file names im<k>.png; the challenge's validation part by the published counts per class"
+)
 
 # Rows of PublicTest and of PrivateTest per class: counted in fer2013.csv.
-PUBLIC = {"angry": 467, "disgust": 56, "fear": 496, "happy": 895, "neutral": 607, "sad": 653, "surprise": 415}
-PRIVATE = {"angry": 491, "disgust": 55, "fear": 528, "happy": 879, "neutral": 626, "sad": 594, "surprise": 416}
+PUBLIC = {
+    "angry": 467,
+    "disgust": 56,
+    "fear": 496,
+    "happy": 895,
+    "neutral": 607,
+    "sad": 653,
+    "surprise": 415,
+}
+PRIVATE = {
+    "angry": 491,
+    "disgust": 55,
+    "fear": 528,
+    "happy": 879,
+    "neutral": 626,
+    "sad": 594,
+    "surprise": 416,
+}
 _NAME = re.compile(r"im([0-9]+)\.png")
 
 
@@ -31,20 +50,25 @@ def detect(root: Path) -> bool:
     if not folder.detect(root):
         return False
     top = folder.image_root(root)
-    return all(any(_NAME.fullmatch(file.name) for file in top.glob(f"{split}/*/im*")) for split in ("train", "test"))
+    return all(
+        any(_NAME.fullmatch(file.name) for file in top.glob(f"{split}/*/im*"))
+        for split in ("train", "test")
+    )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture; raises what the folder layout raises."""
     listing = folder.rows(root, asked)
     counts = Counter(row.given_label for row in listing.rows if row.source_split == "test")
     if counts != Counter(PUBLIC) + Counter(PRIVATE):
         note = f"test/ has not the challenge's counts ({sum(counts.values()):,} pictures), so it is test as a whole"
         return replace(listing, notes=(*listing.notes, note))
-    return replace(listing, rows=[_tell_usage(row) for row in listing.rows])
+    return replace(listing, rows=[_format_usage(row) for row in listing.rows])
 
 
-def _tell_usage(row: SourceRow) -> SourceRow:
+def _format_usage(row: SourceRow) -> SourceRow:
     match = _NAME.fullmatch(row.path.rpartition("/")[2])
-    is_public = row.source_split == "test" and match is not None and int(match[1]) < PUBLIC[row.given_label]
+    is_public = (
+        row.source_split == "test" and match is not None and int(match[1]) < PUBLIC[row.given_label]
+    )
     return replace(row, source_split="val") if is_public else row

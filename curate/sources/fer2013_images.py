@@ -11,15 +11,18 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from curate.sources import Listing, Reading, folder
-from curate.sources.pictures import subfolders, unwrap
+from curate.sources import folder
+from curate.sources.layout import LayoutOptions, Listing
+from curate.sources.tables.pictures import subfolders, unwrap
 
 NAME = "fer2013_images"
 LOOKS_LIKE = "images/train/ and images/validation/ with class folders of <n>.jpg"
 TOLD_BY = "the folder images/ with train/ and validation/ in it, and file names that are numbers"
 
 _NAME = re.compile(r"[0-9]+\.jpg")
-NOTE = "train and validation here are not the challenge's: results do not compare with published ones"
+NOTE = (
+    "train and validation here are not the challenge's: results do not compare with published ones"
+)
 
 
 def detect(root: Path) -> bool:
@@ -28,7 +31,7 @@ def detect(root: Path) -> bool:
     return top is not None and any(_NAME.fullmatch(file.name) for file in top.glob("train/*/*.jpg"))
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture below the outermost pair of splits; raises what the folder layout raises."""
     top = _find_top(root)
     assert top is not None
@@ -44,6 +47,10 @@ def _find_top(root: Path) -> Path | None:
     images = [place, *(inner for inner in subfolders(place) if inner.name == "images")]
     images += [inner / "images" for inner in images if (inner / "images").is_dir()]
     return next(
-        (top for top in images if top.name == "images" and (top / "train").is_dir() and (top / "validation").is_dir()),
+        (
+            top
+            for top in images
+            if top.name == "images" and (top / "train").is_dir() and (top / "validation").is_dir()
+        ),
         None,
     )

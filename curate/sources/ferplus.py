@@ -13,10 +13,10 @@ from pathlib import Path
 
 from curate.errors import SourceError
 from curate.labels import VOCABULARY
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import find_top, keep_present, note_passed
-from curate.sources.text_tables import read_lists
-from curate.votes import CROWD, choose_majority, votes_to_json
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import find_top, keep_present, note_passed
+from curate.sources.tables.text_tables import read_lists
+from curate.workspace.votes import CROWD, choose_majority, votes_to_json
 
 NAME = "ferplus"
 LOOKS_LIKE = "FER2013Train/, FER2013Valid/, FER2013Test/ with fer0000000.png and label.csv"
@@ -32,7 +32,7 @@ def detect(root: Path) -> bool:
     return root.is_dir() and find_top(root, *LISTS) is not None
 
 
-def rows(root: Path, asked: Reading) -> Listing:  # noqa: ARG001 - votes, not names
+def rows(root: Path, asked: LayoutOptions) -> Listing:  # noqa: ARG001 - votes, not names
     """Every listed picture that has a majority.
 
     Raises
@@ -47,22 +47,36 @@ def rows(root: Path, asked: Reading) -> Listing:  # noqa: ARG001 - votes, not na
     for part in PARTS:
         table = top / part / "label.csv"
         lines = list(read_lists(table)) if table.is_file() else []
-        faces = [_read_line(part, line, f"{table} line {number}") for number, line in enumerate(lines, start=1)]
+        faces = [
+            _read_line(part, line, f"{table} line {number}")
+            for number, line in enumerate(lines, start=1)
+        ]
         present, missing = keep_present(faces, top, str(table))
         found += [face for face in present if face.given_label]
         undecided += [face.path for face in present if not face.given_label]
         notes += missing
-    return Listing(top, found, (*notes, *note_passed(undecided, "faces have no majority, or one for unknown or NF,")))
+    return Listing(
+        top,
+        found,
+        (*notes, *note_passed(undecided, "faces have no majority, or one for unknown or NF,")),
+    )
 
 
 def _read_line(part: str, line: list[str], where: str) -> SourceRow:
     match = _NAME.fullmatch(line[0]) if line else None
     counts = line[-len(CROWD) :]
     if match is None or len(line) != len(CROWD) + 2 or not all(count.isdigit() for count in counts):
-        raise SourceError(f"{where}: '{','.join(line)[:60]}' is no line of votes: name, box and {len(CROWD)} counts")
+        raise SourceError(
+            f"{where}: '{','.join(line)[:60]}' is no line of votes: name, box and {len(CROWD)} counts"
+        )
     votes = dict(zip(CROWD, map(int, counts), strict=True))
     answer = choose_majority(votes)
     label = answer if answer in VOCABULARY else ""
     return SourceRow(
-        f"{part}/{line[0]}", label, answer, PARTS[part], votes=votes_to_json(votes), table_row=int(match[1])
+        f"{part}/{line[0]}",
+        label,
+        answer,
+        PARTS[part],
+        votes=votes_to_json(votes),
+        table_row=int(match[1]),
     )

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.images import SUFFIXES
+from curate.images.decode import SUFFIXES
 from curate.labels import canonical_label, canonical_labels
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import is_picture, note_passed, subfolders, walk_files
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import is_picture, note_passed, subfolders, walk_files
 
 NAME = "folder"
 LOOKS_LIKE = "class folders (happy/, sad/, …), with or without train/, val/, test/ above them"
@@ -28,10 +28,12 @@ SPLIT_NAMES = {
 
 def detect(root: Path) -> bool:
     """Whether a class folder lies in the root or in a split folder of it."""
-    return root.is_dir() and any(canonical_label(folder.name) for _, folder in class_folders(image_root(root)))
+    return root.is_dir() and any(
+        canonical_label(folder.name) for _, folder in class_folders(image_root(root))
+    )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture below a class folder.
 
     Raises
@@ -42,7 +44,9 @@ def rows(root: Path, asked: Reading) -> Listing:
     folders = class_folders(top)
     names = {folder.relative_to(top).as_posix() for _, folder in folders}
     _refuse_twins(sorted(names | {name.partition("/")[0] for name in names}), root)
-    label_of = canonical_labels(sorted({folder.name for _, folder in folders}), where=str(root), extra=asked.spellings)
+    label_of = canonical_labels(
+        sorted({folder.name for _, folder in folders}), where=str(root), extra=asked.spellings
+    )
     found: list[SourceRow] = []
     passed_over: list[str] = []
     for split, folder in folders:
@@ -53,7 +57,9 @@ def rows(root: Path, asked: Reading) -> Listing:
             else:
                 passed_over.append(path)
     if not found:
-        raise SourceError(f"{root}: {len(folders)} class folders without one picture ({', '.join(sorted(SUFFIXES))})")
+        raise SourceError(
+            f"{root}: {len(folders)} class folders without one picture ({', '.join(sorted(SUFFIXES))})"
+        )
     return Listing(top, found, (*note_passed(passed_over, "files are no pictures"), *_strays(top)))
 
 
@@ -85,9 +91,16 @@ def split_of(folder: Path) -> str:
 def _strays(top: Path) -> tuple[str, ...]:
     places = [top, *(folder for folder in subfolders(top) if split_of(folder))]
     strays = sorted(
-        entry.name for place in places for entry in place.iterdir() if is_picture(entry.name) and entry.is_file()
+        entry.name
+        for place in places
+        for entry in place.iterdir()
+        if is_picture(entry.name) and entry.is_file()
     )
-    beside = [folder.name for folder in subfolders(top) if not split_of(folder)] if len(places) > 1 else []
+    beside = (
+        [folder.name for folder in subfolders(top) if not split_of(folder)]
+        if len(places) > 1
+        else []
+    )
     return (
         *note_passed(strays, "pictures lie outside of a class folder"),
         *note_passed(beside, "folders beside the splits are no split"),

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from curate.labels import canonical_labels
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import is_picture, note_passed, unwrap, walk_files
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import is_picture, note_passed, unwrap, walk_files
 
 NAME = "jaffe"
 LOOKS_LIKE = "KA.AN1.39.tiff and the like in one folder"
@@ -21,10 +21,12 @@ _NAME = re.compile(r"([A-Z]{2})\.(AN|DI|FE|HA|NE|SA|SU)([0-9])\.([0-9]+)\.\w+(\.
 
 def detect(root: Path) -> bool:
     """Whether such pictures lie in the folder."""
-    return root.is_dir() and any(_NAME.fullmatch(file.name) for file in unwrap(root).glob("*.*.*.*"))
+    return root.is_dir() and any(
+        _NAME.fullmatch(file.name) for file in unwrap(root).glob("*.*.*.*")
+    )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture whose name tells person and expression; other pictures are counted and passed over."""
     top = unwrap(root)
     pictures = [path for path in walk_files(top, top) if is_picture(path)]
@@ -32,7 +34,9 @@ def rows(root: Path, asked: Reading) -> Listing:
     codes = sorted({match[2] for match in matches.values() if match})
     label_of = canonical_labels(codes, where=str(root), extra=asked.spellings)
     found = [
-        SourceRow(path, label_of[match[2]], match[2], subject=match[1]) for path, match in matches.items() if match
+        SourceRow(path, label_of[match[2]], match[2], subject=match[1])
+        for path, match in matches.items()
+        if match
     ]
     nameless = [path for path, match in matches.items() if not match]
     return Listing(top, found, note_passed(nameless, "pictures have no name of JAFFE's form"))

@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 
 from curate.labels import canonical_labels
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import is_picture, note_passed, unwrap, walk_files
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import is_picture, note_passed, unwrap, walk_files
 
 NAME = "kdef"
 LOOKS_LIKE = "folders AF01, BM35, … of AF01ANS.JPG and the like"
@@ -26,11 +26,13 @@ def detect(root: Path) -> bool:
         return False
     top = unwrap(root)
     return any(
-        _NAME.fullmatch(file.name) for pattern in ("[AB][FM]*.*", "[AB][FM]*/[AB][FM]*.*") for file in top.glob(pattern)
+        _NAME.fullmatch(file.name)
+        for pattern in ("[AB][FM]*.*", "[AB][FM]*/[AB][FM]*.*")
+        for file in top.glob(pattern)
     )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture whose name tells person and expression; other pictures are counted and passed over."""
     top = unwrap(root)
     pictures = [path for path in walk_files(top, top) if is_picture(path)]

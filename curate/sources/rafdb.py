@@ -13,15 +13,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.errors import SourceError
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import find_top, keep_present
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import find_top, keep_present
 
 NAME = "rafdb"
 LOOKS_LIKE = "basic/EmoLabel/list_patition_label.txt beside basic/Image/aligned/"
 TOLD_BY = "the list; its published length is 12,271 + 3,068"
 
 LISTS = ("EmoLabel/list_patition_label.txt", "EmoLabel/list_partition_label.txt")
-CODES = {"1": "surprise", "2": "fear", "3": "disgust", "4": "happy", "5": "sad", "6": "angry", "7": "neutral"}
+CODES = {
+    "1": "surprise",
+    "2": "fear",
+    "3": "disgust",
+    "4": "happy",
+    "5": "sad",
+    "6": "angry",
+    "7": "neutral",
+}
 # S. Li et al., RAF-DB, CVPR 2017: the basic emotions.
 PUBLISHED = {"train": 12_271, "test": 3_068}
 
@@ -31,7 +39,7 @@ def detect(root: Path) -> bool:
     return root.is_dir() and _find_list(root) is not None
 
 
-def rows(root: Path, asked: Reading) -> Listing:  # noqa: ARG001 - codes, not names
+def rows(root: Path, asked: LayoutOptions) -> Listing:  # noqa: ARG001 - codes, not names
     """Every listed picture.
 
     Raises
@@ -53,7 +61,9 @@ def note_counts(rows: list[SourceRow]) -> tuple[str, ...]:
     counts = Counter(row.source_split for row in rows)
     if {split: counts[split] for split in PUBLISHED} == PUBLISHED:
         return ()
-    return (f"{counts['train']:,} train and {counts['test']:,} test faces where RAF-DB has 12,271 and 3,068",)
+    return (
+        f"{counts['train']:,} train and {counts['test']:,} test faces where RAF-DB has 12,271 and 3,068",
+    )
 
 
 def _find_list(root: Path) -> Path | None:
@@ -63,7 +73,9 @@ def _find_list(root: Path) -> Path | None:
 
 
 def _read_lines(table: Path, suffix: str) -> Iterator[SourceRow]:
-    for number, line in enumerate(table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(
+        table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
+    ):
         name, _, code = line.strip().partition(" ")
         split = name.partition("_")[0]
         if not line.strip():

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from curate.errors import SourceError, examples
 from curate.labels import canonical_labels
-from curate.sources import Listing, Reading, SourceRow, folder
-from curate.sources.pictures import find_top, is_picture, note_passed, walk_files
+from curate.sources import folder
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.rafdb import CODES, note_counts
-from curate.sources.text_tables import read_header, read_rows
+from curate.sources.tables.pictures import find_top, is_picture, note_passed, walk_files
+from curate.sources.tables.text_tables import read_header, read_rows
 
 NAME = "rafdb_folders"
 LOOKS_LIKE = "{train,test}/{1..7}/ with train_00001_aligned.jpg and the like"
@@ -35,7 +36,7 @@ def detect(root: Path) -> bool:
     )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every picture under the class of its folder.
 
     Raises
@@ -46,7 +47,9 @@ def rows(root: Path, asked: Reading) -> Listing:
     folders = [each for split, each in folder.class_folders(top) if split]
     names = sorted({each.name for each in folders})
     label_of = canonical_labels(names, where=str(root), extra={**CODES, **asked.spellings})
-    pictures = [(each, path) for each in folders for path in walk_files(each, top) if is_picture(path)]
+    pictures = [
+        (each, path) for each in folders for path in walk_files(each, top) if is_picture(path)
+    ]
     found = [
         SourceRow(path, label_of[each.name], each.name, match[1])
         for each, path in pictures
@@ -55,7 +58,11 @@ def rows(root: Path, asked: Reading) -> Listing:
     known = {row.path for row in found}
     nameless = [path for _, path in pictures if path not in known]
     _refuse_contradictions(top, found)
-    return Listing(top, found, (*note_passed(nameless, "pictures have no name of RAF-DB's form"), *note_counts(found)))
+    return Listing(
+        top,
+        found,
+        (*note_passed(nameless, "pictures have no name of RAF-DB's form"), *note_counts(found)),
+    )
 
 
 def _top(root: Path) -> Path:
@@ -70,9 +77,14 @@ def _refuse_contradictions(top: Path, found: list[SourceRow]) -> None:
     folder_of = {row.path.rpartition("/")[2]: row for row in found}
     for file in (place / name for place in (top, top.parent) for name in LISTS):
         if {"image", "label"} <= set(read_header(file)):
-            listed = {row["image"]: row["label"] for row in read_rows(file, ("image", "label"), looks_like=LOOKS_LIKE)}
+            listed = {
+                row["image"]: row["label"]
+                for row in read_rows(file, ("image", "label"), looks_like=LOOKS_LIKE)
+            }
             wrong = [
-                row.path for name, row in folder_of.items() if listed.get(name, row.source_label) != row.source_label
+                row.path
+                for name, row in folder_of.items()
+                if listed.get(name, row.source_label) != row.source_label
             ]
             if wrong:
                 raise SourceError(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from curate.errors import SourceError
 from curate.labels import canonical_label, canonical_labels
-from curate.sources import Listing, Reading, SourceRow
-from curate.sources.pictures import is_picture, note_passed, subfolders, unwrap, walk_files
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import is_picture, note_passed, subfolders, unwrap, walk_files
 
 NAME = "sfew"
 LOOKS_LIKE = "Train_SFEW_2_0/, Val_Aligned_Faces/ and the like with class folders of <film>_<digits>_<digits>.png"
@@ -36,7 +36,7 @@ def detect(root: Path) -> bool:
     )
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every labelled frame with its film.
 
     Raises
@@ -46,12 +46,18 @@ def rows(root: Path, asked: Reading) -> Listing:
     top = _top(root)
     parts = _parts(root)
     aligned = {part.name.split("_")[0] for part in parts if "Aligned" in part.name}
-    read = [part for part in parts if part.name.split("_")[0] not in aligned or "Aligned" in part.name]
+    read = [
+        part for part in parts if part.name.split("_")[0] not in aligned or "Aligned" in part.name
+    ]
     beside = [part.name for part in parts if part not in read]
     pictures = [(part, path) for part in read for path in walk_files(part, top) if is_picture(path)]
     folders = {path.split("/")[-2] for part, path in pictures if not part.name.startswith("Test")}
     label_of = canonical_labels(sorted(folders), where=str(root), extra=asked.spellings)
-    found = [_read_row(part, path, label_of) for part, path in pictures if path.split("/")[-2] in label_of]
+    found = [
+        _read_row(part, path, label_of)
+        for part, path in pictures
+        if path.split("/")[-2] in label_of
+    ]
     unlabelled = [path for _, path in pictures if path.split("/")[-2] not in label_of]
     notes = (
         *note_passed(unlabelled, "pictures of Test have no label"),
@@ -64,7 +70,10 @@ def _parts(root: Path) -> list[Path]:
     """The parts, or for each the folder of the same kind of name that is all it holds."""
     parts = [part for part in subfolders(_top(root)) if _PART.fullmatch(part.name)]
     inner = [unwrap(part) for part in parts]
-    return [deep if _PART.fullmatch(deep.name) else part for part, deep in zip(parts, inner, strict=True)]
+    return [
+        deep if _PART.fullmatch(deep.name) else part
+        for part, deep in zip(parts, inner, strict=True)
+    ]
 
 
 def _top(root: Path) -> Path:
@@ -79,6 +88,8 @@ def _read_row(part: Path, path: str, label_of: dict[str, str]) -> SourceRow:
     name, folder = path.rpartition("/")[2], path.split("/")[-2]
     film = _FILM.fullmatch(name)
     if film is None:
-        raise SourceError(f"{part}: '{name}' tells no film: must be like Airheads_000519240_00000005.png; rename it")
+        raise SourceError(
+            f"{part}: '{name}' tells no film: must be like Airheads_000519240_00000005.png; rename it"
+        )
     split = part.name.split("_")[0].lower()
     return SourceRow(path, label_of[folder], folder, split, sequence=film[1])

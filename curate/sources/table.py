@@ -14,17 +14,29 @@ from pathlib import Path
 
 from curate.errors import SourceError, UsageError, examples
 from curate.labels import canonical_labels
-from curate.sources import Listing, Reading, SourceRow
 from curate.sources.folder import SPLIT_NAMES
-from curate.sources.pictures import clip_box, keep_present
-from curate.sources.text_tables import read_header, read_rows
+from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import clip_box, keep_present
+from curate.sources.tables.text_tables import read_header, read_rows
 
 NAME = "table"
 LOOKS_LIKE = "a CSV file with a column of picture paths and one of labels"
-TOLD_BY = "columns path and label (or file, image, filename; emotion, expression, class), or --column"
+TOLD_BY = (
+    "columns path and label (or file, image, filename; emotion, expression, class), or --column"
+)
 
 KNOWN = {
-    "path": ("path", "file", "filename", "filepath", "file_name", "image", "image_path", "img", "pth"),
+    "path": (
+        "path",
+        "file",
+        "filename",
+        "filepath",
+        "file_name",
+        "image",
+        "image_path",
+        "img",
+        "pth",
+    ),
     "label": ("label", "emotion", "expression", "class"),
     "split": ("split", "usage"),
     "subject": ("subject", "person", "subject_id"),
@@ -41,7 +53,7 @@ def detect(root: Path) -> bool:
     return all(any(name in names for name in KNOWN[role]) for role in ("path", "label"))
 
 
-def rows(root: Path, asked: Reading) -> Listing:
+def rows(root: Path, asked: LayoutOptions) -> Listing:
     """Every row whose picture is there.
 
     Raises
@@ -52,7 +64,9 @@ def rows(root: Path, asked: Reading) -> Listing:
     column_of = _name_columns(root, asked.columns)
     table = list(read_rows(root, [column_of["path"], column_of["label"]], looks_like=LOOKS_LIKE))
     faces = [{role: row.get(name, "") for role, name in column_of.items()} for row in table]
-    label_of = canonical_labels(sorted({face["label"] for face in faces}), where=str(root), extra=asked.spellings)
+    label_of = canonical_labels(
+        sorted({face["label"] for face in faces}), where=str(root), extra=asked.spellings
+    )
     times = Counter(face["path"] for face in faces)
     met: Counter[str] = Counter()
     found = []
@@ -77,7 +91,9 @@ def _name_columns(table: Path, asked: Mapping[str, str]) -> dict[str, str]:
         raise SourceError(
             f"{table}: has no column {examples(absent)} (it has {examples(header, 8)}): name one that it has"
         )
-    known = {role: next((name for name in names if name in header), "") for role, names in KNOWN.items()}
+    known = {
+        role: next((name for name in names if name in header), "") for role, names in KNOWN.items()
+    }
     named = {**known, **{role: name.strip().lower() for role, name in asked.items()}}
     missing = [role for role in ("path", "label") if not named[role]]
     if missing:
@@ -97,13 +113,19 @@ def _relative(path: str, top: Path) -> str:
     return plain.as_posix()
 
 
-def _read_row(path: str, face: Mapping[str, str], label_of: Mapping[str, str], where: str) -> SourceRow:
+def _read_row(
+    path: str, face: Mapping[str, str], label_of: Mapping[str, str], where: str
+) -> SourceRow:
     split = face.get("split", "").lower()
     if split and split not in SPLIT_NAMES:
-        raise SourceError(f"{where}: '{split}' is no split: must be one of {', '.join(SPLIT_NAMES)}")
+        raise SourceError(
+            f"{where}: '{split}' is no split: must be one of {', '.join(SPLIT_NAMES)}"
+        )
     box = face.get("box", "")
     try:
-        x, y, width, height = (float(value) for value in box.split()) if box else (0.0, 0.0, 1.0, 1.0)
+        x, y, width, height = (
+            (float(value) for value in box.split()) if box else (0.0, 0.0, 1.0, 1.0)
+        )
     except ValueError as error:
         raise SourceError(f"{where}: '{box}' is no box: must be 'x y w h' in pixels") from error
     clipped = clip_box(x, y, x + width, y + height) if box else ""

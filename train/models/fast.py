@@ -8,8 +8,8 @@ and 3 pixels see the whole face for 55 million multiplications. Global average p
 from typing import Any
 
 from train.backend import keras
-from train.fields import Recipe
 from train.models.layers import classify, convolve, read_pixels
+from train.recipes.recipe import Recipe
 
 
 def build(recipe: Recipe, classes: int) -> Any:

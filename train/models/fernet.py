@@ -10,8 +10,8 @@ the study's brightness is a factor.
 from typing import Any
 
 from train.backend import keras
-from train.fields import Recipe
 from train.models.layers import batch_norm, classify, read_pixels
+from train.recipes.recipe import Recipe
 
 KERNEL = 4
 

@@ -7,8 +7,8 @@ one dense layer and the softmax. The study gives the total and not the dense wid
 from typing import Any
 
 from train.backend import keras
-from train.fields import Recipe
 from train.models.layers import classify, convolve, normalise, read_pixels
+from train.recipes.recipe import Recipe
 
 # After the dense layer, the usual twice of what the convolutions bear.
 DENSE_DROPOUT = 0.5

@@ -25,10 +25,16 @@ class FusedBatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]  # 
         gamma, beta = self.gamma.value, self.beta.value
         if not (training and self.trainable):
             mean, variance = self.moving_mean.value, self.moving_variance.value
-            return fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon=self.epsilon, is_training=False)[0]
-        outputs, mean, variance = fused_batch_norm(inputs, gamma, beta, epsilon=self.epsilon, is_training=True)
+            return fused_batch_norm(
+                inputs, gamma, beta, mean, variance, epsilon=self.epsilon, is_training=False
+            )[0]
+        outputs, mean, variance = fused_batch_norm(
+            inputs, gamma, beta, epsilon=self.epsilon, is_training=True
+        )
         self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1.0 - self.momentum))
-        self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1.0 - self.momentum))
+        self.moving_variance.assign(
+            self.moving_variance * self.momentum + variance * (1.0 - self.momentum)
+        )
         return outputs
 
 
@@ -53,7 +59,9 @@ def _is_distributed() -> bool:
 
 def convolve(x: Any, width: int) -> Any:
     """A 3x3 convolution, batch normalisation, relu: (N, H, W, C) -> (N, H, W, width)."""
-    x = keras.layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = keras.layers.Conv2D(
+        width, 3, padding="same", use_bias=False, kernel_initializer="he_normal"
+    )(x)
     return normalise(x)
 
 
@@ -65,4 +73,6 @@ def read_pixels(size: int, low: float = -1.0) -> tuple[Any, Any]:
 
 def classify(x: Any, classes: int) -> Any:
     """The softmax, in float32 whatever the policy: (N, C) -> (N, K)."""
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(
+        x
+    )

@@ -10,8 +10,8 @@ from typing import Any
 
 from curate.errors import SourceError, UsageError
 from train.backend import keras
-from train.fields import Recipe
 from train.models.layers import classify, normalise
+from train.recipes.recipe import Recipe
 
 # The study's head has "hidden layers" of 128 units: two is the least that the plural allows.
 HIDDEN_LAYERS = 2
@@ -24,7 +24,11 @@ LEAST_SIZE = 32
 MOBILENET_SIZES = (96, 128, 160, 192, 224)
 BASES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "vgg16": (keras.applications.VGG16, CAFFE, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
-    "resnet50": (keras.applications.ResNet50, CAFFE, "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"),
+    "resnet50": (
+        keras.applications.ResNet50,
+        CAFFE,
+        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    ),
     "mobilenetv2": (
         keras.applications.MobileNetV2,
         SYMMETRIC,
@@ -58,7 +62,9 @@ def load_base(recipe: Recipe) -> Any:
     UsageError  if the image is too small for its poolings
     """
     if recipe.size < LEAST_SIZE:
-        raise UsageError(f"--size {recipe.size}: {recipe.model} sees nothing below {LEAST_SIZE} pixels")
+        raise UsageError(
+            f"--size {recipe.size}: {recipe.model} sees nothing below {LEAST_SIZE} pixels"
+        )
     make, _, file = BASES[recipe.model]
     file = file.format(size=recipe.size if recipe.size in MOBILENET_SIZES else MOBILENET_SIZES[-1])
     shape = {"include_top": False, "input_shape": (recipe.size, recipe.size, 3)}
@@ -86,7 +92,10 @@ def load_base(recipe: Recipe) -> Any:
 def find_keras_home() -> Path:
     """Where Keras keeps what it has fetched; it has no public function that says so."""
     home = Path("~").expanduser()
-    return Path(os.environ.get("KERAS_HOME") or (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras")
+    return Path(
+        os.environ.get("KERAS_HOME")
+        or (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
+    )
 
 
 def is_whole(weights: str) -> bool:

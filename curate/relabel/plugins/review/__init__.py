@@ -9,8 +9,8 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from curate.labels import VOCABULARY
-from curate.relabel.ledger import Wish
-from curate.relabel.saving import current_saver, current_sitting
+from curate.relabel.save import current_saver, current_session
+from curate.relabel.session_journal import DecisionRequest
 
 
 class _Hidden(foo.Operator):  # type: ignore[misc]
@@ -24,23 +24,25 @@ class _Hidden(foo.Operator):  # type: ignore[misc]
 
 
 class ReviewQueue(_Hidden):
-    """The images of the sitting and what stands about each."""
+    """The images of the session and what stands about each."""
 
     name = "review_queue"
 
     def execute(self, _ctx: Any) -> dict[str, Any]:
-        sitting, saver = current_sitting(), current_saver()
+        session, saver = current_session(), current_saver()
         names = ("queue", "by", "blind", "note", "batch")
         images = {
             path: {name: image[name] for name in ("file", "box", "given_label", "is_redundant")}
-            for path, image in sitting["images"].items()
+            for path, image in session["images"].items()
         }
         return {
-            **{name: sitting[name] for name in names},
+            **{name: session[name] for name in names},
             "images": images,
             "classes": list(VOCABULARY),
-            "states": {path: asdict(state) for path, state in saver.ledger.states().items()},
-            "undoable": saver.ledger.batches(sitting["by"]),
+            "states": {
+                path: asdict(state) for path, state in saver.session_journal.states().items()
+            },
+            "undoable": saver.session_journal.batches(session["by"]),
         }
 
 
@@ -50,8 +52,8 @@ class ReviewDecide(_Hidden):
     name = "review_decide"
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        wishes = [Wish(**wish) for wish in ctx.params["wishes"]]
-        return current_saver().decide(ctx.params["token"], wishes)
+        requests = [DecisionRequest(**request) for request in ctx.params["wishes"]]
+        return current_saver().decide(ctx.params["token"], requests)
 
 
 class ReviewUndo(_Hidden):
@@ -64,12 +66,12 @@ class ReviewUndo(_Hidden):
 
 
 class ReviewFinish(_Hidden):
-    """The button that ends the sitting: the program `curate` waits for this file."""
+    """The button that ends the session: the program `curate` waits for this file."""
 
     name = "review_finish"
 
     def execute(self, _ctx: Any) -> dict[str, Any]:
-        Path(current_sitting()["finish"]).touch()
+        Path(current_session()["finish"]).touch()
         return {"finished": True}
 
 
@@ -94,16 +96,33 @@ class _OnSelection(foo.Operator):  # type: ignore[misc]
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         samples = list(ctx.dataset.select(ctx.selected)) if ctx.selected else []
-        rows = {row["path"]: row for row in current_sitting()["queue"]}
-        wishes = [
-            Wish(sample.path, *self.wish_for(rows[sample.path], ctx), sample.label.label, sample.batch)
+        rows = {row["path"]: row for row in current_session()["queue"]}
+        requests = [
+            DecisionRequest(
+                sample.path,
+                *self.wish_for(rows[sample.path], ctx),
+                sample.label.label,
+                sample.batch,
+            )
             for sample in samples
         ]
-        wishes = [wish for wish in wishes if wish.action]
-        answer = current_saver().decide(f"grid-{secrets.token_hex(4)}", wishes) if wishes else {"refused": []}
-        saved = len(wishes) - len(answer["refused"])
-        told = f"{saved} of {len(samples)} selected images decided" if samples else "Select images first"
-        refused = f"; {len(answer['refused'])} refused: somebody else changed them" if answer["refused"] else ""
+        requests = [request for request in requests if request.action]
+        answer = (
+            current_saver().decide(f"grid-{secrets.token_hex(4)}", requests)
+            if requests
+            else {"refused": []}
+        )
+        saved = len(requests) - len(answer["refused"])
+        told = (
+            f"{saved} of {len(samples)} selected images decided"
+            if samples
+            else "Select images first"
+        )
+        refused = (
+            f"; {len(answer['refused'])} refused: somebody else changed them"
+            if answer["refused"]
+            else ""
+        )
         ctx.ops.notify(told + refused, variant="warning" if refused or not saved else "success")
         ctx.ops.reload_samples()
         return {"saved": saved, "refused": answer["refused"]}
@@ -146,7 +165,13 @@ class SetSelected(_OnSelection):
         view = types.RadioGroup()
         for name in VOCABULARY:
             view.add_choice(name, label=name)
-        inputs.enum("label", view.values(), label=f"Label of {len(ctx.selected)} images", required=True, view=view)
+        inputs.enum(
+            "label",
+            view.values(),
+            label=f"Label of {len(ctx.selected)} images",
+            required=True,
+            view=view,
+        )
         return types.Property(inputs)
 
     def wish_for(self, row: dict[str, Any], ctx: Any) -> tuple[str, str]:

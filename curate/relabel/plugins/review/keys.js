@@ -47,12 +47,12 @@
 
   // What is decided, what is on its way, and where we are. Knows nothing of the page.
   class Review {
-    constructor(sitting, changed) {
-      Object.assign(this, { changed, rows: sitting.queue, images: sitting.images, classes: sitting.classes, sitting });
-      this.known = sitting.states; // as the server last said
-      this.shown = { ...sitting.states }; // with the keys that are on their way
+    constructor(session, changed) {
+      Object.assign(this, { changed, rows: session.queue, images: session.images, classes: session.classes, session });
+      this.known = session.states; // as the server last said
+      this.shown = { ...session.states }; // with the keys that are on their way
       this.jobs = [];
-      this.history = sitting.undoable.map((batch) => ({ batch }));
+      this.history = session.undoable.map((batch) => ({ batch }));
       this.refused = [];
       this.trouble = "";
       this.times = [];
@@ -90,7 +90,7 @@
       const job = { kind: "decide", token: newToken(), wishes, index: this.index, before: wishes.map(({ path }) => this.shown[path]) };
       for (const wish of wishes) {
         const now = wish.action === "relabel" ? wish.label : this.images[wish.path].given_label;
-        this.shown[wish.path] = { label: now, action: wish.action, by: this.sitting.by, batch: `${this.sitting.batch}.${job.token}`, is_done: true };
+        this.shown[wish.path] = { label: now, action: wish.action, by: this.session.by, batch: `${this.session.batch}.${job.token}`, is_done: true };
       }
       this.history.push(job);
       this.times = [...this.times.slice(-20), Date.now() / 1000];
@@ -103,7 +103,7 @@
     undo() {
       const last = this.history.pop();
       if (!last || this.isFinished) return void this.say("Nothing to undo");
-      const batch = last.batch || `${this.sitting.batch}.${last.token}`;
+      const batch = last.batch || `${this.session.batch}.${last.token}`;
       const index = last.index ?? this.rows.findIndex((row) => this.shown[row.path].batch === batch);
       if (index >= 0) this.index = index;
       if (last.wishes) last.wishes.forEach(({ path }, k) => (this.shown[path] = last.before[k]));
@@ -176,8 +176,8 @@
 
   // The page: built once, then only its contents change.
   class Page {
-    constructor(root, sitting) {
-      this.review = new Review(sitting, () => this.draw());
+    constructor(root, session) {
+      this.review = new Review(session, () => this.draw());
       this.isSmooth = localStorage.getItem("candid-smooth") === "true";
       this.ahead = new Map();
       this.build(root);
@@ -217,7 +217,7 @@
       const digit = Number(key);
       if (key === "?" || key === "escape") this.help.classList.toggle("is-hidden", key === "escape" ? true : undefined);
       else if (key === "a" && suggestion) review.decide("relabel", suggestion, isForAll);
-      else if (key === "a") review.say(review.sitting.blind ? "No suggestion in a blind review" : "No suggestion for this image: K keeps its label");
+      else if (key === "a") review.say(review.session.blind ? "No suggestion in a blind review" : "No suggestion for this image: K keeps its label");
       else if (key === "k") review.decide("keep", "", isForAll);
       else if (key === "d") review.decide("drop", "", isForAll);
       else if (key === "u") review.decide("unsure", "", isForAll);
@@ -292,7 +292,7 @@
       const words = { relabel: state.label, keep: `kept ${state.label}`, drop: "dropped", unsure: "unsure" };
       const isEdited = !state.action && state.label !== row.given_label;
       const verdict = state.action ? words[state.action] : isEdited ? state.label : "open";
-      cards.push(card(state.by && state.by !== this.review.sitting.by ? `decided by ${state.by}` : "decided", verdict, "", `is-verdict ${state.is_done ? "is-set" : ""} is-${state.action || "open"}`));
+      cards.push(card(state.by && state.by !== this.review.session.by ? `decided by ${state.by}` : "decided", verdict, "", `is-verdict ${state.is_done ? "is-set" : ""} is-${state.action || "open"}`));
       this.labels.replaceChildren(...cards);
       this.opinions.replaceChildren(...Object.entries(row.verdicts).map(([by, verdict]) => make("span", "c-opinion", `${by}: `, make("b", "", verdict))));
     }
@@ -380,8 +380,8 @@
         }
       };
       const warn = (event) => { if (page?.review.jobs.length) event.preventDefault(); };
-      insist("review_queue", {}, (trouble) => { if (root.current) root.current.textContent = `Loading: ${trouble}`; }).then((sitting) => {
-        if (!isGone) page = new Page(root.current, sitting);
+      insist("review_queue", {}, (trouble) => { if (root.current) root.current.textContent = `Loading: ${trouble}`; }).then((session) => {
+        if (!isGone) page = new Page(root.current, session);
       });
       window.addEventListener("keydown", listen, true);
       window.addEventListener("beforeunload", warn);

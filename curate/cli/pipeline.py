@@ -1,0 +1,462 @@
+"""The program `curate`: each command calls its stage once and prints the summary."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from curate.cli.review import add_commands
+from curate.console import (
+    DEFAULT_WORKSPACE,
+    Classes,
+    DryRun,
+    EngineName,
+    Group,
+    Json,
+    Seed,
+    Workers,
+    WorkspaceDir,
+    new_app,
+    print_result,
+)
+
+app = new_app(
+    "Make a face-expression dataset trustworthy: find copies and wrong labels, decide, split without leaks.\n\n"
+    "The usual order: build, inspect, dedup, fold, `train oof`, flag, relabel, split, weights, `train run`. "
+    "`curate status` says where a workspace stands and names the next command."
+)
+
+Ratios = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option(
+        "--ratios",
+        metavar="TRAIN VAL TEST",
+        help="Percent or fractions, summing to 100 or 1.",
+        show_default="70 15 15",
+    ),
+]
+
+
+@app.command()
+def build(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]PATH...",
+            help="Datasets as they lie on disk; none: those of the last build again.",
+        ),
+    ] = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    votes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Crowd votes: FER+'s fer2013new.csv, or a CSV of path and one column of counts per class."
+        ),
+    ] = None,
+    pixels: Annotated[
+        Path | None,
+        typer.Option(
+            help="fer2013.csv, to join FER+ to JPEG folders; default: the one beside the votes."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="source|ferplus",
+            help="Whose label is given: the dataset's own, or the crowd's majority.",
+        ),
+    ] = None,
+    spellings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="NAME=CLASS",
+            help="The class of a folder name of your own; repeatable.",
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="ROLE=NAME",
+            help="Read a CSV of pictures: the column of path, label, split, subject, sequence, box; repeatable.",
+        ),
+    ] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="official|alphabetical", help="What AffectNet's numbers mean, where in doubt."
+        ),
+    ] = None,
+    neutral_frames: Annotated[
+        int | None,
+        typer.Option(
+            help="CK+: first frames of a labelled sequence taken as neutral.", show_default="1"
+        ),
+    ] = None,
+    peak_frames: Annotated[
+        int | None,
+        typer.Option(
+            help="CK+: last frames of a labelled sequence taken for its label.", show_default="3"
+        ),
+    ] = None,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """List every face image of the datasets, with its label, hashes and size.
+
+    The layout is detected; `curate sources` lists those known. Decisions survive a rebuild for as long as their images do. A
+    dry run prints layout, counts per class and split, and warnings, and opens no picture.
+    """
+    from curate.sources.options import SourceOptions
+    from curate.stages import build as stage
+    from curate.workspace.workspace import Workspace, run_build
+
+    files = Workspace(workspace)
+    said = SourceOptions(spellings or (), columns or (), codes, labels, neutral_frames, peak_frames)
+    options = stage.BuildOptions(said, votes, pixels, engine, workers)
+    built = stage.build(files, sources or [], options, dry_run=dry_run)
+    result = run_build(
+        files, built.rows, built.sources, built.result, measured=built.read, dry_run=dry_run
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run, notes=built.notes)
+
+
+@app.command()
+def sources(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[LAYOUT]", help="Draw the tree of this one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the dataset layouts that build knows: what each looks like and how it is told from the others."""
+    from curate.sources.layout import format_layouts, list_layouts
+
+    typer.echo(json.dumps({"layouts": list_layouts()}) if as_json else format_layouts(name))
+
+
+@app.command()
+def inspect(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Find the images that show no face: unreadable, blank, black-and-white, almost no information, unlike the other faces.
+
+    They are dropped; `curate decide PATH --keep` brings back one that can be read. A dry run shows a sample.
+    """
+    from curate.stages import inspect as stage
+    from curate.workspace.workspace import Workspace, run_stage
+
+    files = Workspace(workspace)
+    look = partial(stage.inspect, locate=files.locate(), engine_name=engine, workers=workers)
+    result = run_stage(files, "inspect", look, input_columns=stage.INPUT_COLUMNS, dry_run=dry_run)
+    print_result(
+        result,
+        as_json=as_json,
+        dry_run=dry_run,
+        notes=stage.sample_lines(result) if dry_run else [],
+    )
+
+
+@app.command()
+def dedup(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    near: Annotated[
+        bool,
+        typer.Option(
+            "--near/--exact-only", help="Find altered copies too, or pixel-identical ones only."
+        ),
+    ] = True,
+    sure: Annotated[
+        float | None,
+        typer.Option(
+            min=0.92, max=1, help="Score from which a pair counts as copies.", show_default="0.975"
+        ),
+    ] = None,
+    only_new: Annotated[
+        bool,
+        typer.Option(
+            "--only-new",
+            help="Compare the images added since the last run with all; redo no old pair.",
+        ),
+    ] = False,
+    memory: Annotated[
+        float,
+        typer.Option(
+            min=0.25,
+            help="GB for thumbnails and waiting candidates; the index takes 0.8 KB an image more.",
+        ),
+    ] = 4,
+    engine: EngineName = "local",
+    workers: Workers = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Find the copies of one photograph: exact ones, and altered ones by neighbourhood and alignment of their pixels.
+
+    Zoomed, shifted, rotated, mirrored, relit, re-encoded or watermarked copies are found. Of the copies under one label the
+    best is kept. A copy under another label is never dropped: it is a label conflict. Verified pairs go to pairs.csv, `sure`
+    ones and those to `look` at. A run that was killed goes on where it was.
+    """
+    from curate.duplicates import pairs
+    from curate.errors import UsageError
+    from curate.stages import dedup as stage
+    from curate.workspace.workspace import Workspace, run_stage
+
+    files = Workspace(workspace)
+    if only_new and not near:
+        raise UsageError(
+            "dedup: --only-new and --exact-only exclude each other: exact copies take no comparison"
+        )
+    options: dict[str, Any] = {"near": near, "sure": sure or pairs.SURE}
+    search = pairs.SearchOptions(
+        engine, workers, None if dry_run else files.cache, int(memory * 2**30)
+    )
+    since = files.cache if only_new else None
+    find = partial(stage.dedup, locate=files.locate(), new_since=since, options=search, **options)
+    result = run_stage(
+        files, "dedup", find, input_columns=stage.INPUT_COLUMNS, options=options, dry_run=dry_run
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def fold(
+    k: Annotated[int, typer.Option("--k", help="Number of folds.")] = 5,
+    seed: Seed = 0,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Cut the images into K stratified folds for out-of-fold predictions; no photograph or subject crosses two folds."""
+    from curate.stages import fold as stage
+    from curate.workspace.workspace import Workspace, run_stage
+
+    options: dict[str, Any] = {"k": k, "seed": seed}
+    result = run_stage(
+        Workspace(workspace),
+        "fold",
+        partial(stage.fold, **options),
+        input_columns=stage.INPUT_COLUMNS,
+        options=options,
+        dry_run=dry_run,
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def flag(
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Predictions tables; repeatable; default: all of the workspace's predictions/."
+        ),
+    ] = None,
+    score: Annotated[
+        Literal["combined", "margin", "self_confidence", "margin_auc"],
+        typer.Option(help="What ranks the images."),
+    ] = "combined",
+    precision: Annotated[
+        float,
+        typer.Option(min=0.05, max=0.99, help="Share of the marked labels that shall be wrong."),
+    ] = 0.5,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Rank the images by how far out-of-fold models doubt their label, mark the wrong ones, and suggest another label.
+
+    Reads the tables of `train oof`, or of any model: path, model, fold, p_<class>… per row. Decisions and crowd votes turn the
+    score into a probability: judge a random sample of 200, run flag again, and it says how many labels are wrong, and ranks
+    what is left by what it learned. issues.csv has the reasons of each rank, label_errors.csv the errors per pair of classes.
+    """
+    from curate.stages import flag as stage
+    from curate.workspace.workspace import Workspace, run_stage
+
+    files = Workspace(workspace)
+    tables = predictions or files.find_predictions()
+    options: dict[str, Any] = {"score": score, "precision": precision}
+    rank = partial(stage.flag_tables, files=tables, **options)
+    result = run_stage(
+        files,
+        "flag",
+        rank,
+        input_columns=stage.INPUT_COLUMNS,
+        inputs=tables,
+        options=options,
+        dry_run=dry_run,
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def split(
+    ratios: Ratios = None,
+    from_source: Annotated[
+        bool, typer.Option("--from-source", help="Keep the dataset's own split instead.")
+    ] = False,
+    by_subject: Annotated[
+        bool,
+        typer.Option(
+            "--by-subject",
+            help="Refuse if a kept image names no person: nobody could keep people apart.",
+        ),
+    ] = False,
+    classes: Classes = None,
+    group: Group = None,
+    seed: Seed = 0,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Split the kept images into train, val and test: stratified, and no photograph or subject in two of them."""
+    from curate.labels import name_class_view
+    from curate.stages import split as stage
+    from curate.workspace.workspace import Workspace, run_stage
+
+    class_view = name_class_view(classes, group)
+    options: dict[str, Any] = {"ratios": ratios, "from_source": from_source, "seed": seed}
+    options |= {"by_subject": True} if by_subject else {}
+    result = run_stage(
+        Workspace(workspace),
+        "split",
+        partial(stage.split, **options, class_view=class_view),
+        input_columns=stage.INPUT_COLUMNS,
+        options=options | ({"view": class_view} if class_view else {}),
+        dry_run=dry_run,
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def weights(
+    scheme: Annotated[
+        Literal["balanced", "sqrt", "effective"],
+        typer.Option(help="How strongly rare classes count."),
+    ] = "balanced",
+    classes: Classes = None,
+    group: Group = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Weigh the classes of the train split for the weighted cross-entropy of `train run --class-weights`."""
+    from curate.labels import name_class_view
+    from curate.stages import weights as stage
+    from curate.workspace.workspace import Workspace, run_stage
+
+    class_view = name_class_view(classes, group)
+    result = run_stage(
+        Workspace(workspace),
+        "weights",
+        partial(stage.weights, scheme=scheme, class_view=class_view),
+        input_columns=stage.INPUT_COLUMNS,
+        options={"scheme": scheme} | ({"view": class_view} if class_view else {}),
+        dry_run=dry_run,
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+@app.command()
+def audit(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write audit.html: leaked images beside their copies.")
+    ] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Write leaks.csv: every leaked row with its nearest copy.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Count the val and test images that have a copy in train, in the dataset's own split and in ours.
+
+    A model is scored on them as it was trained on them. `train evaluate` gives its accuracy with and without such rows.
+    """
+    from curate.reports import audit as stage
+    from curate.reports.leaks import write_leaks
+    from curate.workspace.workspace import Workspace
+
+    files = Workspace(workspace)
+    leaks = stage.audit_workspace(files)
+    written = write_leaks(files, page=html, table=csv) if html or csv else []
+    if as_json:
+        typer.echo(json.dumps(stage.audit_rows(leaks)))
+    else:
+        typer.echo("\n".join([stage.format_audit(leaks), *written, stage.summarize_audit(leaks)]))
+
+
+@app.command()
+def status(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
+    """Say where the workspace stands, which stage is stale, and which command comes next."""
+    from curate.reports import status as stage
+    from curate.workspace.workspace import Workspace
+
+    state = stage.read_status(Workspace(workspace))
+    typer.echo(json.dumps(stage.status_as_dict(state)) if as_json else stage.format_status(state))
+
+
+@app.command()
+def check(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    files: Annotated[
+        bool, typer.Option("--files", help="Hash every image file again too.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify every law of the design; exit code 3 and a list when one is broken."""
+    from curate.reports import check as stage
+    from curate.workspace.invariants import require_no_findings
+    from curate.workspace.workspace import Workspace
+
+    findings = stage.check_workspace(Workspace(workspace), files=files)
+    if as_json:
+        typer.echo(json.dumps(findings))
+    require_no_findings(findings, "laws are broken")
+    if not as_json:
+        typer.echo("check: every law holds")
+
+
+@app.command()
+def report(
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE, dry_run: DryRun = False, as_json: Json = False
+) -> None:
+    """Write report.html: what was kept and dropped and why, with pictures of copies, suspects and degenerate images."""
+    from curate.reports import report as stage
+    from curate.workspace.workspace import Workspace
+
+    print_result(
+        stage.report(Workspace(workspace), dry_run=dry_run), as_json=as_json, dry_run=dry_run
+    )
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Argument(help="Where the drawn faces and their workspace go; made anew.")
+    ] = Path("candid-demo"),
+    faces: Annotated[int, typer.Option(min=300, help="Number of drawn faces.")] = 2500,
+    seed: Seed = 0,
+) -> None:
+    """Draw a dataset with planted copies and wrong labels, run the whole chain on it, and compare.
+
+    Nothing is needed beforehand: every command of both programs runs as a user would run it, and the end says what was
+    found against what was planted, and the test accuracy before and after curation.
+    """
+    from curate.demo import command as stage
+
+    print_result(stage.demo(folder, faces=faces, seed=seed), as_json=False)
+
+
+add_commands(app)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="curate")

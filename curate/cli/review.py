@@ -1,0 +1,252 @@
+"""The commands of review: a person's decisions, one reviewer's or several, and the curated set that comes out."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from curate.console import DEFAULT_WORKSPACE, DryRun, Json, WorkspaceDir, print_result
+
+By = Annotated[str, typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides.")]
+Note = Annotated[str, typer.Option(help="Why; kept in the journal.")]
+
+
+def relabel(
+    top: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Only the N most suspect.",
+            show_default="500 of the flagged, or all that is asked for",
+        ),
+    ] = None,
+    issues: Annotated[
+        bool, typer.Option("--issues", help="Every image that flag marked, wrong or ambiguous.")
+    ] = False,
+    random: Annotated[
+        int | None,
+        typer.Option(
+            "--random",
+            min=1,
+            help="N kept images by chance: from them flag learns how many are wrong.",
+        ),
+    ] = None,
+    conflicts: Annotated[
+        bool, typer.Option("--conflicts", help="Copies under different labels, by group.")
+    ] = False,
+    disagreements: Annotated[
+        bool,
+        typer.Option(
+            "--disagreements",
+            help="Images on which reviewers disagree; your decision settles them.",
+        ),
+    ] = False,
+    group: Annotated[
+        str | None, typer.Option(metavar="PATH", help="One duplicate group, by any of its images.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Only rows like 'label==sad and self_confidence<0.1'; alone: of all kept rows."
+        ),
+    ] = None,
+    by: By = "unknown",
+    blind: Annotated[
+        bool,
+        typer.Option(
+            "--blind", help="Hide the suggestion, the votes, and what other reviewers decided."
+        ),
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the App.", show_default="a free one"),
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the browser here.")
+    ] = True,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Review the images with a suggested label in the FiftyOne App, most suspect first: one key per decision.
+
+    Keys: A accepts the suggestion, K keeps the given label, 1 to 8 set a class, D drops, U is unsure, Z undoes, the arrows
+    only look, Shift with a key decides all copies of the photograph.
+
+    Each key is in the journal, on the disk, before the panel says saved. Finish in the panel, or Ctrl-C here, ends it and
+    derives the verdicts; run again, it opens at the first undecided image.
+    """
+    from curate.relabel import command as session
+    from curate.relabel.queue import Selection
+    from curate.relabel.session import Options
+    from curate.workspace.workspace import Workspace
+
+    chosen = Selection(top, issues, random, conflicts, disagreements, group, where)
+    options = Options(chosen, by, blind=blind, port=port, opens_browser=browser)
+    result = session.relabel(
+        Workspace(workspace), options, partial(typer.echo, err=True), dry_run=dry_run
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def decide(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH...", help="Images, by the manifest's path column."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Relabel: the right class.")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep with the given label, whatever a machine found.")
+    ] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop.")] = False,
+    unsure: Annotated[bool, typer.Option("--unsure", help="Looked at, no verdict.")] = False,
+    undo: Annotated[
+        str | None, typer.Option(metavar="BATCH", help="Void a batch of decisions (or an undo).")
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="CSV",
+            help="Many at once: columns path, action (keep, relabel, drop, unsure), label.",
+        ),
+    ] = None,
+    by: By = "unknown",
+    note: Note = "",
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Record a human decision about images in the journal, or undo a batch of them.
+
+    A decision outlives every rerun of every stage, until it is undone or the image's bytes change. The summary names the
+    batch; `curate decide --undo BATCH` restores the table exactly.
+    """
+    from curate.review import decide as stage
+    from curate.workspace.workspace import Workspace
+
+    options = stage.DecideOptions(
+        paths or [], label, keep=keep, drop=drop, unsure=unsure, undo=undo, table=table
+    )
+    print_result(
+        stage.decide(Workspace(workspace), options, by=by, note=note, dry_run=dry_run),
+        as_json=as_json,
+        dry_run=dry_run,
+    )
+
+
+def undo(
+    batch: Annotated[
+        str, typer.Argument(help="The batch that a summary or `curate log` names; an undo too.")
+    ],
+    by: By = "unknown",
+    note: Note = "",
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Take a batch of decisions back, or a whole session of `curate relabel`; the same as `curate decide --undo BATCH`."""
+    from curate.review import decide as stage
+    from curate.workspace.workspace import Workspace
+
+    options = stage.DecideOptions(
+        [], None, keep=False, drop=False, unsure=False, undo=batch, table=None
+    )
+    print_result(
+        stage.decide(Workspace(workspace), options, by=by, note=note, dry_run=dry_run),
+        as_json=as_json,
+        dry_run=dry_run,
+    )
+
+
+def log(
+    path: Annotated[
+        str | None, typer.Argument(help="An image, by the manifest's path column; none: all.")
+    ] = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    as_json: Json = False,
+) -> None:
+    """Show every decision about an image, oldest first, and whether it stands."""
+    from curate.review import history as stage
+    from curate.workspace.workspace import Workspace
+
+    records = stage.read_log(Workspace(workspace), path)
+    typer.echo(json.dumps(records) if as_json else stage.format_log(records))
+
+
+def merge(
+    other: Annotated[
+        Path,
+        typer.Argument(metavar="OTHER/decisions.jsonl", help="The journal of another workspace."),
+    ],
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Take in another reviewer's journal, in the order of time.
+
+    Merging twice, or the other way round, gives the same decisions. Images with two verdicts queue up for
+    `curate relabel --disagreements`; until then the newer verdict counts.
+    """
+    from curate.review import merge as stage
+    from curate.workspace.workspace import Workspace
+
+    print_result(
+        stage.merge(Workspace(workspace), other, dry_run=dry_run), as_json=as_json, dry_run=dry_run
+    )
+
+
+def agreement(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
+    """Compare reviewers: Cohen's kappa on the images that both decided, and who changed what to what."""
+    from curate.review import agreement as stage
+    from curate.workspace.workspace import Workspace
+
+    found = stage.agreement(Workspace(workspace))
+    typer.echo(
+        json.dumps(stage.agreement_as_dict(*found)) if as_json else stage.format_agreement(*found)
+    )
+
+
+def export(
+    kind: Annotated[
+        Literal["folder", "csv", "fiftyone"],
+        typer.Argument(help="Class folders, one table, or a FiftyOne dataset."),
+    ],
+    target: Annotated[
+        Path, typer.Argument(help="A new folder or an earlier export; for csv a file.")
+    ],
+    form: Annotated[
+        Literal["plain", "ferplus"],
+        typer.Option(
+            "--format",
+            help="ferplus: soft labels too, p_<class>, from the crowd's votes where there are some.",
+        ),
+    ] = "plain",
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write the curated set, kept images under the label that counts, for other programs.
+
+    A second export into the same place changes nothing.
+    """
+    from curate.export import folders as stage
+    from curate.workspace.workspace import Workspace
+
+    files = Workspace(workspace)
+    if kind == "fiftyone":
+        from curate.export.fiftyone import export_fiftyone
+
+        result = export_fiftyone(files, target, form=form, dry_run=dry_run)
+    else:
+        write = stage.export_csv if kind == "csv" else stage.export_folder
+        result = write(files, target, form=form, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put them on the program."""
+    for command in (relabel, decide, undo, log, merge, agreement, export):
+        app.command()(command)

@@ -1,0 +1,83 @@
+"""The curated set as a FiftyOne dataset in a folder: `fo.Dataset.from_dir(FOLDER, fo.types.FiftyOneDataset)`.
+
+Written by a process of its own (`curate.export.fiftyone_writer`) on a mongod of our own, so that it joins nobody's database.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from curate.errors import ServiceError
+from curate.export.folders import (
+    LISTING,
+    Format,
+    format_export,
+    label_table,
+    list_files,
+    require_free,
+    require_images,
+)
+from curate.fiftyone_host.environment import fiftyone_environment, require_fiftyone
+from curate.fiftyone_host.mongod import find_mongod, start_mongod
+from curate.files import write_atomically
+from curate.result import Result
+from curate.workspace.manifest import kept_rows
+from curate.workspace.receipts import read_json
+from curate.workspace.workspace import Workspace
+
+
+def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
+    """Write the kept rows, images included, as a dataset that any FiftyOne 1.22 or newer loads.
+
+    Raises
+    ------
+    ServiceError  if no mongod runs here, or FiftyOne fails
+    WorkspaceError  if the folder holds something that is no earlier export, or images are missing
+    """
+    require_fiftyone()
+    kept = kept_rows(workspace.read())
+    wanted = list_files(kept, workspace.locate())
+    require_free(target)
+    require_images(wanted)
+    table = label_table(kept, [str(item.file.absolute()) for item in wanted], form)
+    rows = [
+        {**row, "box": item.box} for row, item in zip(table.to_dict("records"), wanted, strict=True)
+    ]
+    work = {"target": str(target.absolute()), "rows": rows}
+    digest = sha256(json.dumps(rows).encode() + "".join(kept["sha256"]).encode()).hexdigest()
+    listing = target / LISTING
+    if not dry_run and not (listing.is_file() and read_json(listing).get("digest") == digest):
+        _write(work)
+        files = sorted(
+            str(file.relative_to(target))
+            for file in target.rglob("*")
+            if file.is_file() and file != listing
+        )
+        write_atomically(
+            listing, (json.dumps({"files": files, "digest": digest}, indent=1) + "\n").encode()
+        )
+    return format_export(table, kept, f"{target}/")
+
+
+def _write(work: dict[str, Any]) -> None:
+    with tempfile.TemporaryDirectory(prefix="candid-") as scratch:
+        folder = Path(scratch)
+        order = folder / "order.json"
+        order.write_text(json.dumps(work))
+        mongod = start_mongod(find_mongod(os.environ), folder / "db")
+        try:
+            command = [sys.executable, "-P", "-m", "curate.export.fiftyone_writer", str(order)]
+            env = fiftyone_environment(folder, mongod.uri, "fiftyone")
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        finally:
+            mongod.stop()
+    if done.returncode:
+        last = "".join(done.stderr.strip().splitlines()[-1:])
+        raise ServiceError(
+            f"FiftyOne could not write {work['target']} ({last[:300]}): free the disk and export again"
+        )

@@ -1,0 +1,253 @@
+"""Pixels: the one decoder of both programs, and what is measured while the pixels are at hand.
+
+The stated form of an image is (H, W) uint8 grey or (H, W, 3) uint8 RGB, 0-255, upright (EXIF orientation applied),
+cropped to its box. An image of another mode is converted; a colour image whose channels are all equal is grey. An image
+that cannot be read is data (`UnreadableImageError`), not a failure.
+"""
+
+import hashlib
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from curate.errors import SourceError
+
+SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+# A larger picture is no face crop, and one of 10,000 x 10,000 in colour would take 0.5 GB to decode and hash.
+MAX_PIXELS = 50_000_000
+
+Pixels = npt.NDArray[np.uint8]
+
+
+class UnreadableImageError(Exception):
+    """The bytes are no picture; the message says why in a few words."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What `build` records of one image; every field but `sha256` is empty if the picture cannot be read."""
+
+    sha256: str
+    pixel_hash: str = ""
+    phash: str = ""
+    width: str = ""
+    height: str = ""
+    problem: str = ""
+
+
+def decode_image(data: bytes, box: str = "") -> Pixels:
+    """Decode to the stated form.
+
+    Parameters
+    ----------
+    data : the bytes of the file
+    box : "x y w h" in pixels of the upright picture, clipped to it; empty for the whole picture
+
+    Returns
+    -------
+    (H, W) uint8 grey or (H, W, 3) uint8 RGB, 0-255
+
+    Raises
+    ------
+    UnreadableImageError  if the bytes are truncated, no picture, or hold over `MAX_PIXELS` pixels
+    """
+    try:
+        # A large picture and damaged metadata are judged here, not warned about.
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImageError(
+                    f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels"
+                )
+            pixels = np.asarray(_upright(image))
+    except (UnreadableImageError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # damaged bytes make Pillow raise anything, struct.error and TypeError among it
+        raise UnreadableImageError(
+            " ".join(str(error).split(" <")[0].split()) or type(error).__name__
+        ) from error
+    if (
+        pixels.ndim == 3
+        and (pixels[..., 0] == pixels[..., 1]).all()
+        and (pixels[..., 0] == pixels[..., 2]).all()
+    ):
+        pixels = np.ascontiguousarray(pixels[..., 0])
+    return _crop(pixels, box) if box else pixels
+
+
+def read_image(file: Path, box: str = "") -> Pixels:
+    """`decode_image` of a file.
+
+    Raises
+    ------
+    UnreadableImageError  if the file is gone or closed to us, or is no picture
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or "cannot be opened") from error
+    return decode_image(data, box)
+
+
+def read_grey(file: Path, box: str = "", size: int = 48) -> Pixels:
+    """One face as the models and the pixel checks see it.
+
+    Returns
+    -------
+    (size, size) uint8 grey (ITU-R 601 luma), area-averaged when shrunk, bilinear when enlarged; the aspect ratio is not
+    kept
+
+    Raises
+    ------
+    UnreadableImageError  as `read_image`
+    """
+    return resize_grey(to_grey(read_image(file, box)), size)
+
+
+def to_grey(pixels: Pixels) -> Pixels:
+    """(H, W) uint8 luma of an image in the stated form; equals PIL's convert("L")."""
+    return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
+
+
+def resize_grey(grey: Pixels, size: int) -> Pixels:
+    """(H, W) uint8 -> (size, size) uint8."""
+    if grey.shape == (size, size):
+        return grey
+    shrinks = min(grey.shape) > size
+    return np.asarray(
+        cv2.resize(
+            grey, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        ),
+        np.uint8,
+    )
+
+
+def halve(images: Pixels) -> Pixels:
+    """(N, 2H, 2W) uint8 -> (N, H, W) uint8, the rounded means of 2 x 2 pixels."""
+    rows = images[:, ::2].astype(np.uint16) + images[:, 1::2]
+    return ((rows[:, :, ::2] + rows[:, :, 1::2] + 2) >> 2).astype(np.uint8)
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """The bytes of a PNG of an image in the stated form."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def measure_images(batch: Sequence[tuple[Path, str]]) -> list[ImageFacts]:
+    """Decode and hash a batch of (file, box).
+
+    Raises
+    ------
+    SourceError  if a file cannot be opened at all: a missing disk is no property of an image
+    """
+    facts: list[ImageFacts] = []
+    small: list[Pixels] = []
+    for file, box in batch:
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise SourceError(
+                f"{file}: cannot be opened ({error.strerror}): restore or remove it"
+            ) from error
+        sha256 = hashlib.sha256(data).hexdigest()
+        try:
+            pixels = decode_image(data, box)
+        except UnreadableImageError as problem:
+            facts.append(ImageFacts(sha256, problem=str(problem)))
+            continue
+        height, width = pixels.shape[:2]
+        facts.append(ImageFacts(sha256, pixel_hash(pixels), "", str(width), str(height)))
+        small.append(shrink_for_phash(pixels))
+    hashes = iter(hash_perceptually(np.stack(small)) if small else [])
+    return [
+        ImageFacts(f.sha256, f.pixel_hash, next(hashes), f.width, f.height) if f.pixel_hash else f
+        for f in facts
+    ]
+
+
+def pixel_hash(pixels: Pixels) -> str:
+    """SHA-256 of shape and decoded pixels: equal exactly for pixel-identical images, whatever their file format."""
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+
+
+def hash_perceptually(small: Pixels) -> list[str]:
+    """64-bit perceptual hashes, bit-identical to `imagehash.phash`.
+
+    Parameters
+    ----------
+    small : (N, 32, 32) uint8, the images as `imagehash` shrinks them
+
+    Returns
+    -------
+    N hashes of 16 hex digits
+
+    Notes
+    -----
+    The 8 x 8 lowest DCT coefficients of each image, each bit whether its coefficient lies above their median. Two matrix
+    products find them for the whole batch; where a coefficient lies too near the median to be sure of the last digits,
+    `imagehash` itself decides.
+
+    References
+    ----------
+    J. Buchner, ImageHash (`imagehash.phash`); N. Krawetz, "Looks Like It", 2011
+    """
+    basis = _dct_basis()
+    low = basis @ small.astype(np.float64) @ basis.T  # (8, 32) @ (N, 32, 32) @ (32, 8)
+    low = low.reshape(-1, 64)
+    distance = low - np.median(low, axis=1, keepdims=True)
+    words = np.packbits(distance > 0, axis=1)
+    hashes = [word.tobytes().hex() for word in words]
+    # Coefficients reach 1e6 and the two ways of summing differ by under 1e-9: nearer than this, the sign is not certain.
+    unsure = np.abs(distance).min(axis=1) < 1e-6
+    return [_imagehash(small[k]) if unsure[k] else text for k, text in enumerate(hashes)]
+
+
+def _imagehash(small: Pixels) -> str:
+    import imagehash
+
+    return str(imagehash.phash(Image.fromarray(small)))
+
+
+def _dct_basis() -> npt.NDArray[np.float64]:
+    """(8, 32): the eight lowest rows of the unnormalised type-II DCT of 32 samples, as scipy defines it."""
+    frequency, sample = np.arange(8)[:, None], np.arange(32)[None, :]
+    return 2 * np.cos(np.pi * frequency * (2 * sample + 1) / 64)
+
+
+def shrink_for_phash(pixels: Pixels) -> Pixels:
+    """(32, 32) uint8 grey, shrunk as `imagehash.phash` shrinks."""
+    image = Image.fromarray(pixels).convert("L")
+    return np.asarray(image.resize((32, 32), Image.Resampling.LANCZOS))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UnreadableImageError(f"mode {image.mode} (32 bits a pixel) is no photograph")
+    ImageOps.exif_transpose(image, in_place=True)  # a picture that stands upright is not copied
+    return (
+        image
+        if image.mode in ("L", "RGB")
+        else image.convert("L" if image.mode in ("1", "LA") else "RGB")
+    )
+
+
+def _crop(pixels: Pixels, box: str) -> Pixels:
+    x, y, width, height = (int(value) for value in box.split())
+    face = pixels[y : y + height, x : x + width]
+    if face.size == 0:
+        raise UnreadableImageError(f"the box {box} lies outside of the picture")
+    return np.ascontiguousarray(face)

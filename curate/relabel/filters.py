@@ -1,0 +1,54 @@
+"""Conditions on the columns of a manifest: `label==sad and self_confidence<0.1`."""
+
+import operator
+import re
+from collections.abc import Callable
+
+import pandas as pd
+
+from curate.errors import UsageError
+from curate.workspace.manifest import NAMES
+
+_CLAUSE = re.compile(r"\s*(\w+)\s*(==|!=|<=|>=|<|>)\s*(.*?)\s*")
+_NUMBERS: dict[str, Callable[..., "pd.Series[bool]"]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def match_rows(manifest: pd.DataFrame, condition: str) -> "pd.Series[bool]":
+    """Which rows fulfil every clause.
+
+    Parameters
+    ----------
+    condition : clauses `COLUMN OPERATOR VALUE` joined by `and`; == and != compare text (quotes are optional), the others
+        numbers, and an empty cell fulfils none of those
+
+    Raises
+    ------
+    UsageError  if a clause cannot be read, or names no column
+    """
+    found = pd.Series(True, index=manifest.index)
+    for clause in re.split(r"\s+and\s+", condition.strip()):
+        found &= _match_clause(manifest, clause)
+    return found
+
+
+def _match_clause(manifest: pd.DataFrame, clause: str) -> "pd.Series[bool]":
+    parts = _CLAUSE.fullmatch(clause)
+    if not parts or parts[1] not in NAMES:
+        raise UsageError(
+            f"--where: cannot read '{clause}': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'"
+        )
+    name, sign, value = parts[1], parts[2], parts[3].strip("'\"")
+    if sign in ("==", "!="):
+        return (manifest[name] == value) == (sign == "==")
+    try:
+        bound = float(value)
+    except ValueError as error:
+        raise UsageError(
+            f"--where: '{value}' in '{clause}' is no number: {sign} compares numbers"
+        ) from error
+    return _NUMBERS[sign](pd.to_numeric(manifest[name], errors="coerce"), bound)

@@ -1,0 +1,21 @@
+"""What a command returns to its command line."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command found.
+
+    Attributes
+    ----------
+    summary : one line, or one line per run
+    counts : the numbers of the summary, for --json and the receipt
+    table : for a terminal, printed above the summary; empty for none
+    """
+
+    summary: str
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    table: str = ""

@@ -1,0 +1,54 @@
+"""merge: another copy's journal -> ours, both in the order of time.
+
+Every line keeps its words, and the lines of one journal keep their order among themselves, so merging A into B gives the
+same decisions as merging B into A, and merging twice changes nothing. The only writer of the journal that does not append:
+it replaces the file whole.
+"""
+
+import heapq
+from collections.abc import Sequence
+from pathlib import Path
+
+from curate.errors import JournalError
+from curate.files import write_atomically
+from curate.result import Result
+from curate.review.reviewers import disagreements
+from curate.workspace.journal import Decision, lock_journal, read_journal, to_line
+from curate.workspace.workspace import Workspace, apply_journal
+
+
+def merge(workspace: Workspace, other: Path, *, dry_run: bool) -> Result:
+    """Take in the decisions of another journal and derive the verdicts again (unless `dry_run`).
+
+    Raises
+    ------
+    JournalError  if the other file is missing or no journal
+    """
+    if not other.is_file():
+        raise JournalError(
+            f"{other}: no such journal: name the decisions.jsonl of the other workspace"
+        )
+    manifest, theirs = workspace.read(), read_journal(other)
+    with lock_journal(workspace.journal):
+        ours = workspace.read_journal()
+        merged = interleave(ours, theirs)
+        if not dry_run and len(merged) > len(ours):
+            write_atomically(workspace.journal, b"".join(map(to_line, merged)))
+    if not dry_run:
+        apply_journal(workspace)
+    taken, queue = len(merged) - len(ours), len(disagreements(manifest, merged))
+    summary = f"merge: {taken:,} of {len(theirs):,} lines taken in, {len(merged):,} in all; {queue:,} images in disagreement"
+    advice = "; look at them with `curate relabel --disagreements`" if queue else ""
+    return Result(
+        summary + advice, counts={"taken": taken, "lines": len(merged), "disagreements": queue}
+    )
+
+
+def interleave(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision]:
+    """Both journals in the order of time; lines that stand in both stand once, each list keeps its own order."""
+    known = set(ours)
+    return list(heapq.merge(ours, [line for line in theirs if line not in known], key=_rank))
+
+
+def _rank(line: Decision) -> tuple[str, str]:
+    return line.at, line.batch

@@ -1,0 +1,47 @@
+"""fold: K parts for out-of-fold predictions -> the column `fold`.
+
+Every image that can be read gets a fold, dropped copies too, so that the model can judge them; a duplicate group, a
+subject and a sequence stay whole (law 5), so that no image is judged by a model that saw its copy.
+"""
+
+import numpy as np
+import pandas as pd
+
+from curate.errors import ManifestError, UsageError
+from curate.stages.stratify import assign_parts, link_rows
+from curate.workspace.invariants import linked_by
+from curate.workspace.receipts import StageResult
+
+INPUT_COLUMNS = ("pixel_hash", "given_label", "subject", "sequence", "duplicate_group")
+
+
+def fold(manifest: pd.DataFrame, k: int, seed: int = 0) -> StageResult:
+    """Give each readable row a fold 0..k-1, stratified by given label.
+
+    Raises
+    ------
+    ManifestError  if no image can be read
+    UsageError  if there are fewer units (photographs or subjects) than folds
+    """
+    rows = manifest[manifest["pixel_hash"] != ""].reset_index(drop=True)
+    if rows.empty:
+        raise ManifestError(
+            "manifest.csv: no image can be read: `curate status` says what was found"
+        )
+    units = link_rows(list(linked_by(rows).values()))
+    if k < 2 or k > len(np.unique(units)):
+        raise UsageError(
+            f"fold: --k {k}: must be 2 to {len(np.unique(units))}, the number of photographs and subjects here"
+        )
+    labels, _ = pd.factorize(rows["given_label"], sort=True)
+    part = assign_parts(labels, units, [1 / k] * k, seed)
+    column = pd.Series("", index=manifest.index, dtype=manifest["path"].dtype)
+    column[manifest["pixel_hash"] != ""] = part.astype(str)
+    sizes = np.bincount(part, minlength=k).tolist()
+    whole = f"{len(np.unique(units)):,} photographs and subjects kept whole"
+    summary = f"fold: {len(rows):,} rows in {k} folds of {min(sizes):,} to {max(sizes):,}, {whole}"
+    return StageResult(
+        summary,
+        columns=column.to_frame("fold"),
+        counts={"sizes": sizes, "units": len(np.unique(units))},
+    )

@@ -1,0 +1,215 @@
+"""The manifest: one CSV, one row per face image, every fact and verdict in a column of its own.
+
+Read and written only here, as text: pandas' guesses turn the hash `12345678e1234567` into infinity and the label `None`
+into NaN. `check_rows` runs at every read and every write; what several stages owe each other is in `curate.workspace.invariants`.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from curate.errors import ManifestError, examples
+from curate.files import write_atomically
+from curate.labels import VOCABULARY
+
+SPLITS = ("train", "val", "test")
+QUALITIES = ("unreadable", "blank", "black_and_white", "low_information", "unlike_faces")
+# No stage can mend a table that it cannot read; nothing in it is lost for good.
+REMEDY = "restore it, or remove it and run `curate build`; decisions stay in the journal"
+ISSUES = ("wrong", "ambiguous")
+REASONS = ("human", "unreadable", "degenerate", "exact_copy", "near_copy")
+
+_CLASS = "|".join(VOCABULARY)
+_HEX64 = "[0-9a-f]{64}"
+_COUNT = "[1-9][0-9]*"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: the only stage that may write it, and the form of its values (a regular expression)."""
+
+    name: str
+    owner: str
+    form: str
+
+
+COLUMNS = (
+    Column("path", "build", r"[^/\x00-\x1f]+(/[^/\x00-\x1f]+)+"),
+    Column("sha256", "build", _HEX64),
+    Column("pixel_hash", "build", f"({_HEX64})?"),
+    Column("phash", "build", "([0-9a-f]{16})?"),
+    Column("width", "build", f"({_COUNT})?"),
+    Column("height", "build", f"({_COUNT})?"),
+    Column("box", "build", f"([0-9]+ [0-9]+ {_COUNT} {_COUNT})?"),
+    Column("given_label", "build", _CLASS),
+    Column("source_label", "build", r"[^\x00-\x1f]*"),
+    Column("source_split", "build", f"({'|'.join(SPLITS)})?"),
+    Column("subject", "build", r"[^\x00-\x1f]*"),
+    Column("sequence", "build", r"[^\x00-\x1f]*"),
+    Column("votes", "build", r"(\{.*\})?"),
+    Column("quality", "inspect", f"({'|'.join(QUALITIES)})?"),
+    Column("duplicate_group", "dedup", ".*"),
+    Column("duplicate_of", "dedup", ".*"),
+    Column("duplicate_kind", "dedup", "(exact|near)?"),
+    Column("label_conflict", "dedup", "(true)?"),
+    Column("fold", "fold", "([0-9]+)?"),
+    Column("self_confidence", "flag", r"(0\.[0-9]+|1\.0+)?"),
+    Column("issue_rank", "flag", f"({_COUNT})?"),
+    Column("suggested_label", "flag", f"({_CLASS})?"),
+    Column("issue", "flag", f"({'|'.join(ISSUES)})?"),
+    Column("label", "apply", f"({_CLASS})?"),
+    Column("status", "apply", "(keep|drop)?"),
+    Column("reason", "apply", f"({'|'.join(REASONS)})?"),
+    Column("split", "split", f"({'|'.join(SPLITS)})?"),
+)
+NAMES = tuple(column.name for column in COLUMNS)
+
+
+def owned_by(stage: str) -> tuple[str, ...]:
+    """The columns that only `stage` may write, in the order of the table."""
+    return tuple(column.name for column in COLUMNS if column.owner == stage)
+
+
+def read_manifest(file: Path) -> pd.DataFrame:
+    """All rows as text, sorted by `path`, checked.
+
+    Raises
+    ------
+    ManifestError  if the file is missing, is not such a table, or a row breaks a rule
+    """
+    if not file.is_file():
+        raise ManifestError(
+            f"{file}: no manifest here: run `curate build FOLDER` first (or name the workspace with -w)"
+        )
+    data = file.read_bytes()
+    if data and not data.endswith(b"\n"):  # pandas would fill the lost cells up with empty ones
+        raise ManifestError(f"{file}: the last row is cut off: {REMEDY}")
+    try:
+        frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise ManifestError(f"{file}: not a CSV table ({_first_line(error)}): {REMEDY}") from error
+    check_rows(frame, where=file.name)
+    return frame
+
+
+def write_manifest(file: Path, frame: pd.DataFrame) -> bool:
+    """Check and write; returns whether a byte changed."""
+    check_rows(frame, where=file.name)
+    return write_atomically(file, table_bytes(frame))
+
+
+def table_bytes(frame: pd.DataFrame) -> bytes:
+    """The one CSV form of every table of a workspace: UTF-8, LF line ends, no index."""
+    buffer = io.StringIO()
+    frame.to_csv(buffer, index=False, lineterminator="\n")
+    return buffer.getvalue().encode()
+
+
+def empty_manifest(paths: Sequence[str]) -> pd.DataFrame:
+    """A table of these paths, sorted, with every other column empty."""
+    frame = pd.DataFrame(dict.fromkeys(NAMES, ""), index=range(len(paths)), dtype=str)
+    frame["path"] = sorted(paths)
+    return frame
+
+
+def kept_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose verdict is keep."""
+    return frame[frame["status"] == "keep"]
+
+
+def split_face(path: str) -> tuple[str, str]:
+    """("a/b.jpg", "2") of "a/b.jpg#2"; the second is empty for a picture with one face."""
+    file, mark, face = path.rpartition("#")
+    return (file, face) if mark and face.isdigit() else (path, "")
+
+
+def check_rows(frame: pd.DataFrame, where: str = "manifest.csv") -> None:
+    """Raise ManifestError unless every row keeps the form of its columns and the rules within the row."""
+    _check_header(frame, where)
+    for column in COLUMNS:
+        values = pd.Series(frame[column.name].unique(), dtype=str)  # few of most columns
+        malformed = values[~values.str.fullmatch(column.form)]
+        if len(malformed):
+            _refuse(frame[column.name].isin(malformed), frame, where, f"a malformed {column.name}")
+    path = frame["path"]
+    _refuse(path.duplicated(), frame, where, "a path that stands twice")
+    _refuse(_has_dot_part(path), frame, where, "a path with `.` or `..` in it")
+    if not path.is_monotonic_increasing:
+        raise ManifestError(f"{where}: the rows are not sorted by path: {REMEDY}")
+    unreadable = frame["pixel_hash"] == ""
+    for name in ("phash", "width", "height"):
+        _refuse(
+            (frame[name] == "") != unreadable,
+            frame,
+            where,
+            f"{name} empty but pixel_hash not, or the reverse",
+        )
+    _check_copies(frame, where)
+    _refuse(
+        (frame["status"] == "drop") & (frame["reason"] == ""),
+        frame,
+        where,
+        "status drop without a reason",
+    )
+    _refuse(
+        (frame["status"] == "keep") & (frame["label"] == ""),
+        frame,
+        where,
+        "status keep without a label",
+    )
+
+
+def _check_header(frame: pd.DataFrame, where: str) -> None:
+    missing = [name for name in NAMES if name not in frame.columns]
+    foreign = [name for name in frame.columns if name not in NAMES]
+    if missing or foreign:
+        what = (
+            f"{len(missing)} columns missing ({examples(missing)})"
+            if missing
+            else f"foreign columns ({examples(foreign)})"
+        )
+        raise ManifestError(
+            f"{where}: {what}: a manifest has exactly the columns of manifests/README.md: {REMEDY}"
+        )
+
+
+def _check_copies(frame: pd.DataFrame, where: str) -> None:
+    copy = frame["duplicate_of"] != ""
+    _refuse(
+        copy != (frame["duplicate_kind"] != ""),
+        frame,
+        where,
+        "duplicate_kind without duplicate_of, or the reverse",
+    )
+    originals = set(frame.loc[~copy, "path"])
+    _refuse(
+        copy & ~frame["duplicate_of"].isin(originals),
+        frame,
+        where,
+        "duplicate_of a row that is none or a copy itself",
+    )
+    grouped = frame["duplicate_group"] != ""
+    _refuse(copy & ~grouped, frame, where, "duplicate_of without a duplicate_group")
+    first = frame.loc[grouped].groupby("duplicate_group")["path"].transform("min")
+    wrong = (first != frame.loc[grouped, "duplicate_group"]).reindex(frame.index, fill_value=False)
+    _refuse(wrong, frame, where, "a duplicate_group that is not the first path of its group")
+
+
+def _has_dot_part(path: "pd.Series[str]") -> "pd.Series[bool]":
+    return path.str.contains(r"(?:^|/)\.{1,2}(?:/|$)", regex=True)
+
+
+def _refuse(bad: "pd.Series[bool]", frame: pd.DataFrame, where: str, what: str) -> None:
+    if bad.any():
+        rows = frame.loc[bad, "path"]
+        raise ManifestError(
+            f"{where}: {len(rows)} rows with {what} (first: {rows.iloc[0]}): {REMEDY}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return re.split(r"[\r\n]", str(error))[0][:120]

@@ -1,0 +1,123 @@
+"""Predictions tables: the bridge from a model to `curate flag`, a plain CSV anybody's model can write.
+
+One row per predicted image: `path`, `model`, `fold` (the fold that was held out when the model was trained), one column
+`p_<class>` per class (each row sums to 1), and any further numeric columns, which are carried along.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from curate.errors import PredictionsError, examples
+from curate.files import write_atomically
+from curate.labels import VOCABULARY
+from curate.workspace.manifest import table_bytes
+
+PREFIX = "p_"
+# How far ahead the given class was while models learned it (area under the margin); empty where none learned the row.
+MARGIN_AUC = "margin_auc"
+# Six printed decimals of eight classes can be off by 4e-6; a softmax in bfloat16 by 4e-3.
+SUM_TOLERANCE = 0.01
+
+
+def class_names(predictions: pd.DataFrame) -> list[str]:
+    """The classes of a predictions table, in the order of its columns."""
+    return [name.removeprefix(PREFIX) for name in predictions.columns if name.startswith(PREFIX)]
+
+
+def write_predictions(file: Path, predictions: pd.DataFrame) -> bool:
+    """Write whole or not at all, probabilities with six decimals, sorted by path; returns whether a byte changed."""
+    columns = [PREFIX + name for name in class_names(predictions)]
+    rounded = predictions.assign(
+        **{name: predictions[name].map("{:.6f}".format) for name in columns}
+    )
+    return write_atomically(
+        file, table_bytes(rounded.sort_values(["path", "model"], kind="stable"))
+    )
+
+
+def read_predictions(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
+    """One row per folded row of the manifest, in its order, with float probabilities.
+
+    Raises
+    ------
+    PredictionsError  if rows are missing, foreign or repeated, a class is unknown or absent, a probability is no number,
+        a row does not sum to 1, or a row's fold is not the manifest's (its model may have seen a copy of the image)
+    """
+    if not file.is_file():
+        raise PredictionsError(
+            f"{file}: no such predictions: run `train oof` or name the file with --predictions"
+        )
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise PredictionsError(f"{file}: not a CSV table: run `train oof` again") from error
+    where = file.name
+    _check_columns(table, manifest, where)
+    _check_paths(table, manifest, where)
+    table = _check_probabilities(table, where)
+    folded = manifest.loc[manifest["fold"] != "", ["path", "fold"]]
+    table = folded[["path"]].merge(table, on="path", how="left", validate="one_to_one")
+    other = table.loc[table["fold"].to_numpy() != folded["fold"].to_numpy(), "path"]
+    if len(other):
+        raise PredictionsError(
+            f"{where}: {len(other)} rows were predicted on other folds (first: {other.iloc[0]}), by a model that may have "
+            "seen a copy of them: run `train oof` again"
+        )
+    return table
+
+
+def _check_columns(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> None:
+    missing = [name for name in ("path", "model", "fold") if name not in table.columns]
+    if missing:
+        raise PredictionsError(
+            f"{where}: columns missing ({examples(missing)}): a table has path, model, fold, p_<class>…"
+        )
+    names = class_names(table)
+    unknown = [name for name in names if name not in VOCABULARY]
+    if unknown:
+        raise PredictionsError(
+            f"{where}: unknown classes ({examples(unknown)}): classes are {', '.join(VOCABULARY)}"
+        )
+    absent = sorted(set(manifest["given_label"]) - set(names))
+    if absent:
+        raise PredictionsError(
+            f"{where}: no column for {examples([PREFIX + name for name in absent])}: predict every class"
+        )
+
+
+def _check_paths(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> None:
+    folded = set(manifest.loc[manifest["fold"] != "", "path"])
+    if not folded:
+        raise PredictionsError(
+            "manifest.csv: no row has a fold: run `curate fold`, then `train oof`"
+        )
+    for what, rows in (
+        ("rows stand twice", list(table.loc[table["path"].duplicated(), "path"])),
+        ("rows are not in the folds of the manifest", sorted(set(table["path"]) - folded)),
+        ("folded rows are not predicted", sorted(folded - set(table["path"]))),
+    ):
+        if rows:
+            raise PredictionsError(
+                f"{where}: {len(rows)} {what} (first: {rows[0]}): run `train oof` again"
+            )
+
+
+def _check_probabilities(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    columns = [PREFIX + name for name in class_names(table)]
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    values = numbers.to_numpy(dtype=np.float64)
+    bad = ~np.isfinite(values).all(axis=1) | (np.nan_to_num(values, nan=-1) < 0).any(axis=1)
+    if bad.any():
+        raise PredictionsError(
+            f"{where}: {bad.sum()} rows hold no probability (first: {table['path'][bad].iloc[0]}): predict again"
+        )
+    total = values.sum(axis=1)
+    off = np.abs(total - 1) > SUM_TOLERANCE
+    if off.any():
+        raise PredictionsError(
+            f"{where}: {off.sum()} rows do not sum to 1 (first: {table['path'][off].iloc[0]}, {total[off][0]:.3f}): "
+            "write softmax outputs, not logits"
+        )
+    return table.assign(**{name: values[:, k] / total for k, name in enumerate(columns)})

@@ -1,0 +1,206 @@
+"""Crowd votes: how many annotators gave an image each class (FER+: ten of them).
+
+A votes file is a CSV with a `path` column (paths of the manifest) and one column of counts per class; `unknown` and `NF`
+(not a face) count as answers too, and a `label` column is passed over. FER+'s own table has no paths: see `curate.sources.ferplus_votes`.
+
+The policy of the majority (`--labels ferplus`): the answer with the most votes of all ten answers, `unknown` and `NF` among
+them. Of tied answers the dataset's own label is taken if it is one of them; any other tie is no majority. A face whose
+majority is `unknown` or `NF`, or that has none, has no label: it is counted and passed over.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from curate.errors import SourceError, examples
+from curate.labels import VOCABULARY, canonical_label
+from curate.workspace.manifest import split_face
+
+ANSWERS = {"unknown": "unknown", "nf": "NF"}
+# The answers in the order of FER+'s columns.
+CROWD = (
+    "neutral",
+    "happy",
+    "surprise",
+    "sad",
+    "angry",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "NF",
+)
+PASSED_OVER = ("path", "label")
+
+
+def read_votes(file: Path) -> dict[str, str]:
+    """Manifest path -> JSON of the non-zero counts, keys sorted.
+
+    Raises
+    ------
+    SourceError  if the file is no such table
+    """
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise SourceError(
+            f"{file}: cannot be read as a CSV of votes: one `path` column and one column per class"
+        ) from error
+    if "path" not in table.columns:
+        raise SourceError(
+            f"{file}: no `path` column (it has {examples(list(table.columns), 5)}): the key is the manifest's path"
+        )
+    answers = {name: _answer(name) for name in table.columns if name not in PASSED_OVER}
+    foreign = [name for name, answer in answers.items() if answer is None]
+    if foreign or not answers:
+        raise SourceError(
+            f"{file}: columns that are no class ({examples(foreign)}): classes, `unknown` or `NF` only"
+        )
+    classes = len(set(answers.values()))
+    if classes < len(answers):
+        raise SourceError(
+            f"{file}: {len(answers)} columns are {classes} classes ({examples(list(answers), 8)}): one column per class"
+        )
+    if table.empty:
+        raise SourceError(f"{file}: the table has no row")
+    counts = table[list(answers)].apply(pd.to_numeric, errors="coerce")
+    no_count = (counts.isna() | (counts < 0) | (counts % 1 != 0)).any(axis=1)
+    bad = table.loc[no_count | table["path"].duplicated(), "path"]
+    if len(bad):
+        raise SourceError(
+            f"{file}: {len(bad)} rows hold no whole counts, or a path stands twice (first: {examples(list(bad), 1)})"
+        )
+    names = [str(answer) for answer in answers.values()]
+    rows = zip(table["path"], counts.astype(int).to_numpy().tolist(), strict=True)
+    return {path: votes_to_json(dict(zip(names, row, strict=True))) for path, row in rows}
+
+
+def choose_majority(votes: Mapping[str, int], own: str = "") -> str:
+    """The crowd's answer: a class, `unknown`, `NF`, `tie`, or `no votes`.
+
+    Parameters
+    ----------
+    votes : answer -> count
+    own : the dataset's own label, which decides a tie that it is part of
+    """
+    most = max(votes.values(), default=0)
+    if not most:
+        return "no votes"
+    tied = [answer for answer in CROWD if votes.get(answer) == most]
+    if own in tied:
+        return own
+    return tied[0] if len(tied) == 1 else "tie"
+
+
+def share_votes(counts: Mapping[str, int], label: str, *, is_human: bool) -> dict[str, float]:
+    """Class -> share of the votes; the label alone where nobody voted for a class, or a person has overruled the crowd.
+
+    Parameters
+    ----------
+    counts : class -> votes, without the answers that are no class
+    is_human : whether a person decided the label; then votes count only if it is among the crowd's first
+    """
+    total = sum(counts.values())
+    if not total or (is_human and counts.get(label, 0) < max(counts.values())):
+        return {label: 1.0}
+    return {name: count / total for name, count in counts.items()}
+
+
+def votes_of(text: str) -> dict[str, int]:
+    """Answer -> count, of the manifest's column; empty for none."""
+    return dict(json.loads(text)) if text else {}
+
+
+def votes_to_json(votes: Mapping[str, int]) -> str:
+    """The form of the manifest's column: non-zero counts, keys sorted."""
+    return json.dumps(
+        {name: count for name, count in sorted(votes.items()) if count}, separators=(",", ":")
+    )
+
+
+def require_votes_fit(given: Mapping[str, str], paths: Iterable[str], where: str) -> None:
+    """Raise SourceError if votes are given and none is about a path."""
+    if given and not set(given) & set(paths):
+        raise SourceError(
+            f"{where}: none of its {len(given)} paths is in the manifest (first: {examples(sorted(given), 1)})"
+        )
+
+
+def add_votes(
+    rows: pd.DataFrame, before: pd.DataFrame | None, given: Mapping[str, str], notes: list[str]
+) -> pd.DataFrame:
+    """The rows with their votes: those of the file, else those that came with the source, else those they had before.
+
+    Parameters
+    ----------
+    before : the manifest of the last build; an image that was moved keeps its votes, other bytes under an old name do not
+    given : manifest path -> JSON, of a votes file with paths
+    """
+    if given:
+        lost = set(given) - set(rows["path"])
+        notes.append(f"votes: {len(given) - len(lost)} of {len(given)} rows found their image")
+    kept = _votes_before(before, set(zip(rows["path"], rows["sha256"], strict=True)))
+    found = [
+        given.get(path)
+        or votes
+        or kept.get((path, sha256))
+        or kept.get((split_face(path)[1], sha256), "")
+        for path, sha256, votes in zip(rows["path"], rows["sha256"], rows["votes"], strict=True)
+    ]
+    return rows.assign(votes=pd.Series(found, index=rows.index, dtype=str))
+
+
+def label_by_crowd(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows that have a majority, labelled by it, and notes that count the others and the labels that changed."""
+    votes = [votes_of(text) for text in rows["votes"]]
+    answers = pd.Series(
+        [choose_majority(each, own) for each, own in zip(votes, rows["given_label"], strict=True)],
+        rows.index,
+        dtype=str,
+    )
+    is_class = answers.isin(VOCABULARY)
+    if not is_class.any():
+        raise SourceError(
+            f"--labels ferplus: none of {len(rows):,} rows has a majority of votes: give them with `--votes fer2013new.csv`"
+        )
+    other = int((answers != rows["given_label"])[is_class].sum())
+    left_out = answers[~is_class].value_counts().sort_index()
+    notes = [
+        f"labels: the crowd's majority; {other:,} of {int(is_class.sum()):,} differ from the dataset's own"
+    ]
+    if len(left_out):
+        named = ", ".join(f"{name} {count:,}" for name, count in left_out.items())
+        notes.append(
+            f"labels: {int(left_out.sum()):,} faces have no label by the crowd and were passed over ({named})"
+        )
+    return rows.assign(given_label=answers)[is_class], notes
+
+
+def _votes_before(
+    before: pd.DataFrame | None, present: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """(path, sha256) -> votes, and (face number, sha256) -> votes of bytes that stand once and are gone, for moved files.
+
+    Parameters
+    ----------
+    present : path and sha256 of the rows of now: a file that is where it was has not moved to its twin
+    """
+    if before is None:
+        return {}
+    voted = before[before["votes"] != ""]
+    rows = zip(voted["path"], voted["sha256"], voted["votes"], strict=True)
+    known = {(path, sha256): votes for path, sha256, votes in rows}
+    for (path, sha256), votes in list(known.items()):
+        if (path, sha256) in present:
+            continue
+        key = (split_face(path)[1], sha256)
+        known[key] = (
+            votes if known.get(key, votes) == votes else ""
+        )  # two photographs of equal bytes, voted differently
+    return known
+
+
+def _answer(name: str) -> str | None:
+    return ANSWERS.get(name.strip().lower()) or canonical_label(name)

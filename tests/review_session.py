@@ -1,0 +1,266 @@
+"""What the tests and the benchmark of the review stand on: a session of `curate relabel`, and a browser before its panel."""
+
+import atexit
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pymongo
+from conftest import call_curate, predict
+
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
+from curate.images.decode import encode_png
+from curate.workspace.journal import drop_undone
+from curate.workspace.workspace import Workspace
+
+CHROMIUM = os.environ.get("CANDID_CHROMIUM", "/usr/bin/chromium")
+INSTALL = "`sudo apt-get install chromium` (Debian), or name one with CANDID_CHROMIUM"
+CHROMIUM_OPTIONS = (
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-quic",
+        "--no-first-run",
+    ),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+START_SECONDS = 60
+PAIR = ["faces/angry/000.png", "faces/fear/conflict.png"]
+"""One photograph under two labels, and it looks disgusted."""
+
+
+def draw_workspace(root: Path, faces: int) -> Workspace:
+    """A flagged workspace of drawn faces in `root`, every label doubted by another amount; two of one photograph."""
+    for k in range(faces):
+        name = EXPRESSIONS[k % 7]
+        file = root / "faces" / name / f"{k:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode_png(draw_face(name, identity=k % 30, seed=k)))
+    shutil.copy(*(root / name for name in PAIR))
+    workspace = Workspace(root / "manifests")
+    for words in (("build", root / "faces", "-j", 1), ("dedup", "-j", 1), ("fold", "--k", 3)):
+        assert call_curate(*words, "-w", workspace.root).exit_code == 0
+    believe_another(workspace)
+    assert call_curate("flag", "-w", workspace.root).exit_code == 0
+    return workspace
+
+
+def believe_another(workspace: Workspace) -> None:
+    """Predictions of the next class, ever surer: the queue holds all images in a known order."""
+    table = pd.read_csv(predict(workspace))
+    given = workspace.read().query("fold != ''")["given_label"]
+    columns = [name for name in table.columns if name.startswith("p_")]
+    own = given.map([name.removeprefix("p_") for name in columns].index).to_numpy()
+    believed = np.where(table["path"].isin(PAIR), 1, (own + 1) % len(columns))
+    rows, sureness = np.arange(len(own)), np.linspace(0, 0.18, len(own))
+    probs = np.full((len(own), len(columns)), 0.1 / (len(columns) - 2))
+    sureness[table["path"].isin(PAIR)] = 0.18  # their labels speak against each other
+    probs[rows, own], probs[rows, believed] = 0.25 - sureness, 0.65 + sureness
+    table[columns] = probs
+    table.to_csv(workspace.predictions / "net.csv", index=False)
+
+
+def ranked(workspace: Workspace) -> list[str]:
+    """The queue: the images with a suggestion, most suspect first."""
+    rows = workspace.read()
+    flagged = rows[rows["suggested_label"] != ""]
+    return list(flagged.loc[flagged["issue_rank"].astype(int).sort_values().index, "path"])
+
+
+def standing(workspace: Workspace) -> dict[str, tuple[str, str]]:
+    """Path -> action and label of the decision that holds."""
+    return {line.path: (line.action, line.label) for line in drop_undone(workspace.read_journal())}
+
+
+@dataclass
+class Session:
+    """A running `curate relabel`."""
+
+    workspace: Workspace
+    by: str
+    log: Path
+    process: "subprocess.Popen[bytes]"
+    address: str = ""
+    seconds: float = 0.0
+    outcome: str = field(default="", init=False)
+
+    @property
+    def description(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.place.joinpath("sitting.json").read_bytes())
+        return found
+
+    @property
+    def place(self) -> Path:
+        return self.workspace.cache / "relabel" / self.by
+
+    def services(self) -> dict[str, psutil.Process]:
+        """mongod and the App's process, by name."""
+        children = psutil.Process(self.process.pid).children()
+        return {"mongod" if "--dbpath" in child.cmdline() else "app": child for child in children}
+
+    def samples(self) -> "pymongo.collection.Collection[dict[str, Any]]":
+        """The App's copy, for an onlooker or another writer."""
+        session = self.description
+        collection = json.loads(self.place.joinpath("ready.json").read_bytes())["collection"]
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(session["uri"])
+        return client[session["database"]][collection]
+
+    def finish(self, how: signal.Signals = signal.SIGINT) -> int:
+        """End it as Ctrl-C does; returns the exit code."""
+        self.process.send_signal(how)
+        return self.wait()
+
+    def wait(self) -> int:
+        code = self.process.wait(START_SECONDS)
+        self.outcome = self.log.read_text()
+        return code
+
+
+def start_session(
+    workspace: Workspace, *options: object, by: str = "R1", env: Mapping[str, str] | None = None
+) -> Session:
+    """Run the command until it prints the panel's address; AssertionError with its output if it ends before."""
+    log = workspace.root / f"relabel-{by}.log"
+    command = [
+        sys.executable,
+        "-m",
+        "curate",
+        "relabel",
+        "--no-browser",
+        "--by",
+        by,
+        "-w",
+        str(workspace.root),
+    ]
+    start = time.perf_counter()
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*command, *map(str, options)],
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, **(env or {})},
+            preexec_fn=lambda: signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            ),  # a shell's background ignores Ctrl-C
+        )
+    atexit.register(process.kill)  # a test that fails leaves nothing running
+    session = Session(workspace, by, log, process)
+    while not session.address:
+        text = log.read_text()
+        assert process.poll() is None, text
+        assert time.perf_counter() - start < START_SECONDS, text
+        found = [line.split()[1] for line in text.splitlines() if line.startswith("  open ")]
+        session.address = found[0] if found else ""
+        time.sleep(0.05)
+    session.seconds = time.perf_counter() - start
+    return session
+
+
+@dataclass
+class Panel:
+    """The panel as a person sees it."""
+
+    page: Any
+    foreign_requests: list[str] = field(default_factory=list)
+
+    def text(self, name: str) -> str:
+        return str(self.page.locator(f"[data-candid={name}]").inner_text())
+
+    @property
+    def path(self) -> str:
+        """The image that is shown."""
+        return str(self.page.locator(".c-main").get_attribute("data-path"))
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def go_to(self, path: str) -> None:
+        """Walk there by the arrows."""
+        for key in ("ArrowLeft", "ArrowRight"):
+            for _ in range(2000):
+                before = self.text("name")
+                if self.path == path:
+                    return
+                self.press(key)
+                if self.text("name") == before:
+                    break
+        raise AssertionError(f"{path} is not in the queue")
+
+    def wait_saved(self, seconds: float = 20) -> float:
+        """Seconds until the panel says that everything is saved."""
+        start = time.perf_counter()
+        self.page.wait_for_function(
+            "() => document.querySelector('[data-candid=saved]')?.textContent === 'all saved'",
+            timeout=1000 * seconds,
+            polling=5,
+        )
+        return time.perf_counter() - start
+
+
+@contextmanager
+def open_browser() -> Iterator[Any]:
+    """Headless Chromium; without one it fails and says how to get it."""
+    from playwright.sync_api import sync_playwright
+
+    assert Path(CHROMIUM).is_file(), f"{CHROMIUM}: no browser here: {INSTALL}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def open_panel(
+    browser: Any, address: str, *, script: str = "", width: int = 1800, height: int = 1000
+) -> Panel:
+    """A new page before the panel, every request that leaves this machine blocked and noted."""
+    page = browser.new_page(viewport={"width": width, "height": height})
+    panel = Panel(page)
+
+    def refuse(route: Any) -> None:
+        panel.foreign_requests.append(route.request.url)
+        route.abort()
+
+    page.route(re.compile(r"^(?!http://127\.0\.0\.1:|data:|blob:)"), refuse)
+    page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
+    if script:
+        page.add_init_script(script)
+    page.goto(address)
+    page.wait_for_selector("[data-candid=name]", timeout=1000 * START_SECONDS)
+    page.wait_for_function(
+        "() => { const i = document.querySelector('.c-picture'); return i.complete }"
+    )
+    return panel
+
+
+def read_verdicts(workspace: Workspace, since: int = 0) -> list[tuple[str, str, str]]:
+    """(path, action, label) of each line of the journal from line `since` on."""
+    return [(line.path, line.action, line.label) for line in workspace.read_journal()[since:]]
+
+
+def listening_addresses(processes: Sequence[psutil.Process]) -> set[str]:
+    """Where the processes listen."""
+    return {
+        connection.laddr.ip
+        for process in processes
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }

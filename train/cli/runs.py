@@ -1,0 +1,287 @@
+"""The commands that look at a finished run or use it: its scores, what it looks at, faces that it tells, files for others."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.console import DEFAULT_WORKSPACE, DryRun, Json, Seed, WorkspaceDir, print_result
+
+RowsOption = Annotated[
+    str, typer.Option("--rows", metavar="test|val|train|all", help="Which kept rows to look at.")
+]
+RunArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[RUN]", help="Folder of a run; none: the newest of the workspace."),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--run", metavar="DIR", help="Folder of a run; default the newest of the workspace."
+    ),
+]
+Detect = Annotated[
+    bool, typer.Option("--detect/--no-detect", help="Find faces, or take each picture for a face.")
+]
+Tta = Annotated[
+    str,
+    typer.Option(
+        "--tta",
+        metavar="N|flip",
+        help="Views of test-time augmentation; 1: the image; flip: with its mirror.",
+    ),
+]
+MergedClasses = Annotated[
+    str | None,
+    typer.Option(
+        "--classes", metavar="3", help="3: merge the classes into positive, neutral and negative."
+    ),
+]
+
+
+def evaluate(
+    run: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Folders of runs, several as an ensemble; none: the workspace's newest.",
+        ),
+    ] = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    tta: Tta = "1",
+    classes: MergedClasses = None,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Score runs: accuracy, F1, calibration, intervals, a table per class and the confusion matrix, beside the run.
+
+    -w may name another workspace than the one the run was trained in. Every read of test rows is counted in the run.
+    """
+    from curate.workspace.workspace import Workspace as Files
+    from train.evaluation.evaluate import evaluate_runs
+
+    result = evaluate_runs(
+        Files(workspace), run or (), rows=rows, tta=tta, classes=classes, seed=seed, dry_run=dry_run
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="Folder of an evaluated run.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Folder of another one.")],
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace",
+            "-w",
+            metavar="DIR",
+            help="Where both were evaluated; default where each was trained.",
+        ),
+    ] = None,
+    rows: RowsOption = "test",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Tell whether run B is better than run A by more than chance: McNemar's test on the rows both were scored on."""
+    from curate.workspace.workspace import Workspace as Files
+    from train.evaluation.compare import compare_runs
+
+    result = compare_runs(
+        first,
+        second,
+        workspace=Files(workspace) if workspace else None,
+        rows=rows,
+        seed=seed,
+        dry_run=dry_run,
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def occlude(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    classes: MergedClasses = None,
+    patch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PIXELS", help="Side of the sliding patch; default a quarter of the input."
+        ),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Most rows that the patch slides over.")
+    ] = 500,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Score a run with forehead, eyes, or nose and mouth hidden, and map what a sliding patch costs.
+
+    `train run --train-mask eyes` trains under a mask.
+    """
+    from curate.workspace.workspace import Workspace as Files
+    from train.explain.occlude import occlude_run
+
+    result = occlude_run(
+        Files(workspace),
+        run,
+        rows=rows,
+        classes=classes,
+        patch=patch,
+        sample=sample,
+        seed=seed,
+        dry_run=dry_run,
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
+
+
+def saliency(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    per_class: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Faces of each class in its mean map.")
+    ] = 32,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Draw which pixels a run looks at: gradient, SmoothGrad and Grad-CAM of faces, and the mean map of each class.
+
+    The summary says what the maps are worth: the probability of the label with those pixels hidden that a map marks most, and
+    with those that the map of another face of the class marks.
+    """
+    from curate.workspace.workspace import Workspace as Files
+    from train.explain.saliency import map_saliency
+
+    result = map_saliency(
+        Files(workspace), run, rows=rows, per_class=per_class, seed=seed, dry_run=dry_run
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def embed(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    rows: RowsOption = "test",
+    most: Annotated[int, typer.Option(min=5, metavar="N", help="Most faces to lay out.")] = 2000,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Lay out the last features of a run in the plane, coloured by its classes and by positive, neutral and negative."""
+    from curate.workspace.workspace import Workspace as Files
+    from train.explain.embed import embed_run
+
+    result = embed_run(Files(workspace), run, rows=rows, most=most, seed=seed, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures.")],
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    run: RunOption = None,
+    detect: Detect = True,
+    classes: MergedClasses = None,
+    tta: Tta = "flip",
+    seed: Seed = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Write predictions.csv and the pictures with boxes there.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Find the faces of pictures and tell their expressions by a run."""
+    from curate.workspace.workspace import Workspace as Files
+    from train.faces.predict import predict_images
+
+    result = predict_images(
+        Files(workspace),
+        images,
+        run=run,
+        detect=detect,
+        classes=classes,
+        tta=tta,
+        seed=seed,
+        out=out,
+        dry_run=dry_run,
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
+
+
+def timeline(
+    video: Annotated[
+        Path, typer.Argument(metavar="VIDEO", help="A video that OpenCV reads, such as MP4 or AVI.")
+    ],
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    run: RunOption = None,
+    per_second: Annotated[
+        float, typer.Option(metavar="N", help="Frames to look at per second of video.")
+    ] = 5.0,
+    smooth: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", help="Average a face's probabilities so far to either side; 0: not."
+        ),
+    ] = 1.0,
+    detect: Detect = True,
+    classes: MergedClasses = None,
+    tta: Tta = "flip",
+    seed: Seed = 0,
+    annotate: Annotated[
+        bool, typer.Option("--annotate", help="Write the video with boxes and words too.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", file_okay=False, help="Folder; default timelines/VIDEO in the run's."
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Tell the expressions of every face of a video over time: timeline.csv and timeline.png."""
+    from curate.workspace.workspace import Workspace as Files
+    from train.faces.timeline import make_timeline
+
+    result = make_timeline(
+        Files(workspace), video, run=run, per_second=per_second, smooth=smooth, detect=detect, classes=classes, tta=tta,
+        seed=seed, annotate=annotate, out=out, dry_run=dry_run,
+    )  # fmt: skip
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def export(
+    run: RunArgument = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    file_format: Annotated[
+        str,
+        typer.Option("--format", metavar="keras|saved_model|tflite|onnx", help="Form of the file."),
+    ] = "keras",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", file_okay=False, help="Folder; default `export` in the run's."),
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write the best model of a run for use without Candid, and check that the file gives the same probabilities."""
+    from curate.workspace.workspace import Workspace as Files
+    from train.export.command import export_run
+
+    result = export_run(Files(workspace), run, file_format=file_format, out=out, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Put them on the program."""
+    for command in (evaluate, compare, occlude, saliency, embed, predict, timeline, export):
+        app.command()(command)

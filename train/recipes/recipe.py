@@ -1,0 +1,337 @@
+"""The fields of a recipe: what each one is, why it has its default, and which values it takes.
+
+A field is an option of `train run` of the same name, so `what` is its help. A measurement without a source is val accuracy on
+FER2013's own split, on two CPU cores, of `fast` as it was when the field got its default: each against the other value in one
+session, one seed unless it says otherwise, and not to be compared with those of another field.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from typing import Any
+
+from curate.errors import UsageError
+
+SCHEDULES = ("linear", "cosine", "plateau", "decay", "constant")
+# Schedules that begin with a warm-up.
+WARMED_UP = ("linear", "cosine")
+OPTIMIZERS = ("muon", "adam")
+MONITORS = ("accuracy", "loss")
+MASKS = ("none", "forehead", "eyes", "lower")
+SCHEMES = ("none", "balanced", "sqrt", "effective")
+# Networks that have a base of Keras applications.
+PRETRAINED = ("vgg16", "resnet50", "mobilenetv2")
+# Fields that a network passes over.
+IDLE = {
+    "fast": ("dense_units", "base_rate"),
+    "fernet": ("dense_units", "base_rate"),
+    "five_layer": ("base_rate",),
+} | dict.fromkeys(PRETRAINED, ("widths",))
+# Fields that some schedules alone read.
+OF_SCHEDULE = {
+    "warmup_epochs": WARMED_UP,
+    "rate_decay": ("decay",),
+    "plateau_patience": ("plateau",),
+    "plateau_factor": ("plateau",),
+}
+# A second name of an option, where the study calls it so; messages use it.
+ALIASES = {"mask": "--train-mask"}
+# Fields that say what a recipe is; all others are options.
+WORDS = ("name", "about", "source", "published", "model", "classes")
+
+Rule = tuple[Callable[[Any], bool], str]
+AT_LEAST_0: Rule = (lambda value: 0 <= value < math.inf, ">= 0 and finite")
+AT_LEAST_1: Rule = (lambda value: value >= 1, ">= 1")
+SHARE: Rule = (lambda value: 0 <= value < 1, "in [0, 1)")
+RATE: Rule = (lambda value: 0 < value < 10, "in (0, 10)")
+DEGREES: Rule = (lambda value: 0 <= value <= 180, "in [0, 180]")
+WIDTHS: Rule = (lambda value: len(value) >= 1 and min(value) >= 1, "one and more numbers >= 1")
+SIZE: Rule = (lambda value: value >= 8 and value % 2 == 0, "an even number >= 8")
+FACTORS: Rule = (
+    lambda value: len(value) == 2 and 0 < value[0] <= value[1] <= 4,
+    "LOW,HIGH with 0 < LOW <= HIGH <= 4",
+)
+ANYTHING: Rule = (lambda value: value != "", "a word")
+
+
+def _one_of(*choices: str | int) -> Rule:
+    return (lambda value: value in choices, f"one of {', '.join(map(str, choices))}")
+
+
+def _default(value: Any, what: str, why: str, rule: Rule) -> Any:
+    return field(default=value, metadata={"what": what, "why": why, "rule": rule})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model is built, fed and trained.
+
+    `classes` names the view of the classes that the study trained through, as `--classes` does; empty for all.
+    Ranges of augmentation are drawn uniformly from [-bound, +bound], both ends included.
+    """
+
+    name: str
+    about: str
+    published: str
+    model: str
+    source: str = ""
+    classes: str = ""
+    widths: tuple[int, ...] = _default(
+        (48, 96, 192, 192), "Channels per stage, with commas between.",
+        "without the fourth stage, val accuracy after 20 epochs 66.3 % instead of 67.0 %, for four fifths of the CPU "
+        "time", WIDTHS,
+    )  # fmt: skip
+    dense_units: int = _default(
+        0, "Width of the dense layers before the softmax; 0: none.", "global average pooling feeds the softmax directly",
+        AT_LEAST_0,
+    )  # fmt: skip
+    dropout: float = _default(
+        0.3,
+        "Share of units dropped.",
+        "train accuracy of `fast` ends 11 points above that of val even so",
+        SHARE,
+    )
+    size: int = _default(
+        48, "Side of the square input, pixels.",
+        "FER2013 is shipped at 48 x 48; a larger image is area-averaged down to it", SIZE,
+    )  # fmt: skip
+    weights: str = _default(
+        "none", "Where training starts: none, imagenet, or a file of weights.", "fresh: `fast` has no pretrained base",
+        ANYTHING,
+    )  # fmt: skip
+    epochs: int = _default(
+        24, "Passes over the train rows.", "ten minutes on two cores", AT_LEAST_1,
+    )  # fmt: skip
+    oof_epochs: int = _default(
+        8, "Passes of each model of `train oof`.",
+        "enough to rank label issues; longer training learns the wrong labels by heart", AT_LEAST_1,
+    )  # fmt: skip
+    oof_steps: int = _default(
+        1000, "Steps that each model of `train oof` takes at least, in more epochs if they are short.",
+        "on 1,500 drawn faces a network needs 200 steps to learn anything at all", AT_LEAST_0,
+    )  # fmt: skip
+    oof_views: int = _default(
+        10, "Views of each image that `train oof` averages: 2 (itself and mirrored) or 10 (also shifted).",
+        "against 2, on one fold of FER2013: average precision of the label issues +.005, for 7 s", _one_of(2, 10),
+    )  # fmt: skip
+    batch_size: int = _default(
+        64, "Images per step; 0: 128 at twice the learning rate if an epoch then has 100 steps, else 64.",
+        "against 128 at the same rate, for 7 % more time: val +0.6 points after 8 epochs of FER2013, +5.8 on 2,400 drawn faces; "
+        "`fast` leaves it open: on FER2013 128 at twice the rate has val +0.6 points after 8 epochs, for a sixth less CPU time",
+        AT_LEAST_0,
+    )  # fmt: skip
+    optimizer: str = _default(
+        "muon", "How the kernels of convolutions are moved: muon or adam; all else by Adam.",
+        "val accuracy after 8 epochs 63.3 %, against 62.0 % with adam, for 9 % more CPU time", _one_of(*OPTIMIZERS),
+    )  # fmt: skip
+    learning_rate: float = _default(
+        5e-3,
+        "Peak learning rate.",
+        "val accuracy after 8 epochs (by Adam) 61.6 %, against 59.0 % at 2e-3",
+        RATE,
+    )
+    base_rate: float = _default(
+        0.0, "Peak learning rate of a pretrained base; 0: that of the rest.", "only a pretrained base wants its own",
+        AT_LEAST_0,
+    )  # fmt: skip
+    schedule: str = _default(
+        "linear", "How the learning rate falls: linear, cosine, plateau, decay or constant.",
+        "val accuracy after 12 epochs 66.2 %, against 65.4 % with half a cosine (means of two seeds)", _one_of(*SCHEDULES),
+    )  # fmt: skip
+    warmup_epochs: float = _default(
+        1.0,
+        "Epochs of rising learning rate; linear and cosine only.",
+        "a cold start at the peak costs the first epochs",
+        AT_LEAST_0,
+    )
+    rate_decay: float = _default(
+        1e-6, "Learning rate = peak / (1 + this * step); decay only.", "FERNet's", AT_LEAST_0
+    )  # fmt: skip
+    plateau_patience: int = _default(
+        4, "Epochs without a better val score before the learning rate falls; plateau only.",
+        "less than half of what early stopping waits", AT_LEAST_1,
+    )  # fmt: skip
+    plateau_factor: float = _default(
+        0.3,
+        "What the learning rate is multiplied by; plateau only.",
+        "two cuts are about one decade",
+        SHARE,
+    )
+    monitor: str = _default(
+        "accuracy", "Score of val that picks the best epoch: accuracy or loss.",
+        "it is what the result will be, and unlike the loss it does not punish growing confidence", _one_of(*MONITORS),
+    )  # fmt: skip
+    stop_patience: int = _default(
+        10,
+        "Epochs without a better val score before training stops; 0: never.",
+        "two fifths of the epochs of `fast`",
+        AT_LEAST_0,
+    )
+    weight_decay: float = _default(
+        1e-4,
+        "Decoupled weight decay (AdamW).",
+        "small, since augmentation already regularises",
+        SHARE,
+    )
+    class_weights: str = _default(
+        "none", "Weigh the loss: none, balanced, sqrt, effective, or a file; alone: class_weights.csv of `curate weights`.",
+        "off: weighting buys balanced accuracy with accuracy", ANYTHING,
+    )  # fmt: skip
+    soft_labels: bool = _default(
+        False, "Train on the shares of the crowd's votes, where a row has votes.", "off: few datasets have votes",
+        (lambda _: True, ""),
+    )  # fmt: skip
+    label_smoothing: float = _default(
+        0.0, "Share of each target spread over all classes.",
+        "off: probabilities are read as confidences by `curate flag`", SHARE,
+    )  # fmt: skip
+    self_distillation: float = _default(
+        0.0, "Share of what the model has believed of a row in its target; grows from 0 to this by the last epoch.",
+        "off, as in the studies: for trainings so long that labels are learned by heart", SHARE,
+    )  # fmt: skip
+    mask: str = _default(
+        "none", "Train and validate under a mask: none, forehead, eyes or lower.", "off: faces are whole",
+        _one_of(*MASKS),
+    )  # fmt: skip
+    flip: bool = _default(
+        True,
+        "Mirror every other image.",
+        "a mirrored face shows the same expression",
+        (lambda _: True, ""),
+    )
+    rotation: float = _default(10.0, "Largest turn, degrees.", "heads tilt about so far", DEGREES)
+    shift: float = _default(
+        0.1,
+        "Largest shift, share of the side.",
+        "face detectors place boxes about so loosely",
+        SHARE,
+    )
+    zoom: float = _default(
+        0.1, "Largest change of scale, share.", "the looseness of face boxes, again", SHARE
+    )
+    shear: float = _default(
+        0.0,
+        "Largest slant, degrees.",
+        "off: faces do not shear, and rotation already costs the warp",
+        DEGREES,
+    )
+    brightness: tuple[float, ...] = _default(
+        (1.0, 1.0),
+        "Range LOW,HIGH of the factor of all pixels.",
+        "off: batch normalisation evens out the light",
+        FACTORS,
+    )
+    erase: float = _default(
+        0.0, "Share of the images that lose a box of 2 to 40 % of their pixels.",
+        "off: with 0.5 `long` of 64,128,256,256 channels has val accuracy 68.0 % by one view instead of 69.7 %, though 54.8 "
+        "instead of 44.2 % with the eyes hidden", SHARE,
+    )  # fmt: skip
+
+
+def option_fields() -> list[Field[Any]]:
+    """The fields that a command line may set, in their order."""
+    return [item for item in fields(Recipe) if item.name not in WORDS]
+
+
+def override(recipe: Recipe, **values: Any) -> Recipe:
+    """The recipe with those fields replaced whose value is not None; a tuple may come as text with commas.
+
+    Raises
+    ------
+    UsageError  if a value is out of its range
+    """
+    given = {name: _read_value(name, value) for name, value in values.items() if value is not None}
+    changed = replace(recipe, **given)
+    for item in option_fields():
+        holds, rule = item.metadata["rule"]
+        value = getattr(changed, item.name)
+        if not holds(value):
+            raise UsageError(f"{show_option(item.name)} {show_value(value)}: must be {rule}")
+    if changed.weights == "imagenet" and changed.model not in PRETRAINED:
+        raise UsageError(
+            f"--weights imagenet: recipe {changed.name} has no pretrained base: leave it out, or name a run's weights"
+        )
+    _require_effect(recipe, changed)
+    return changed
+
+
+def _require_effect(recipe: Recipe, changed: Recipe) -> None:
+    """Refuse a change that the network or its training would pass over."""
+    name = next(
+        (
+            name
+            for name in IDLE.get(changed.model, ())
+            if getattr(changed, name) != getattr(recipe, name)
+        ),
+        None,
+    )
+    if name:
+        raise UsageError(
+            f"{show_option(name)}: recipe {changed.name} has no use for it: leave it out"
+        )
+    for name, schedules in OF_SCHEDULE.items():
+        if getattr(changed, name) != getattr(recipe, name) and changed.schedule not in schedules:
+            raise UsageError(
+                f"{show_option(name)}: schedule {changed.schedule} has no use for it: leave it out, or give --schedule "
+                f"{' or '.join(schedules)}"
+            )
+    if changed.base_rate and changed.optimizer == "muon":
+        raise UsageError(
+            "--optimizer muon: a base with its own learning rate is trained by adam: leave it out"
+        )
+
+
+def to_json(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain JSON values; `from_json` reads it back."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(recipe).items()
+    }
+
+
+def from_json(values: dict[str, Any]) -> Recipe:
+    """The recipe of a run folder; a field that is not in it has its default."""
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return Recipe(**fields)
+
+
+def reasons() -> dict[str, str]:
+    """Why each field has its default, by field name."""
+    return {
+        item.name: item.metadata["why"] for item in option_fields() if item.default is not MISSING
+    }
+
+
+def show_fields(recipe: Recipe, unlike: Recipe | None = None) -> list[str]:
+    """`field = value` of every option, or of those alone that differ from another recipe's."""
+    return [
+        f"{item.name} = {show_value(getattr(recipe, item.name))}"
+        for item in option_fields()
+        if unlike is None or getattr(recipe, item.name) != getattr(unlike, item.name)
+    ]
+
+
+def _read_value(name: str, value: Any) -> Any:
+    """A tuple out of `32,64`; everything else as it is."""
+    default = getattr(Recipe, name, None)
+    if not isinstance(default, tuple) or not isinstance(value, str):
+        return value
+    kind = type(default[0])
+    try:
+        return tuple(kind(part) for part in value.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"{show_option(name)} {value}: must be numbers with commas between, as in {show_value(default)}"
+        ) from error
+
+
+def show_option(name: str) -> str:
+    """The option of a field."""
+    return ALIASES.get(name, f"--{name.replace('_', '-')}")
+
+
+def show_value(value: Any) -> str:
+    """A value as the command line takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
