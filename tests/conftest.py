@@ -166,7 +166,7 @@ def finished(finished_template: Path, tmp_path: Path) -> Workspace:
 @pytest.fixture(scope="session")
 def bars_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workspace of bars with one finished run `bars`, which tells most of them apart, and its TensorBoard log."""
-    from test_train_workspace import make_workspace
+    from bars import make_workspace
 
     from train.cli.training import app as train
 

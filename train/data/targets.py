@@ -78,7 +78,7 @@ def read_class_weights(
         )
     except OSError as error:
         raise WorkspaceError(
-            f"{file}: cannot be run_set ({error.strerror}): make it readable"
+            f"{file}: cannot be opened ({error.strerror}): make it readable"
         ) from error
     except (ValueError, KeyError) as error:
         raise WorkspaceError(

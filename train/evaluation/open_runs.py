@@ -1,4 +1,4 @@
-"""A finished run run_set on the rows of a workspace: what every command that looks at a trained model begins with.
+"""A finished run opened on the rows of a workspace: what every command that looks at a trained model begins with.
 
 The labels are seen through the view that the run was trained through, and through `--classes 3` where asked for; every
 look at test rows is counted in the run's folder before it happens.

@@ -107,7 +107,7 @@ def slide(run_set: RunSet, model: Any, pixels: Pixels, side: int) -> pd.DataFram
 
     Parameters
     ----------
-    pixels : (N, S, S) of the run_set rows
+    pixels : (N, S, S) of the opened rows
     """
     size = pixels.shape[1]
 

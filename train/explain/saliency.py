@@ -112,7 +112,7 @@ def map_class(
     Parameters
     ----------
     parts : of the model
-    places : (N,) positions among the run_set rows
+    places : (N,) positions among the opened rows
     pixels : (N, S, S) uint8
     """
     targets = one_hot(run_set.targets[places], len(run_set.classes))
@@ -161,7 +161,7 @@ def _write(folder: Path, run: str, mapped: Sequence[ClassMaps]) -> pd.DataFrame:
 
 
 def pick_rows(run_set: RunSet, per_class: int, seed: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Class -> positions among the run_set rows, at most `per_class`, drawn by the seed."""
+    """Class -> positions among the opened rows, at most `per_class`, drawn by the seed."""
     random = np.random.default_rng(seed)
     places = {name: np.flatnonzero(run_set.targets == k) for k, name in enumerate(run_set.classes)}
     return {

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn and by hand, and pictures that can be run_set."""
+"""Scores against scikit-learn and by hand, and pictures that can be opened."""
 
 import io
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from bars import CLASSES
 from PIL import Image
-from test_train_recipes import make_base
-from test_train_workspace import CLASSES
+from test_recipes import make_base
 from typer.testing import CliRunner, Result
 
 from curate.workspace.workspace import Workspace

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_train_workspace import CLASSES, FOLDS, PER_CLASS, list_bytes, make_workspace
+from bars import CLASSES, FOLDS, PER_CLASS, list_bytes, make_workspace
 from typer.testing import CliRunner, Result
 
 from curate.errors import ManifestError

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from bars import make_workspace
 from scipy.stats import ks_2samp
-from test_train_workspace import make_workspace
 from typer.testing import CliRunner, Result
 
 from curate.workspace.workspace import Workspace

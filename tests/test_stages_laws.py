@@ -1,4 +1,4 @@
-"""The ten laws of the design, over random tables. Law 9 (killed at any moment) is in test_killed, 8 also in test_bad_input."""
+"""The ten laws of the design, over random tables. Law 9 (killed at any moment) is in test_workspace_killed, 8 also in test_bad_input."""
 
 import shutil
 from collections.abc import Callable

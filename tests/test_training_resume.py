@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_train_workspace import make_workspace
+from bars import make_workspace
 from typer.testing import CliRunner, Result
 
 from curate.workspace.manifest import write_manifest

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from test_train_predict import write_video
-from test_train_workspace import draw_bars, list_bytes
+from bars import draw_bars, list_bytes
+from test_faces import write_video
 from typer.testing import CliRunner, Result
 
 from curate.workspace.manifest import write_manifest
