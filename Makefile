@@ -1,12 +1,19 @@
 # `make demo` and `make test` need nothing but make and Python 3.11, 3.12 or 3.13.
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+DEFAULT := $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
-VENV := .venv
+PYTHON ?= $(DEFAULT)
+version = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VERSION := $(call version,$(PYTHON))
+# Another Python has an environment of its own: `make test PYTHON=python3.13` uses .venv-3.13.
+VENV := .venv$(if $(filter-out $(call version,$(DEFAULT)),$(VERSION)),-$(VERSION))
 BIN := $(VENV)/bin
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
-INSTALLED := $(VENV)/.installed
+# The version in its name: an environment that another Python made is made anew.
+INSTALLED := $(VENV)/.installed-$(VERSION)
 
-.PHONY: demo test test-browser lint bench clean
+.PHONY: install demo test test-browser lint bench clean
+
+install: $(INSTALLED) ## the environment alone
 
 demo: $(INSTALLED) ## the whole chain on drawn faces
 	$(BIN)/curate demo candid-demo
@@ -28,11 +35,12 @@ bench: $(INSTALLED) ## the long measurements, into benchmarks/RESULTS.md; FER201
 	$(BIN)/python benchmarks/run_all.py $(FER2013)
 
 clean: ## the environment and what the demo wrote
-	rm -rf $(VENV) candid-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* candid-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Without --no-compile half of the installation is spent on bytecode that is never imported.
 $(INSTALLED): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found: name one with PYTHON=…" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@case "$(VERSION)" in 3.11|3.12|3.13) ;; *) \
+	  echo "make: $(or $(PYTHON),no Python here) is not Python 3.11, 3.12 or 3.13: name one with PYTHON=…" >&2; exit 1;; esac
+	$(PYTHON) -m venv $(if $(wildcard $(INSTALLED)),,--clear) $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@

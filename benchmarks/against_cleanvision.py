@@ -1,9 +1,9 @@
-"""`curate build` and `curate dedup` against cleanvision's search for exact and near copies, in turns on one machine.
+"""`curate build` and `curate dedup` against cleanvision's search for exact and near copies.
 
     python benchmarks/against_cleanvision.py ~/data/fer2013
 
-Runs A B A B after one build that warms the disk cache; cleanvision compares equal hashes only. Writes the section
-`cleanvision` of RESULTS.md.
+Both run in turns (A B A B) on one machine, after one build that warms the disk cache; cleanvision
+compares equal hashes only. Writes the section `cleanvision` of RESULTS.md.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from cleanvision import Imagelab
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     lab = Imagelab(data_path=sys.argv[1])
     lab.find_issues({"exact_duplicates": {}, "near_duplicates": {}})
-sets = [group for kind in ("exact_duplicates", "near_duplicates") for group in lab.info[kind]["sets"]]
-print(json.dumps({"groups": len(sets), "surplus": sum(len(group) - 1 for group in sets)}))
+groups = lab.info["exact_duplicates"]["sets"] + lab.info["near_duplicates"]["sets"]
+print(json.dumps({"groups": len(groups), "surplus": sum(len(group) - 1 for group in groups)}))
 """
 
 
@@ -47,26 +47,20 @@ def main() -> None:
     ratio = sum(walls["candid"]) / sum(walls["cleanvision"])
     header = ["run", "wall s", "CPU s", "peak MB", "groups", "surplus images"]
     body = (
-        f"Measured by `python benchmarks/against_cleanvision.py` on FER2013, in turns; {describe_machine()}. Build and dedup "
-        f"take {ratio:.2f} times the wall time of cleanvision."
+        "Measured by `python benchmarks/against_cleanvision.py` on FER2013, in turns; "
+        f"{describe_machine()}. Build and dedup take {ratio:.2f} times the wall time of "
+        "cleanvision."
     )
-    replace_section(
-        RESULTS, "cleanvision", f"## Against cleanvision\n\n{body}\n\n{to_table(header, rows)}"
-    )
-    print(to_table(header, rows))
+    table = to_table(header, rows)
+    replace_section(RESULTS, "cleanvision", f"## Against cleanvision\n\n{body}\n\n{table}")
+    print(table)
 
 
 def to_row(name: str, runs: list[Run], counts: dict[str, int]) -> list[object]:
     walls = " + ".join(f"{run.wall_seconds:.1f}" for run in runs)
     cpu = " + ".join(f"{run.cpu_seconds:.1f}" for run in runs)
-    return [
-        name,
-        walls,
-        cpu,
-        f"{max(run.peak_mb for run in runs):.0f}",
-        f"{counts['groups']:,}",
-        f"{counts['surplus']:,}",
-    ]
+    peak = max(run.peak_mb for run in runs)
+    return [name, walls, cpu, f"{peak:.0f}", f"{counts['groups']:,}", f"{counts['surplus']:,}"]
 
 
 if __name__ == "__main__":

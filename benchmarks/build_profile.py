@@ -1,8 +1,8 @@
-"""Where the time of `curate build` goes, and what the batched perceptual hash saves.
+"""The time of each step of `curate build`, and what the batched perceptual hash saves.
 
     python benchmarks/build_profile.py ~/data/fer2013
 
-CPU seconds of one process over all files, each step alone, in five alternating rounds; medians.
+CPU seconds of one process over all files, each step alone: medians of five alternating rounds.
 """
 
 import argparse
@@ -41,12 +41,8 @@ def main() -> None:
         "decode": lambda: [decode_image(bytes_) for bytes_ in data],
         "hash the pixels": lambda: [pixel_hash(image) for image in pixels],
         "shrink for the perceptual hash": lambda: [shrink_for_phash(image) for image in pixels],
-        "perceptual hash in batches": lambda: [
-            hash_perceptually(small[k : k + 256]) for k in range(0, len(small), 256)
-        ],
-        "(for comparison: imagehash.phash one by one)": lambda: [
-            imagehash.phash(Image.fromarray(i)) for i in pixels
-        ],
+        "perceptual hash in batches": lambda: hash_in_batches(small),
+        "(for comparison: imagehash.phash one by one)": lambda: hash_one_by_one(pixels),
     }
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS):
@@ -56,14 +52,27 @@ def main() -> None:
             seconds[name].append(time.process_time() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     total = sum(value for name, value in medians.items() if not name.startswith("("))
-    rows = [
-        [name, f"{value:.2f}", f"{100 * value / total:.0f} %" if not name.startswith("(") else ""]
-        for name, value in medians.items()
-    ]
-    body = f"Measured by `python benchmarks/build_profile.py` on {len(files):,} files; {describe_machine()}."
+    rows = []
+    for name, value in medians.items():
+        share = "" if name.startswith("(") else f"{100 * value / total:.0f} %"
+        rows.append([name, f"{value:.2f}", share])
+    body = (
+        f"Measured by `python benchmarks/build_profile.py` on {len(files):,} files; "
+        f"{describe_machine()}."
+    )
     table = to_table(["step", "CPU s", "share"], rows)
     replace_section(RESULTS, "build", f"## Where the time of build goes\n\n{body}\n\n{table}")
     print(table)
+
+
+def hash_in_batches(small: np.ndarray) -> None:
+    for start in range(0, len(small), 256):
+        hash_perceptually(small[start : start + 256])
+
+
+def hash_one_by_one(pixels: list[np.ndarray]) -> None:
+    for image in pixels:
+        imagehash.phash(Image.fromarray(image))
 
 
 if __name__ == "__main__":

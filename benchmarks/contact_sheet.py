@@ -1,9 +1,10 @@
 """A hundred random `sure` pairs of a workspace on one sheet, to be judged by eye.
 
     python benchmarks/contact_sheet.py manifests --seed 7 --out sheet.png
-    python benchmarks/contact_sheet.py manifests --seed 7 --true 100         after looking: writes what was seen
+    python benchmarks/contact_sheet.py manifests --seed 7 --true 100      write how many are copies
 
-Pixel-identical pairs are left out: they need no eye. The sheet itself is not kept: its seed shows it again.
+Pixel-identical pairs are left out: they need no eye. The sheet itself is not kept: its seed draws
+it again.
 """
 
 import argparse
@@ -40,25 +41,24 @@ def main() -> None:
         cv2.imwrite(str(options.out), draw(workspace, chosen))
     if options.true is not None:
         body = (
-            f"Of {PAIRS} pairs drawn at random (`python benchmarks/contact_sheet.py --seed {options.seed}`) from the "
-            f"{len(near):,} pairs of FER2013 that score {SURE} or more and are not pixel-identical, {options.true} show one "
-            "photograph, judged by eye."
+            f"Of {PAIRS} pairs drawn at random (`python benchmarks/contact_sheet.py --seed "
+            f"{options.seed}`) from the {len(near):,} pairs of FER2013 that score {SURE} or more "
+            f"and are not pixel-identical, {options.true} are copies, judged by eye."
         )
-        replace_section(RESULTS, "contact-sheet", f"## Sure pairs looked at\n\n{body}")
+        replace_section(RESULTS, "contact-sheet", f"## Sure pairs judged by eye\n\n{body}")
 
 
 def draw(workspace: Workspace, pairs: pd.DataFrame) -> np.ndarray:
+    """The pairs as one grey image: a pair's images one above the other, ACROSS pairs a line."""
     locate = workspace.locate()
     boxes = workspace.read().set_index("path")["box"]
-    cells = [
-        np.concatenate(
-            [
-                np.pad(read_grey(locate(path), boxes[path], SIDE), 1, constant_values=255)
-                for path in couple
-            ]
-        )
-        for couple in zip(pairs["path_a"], pairs["path_b"], strict=True)
-    ]
+
+    def draw_image(path: str) -> np.ndarray:
+        return np.pad(read_grey(locate(path), boxes[path], SIDE), 1, constant_values=255)
+
+    cells = []
+    for path_a, path_b in zip(pairs["path_a"], pairs["path_b"], strict=True):
+        cells.append(np.concatenate([draw_image(path_a), draw_image(path_b)]))
     lines = [np.concatenate(cells[k : k + ACROSS], axis=1) for k in range(0, PAIRS, ACROSS)]
     return np.concatenate([np.pad(line, ((0, 8), (0, 0))) for line in lines])
 

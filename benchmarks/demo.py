@@ -1,4 +1,4 @@
-"""The demo as a newcomer sees it, into the README and RESULTS.md.
+"""The output of `curate demo`, for the README and RESULTS.md.
 
 python benchmarks/demo.py
 """
@@ -16,7 +16,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run = run_command([sys.executable, "-m", "curate", "demo", FOLDER], cwd=Path(scratch))
     summary = run.stdout[run.stdout.index("Found against planted") :]
-    note = f"`curate demo` on {describe_machine()}: {run.wall_seconds:.0f} s, {run.cpu_seconds:.0f} CPU-seconds."
+    note = (
+        f"`curate demo` on {describe_machine()}: {run.wall_seconds:.0f} s, "
+        f"{run.cpu_seconds:.0f} CPU-seconds."
+    )
     replace_section(README, "demo", f"```console\n{summary}\n```\n\n{note}")
     replace_section(RESULTS, "demo", f"## The demo\n\n{note}\n\n```console\n{run.stdout}\n```")
 

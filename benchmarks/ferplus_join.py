@@ -1,9 +1,9 @@
-"""How many pictures of a JPEG folder the FER+ join finds, and how many it finds wrongly.
+"""How many images of a JPEG folder the FER+ join finds, and how many of them wrongly.
 
     python benchmarks/ferplus_join.py ~/data/fer2013 VOTES.csv
 
-The folder's pixels stand for fer2013.csv, in an order of their own; each picture, saved again as JPEG, then looks for its
-row. VOTES.csv (path and counts) says which votes each picture should get.
+The folder's pixels, in random order, are used as fer2013.csv; each image, saved again as JPEG, is
+then joined with its row. VOTES.csv (path and counts) has the votes that each image should get.
 """
 
 import argparse
@@ -30,9 +30,8 @@ def main() -> None:
     parser.add_argument("votes", type=Path)
     options = parser.parse_args()
     listing = fer2013.rows(options.folder, LayoutOptions())
-    pixels = np.stack(
-        [decode_image((listing.image_root / row.path).read_bytes()) for row in listing.rows]
-    )
+    files = [listing.image_root / row.path for row in listing.rows]
+    pixels = np.stack([decode_image(file.read_bytes()) for file in files])
     order = np.random.default_rng(0).permutation(len(pixels))
     shuffled = [listing.rows[k] for k in order]
     known = PixelTable(
@@ -42,23 +41,18 @@ def main() -> None:
     truth = [votes.get(row.path, "") for row in listing.rows]
     rows = []
     for quality in QUALITIES:
-        found = match_pixels(
-            np.stack([save_again(image, quality) for image in pixels]), listing.rows, known
-        )
-        shown = np.where(found >= 0, order[found], -1)
-        rows.append([quality, *judge(shown, pixels, truth)])
-    table = to_table(
-        [
-            "JPEG quality",
-            "found a row",
-            "share",
-            "wrong photograph",
-            "with known votes",
-            "wrong votes",
-        ],
-        rows,
+        encoded = np.stack([save_again(image, quality) for image in pixels])
+        found = match_pixels(encoded, listing.rows, known)
+        matched = np.where(found >= 0, order[found], -1)
+        rows.append([quality, *score(matched, pixels, truth)])
+    header = [
+        "JPEG quality", "found a row", "share", "wrong image", "with known votes", "wrong votes",
+    ]  # fmt: skip
+    table = to_table(header, rows)
+    body = (
+        f"Measured by `python benchmarks/ferplus_join.py` on {len(pixels):,} images; "
+        f"{describe_machine()}."
     )
-    body = f"Measured by `python benchmarks/ferplus_join.py` on {len(pixels):,} pictures; {describe_machine()}."
     replace_section(RESULTS, "ferplus", f"## The FER+ join by pixels\n\n{body}\n\n{table}")
     print(table)
 
@@ -69,18 +63,14 @@ def save_again(image: Pixels, quality: int) -> Pixels:
     return decode_image(buffer.getvalue())
 
 
-def judge(shown: Sequence[int], pixels: Pixels, truth: Sequence[str]) -> list[object]:
-    found = [(k, other) for k, other in enumerate(shown) if other >= 0]
+def score(matched: Sequence[int], pixels: Pixels, truth: Sequence[str]) -> list[object]:
+    """Images that found a row, wrong ones among them, those with votes, wrong votes."""
+    found = [(k, other) for k, other in enumerate(matched) if other >= 0]
     wrong = sum((pixels[k] != pixels[other]).any() for k, other in found)
     voted = [(k, other) for k, other in found if truth[k] and truth[other]]
     wrong_votes = sum(truth[k] != truth[other] for k, other in voted)
-    return [
-        f"{len(found):,}",
-        f"{100 * len(found) / len(pixels):.3f} %",
-        wrong,
-        f"{len(voted):,}",
-        wrong_votes,
-    ]
+    share = f"{100 * len(found) / len(pixels):.3f} %"
+    return [f"{len(found):,}", share, wrong, f"{len(voted):,}", wrong_votes]
 
 
 if __name__ == "__main__":

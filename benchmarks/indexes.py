@@ -1,13 +1,15 @@
-"""Which index for the neighbour search beyond exhaustive comparison: FAISS' inverted file against its HNSW graph.
+"""Indexes for the neighbour search of large datasets: FAISS' inverted file against its HNSW graph.
 
     python benchmarks/indexes.py ~/data/fer2013
 
-Both index the descriptors of every image and answer the six forms of each; recall is against exhaustive search. Writes the
-section `indexes` of RESULTS.md.
+Both index the descriptors of every image and are queried with six forms of each; recall is against
+exhaustive search. Writes the section `indexes` of RESULTS.md.
 """
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -30,46 +32,35 @@ def main() -> None:
     )
     images = np.stack([read_grey(file) for file in files])
     described = describe(images) / LENGTH
-    moved = [np.roll(images, (dy, dx), axis=(1, 2)) for dx, dy in MOVES]
-    queries = (
-        np.concatenate([describe(form) for image in moved for form in (image, image[:, :, ::-1])])
-        / LENGTH
-    )
-    asked = queries[:: len(queries) // 30_000]
+    forms = []
+    for dx, dy in MOVES:
+        moved = np.roll(images, (dy, dx), axis=(1, 2))
+        forms += [describe(moved), describe(moved[:, :, ::-1])]
+    all_queries = np.concatenate(forms) / LENGTH
+    queries = all_queries[:: len(all_queries) // 30_000]
     flat = faiss.IndexFlatIP(LOW * LOW)
     flat.add(described)
-    _, truth = flat.search(asked, NEIGHBOURS)
-    rows = [measure("exhaustive", lambda: faiss.IndexFlatIP(LOW * LOW), described, asked, truth)]
-    rows += [
-        measure(
-            f"inverted file, {n} lists read",
-            lambda n=n: inverted(described, n),
-            described,
-            asked,
-            truth,
-        )
-        for n in (PROBED_LISTS, 48)
-    ]
-    rows += [
-        measure(f"HNSW, 32 links, depth {n}", lambda n=n: graph(n), described, asked, truth)
-        for n in (64, 256)
-    ]
-    header = [
-        "index",
-        "built s",
-        "1,000 queries s",
-        "bytes an image",
-        f"true neighbours among {NEIGHBOURS}, %",
-    ]
+    _, truth = flat.search(queries, NEIGHBOURS)
+    indexes: dict[str, Callable[[], faiss.Index]] = {
+        "exhaustive": lambda: faiss.IndexFlatIP(LOW * LOW)
+    }
+    for lists in (PROBED_LISTS, 48):
+        name = f"inverted file, {lists} lists read"
+        indexes[name] = partial(make_inverted_file, described, lists)
+    for depth in (64, 256):
+        indexes[f"HNSW, 32 links, depth {depth}"] = partial(make_graph, depth)
+    rows = [measure(name, make, described, queries, truth) for name, make in indexes.items()]
+    neighbours = f"true neighbours among {NEIGHBOURS}, %"
+    header = ["index", "built s", "1,000 queries s", "bytes an image", neighbours]
     body = (
-        f"Measured by `python benchmarks/indexes.py` on {len(images):,} images of FER2013, {len(asked):,} queries, all cores; "
-        f"{describe_machine()}."
+        f"Measured by `python benchmarks/indexes.py` on {len(images):,} images of FER2013, "
+        f"{len(queries):,} queries, all cores; {describe_machine()}."
     )
     replace_section(RESULTS, "indexes", f"## Which index\n\n{body}\n\n{to_table(header, rows)}")
     print(to_table(header, rows))
 
 
-def inverted(described: np.ndarray, probed: int) -> faiss.Index:
+def make_inverted_file(described: np.ndarray, probed: int) -> faiss.Index:
     """As `curate.duplicates.neighbours` builds it."""
     centres = faiss.IndexFlatIP(LOW * LOW)
     lists = int(4 * np.sqrt(len(described)))
@@ -79,28 +70,28 @@ def inverted(described: np.ndarray, probed: int) -> faiss.Index:
     return index
 
 
-def graph(depth: int) -> faiss.Index:
+def make_graph(depth: int) -> faiss.Index:
     index = faiss.IndexHNSWFlat(LOW * LOW, 32, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efSearch = depth
     return index
 
 
 def measure(
-    name: str, make: object, described: np.ndarray, asked: np.ndarray, truth: np.ndarray
+    name: str,
+    make: Callable[[], faiss.Index],
+    described: np.ndarray,
+    queries: np.ndarray,
+    truth: np.ndarray,
 ) -> list[object]:
     start = time.perf_counter()
     index = make()
     index.add(described)
     built = time.perf_counter() - start
     start = time.perf_counter()
-    _, found = index.search(asked, NEIGHBOURS)
-    seconds = 1000 * (time.perf_counter() - start) / len(asked)
-    recall = np.mean(
-        [
-            len(set(a) & set(b)) / NEIGHBOURS
-            for a, b in zip(found.tolist(), truth.tolist(), strict=True)
-        ]
-    )
+    _, found = index.search(queries, NEIGHBOURS)
+    seconds = 1000 * (time.perf_counter() - start) / len(queries)
+    pairs = zip(found.tolist(), truth.tolist(), strict=True)
+    recall = np.mean([len(set(a) & set(b)) / NEIGHBOURS for a, b in pairs])
     size = faiss.serialize_index(index).nbytes / len(described)
     return [name, f"{built:.1f}", f"{seconds:.2f}", f"{size:.0f}", f"{100 * recall:.1f}"]
 

@@ -1,6 +1,8 @@
-"""What `curate dedup` and `curate audit` say of a dataset as it is shipped; for FER2013, the section `leakage` of the README.
+"""The output of `curate dedup` and `curate audit` for a dataset as it is shipped.
 
-python benchmarks/leakage.py ~/data/fer2013
+    python benchmarks/leakage.py ~/data/fer2013
+
+Writes the section `leakage` of the README.
 """
 
 import argparse
@@ -23,7 +25,8 @@ def main() -> None:
         runs = [run_command(["curate", *words], env=env) for words in (["dedup"], ["audit"])]
     transcript = "\n\n".join(f"$ {run.command}\n{run.stdout}" for run in runs)
     print(transcript)
-    body = f"Printed on {describe_machine()}, {runs[0].wall_seconds:.0f} s and {runs[1].wall_seconds:.0f} s of wall time."
+    dedup, audit = (run.wall_seconds for run in runs)
+    body = f"Printed on {describe_machine()}, {dedup:.0f} s and {audit:.0f} s of wall time."
     replace_section(README, "leakage", f"```console\n{transcript}\n```\n\n{body}")
 
 

@@ -1,8 +1,8 @@
-"""How fast `curate build` reads FER2013 and 300,000 small files, and whether it goes on after kill -9.
+"""How fast `curate build` reads FER2013 and 300,000 small files, and continues after kill -9.
 
     python benchmarks/many_files.py ~/data/fer2013 --tree /tmp/many --pictures 300000
 
-The tree is drawn as an AffectNet .npy tree (one code file per picture), unless it is there already.
+The tree is drawn as an AffectNet .npy tree (one code file per picture), unless it exists.
 """
 
 import argparse
@@ -43,20 +43,18 @@ def main() -> None:
 
 
 def draw_tree(root: Path, pictures: int) -> None:
-    """Drawn faces with noise of their own, 48 x 48 JPEGs, with AffectNet's shares of the classes."""
+    """Drawn faces, each with its own noise, 48 x 48 JPEGs, with AffectNet's class shares."""
     rng = np.random.default_rng(0)
-    faces = [
-        draw_face(EXPRESSIONS[k % len(EXPRESSIONS)], k, k).astype(np.int16) for k in range(400)
-    ]
+    expressions = [EXPRESSIONS[k % len(EXPRESSIONS)] for k in range(400)]
+    faces = [draw_face(name, k, k).astype(np.int16) for k, name in enumerate(expressions)]
     counts = np.array([TRAINING_COUNTS[name] for name in OFFICIAL])
     codes = rng.choice(len(OFFICIAL), pictures, p=counts / counts.sum())
     for name in ("images", "annotations"):
         (root / "train_set" / name).mkdir(parents=True)
     for k, code in enumerate(codes):
         noisy = faces[k % len(faces)] + rng.integers(-20, 20, (48, 48), dtype=np.int16)
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(
-            root / f"train_set/images/{k}.jpg", quality=90
-        )
+        image = Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+        image.save(root / f"train_set/images/{k}.jpg", quality=90)
         buffer = io.BytesIO()
         np.save(buffer, np.array(code))
         (root / f"train_set/annotations/{k}_exp.npy").write_bytes(buffer.getvalue())
@@ -67,7 +65,7 @@ def build(folder: Path, workspace: Path) -> Run:
 
 
 def kill_and_resume(folder: Path, workspace: Path, seconds: float) -> tuple[int, Run]:
-    """Parts that were finished when the build was killed, and the build that went on."""
+    """The number of finished parts when the build was killed, and the build that continued."""
     words = ["curate", "build", f"s={folder}", "-w", str(workspace)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     time.sleep(seconds)
@@ -81,18 +79,17 @@ def count_rows(workspace: Path) -> int:
 
 
 def write(runs: list[tuple[str, Run]], rows: list[int], shards: int, same: bool) -> None:
-    table = to_table(
-        ["build of", "rows", "wall s", "rows/s", "CPU ms a row", "peak MB"],
-        [
-            [name, f"{count:,}", f"{run.wall_seconds:.1f}", f"{count / run.wall_seconds:,.0f}",
-             f"{1000 * run.cpu_seconds / count:.2f}", f"{run.peak_mb:.0f}"]
-            for (name, run), count in zip(runs, rows, strict=True)
-        ],
-    )  # fmt: skip
+    header = ["build of", "rows", "wall s", "rows/s", "CPU ms a row", "peak MB"]
+    lines = []
+    for (name, run), count in zip(runs, rows, strict=True):
+        wall = f"{run.wall_seconds:.1f}", f"{count / run.wall_seconds:,.0f}"
+        cpu = f"{1000 * run.cpu_seconds / count:.2f}"
+        lines.append([name, f"{count:,}", *wall, cpu, f"{run.peak_mb:.0f}"])
+    table = to_table(header, lines)
     body = (
         f"Measured by `python benchmarks/many_files.py`; {describe_machine()}. "
-        f"The build that went on found {shards} parts of 256 pictures "
-        f"measured and read the others; its manifest {'is' if same else 'IS NOT'} the whole build's, byte for byte."
+        f"The build that continued found {shards} finished parts of 256 pictures and read the "
+        f"others; its manifest {'is' if same else 'IS NOT'} the whole build's, byte for byte."
     )
     replace_section(RESULTS, "many_files", f"## Many small files\n\n{body}\n\n{table}")
     print(body, table, sep="\n\n")

@@ -1,19 +1,22 @@
-"""Altered copies among thousands of faces: which methods find them, and what else they take for copies.
+"""Altered copies among thousands of faces: precision and recall of methods that find copies.
 
     python benchmarks/near_duplicates.py ~/data/fer2013 --name FER2013
-    python benchmarks/near_duplicates.py --drawn                          faces drawn by `curate demo`
-    python benchmarks/near_duplicates.py ~/faces --pairs mine.csv         any other method's pairs of the same files
+    python benchmarks/near_duplicates.py --drawn                     faces drawn by `curate demo`
+    python benchmarks/near_duplicates.py ~/faces --pairs mine.csv    another method's pairs
 
-One image of each photograph of the folder is kept, by `curate dedup` itself, so what Candid takes for copies among the
-folder's own faces counts against nobody (`contact_sheet.py` judges that by eye; drawn faces are all kept). Thirteen
-alterations (`alterations.py`) are planted at a fixed seed, one a source, and every pair of images that is no planted copy
-counts against a method's precision. The sources are dealt into two halves: the bounds of `curate.duplicates.pairs` were chosen on the
-first, the table shows the second. `--workspace DIR` keeps the files, `truth.csv` and what `curate dedup` wrote about them.
+One image of each duplicate group of the folder is kept, by `curate dedup` itself, so its copies
+among the folder's own faces count for no method (`contact_sheet.py` shows them to the eye; drawn
+faces are all kept). Thirteen alterations (`alterations.py`) are planted at a fixed seed, one per
+source, and every pair of images that is not a planted copy counts against a method's precision. The
+sources are divided into two halves: the bounds of `curate.duplicates.pairs` were chosen on the
+first, the table shows the second. `--workspace DIR` keeps the files, `truth.csv` and the tables of
+`curate dedup`.
 """
 
 import argparse
 import contextlib
 import io
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -24,7 +27,7 @@ from alterations import ALTERATIONS
 from results import RESULTS, describe_machine, replace_section, run_command, to_table
 
 from curate.demo.planting import draw_fresh
-from curate.duplicates.pairs import LOOK, SURE, near_hashes
+from curate.duplicates.pairs import LOOK, SURE, find_near_hashes
 from curate.images.decode import decode_image, to_grey
 from curate.workspace.manifest import read_manifest
 from curate.workspace.workspace import Workspace
@@ -43,9 +46,8 @@ def main() -> None:
     parser.add_argument("--drawn", action="store_true")
     parser.add_argument("--name", default="faces")
     parser.add_argument("--workspace", type=Path)
-    parser.add_argument(
-        "--pairs", type=Path, help="CSV with the file names path_a, path_b of another method"
-    )
+    pairs = "CSV with the file names path_a, path_b of another method"
+    parser.add_argument("--pairs", type=Path, help=pairs)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--half", choices=("choose", "report"), default="report")
     options = parser.parse_args()
@@ -67,17 +69,16 @@ def draw_faces(root: Path) -> Path:
 
 
 def plant(folder: Path, root: Path, seed: int, *, keep_copies: bool) -> pd.DataFrame:
-    """Write the faces and the altered copies under `root`; returns source, copy, alteration, half."""
+    """Write the faces and the altered copies to `root`; the table of copies."""
     manifest = list_faces(folder, root / "clean", keep_copies=keep_copies)
     rng = np.random.default_rng(seed)
     each = min(COPIES, len(manifest) // 45)
     count = min(len(manifest), FACES - each * len(ALTERATIONS))
     chosen = manifest.iloc[np.sort(rng.choice(len(manifest), count, replace=False))]
     locate = Workspace(root / "clean").locate()
-    images = [
-        to_grey(decode_image(locate(path).read_bytes(), box))
-        for path, box in zip(chosen["path"], chosen["box"], strict=True)
-    ]
+    images = []
+    for path, box in zip(chosen["path"], chosen["box"], strict=True):
+        images.append(to_grey(decode_image(locate(path).read_bytes(), box)))
     out = root / "faces" / "neutral"
     out.mkdir(parents=True, exist_ok=True)
     for k, image in enumerate(images):
@@ -96,18 +97,14 @@ def plant(folder: Path, root: Path, seed: int, *, keep_copies: bool) -> pd.DataF
 
 
 def list_faces(folder: Path, workspace: Path, *, keep_copies: bool) -> pd.DataFrame:
-    """The readable faces, one of each photograph unless `keep_copies`."""
-    for words in (
-        ["build", f"faces={folder}"],
-        ["inspect"],
-        ["dedup", *(["--exact-only"] if keep_copies else [])],
-    ):
+    """The readable faces, one of each duplicate group unless `keep_copies`."""
+    dedup = ["dedup", "--exact-only"] if keep_copies else ["dedup"]
+    for words in (["build", f"faces={folder}"], ["inspect"], dedup):
         run_command(["curate", *words, "-w", str(workspace)])
     manifest = read_manifest(workspace / "manifest.csv")
-    alone = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])
-    return manifest[
-        (manifest["pixel_hash"] != "") & (manifest["quality"] == "") & ~alone.duplicated()
-    ]
+    group = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])
+    is_face = (manifest["pixel_hash"] != "") & (manifest["quality"] == "")
+    return manifest[is_face & ~group.duplicated()]
 
 
 def half_of(name: str) -> str:
@@ -115,7 +112,7 @@ def half_of(name: str) -> str:
 
 
 def measure(root: Path, *, sweep: bool) -> dict[str, Found]:
-    """Method -> the pairs of file names that it calls copies; with `sweep`, ours at many bounds."""
+    """Method -> its pairs of copies, as file names; with `sweep`, Candid's at many bounds."""
     workspace = root / "manifests"
     run_command(["curate", "build", f"b={root / 'faces'}", "-w", str(workspace)])
     run_command(["curate", "dedup", "-w", str(workspace)])
@@ -124,36 +121,34 @@ def measure(root: Path, *, sweep: bool) -> dict[str, Found]:
     manifest = read_manifest(workspace / "manifest.csv")
 
     def by_hash(bits: int) -> Found:
-        first, second = near_hashes(list(manifest["phash"]), bits)
-        return to_pairs(manifest["path"].iloc[first], manifest["path"].iloc[second])
+        blocks = find_near_hashes(list(manifest["phash"]), np.arange(len(manifest)), bits)
+        first, second = np.concatenate(list(blocks), axis=1)
+        is_pair = first < second
+        paths = manifest["path"]
+        return to_pairs(paths.iloc[first[is_pair]], paths.iloc[second[is_pair]])
 
     if sweep:
-        bounds = np.arange(LOOK, 0.991, 0.005)
-        return {
-            f"score >= {bound:.3f}": to_pairs(*of_columns(pairs[scores >= bound]))
-            for bound in bounds
-        }
+        found = {}
+        for bound in np.arange(LOOK, 0.991, 0.005):
+            found[f"score >= {bound:.3f}"] = to_pairs(*of_columns(pairs[scores >= bound]))
+        return found
     return {
-        "cleanvision (exact and near)": ask_cleanvision(root / "faces"),
+        "cleanvision (exact and near)": run_cleanvision(root / "faces"),
         "imagehash.phash, distance <= 4": by_hash(4),
         "imagehash.phash, distance <= 10 (imagededup's rule)": by_hash(10),
         f"candid, sure (score >= {SURE})": to_pairs(*of_columns(pairs[scores >= SURE])),
     }
 
 
-def ask_cleanvision(folder: Path) -> Found:
+def run_cleanvision(folder: Path) -> Found:
     from cleanvision import Imagelab
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         lab = Imagelab(data_path=str(folder))
         lab.find_issues({"exact_duplicates": {}, "near_duplicates": {}})
-    sets = [
-        group
-        for kind in ("exact_duplicates", "near_duplicates")
-        for group in lab.info[kind]["sets"]
-    ]
-    couples = [(a, b) for group in sets for i, a in enumerate(group) for b in group[i + 1 :]]
-    return to_pairs([a for a, _ in couples], [b for _, b in couples])
+    groups = lab.info["exact_duplicates"]["sets"] + lab.info["near_duplicates"]["sets"]
+    pairs = [pair for group in groups for pair in itertools.combinations(group, 2)]
+    return to_pairs([a for a, _ in pairs], [b for _, b in pairs])
 
 
 def of_columns(table: pd.DataFrame) -> tuple["pd.Series[str]", "pd.Series[str]"]:
@@ -176,46 +171,34 @@ def report(
         true = found & wanted
         false = {pair for pair in found - every if half_of(pair[0]) == options.half}
         precision = 100 * len(true) / max(1, len(true) + len(false))
-        rows.append(
-            [
-                name,
-                f"{precision:.2f}",
-                f"{100 * len(true) / len(wanted):.2f}",
-                len(true),
-                len(false),
-            ]
-        )
-        found_copy = half["copy"].isin({copy for _, copy in true})
-        by_kind.append(
-            [
-                name,
-                *(f"{100 * part.mean():.1f}" for _, part in found_copy.groupby(half["alteration"])),
-            ]
-        )
+        recall = 100 * len(true) / len(wanted)
+        rows.append([name, f"{precision:.2f}", f"{recall:.2f}", len(true), len(false)])
+        is_found = half["copy"].isin({copy for _, copy in true})
+        recalls = is_found.groupby(half["alteration"]).mean()
+        by_kind.append([name, *(f"{100 * share:.1f}" for share in recalls)])
     kinds = sorted(set(half["alteration"]))
     table = to_table(["method", "precision %", "recall %", "copies found", "other pairs"], rows)
-    recalls = to_table(["recall %", *kinds], by_kind)
-    print(table, recalls, sep="\n\n")
+    recall_table = to_table(["recall %", *kinds], by_kind)
+    print(table, recall_table, sep="\n\n")
     if options.half == "choose":
         return
     name = "drawn faces" if options.drawn else options.name
     pairs = faces * (faces - 1) // 2 - len(truth)
-    thinned = (
-        ""
-        if options.drawn
-        else " Before, `curate dedup` left one image of each photograph: its false pairs are not seen here."
-    )
+    thinned = ""
+    if not options.drawn:
+        thinned = (
+            " Before, `curate dedup` left one image of each duplicate group: false pairs of its "
+            "own are not counted here."
+        )
     body = (
-        f"Measured by `python benchmarks/near_duplicates.py`: {faces:,} images of {name}, {len(truth):,} altered copies of as "
-        f"many sources among them, seed {options.seed}; the half of the sources on which no bound was chosen "
-        f"({len(wanted):,} copies), and the {pairs:,} other pairs counted against precision to the half of their first "
-        f"image.{thinned} {describe_machine()}."
+        f"Measured by `python benchmarks/near_duplicates.py`: {faces:,} images of {name}, "
+        f"{len(truth):,} altered copies of as many sources among them, seed {options.seed}; the "
+        f"half of the sources on which no bound was chosen ({len(wanted):,} copies), and the "
+        f"{pairs:,} other pairs counted against precision to the half of their first image."
+        f"{thinned} {describe_machine()}."
     )
-    replace_section(
-        RESULTS,
-        f"near-duplicates {name}",
-        f"## Altered copies: {name}\n\n{body}\n\n{table}\n\n{recalls}",
-    )
+    text = f"## Altered copies: {name}\n\n{body}\n\n{table}\n\n{recall_table}"
+    replace_section(RESULTS, f"near-duplicates {name}", text)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Planted wrong labels on drawn faces: how early the ranking shows them, and whether their estimated number holds.
+"""Planted wrong labels on drawn faces: how early they are ranked, and how well they are counted.
 
-    python benchmarks/planted_errors.py [--only ranking|count] [--seeds 10] [--faces 2100] [--kept FILE]
+    python benchmarks/planted_errors.py [--only ranking|count] [--seeds 10] [--faces 2100]
+        [--kept FILE]
 
-Clean faces are drawn, and 5, 10 and 20 % of their labels replaced, each by a class it is confused with. The ranking of the
-default members is measured for the first seed. The estimate is made for every seed as a user would: `train oof --models
-hog`, 200 images chosen at random by `curate relabel --random`'s rule and judged, `curate flag` again; where it finds too few
-errors among them to say how many there are, a hundred more. The counts made are kept in FILE, and those in it are not made
-again. Writes the sections `planted-ranking` and `planted-count` of RESULTS.md.
+Clean faces are drawn, and 5, 10 and 20 % of their labels replaced, each by a class with which it is
+confused. The ranking of the default models is measured for the first seed. The number of wrong
+labels is estimated for every seed as a user would: `train oof --models hog`, 200 images judged that
+are chosen at random as by `curate relabel --random`, `curate flag` again; where there are too few
+errors among them for an estimate, a hundred more. The counts are kept in FILE; those in it are not
+made again. Writes the sections `planted-ranking` and `planted-count` of RESULTS.md.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from curate.workspace.workspace import Workspace
 
 SHARES = (0.05, 0.10, 0.20)
 VERDICTS, MORE = 200, 100
-LOOKED_AT = 0.10
+REVIEWED_SHARE = 0.10
 
 
 def main() -> None:
@@ -48,9 +50,9 @@ def main() -> None:
     known = {(found["share"], found["seed"]) for found in counting}
     with tempfile.TemporaryDirectory() as scratch:
         for seed in range(1 if options.only == "ranking" else options.seeds):
-            shares = [
-                share for share in SHARES if options.only != "count" or (share, seed) not in known
-            ]
+            shares = SHARES
+            if options.only == "count":
+                shares = [share for share in SHARES if (share, seed) not in known]
             clean = Path(scratch) / f"clean-{seed}"
             if shares:
                 draw_fresh(clean, faces=options.faces, seed=seed)
@@ -65,9 +67,8 @@ def main() -> None:
                     counting.append({"share": share, "seed": seed, **count(workspace, true)})
                     print(counting[-1], file=sys.stderr, flush=True)
                     if options.kept:
-                        options.kept.write_text(
-                            "".join(json.dumps(found) + "\n" for found in counting)
-                        )
+                        lines = [json.dumps(found) + "\n" for found in counting]
+                        options.kept.write_text("".join(lines))
                 shutil.rmtree(root)
     if ranking:
         write_ranking(ranking, options.faces)
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def plant(clean: Path, root: Path, share: float, seed: int) -> dict[str, str]:
-    """Copy the faces into class folders, a share of them into a wrong one; file name -> true label."""
+    """Copy the faces into class folders, a share into wrong ones; file name -> true label."""
     files = sorted(clean.glob("*/*"))
     random = np.random.default_rng([seed, round(1000 * share)])
     wrong = set(random.permutation(len(files))[: round(share * len(files))].tolist())
@@ -106,25 +107,17 @@ def rank(workspace: Workspace, true: dict[str, str], share: float) -> list[list[
     evidence = gather_evidence(manifest, list(tables.values()), classes)
     wrong = is_wrong(manifest, true)
     rows = []
-    for name, score in score_all(
-        evidence, list(tables), manifest, list(tables.values()), classes
-    ).items():
-        first = np.argsort(-score, kind="stable")[: round(LOOKED_AT * len(score))]
+    for name, score in score_all(evidence, tables, manifest, classes).items():
+        first = np.argsort(-score, kind="stable")[: round(REVIEWED_SHARE * len(score))]
         found = wrong[first].sum() / wrong.sum()
-        rows.append(
-            [
-                f"{share:.0%}",
-                name,
-                f"{average_precision_score(wrong, score):.3f}",
-                f"{100 * found:.1f} %",
-            ]
-        )
+        precision = f"{average_precision_score(wrong, score):.3f}"
+        rows.append([f"{share:.0%}", name, precision, f"{100 * found:.1f} %"])
     (workspace.predictions / "fast.csv").unlink()
     return rows
 
 
 def count(workspace: Workspace, true: dict[str, str]) -> dict[str, int]:
-    """Judge random images and flag again until it gives an interval: the planted number and the estimate."""
+    """Judge random images and flag again until there is an interval; the planted number too."""
     judged, errors = VERDICTS, judge(workspace, true, VERDICTS)
     while "low" not in errors:
         judged += MORE
@@ -133,34 +126,39 @@ def count(workspace: Workspace, true: dict[str, str]) -> dict[str, int]:
 
 
 def judge(workspace: Workspace, true: dict[str, str], many: int) -> dict[str, int]:
-    """What `curate flag` says of the number after so many verdicts, which are drawn as `curate relabel --random` draws."""
+    """The estimate of `curate flag` after so many verdicts.
+
+    The judged images are those that `curate relabel --random` shows first.
+    """
     manifest = workspace.read()
     sample = np.argsort(manifest["sha256"].to_numpy(), kind="stable")[:many]
     wrong = is_wrong(manifest, true)
     chosen = manifest.iloc[sample]
-    labels = chosen["path"].map(lambda path: true[Path(path).name])
-    action, label = np.where(wrong[sample], "relabel", "keep"), np.where(wrong[sample], labels, "")
+    labels = true_labels(chosen, true)
+    action = np.where(wrong[sample], "relabel", "keep")
+    label = np.where(wrong[sample], labels, "")
     file = workspace.root.parent / "verdicts.csv"
-    pd.DataFrame({"path": chosen["path"], "action": action, "label": label}).to_csv(
-        file, index=False
-    )
+    verdicts = pd.DataFrame({"path": chosen["path"], "action": action, "label": label})
+    verdicts.to_csv(file, index=False)
     run("curate", "decide", "--from", file, "--by", "truth", "-w", workspace.root)
-    errors: dict[str, int] = json.loads(run("curate", "flag", "--json", "-w", workspace.root))[
-        "errors"
-    ]
+    flagged = json.loads(run("curate", "flag", "--json", "-w", workspace.root))
+    errors: dict[str, int] = flagged["errors"]
     return errors
 
 
+def true_labels(rows: pd.DataFrame, true: dict[str, str]) -> "pd.Series[str]":
+    return rows["path"].map(lambda path: true[Path(path).name])
+
+
 def is_wrong(manifest: pd.DataFrame, true: dict[str, str]) -> np.ndarray:
-    return (
-        manifest["given_label"] != manifest["path"].map(lambda path: true[Path(path).name])
-    ).to_numpy()
+    return (manifest["given_label"] != true_labels(manifest, true)).to_numpy()
 
 
 def write_ranking(ranking: list[list[str]], faces: int) -> None:
+    table = to_table(["planted", "score", "AP", "found in the first 10 %"], ranking)
     body = (
-        f"Measured by `python benchmarks/planted_errors.py`: {faces:,} drawn faces, the default members, no verdicts; "
-        f"{describe_machine()}.\n\n{to_table(['planted', 'score', 'AP', 'found in the first 10 %'], ranking)}"
+        f"Measured by `python benchmarks/planted_errors.py`: {faces:,} drawn faces, the default "
+        f"models, no verdicts; {describe_machine()}.\n\n{table}"
     )
     replace_section(RESULTS, "planted-ranking", f"## Planted wrong labels: the ranking\n\n{body}")
 
@@ -169,28 +167,20 @@ def write_count(counting: list[dict[str, int]], faces: int) -> None:
     rows = []
     for share in SHARES:
         own = [found for found in counting if found["share"] == share]
-        held = sum(found["low"] <= found["planted"] <= found["high"] for found in own)
+        covered = sum(found["low"] <= found["planted"] <= found["high"] for found in own)
         width = np.median([found["high"] - found["low"] for found in own])
         middle = np.median([found["count"] for found in own])
         judged = [str(found["judged"]) for found in own if found["judged"] > VERDICTS]
-        told = f"{held} of {len(own)}"
-        rows.append(
-            [
-                f"{share:.0%}",
-                own[0]["planted"],
-                f"{middle:.0f}",
-                f"{width:.0f}",
-                told,
-                ", ".join(judged) or "none",
-            ]
-        )
-    header = [
-        "planted", "wrong labels", "median estimate", "median width of the interval", "intervals that hold it",
-        "judged where 200 were too few",
-    ]  # fmt: skip
+        estimate = f"{middle:.0f}", f"{width:.0f}", f"{covered} of {len(own)}"
+        more = ", ".join(judged) or "none"
+        rows.append([f"{share:.0%}", own[0]["planted"], *estimate, more])
+    interval = ["median width of the interval", "intervals that cover the number"]
+    more = "judged where 200 were too few"
+    header = ["planted", "wrong labels", "median estimate", *interval, more]
     body = (
-        f"Measured by `python benchmarks/planted_errors.py`: {faces:,} drawn faces, `hog` alone, {VERDICTS} images judged that "
-        f"were chosen at random; 95 % intervals; {describe_machine()}.\n\n{to_table(header, rows)}"
+        f"Measured by `python benchmarks/planted_errors.py`: {faces:,} drawn faces, `hog` alone, "
+        f"{VERDICTS} images judged that were chosen at random; 95 % intervals; "
+        f"{describe_machine()}.\n\n{to_table(header, rows)}"
     )
     replace_section(RESULTS, "planted-count", f"## Planted wrong labels: their number\n\n{body}")
 

@@ -1,8 +1,9 @@
-"""What the bounds of `curate inspect` find, against the crowd's verdict that an image shows no face.
+"""What `curate inspect` finds, against the crowd's verdict that an image shows no face.
 
     python benchmarks/quality.py WORKSPACE      (built with --votes and inspected)
 
-An image is not a face if all ten annotators said so (NF = 10), and perhaps none if at least five did.
+An image shows no face if all ten annotators voted so (NF = 10), and perhaps none if five or more
+did.
 """
 
 import argparse
@@ -24,24 +25,18 @@ def main() -> None:
     rows = []
     for name in (*QUALITIES, "any"):
         found = voted["quality"] != "" if name == "any" else voted["quality"] == name
-        surely, perhaps = (
-            int((found & (not_a_face == 10)).sum()),
-            int((found & (not_a_face >= 5)).sum()),
-        )
+        surely = int((found & (not_a_face == 10)).sum())
+        perhaps = int((found & (not_a_face >= 5)).sum())
         every = int((not_a_face == 10).sum())
         rows.append([name, int(found.sum()), surely, perhaps, f"{100 * surely / every:.0f} %"])
-    header = [
-        "finding",
-        "images with votes",
-        "no face (10 of 10)",
-        "no face (5 of 10)",
-        "recall of the 10 of 10",
-    ]
-    body = f"Measured by `python benchmarks/quality.py` on {len(voted):,} images with votes; {describe_machine()}."
-    replace_section(
-        RESULTS, "quality", f"## Images without a face\n\n{body}\n\n{to_table(header, rows)}"
+    votes = ["no face (10 of 10)", "no face (5 of 10)", "recall of the 10 of 10"]
+    table = to_table(["finding", "images with votes", *votes], rows)
+    body = (
+        f"Measured by `python benchmarks/quality.py` on {len(voted):,} images with votes; "
+        f"{describe_machine()}."
     )
-    print(to_table(header, rows))
+    replace_section(RESULTS, "quality", f"## Images without a face\n\n{body}\n\n{table}")
+    print(table)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
-"""Recipes trained in full on FER2013: under the dataset's own split, ours without leaks, and a random one with them.
+"""Recipes trained in full on FER2013, under the dataset's own split, a clean and a random one.
 
-    python benchmarks/recipes.py ~/data/fer2013 FOLDER [--recipe fast] [--split official] [--seeds 3] [-- --epochs 30 …]
+    python benchmarks/recipes.py ~/data/fer2013 FOLDER [--recipe fast] [--split official]
+        [--seeds 3] [-- --epochs 30 …]
 
-Words behind `--` go to `train run`. `official` has every image of the set in the split it is shipped with (test: PrivateTest),
-`clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is scikit-learn's stratified split of all images into
-the same shares, copies in it or not. Balanced is the mean recall of the classes, by ten views. The columns `without` score the
-same predictions on the test images that have no exact copy in train, and on those that have no copy at all by `curate dedup`.
-An ensemble is the mean of the probabilities of all seeds.
-FOLDER keeps workspaces, runs and figures: what is there is not trained again, and a training that was broken off goes on. The
-section `recipes` of RESULTS.md shows all that FOLDER holds; a row of it that FOLDER knows nothing of stays as it was printed
-before. The README shows the recipes as they are, weighted and as ensembles. Minutes are those of the run's own record, of all
-processes that took part, whatever ran beside them; the seconds that TensorFlow takes to be imported are not in them.
+Words after `--` go to `train run`. `official` has every image in the split with which it is shipped
+(test: PrivateTest), `clean` is `curate dedup` and `curate split --ratios 70 15 15`, `random` is
+scikit-learn's stratified split of all images into the same shares, copies included. Balanced is the
+mean recall of the classes, by ten TTA views. The columns `without` score the same predictions on
+the test images that have no exact copy in train, and on those that have no copy at all by `curate
+dedup`. An ensemble is the mean of the probabilities of all seeds.
+
+FOLDER keeps workspaces, runs and figures: finished runs are not trained again, interrupted ones are
+resumed. The section `recipes` of RESULTS.md shows the runs of FOLDER; rows of other runs stay as
+they are. The README shows the recipes as they are, weighted and as ensembles. Minutes are those of
+the run's own record, of all its processes, whatever ran beside them; the import of TensorFlow, some
+seconds, is not counted.
 """
 
 import argparse
@@ -39,15 +43,19 @@ from train.recipes.presets import RECIPES
 from train.runs.folder import METRICS, is_unfinished
 
 SPLITS = ("official", "clean", "random")
-VIEWS = "10"
+TTA_VIEWS = "10"
 ENSEMBLE = ", ensemble of "
-# What the README shows: recipes as they are, weighted, and as ensembles.
+# Rows of the README: recipes as they are, weighted, and as ensembles.
 SHOWN = re.compile(rf"[\w-]+( --class-weights balanced)?({ENSEMBLE}.*)?")
 KEY = "recipe", "split", "classes"
-HEADER = (
-    *KEY, "models", "test images", "minutes a model", "CPU min", "one view, %", f"{VIEWS} views, %",
-    "balanced, %", "without exact copies, %", "without any copy, %", "published",
-)  # fmt: skip
+SCORES = (
+    "one view, %",
+    f"{TTA_VIEWS} views, %",
+    "balanced, %",
+    "without exact copies, %",
+    "without any copy, %",
+)
+HEADER = (*KEY, "models", "test images", "minutes a model", "CPU min", *SCORES, "published")
 
 
 def main() -> None:
@@ -72,19 +80,16 @@ def main() -> None:
     tasks = [(recipe, seed, [seed]) for seed in range(options.seeds)]
     if options.seeds > 1:
         tasks.append((f"{recipe}{ENSEMBLE}{options.seeds} seeds", 0, list(range(options.seeds))))
-    for label, seed, members in tasks:
-        model = {"recipe": label, "split": options.split, "classes": options.classes, "seed": seed}
-        known = (
-            [json.loads(line) for line in results.read_text().splitlines()]
-            if results.is_file()
-            else []
-        )
-        if any(model.items() <= figures.items() for figures in known):
+    for label, first_seed, seeds in tasks:
+        key = {"recipe": label, "split": options.split, "classes": options.classes}
+        key["seed"] = first_seed
+        lines = results.read_text().splitlines() if results.is_file() else []
+        if any(key.items() <= json.loads(line).items() for line in lines):
             continue
         how = ["--recipe", options.recipe, *words, "--classes", options.classes]
-        for member in members:
-            train(place, f"{stem}-s{member}", [*how, "--seed", str(member)])
-        figures = model | score(place, [f"{stem}-s{member}" for member in members])
+        for seed in seeds:
+            train(place, f"{stem}-s{seed}", [*how, "--seed", str(seed)])
+        figures = key | score(place, [f"{stem}-s{seed}" for seed in seeds])
         with results.open("a") as file:
             file.write(json.dumps(figures) + "\n")
         print(figures, file=sys.stderr, flush=True)
@@ -92,7 +97,7 @@ def main() -> None:
 
 
 def prepare(dataset: Path, place: Path, split: str, classes: str) -> None:
-    """`place/manifests`, which is trained on, and `place/copies`, which knows the copies."""
+    """`place/manifests` for training, and `place/copies` with the duplicate groups."""
     if split == "random":
         dataset = link_random_split(dataset, place / "images")
     for name in ("manifests", "copies"):
@@ -102,19 +107,16 @@ def prepare(dataset: Path, place: Path, split: str, classes: str) -> None:
             run_command(["curate", "inspect"], env=env)
             run_command(["curate", "dedup"], env=env)
     how = ["--ratios", "70", "15", "15"] if split == "clean" else ["--from-source"]
-    run_command(
-        ["curate", "split", *how, "--classes", classes],
-        env={"CURATE_WORKSPACE": str(place / "manifests")},
-    )
+    env = {"CURATE_WORKSPACE": str(place / "manifests")}
+    run_command(["curate", "split", *how, "--classes", classes], env=env)
 
 
 def link_random_split(dataset: Path, images: Path) -> Path:
-    """Links to all files in train/, val/ and test/, drawn as the studies draw: stratified, blind to copies."""
+    """Links to all files in train/, val/ and test/, split as in the studies: copies are ignored."""
     files = np.array(sorted(str(file) for file in dataset.rglob("*.jpg")))
     labels = np.array([Path(file).parent.name for file in files])
-    train, rest = train_test_split(
-        np.arange(len(files)), test_size=0.3, stratify=labels, random_state=0
-    )
+    every = np.arange(len(files))
+    train, rest = train_test_split(every, test_size=0.3, stratify=labels, random_state=0)
     val, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=0)
     for name, rows in (("train", train), ("val", val), ("test", test)):
         for row in rows:
@@ -126,7 +128,7 @@ def link_random_split(dataset: Path, images: Path) -> Path:
 
 
 def train(place: Path, name: str, words: list[str]) -> None:
-    """One model, or on with it where it was broken off; nothing where it is there."""
+    """Train one model; resume it if it was interrupted, do nothing if it is finished."""
     env = {"CURATE_WORKSPACE": str(place / "manifests")}
     folder = place / "manifests" / "runs" / name
     how = ["--resume"] if is_unfinished(folder) else words
@@ -139,19 +141,18 @@ def score(place: Path, names: list[str]) -> dict[str, Any]:
     workspace = Workspace(place / "manifests")
     folders = [workspace.root / "runs" / name for name in names]
     records = [json.loads((folder / METRICS).read_text()) for folder in folders]
-    words = ["train", "evaluate", *map(str, folders), "--tta", VIEWS, "--json"]
+    words = ["train", "evaluate", *map(str, folders), "--tta", TTA_VIEWS, "--json"]
     metrics = json.loads(run_command(words, env={"CURATE_WORKSPACE": str(workspace.root)}).stdout)
-    beliefs = pd.read_csv(Path(metrics["folder"]) / "predictions.csv")
-    right = (beliefs["label"] == beliefs["predicted"]).to_numpy()
-    leaked = has_known_copy_in_train(
-        Workspace(place / "copies").read(), workspace.read(), beliefs["path"]
-    )
+    predictions = pd.read_csv(Path(metrics["folder"]) / "predictions.csv")
+    right = (predictions["label"] == predictions["predicted"]).to_numpy()
+    copies = Workspace(place / "copies").read()
+    leaked = has_known_copy_in_train(copies, workspace.read(), predictions["path"])
+    cpu_seconds = [record["resources"]["cpu_seconds"] for record in records]
     return {
         "rows": len(right),
         "models": len(names),
         "minutes": float(np.mean([record["seconds"] for record in records])) / 60,
-        "cpu_minutes": float(np.mean([record["resources"]["cpu_seconds"] for record in records]))
-        / 60,
+        "cpu_minutes": float(np.mean(cpu_seconds)) / 60,
         "one_view": metrics["one_view"]["accuracy"],
         "views": metrics["accuracy"],
         "balanced": metrics["balanced_accuracy"],
@@ -165,51 +166,41 @@ def has_known_copy_in_train(
     copies: pd.DataFrame, trained: pd.DataFrame, paths: "pd.Series[str]"
 ) -> np.ndarray:
     """(N,) whether a copy of each image, exact or not, is among the train rows."""
-    photograph = copies["duplicate_group"].where(copies["duplicate_group"] != "", copies["path"])
-    photograph.index = pd.Index(copies["path"])
-    seen = trained.loc[(trained["split"] == "train") & (trained["status"] == "keep"), "path"]
-    return photograph.loc[paths].isin(photograph.loc[seen]).to_numpy()
+    group = copies["duplicate_group"].where(copies["duplicate_group"] != "", copies["path"])
+    group.index = pd.Index(copies["path"])
+    is_trained = (trained["split"] == "train") & (trained["status"] == "keep")
+    return group.loc[paths].isin(group.loc[trained.loc[is_trained, "path"]]).to_numpy()
 
 
 def write(results: pd.DataFrame) -> None:
     rows = {tuple(row[: len(KEY)]): row for row in read_table(RESULTS, "recipes")}
-    rows |= {key: tell(key, group) for key, group in results.groupby(list(KEY), sort=False)}
+    rows |= {key: to_row(key, group) for key, group in results.groupby(list(KEY), sort=False)}
     shown = [row for row in rows.values() if SHOWN.fullmatch(row[0])]
     note = (
-        "Measured by `python benchmarks/recipes.py FER2013 FOLDER`; mean and standard deviation over models with other seeds. "
-        f"Balanced accuracy and both columns `without` are by {VIEWS} views. Minutes are wall time, of the studies' recipes "
-        f"beside other work. The last row was measured on {describe_machine()}."
+        "Measured by `python benchmarks/recipes.py FER2013 FOLDER`; mean and standard deviation "
+        f"over seeds. Balanced accuracy and both columns `without` are by {TTA_VIEWS} views. "
+        "Minutes are wall time, of the studies' recipes beside other work. The last row was "
+        f"measured on {describe_machine()}."
     )
-    replace_section(
-        RESULTS,
-        "recipes",
-        f"## Recipes in full\n\n{note}\n\n{to_table(HEADER, list(rows.values()))}",
-    )
+    table = to_table(HEADER, list(rows.values()))
+    replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{note}\n\n{table}")
     replace_section(README, "recipes", f"{note}\n\n{to_table(HEADER, shown)}")
-    print(to_table(HEADER, list(rows.values())))
+    print(table)
 
 
-def tell(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:
-    scores = [
-        format_spread(100 * group[name])
-        for name in ("one_view", "views", "balanced", "no_exact_copy", "no_copy")
-    ]
+def to_row(key: tuple[str, ...], group: pd.DataFrame) -> list[str]:
+    """A row of the table: the runs of one recipe, split and choice of classes."""
+    names = ("one_view", "views", "balanced", "no_exact_copy", "no_copy")
+    scores = [format_spread(100 * group[name]) for name in names]
     test = f"{group['rows'].iloc[0]:,} ({group['without_copy'].iloc[0]:,} without a copy)"
-    return [
-        *key,
-        str(group["models"].sum()),
-        test,
-        f"{group['minutes'].mean():.1f}",
-        f"{group['cpu_minutes'].mean():.1f}",
-        *scores,
-        RECIPES[key[0]].published if key[0] in RECIPES else "",
-    ]
+    minutes = f"{group['minutes'].mean():.1f}", f"{group['cpu_minutes'].mean():.1f}"
+    published = RECIPES[key[0]].published if key[0] in RECIPES else ""
+    return [*key, str(group["models"].sum()), test, *minutes, *scores, published]
 
 
 def format_spread(values: "pd.Series[float]") -> str:
-    return (
-        f"{values.mean():.1f}" if len(values) == 1 else f"{values.mean():.1f} ± {values.std():.1f}"
-    )
+    mean = f"{values.mean():.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {values.std():.1f}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The review in the App, driven by a browser: how fast it starts and answers, what a reviewer needs, what kills lose.
+"""The review in the App, driven by a browser: its speed, a reviewer's effort, losses by kills.
 
-    python benchmarks/relabel.py fer2013 WORKSPACE VOTES     a flagged workspace of FER2013; VOTES: path, a count per class
-    python benchmarks/relabel.py kills 20                    so many kills of each part in the middle of the saves
-    python benchmarks/relabel.py picture                     docs/relabel.png, of drawn faces
+    python benchmarks/relabel.py fer2013 WORKSPACE VOTES    a flagged workspace of FER2013
+    python benchmarks/relabel.py kills 20                   20 kills of each part during the saves
+    python benchmarks/relabel.py picture                    docs/relabel.png, of drawn faces
 
-The reviewer of `fer2013` is the crowd: each image gets the key that says what most annotators said. WORKSPACE stays as it is.
+VOTES is a table of path and a count per class. The reviewer of `fer2013` is the crowd: each image
+gets the key of the class that most annotators chose. WORKSPACE is not changed.
 """
 
 import argparse
@@ -26,16 +27,24 @@ from curate.labels import VOCABULARY
 from curate.workspace.votes import choose_majority
 from curate.workspace.workspace import Workspace
 
-sys.path.insert(0, str(ROOT / "tests"))  # the session and the kills are those of the tests
+sys.path.insert(0, str(ROOT / "tests"))  # the tests' session and kills
 from kills import run_kills
-from review_session import Panel, Session, draw_workspace, open_browser, open_panel, start_session
+from review_session import (
+    Panel,
+    RunningSession,
+    draw_workspace,
+    open_browser,
+    open_panel,
+    start_session,
+)
 
 FLAGGED = 2000
 REVIEWED = 100
 KEYS = 200  # timed one by one
 BURST = 60  # typed without waiting
 PICTURE = ROOT / "docs" / "relabel.png"
-# Milliseconds from a key to the next image on the page, and to "all saved": in the page's own clock.
+ACTIONS = {"a": "accept", "k": "keep", "d": "drop", "u": "unsure"}  # by key
+# Milliseconds from a key to the next image on the page, and to "all saved", by the page's clock.
 TIME_KEYS = """
 window.timings = [];
 window.addEventListener("keydown", () => {
@@ -77,15 +86,15 @@ def review_fer2013(scratch: Path, source: Path, votes: Path) -> None:
     """The section `relabel`."""
     load = os.getloadavg()[0]
     workspace = Workspace(scratch / "manifests")
-    shutil.copytree(
-        source, workspace.root, ignore=shutil.ignore_patterns(".cache", "runs", "*.jsonl", "*.html")
-    )
+    ignored = shutil.ignore_patterns(".cache", "runs", "*.jsonl", "*.html")
+    shutil.copytree(source, workspace.root, ignore=ignored)
     run_command(["curate", "build", "--votes", str(votes), "-w", str(workspace.root)])
     rows = measure_speed(workspace) + measure_review(workspace)
     body = (
-        f"Measured by `python benchmarks/relabel.py fer2013` on FER2013, headless Chromium beside the App on the same "
-        f"{describe_machine()}; load average before the start {load:.1f}. The reviewer is a program that knows the "
-        "crowd's majority: its seconds are those of the tool, without the looking and thinking of a person."
+        "Measured by `python benchmarks/relabel.py fer2013` on FER2013, headless Chromium beside "
+        f"the App on the same {describe_machine()}; load average before the start {load:.1f}. The "
+        "reviewer is a program with the crowd's majority: its seconds are those of the tool, "
+        "without those in which a person looks and thinks."
     )
     table = to_table(["what", "measured"], rows)
     replace_section(RESULTS, "relabel", f"## Reviewing in the App\n\n{body}\n\n{table}")
@@ -110,28 +119,27 @@ def measure_speed(workspace: Workspace) -> list[Sequence[object]]:
         all_saved = time.perf_counter() - start
     finish(session)
     assert len(saved) == KEYS
+    start = f"start with {FLAGGED:,} flagged images, until the address is printed"
+    next_image = f"from a key to the next image, median and 95 % of {KEYS} keys"
     return [
-        [
-            f"start with {FLAGGED:,} flagged images, until the address is printed",
-            f"{session.seconds:.1f} s",
-        ],
+        [start, f"{session.seconds:.1f} s"],
         ["from opening the address to the first image", f"{opened:.1f} s"],
-        [f"from a key to the next image, median and 95 % of {KEYS} keys", tell_milliseconds(shown)],
-        ["from a key to saved on the disk and in the App", tell_milliseconds(saved)],
+        [next_image, format_milliseconds(shown)],
+        ["from a key to saved on the disk and in the App", format_milliseconds(saved)],
         [f"{BURST} keys without waiting: typed, all saved", f"{typed:.1f} s, {all_saved:.1f} s"],
     ]
 
 
-def tell_milliseconds(times: Sequence[float]) -> str:
+def format_milliseconds(times: Sequence[float]) -> str:
+    """Median and 95 % quantile."""
     return f"{median(times):.0f} ms, {quantiles(times, n=20)[-1]:.0f} ms"
 
 
 def measure_review(workspace: Workspace) -> list[Sequence[object]]:
-    """Flagged images with votes, decided as the crowd would; the labels against its majority, before and after."""
+    """Flagged images with votes, decided by the crowd; labels equal to its majority."""
     before = workspace.read().set_index("path")
-    session = start_session(
-        workspace, "--issues", "--where", "votes!=", "--top", REVIEWED, by="crowd"
-    )
+    queue = ("--issues", "--where", "votes!=", "--top", REVIEWED)
+    session = start_session(workspace, *queue, by="crowd")
     keys: list[str] = []
     reviewed = []
     with open_browser() as browser:
@@ -146,67 +154,57 @@ def measure_review(workspace: Workspace) -> list[Sequence[object]]:
         assert panel.text("count") == f"{REVIEWED} of {REVIEWED}"
     finish(session)
     after = workspace.read().set_index("path")
-    crowd = {path: answer_of(before.loc[path]) for path in reviewed}
+    crowd = {path: majority_of(before.loc[path]) for path in reviewed}
     voted = [path for path in reviewed if crowd[path] in VOCABULARY]
-    agreed = [
-        sum(rows.at[path, "label"] == crowd[path] for path in voted) for rows in (before, after)
-    ]
+    agreed_before = sum(before.at[path, "label"] == crowd[path] for path in voted)
+    agreed_after = sum(after.at[path, "label"] == crowd[path] for path in voted)
     suggested = sum(before.at[path, "suggested_label"] == crowd[path] for path in voted)
-    kinds = Counter(
-        {"a": "accept", "k": "keep", "d": "drop", "u": "unsure"}.get(key, "set") for key in keys
-    )
+    actions = Counter(ACTIONS.get(key, "set") for key in keys)
+    per_action = ", ".join(f"{name} {actions[name]}" for name in sorted(actions))
     return [
-        [
-            "images decided",
-            f"{len(set(reviewed))}: {', '.join(f'{name} {kinds[name]}' for name in sorted(kinds))}",
-        ],
+        ["images decided", f"{len(set(reviewed))}: {per_action}"],
         ["keystrokes per decision", f"{len(keys) / len(set(reviewed)):.2f}"],
         ["seconds per decision, each saved before the next key", f"{seconds / len(keys):.2f}"],
         ["of them with a class by the crowd's majority", len(voted)],
-        ["labels equal to the majority, before and after", f"{agreed[0]}, {agreed[1]}"],
+        ["labels equal to the majority, before and after", f"{agreed_before}, {agreed_after}"],
         ["suggestions equal to the majority", suggested],
     ]
 
 
-def answer_of(row: Any) -> str:
+def majority_of(row: Any) -> str:
     return choose_majority(json.loads(row["votes"]), row["given_label"])
 
 
 def choose_key(row: Any) -> str:
-    """What the crowd would press: it keeps, accepts, sets another class, drops what is no face, or is unsure."""
-    answer = answer_of(row)
-    if answer not in VOCABULARY:
-        return "d" if answer == "NF" else "u"
-    if answer == row["given_label"]:
+    """The crowd's key: keep, accept, another class, drop without a face, or unsure."""
+    majority = majority_of(row)
+    if majority not in VOCABULARY:
+        return "d" if majority == "NF" else "u"
+    if majority == row["given_label"]:
         return "k"
-    return "a" if answer == row["suggested_label"] else str(VOCABULARY.index(answer) + 1)
+    return "a" if majority == row["suggested_label"] else str(VOCABULARY.index(majority) + 1)
 
 
-def finish(session: Session) -> None:
+def finish(session: RunningSession) -> None:
     assert session.finish() == 0, session.outcome
     print(session.outcome.splitlines()[-1], flush=True)
 
 
 def count_losses(scratch: Path, rounds: int) -> None:
-    """The section `relabel-kills`; a decision that is lost or applied twice ends it with an error."""
-    told: Counter[str] = Counter()
-    for number, acknowledged in enumerate(
-        run_kills(draw_workspace(scratch, faces=120), rounds), start=1
-    ):
-        told.update(acknowledged)
-        print(number, dict(told), flush=True)
-    rows = [[f"`kill -9` of {part}", rounds, told[part], 0, 0] for part in told]
-    header = [
-        "killed in a burst of 24 keys",
-        "times",
-        "decisions acknowledged",
-        "lost",
-        "applied twice",
-    ]
-    body = f"Measured by `python benchmarks/relabel.py kills {rounds}` on drawn faces, {describe_machine()}."
-    replace_section(
-        RESULTS, "relabel-kills", f"## Killed while saving\n\n{body}\n\n{to_table(header, rows)}"
+    """The section `relabel-kills`; a lost decision or one applied twice is an error."""
+    acknowledged: Counter[str] = Counter()
+    kills = run_kills(draw_workspace(scratch, faces=120), rounds)
+    for number, by_part in enumerate(kills, start=1):
+        acknowledged.update(by_part)
+        print(number, dict(acknowledged), flush=True)
+    rows = [[f"`kill -9` of {part}", rounds, count, 0, 0] for part, count in acknowledged.items()]
+    losses = ["decisions acknowledged", "lost", "applied twice"]
+    table = to_table(["killed in a burst of 24 keys", "times", *losses], rows)
+    body = (
+        f"Measured by `python benchmarks/relabel.py kills {rounds}` on drawn faces, "
+        f"{describe_machine()}."
     )
+    replace_section(RESULTS, "relabel-kills", f"## Killed while saving\n\n{body}\n\n{table}")
 
 
 def take_picture(scratch: Path) -> None:

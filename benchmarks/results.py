@@ -1,4 +1,8 @@
-"""Where measurements end up: named sections of RESULTS.md and of the README, replaced whole by the script that made them."""
+"""Results of measurements: named sections of RESULTS.md and of the README.
+
+Comes in: commands to run and time, or the text of a section. Goes out: the file with that section
+replaced.
+"""
 
 import os
 import platform
@@ -17,7 +21,7 @@ README = ROOT / "README.md"
 
 @dataclass(frozen=True)
 class Run:
-    """One finished command: what it printed, wall and CPU seconds, peak memory of its largest process in MB."""
+    """One finished command: output, wall and CPU seconds, peak memory of its largest process."""
 
     command: str
     stdout: str
@@ -29,7 +33,7 @@ class Run:
 def run_command(
     words: Sequence[str], *, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> Run:
-    """Run to the end; its progress stays on this terminal, and a failure ends the benchmark."""
+    """Run a command; its progress goes to this terminal, and its failure ends the benchmark."""
     start = time.perf_counter()
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     everything = {**os.environ, "PATH": programs, **(env or {})}
@@ -40,35 +44,28 @@ def run_command(
     seconds = time.perf_counter() - start
     if status:
         raise SystemExit(f"`{' '.join(words)}` failed: {stdout}")
-    return Run(
-        " ".join(words),
-        stdout.rstrip(),
-        seconds,
-        usage.ru_utime + usage.ru_stime,
-        usage.ru_maxrss / 1024,
-    )
+    cpu_seconds, peak_mb = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return Run(" ".join(words), stdout.rstrip(), seconds, cpu_seconds, peak_mb)
 
 
 def replace_section(file: Path, name: str, body: str) -> None:
-    """Put `body` between `<!-- name -->` and `<!-- /name -->`; a file without the markers gets them at its end."""
+    """Write `body` between `<!-- name -->` and `<!-- /name -->`; without markers, at the end."""
     text = file.read_text() if file.is_file() else ""
     section = f"<!-- {name} -->\n{body.strip()}\n<!-- /{name} -->"
     pattern = match_section(name)
-    text = (
-        pattern.sub(lambda _: section, text)
-        if pattern.search(text)
-        else f"{text.rstrip()}\n\n{section}\n"
-    )
-    file.write_text(text)
+    if pattern.search(text):
+        file.write_text(pattern.sub(lambda _: section, text))
+    else:
+        file.write_text(f"{text.rstrip()}\n\n{section}\n")
 
 
 def match_section(name: str) -> re.Pattern[str]:
-    """Both markers and all between them."""
+    """A pattern of both markers and the text between them."""
     return re.compile(rf"<!-- {re.escape(name)} -->.*?<!-- /{re.escape(name)} -->", re.DOTALL)
 
 
 def read_table(file: Path, name: str) -> list[list[str]]:
-    """The rows below the header of the table in a section, as `to_table` wrote them; none without the section."""
+    """The rows of the table in a section, without its header; none without the section."""
     text = file.read_text() if file.is_file() else ""
     section = match_section(name).search(text)
     lines = [line for line in section[0].splitlines() if line.startswith("| ")] if section else []
@@ -80,7 +77,8 @@ def describe_machine() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else []
     processor = names[0] if names else platform.processor()
-    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    day = time.strftime("%Y-%m-%d")
+    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {day}"
 
 
 def to_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -2,10 +2,10 @@
 
     python benchmarks/scaling.py ~/data/fer2013 --rows 36000 100000 300000 1000000
 
-Faces are generated into one mapped array: each is the mean of two faces of the folder, differently cropped, which keeps the
-statistics of photographs, and one in ten is an altered copy of another. `curate.duplicates.pairs` searches them, by comparing all and
-through its index, and verifies what it finds; every size runs in a process of its own. Writes the section `scaling` of
-RESULTS.md.
+Faces are generated into one memory-mapped array: each is the mean of two differently cropped faces
+of the folder, which keeps the statistics of real images, and one in ten is an altered copy of
+another. `curate.duplicates.pairs` searches them, exhaustively and with its index, and verifies the
+pairs; every size runs in a process of its own. Writes the section `scaling` of RESULTS.md.
 """
 
 import argparse
@@ -31,14 +31,9 @@ from curate.images.thumbnails import SHARD_IMAGES, Thumbnails
 COPY_SHARE = 0.1
 FAR = 1e8  # faces to extrapolate to
 MEASURED = (
-    "seconds",
-    "cpu_seconds",
-    "candidates",
-    "hash_seconds",
-    "whole_seconds",
-    "whole_cpu_seconds",
+    "seconds", "cpu_seconds", "candidates", "hash_seconds", "whole_seconds", "whole_cpu_seconds",
     "peak_mb",
-)
+)  # fmt: skip
 
 
 def main() -> None:
@@ -46,9 +41,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument(
-        "--rows", type=int, nargs="+", default=[36_000, 100_000, 300_000, 1_000_000]
-    )
+    sizes = [36_000, 100_000, 300_000, 1_000_000]
+    parser.add_argument("--rows", type=int, nargs="+", default=sizes)
     parser.add_argument("--one", help="for the processes that measure")
     options = parser.parse_args()
     if options.one:
@@ -61,9 +55,8 @@ def main() -> None:
         for rows, how in sorted(runs):
             generate(options.folder, Path(scratch), rows)
             words = [sys.executable, __file__, scratch, "--rows", str(rows), "--one", how]
-            found[rows, how] = json.loads(
-                subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout
-            )
+            done = subprocess.run(words, check=True, stdout=subprocess.PIPE)
+            found[rows, how] = json.loads(done.stdout)
             if how == "index" and (Path(scratch) / f"sure-{rows}-exhaustive.npy").is_file():
                 found[rows, how]["of_exhaustive"] = compare(Path(scratch), rows)
             print(rows, how, found[rows, how], file=sys.stderr, flush=True)
@@ -71,7 +64,7 @@ def main() -> None:
 
 
 def generate(folder: Path, scratch: Path, rows: int) -> None:
-    """`faces.npy` (rows, 48, 48) and `truth.npy` (copies, 2), unless they are there."""
+    """Write `faces-N.npy` (rows, 48, 48) and `truth-N.npy` (copies, 2), unless they exist."""
     if (scratch / f"faces-{rows}.npy").is_file():
         return
     for old in scratch.glob("faces-*.npy"):
@@ -84,9 +77,8 @@ def generate(folder: Path, scratch: Path, rows: int) -> None:
     for k in range(originals):
         a, b = (crop(base[n], rng) for n in rng.integers(0, len(base), 2))
         faces[k] = cv2.addWeighted(a, 0.6, b, 0.4, 0)
-    truth = np.stack(
-        [rng.permutation(originals)[: rows - originals], np.arange(originals, rows)], axis=1
-    )
+    sources = rng.permutation(originals)[: rows - originals]
+    truth = np.stack([sources, np.arange(originals, rows)], axis=1)
     for n, (source, copy) in enumerate(truth):
         faces[copy] = list(ALTERATIONS.values())[n % len(ALTERATIONS)](faces[source], rng)
     faces.flush()
@@ -101,27 +93,24 @@ def crop(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def measure(scratch: Path, rows: int, how: str) -> dict[str, float]:
-    """One whole search, its two ways to candidates timed as they are asked for them."""
+    """One whole search; its two sources of candidates are timed on their own."""
     faces = np.load(scratch / f"faces-{rows}.npy", mmap_mode="r")
     truth = np.load(scratch / f"truth-{rows}.npy")
     thumbnails = Thumbnails([faces[s : s + SHARD_IMAGES] for s in range(0, rows, SHARD_IMAGES)], 48)
-    hashes = [
-        text
-        for s in range(0, rows, SHARD_IMAGES)
-        for text in hash_faces(faces[s : s + SHARD_IMAGES])
-    ]
-    neighbours, near_hashes = Watched(pairs.find_neighbours), Watched(pairs._by_hash)
-    pairs.find_neighbours, pairs._by_hash = neighbours, near_hashes
+    hashes = []
+    for start in range(0, rows, SHARD_IMAGES):
+        hashes += hash_faces(faces[start : start + SHARD_IMAGES])
+    neighbours, by_hash = Timed(pairs.find_neighbours), Timed(pairs._by_hash)
+    pairs.find_neighbours, pairs._by_hash = neighbours, by_hash
     start, cpu = time.perf_counter(), count_cpu_seconds()
-    found = pairs.find_pairs(
-        thumbnails, hashes, options=pairs.SearchOptions(exhaustive=how == "exhaustive")
-    )
+    options = pairs.SearchOptions(exhaustive=how == "exhaustive")
+    found = pairs.find_pairs(thumbnails, hashes, options=options)
     sure = {(pair.first, pair.second) for pair in found if pair.score >= pairs.SURE}
     result = {
         "seconds": neighbours.seconds,
         "cpu_seconds": neighbours.cpu_seconds,
         "candidates": neighbours.candidates,
-        "hash_seconds": near_hashes.seconds,
+        "hash_seconds": by_hash.seconds,
         "whole_seconds": time.perf_counter() - start,
         "whole_cpu_seconds": count_cpu_seconds() - cpu,
         "whole_recall": float(np.mean([(a, b) in sure for a, b in truth.tolist()])),
@@ -131,8 +120,8 @@ def measure(scratch: Path, rows: int, how: str) -> dict[str, float]:
     return result
 
 
-class Watched:
-    """A function that yields candidates, with the time that it takes and how many come."""
+class Timed:
+    """A function that yields candidates, with its time and the number of candidates."""
 
     def __init__(self, function: Callable[..., Iterator[Candidates]]) -> None:
         self.function = function
@@ -153,7 +142,7 @@ class Watched:
 
 
 def count_cpu_seconds() -> float:
-    """Of this process and of its workers that have ended."""
+    """CPU seconds of this process and of its workers that have ended."""
     return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
@@ -170,47 +159,43 @@ def hash_faces(faces: np.ndarray) -> list[str]:
 
 def write(found: dict[tuple[int, str], dict[str, float]]) -> None:
     header = [
-        "faces", "search", "neighbours wall s", "CPU s", "candidates", "by hash wall s", "whole wall s", "CPU s", "peak MB",
-        "copies found %", "of the exhaustive pairs %",
+        "faces", "search", "neighbours wall s", "CPU s", "candidates", "by hash wall s",
+        "whole wall s", "CPU s", "peak MB", "copies found %", "of the exhaustive pairs %",
     ]  # fmt: skip
-    rows = [
-        [f"{count:,}", how, *(f"{run[name]:,.0f}" for name in MEASURED), f"{100 * run['whole_recall']:.2f}",
-         f"{100 * run['of_exhaustive']:.2f}" if "of_exhaustive" in run else ""]
-        for (count, how), run in sorted(found.items())
-    ]  # fmt: skip
-    index = [
-        (count, run["whole_cpu_seconds"], run["peak_mb"])
-        for (count, how), run in sorted(found.items())
-        if how == "index"
-    ]
+    rows, index = [], []
+    for (count, how), run in sorted(found.items()):
+        measured = [f"{run[name]:,.0f}" for name in MEASURED]
+        recall = f"{100 * run['whole_recall']:.2f}"
+        of_exhaustive = f"{100 * run['of_exhaustive']:.2f}" if "of_exhaustive" in run else ""
+        rows.append([f"{count:,}", how, *measured, recall, of_exhaustive])
+        if how == "index":
+            index.append((count, run["whole_cpu_seconds"], run["peak_mb"]))
     counts, cpu, memory = np.array(index, float).T
     slope = np.polyfit(np.log(counts), np.log(cpu), 1)[0] if len(index) > 1 else float("nan")
     body = (
-        f"Measured by `python benchmarks/scaling.py` on generated faces, {100 * COPY_SHARE:.0f} % of them altered "
-        f"copies; {describe_machine()}. The whole search is neighbours, hashes and verification; through the index its CPU time "
-        f"grows with the number of faces to the power of {slope:.2f}. Peak memory, the mapped faces among it, goes from "
-        f"{memory[0]:.0f} to {memory[-1]:.0f} MB."
+        f"Measured by `python benchmarks/scaling.py` on generated faces, {100 * COPY_SHARE:.0f} % "
+        f"of them altered copies; {describe_machine()}. The whole search is neighbours, hashes and "
+        "verification; with the index its CPU time grows with the number of faces to the power of "
+        f"{slope:.2f}. Peak memory, the mapped faces included, goes from {memory[0]:.0f} to "
+        f"{memory[-1]:.0f} MB."
     )
-    replace_section(
-        RESULTS,
-        "scaling",
-        f"## How the search for copies grows\n\n{body}\n\n{to_table(header, rows)}",
-    )
-    text = extrapolate(counts, cpu, slope)
-    replace_section(
-        ROOT / "docs" / "scaling.md", "extrapolation", f"Measured on {describe_machine()}: {text}"
-    )
+    table = to_table(header, rows)
+    replace_section(RESULTS, "scaling", f"## How the search for copies grows\n\n{body}\n\n{table}")
+    text = f"Measured on {describe_machine()}: {extrapolate(counts, cpu, slope)}"
+    replace_section(ROOT / "docs" / "scaling.md", "extrapolation", text)
 
 
 def extrapolate(counts: np.ndarray, cpu: np.ndarray, slope: float) -> str:
-    """What `FAR` faces would cost, by the slope and by the law of the index."""
+    """The cost of `FAR` faces, by the slope and by the law of the index."""
     least, most = (cpu[-1] * (FAR / counts[-1]) ** power / 3600 for power in (slope, 1.5))
     return (
-        f"from {counts[0]:,.0f} to {counts[-1]:,.0f} faces the whole search through the index takes CPU time to the power of "
-        f"{slope:.2f} of their number, {cpu[-1] / 3600:.2f} core-hours for the largest (`benchmarks/scaling.py`, table in "
-        f"RESULTS.md). {FAR:,.0f} faces would take {least:,.0f} core-hours at that slope and {most:,.0f} if the work grows with "
-        f"N sqrt(N), were the search spread over a cluster, which it is not yet. Their descriptors would take "
-        f"{FAR * 64 * 4 / 1e9:.0f} GB as they are, the thumbnails {FAR * 48 * 48 / 1e9:.0f} GB on disk."
+        f"from {counts[0]:,.0f} to {counts[-1]:,.0f} faces the whole search with the index takes "
+        f"CPU time to the power of {slope:.2f} of their number, {cpu[-1] / 3600:.2f} core-hours "
+        f"for the largest (`benchmarks/scaling.py`, table in RESULTS.md). {FAR:,.0f} faces would "
+        f"take {least:,.0f} core-hours at that slope and {most:,.0f} if the work grows with "
+        "N sqrt(N), were the search spread over a cluster, which it is not yet. Their descriptors "
+        f"would take {FAR * 64 * 4 / 1e9:.0f} GB as they are, the thumbnails "
+        f"{FAR * 48 * 48 / 1e9:.0f} GB on disk."
     )
 
 

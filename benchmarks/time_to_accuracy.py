@@ -1,11 +1,13 @@
-"""Seconds until val accuracy reaches a bound: `fast` against a plain Keras script of the five-layer study, alternated.
+"""Seconds to a val accuracy: `fast` against a plain Keras script of the five-layer study.
 
-    python benchmarks/time_to_accuracy.py ~/data/fer2013 [--target 0.6] [--rounds 3] [--patience 8]
+    python benchmarks/time_to_accuracy.py ~/data/fer2013 [--target 0.6] [--rounds 3]
+        [--patience 8]
 
-Both learn from the dataset's own train split and are scored on its own val split after every epoch. The plain script is what
-such a study looks like: files read by `ImageDataGenerator`, float32, Keras' own layers, balanced class weights. Each
-process is timed from its start, imports and first decoding included. The plain script is stopped after `--patience` times the
-seconds of `fast` in the same round; the ratio is a lower bound then, and says so.
+Both run alternately, learn from the dataset's own train split and are scored on its own val split
+after every epoch. The plain script is written as in such a study: files read by
+`ImageDataGenerator`, float32, Keras' own layers, balanced class weights. Each process is timed from
+its start, imports and first decoding included. The plain script is stopped after `--patience` times
+the seconds of `fast` in the same round; the ratio is then printed as a lower bound.
 """
 
 import argparse
@@ -35,15 +37,10 @@ def main() -> None:
     parser.add_argument("dataset", type=Path, help="folder of FER2013's images")
     parser.add_argument("--target", type=float, default=0.6, help="val accuracy to reach")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side runs")
-    parser.add_argument(
-        "--epochs", type=int, default=MOST_EPOCHS, help="epochs after which a side gives up"
-    )
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=8,
-        help="times of `fast` after which the plain script is stopped",
-    )
+    epochs = "epochs after which a side is stopped"
+    parser.add_argument("--epochs", type=int, default=MOST_EPOCHS, help=epochs)
+    patience = "times of `fast` after which the plain script is stopped"
+    parser.add_argument("--patience", type=float, default=8, help=patience)
     parser.add_argument("--deadline", type=float, default=float("inf"), help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=("plain", "fast"), help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
@@ -58,7 +55,7 @@ def main() -> None:
 
 
 def compare(dataset: Path, folder: Path, options: Any) -> None:
-    """Run each side in turn on the same rows and write the table."""
+    """Run both sides alternately on the same rows, and write the table."""
     workspace = folder / "manifests"
     run_command(["curate", "build", str(dataset), "-w", str(workspace)])
     run_command(["curate", "split", "--from-source", "-w", str(workspace)])
@@ -77,45 +74,40 @@ def compare(dataset: Path, folder: Path, options: Any) -> None:
 
 def write(sides: dict[str, list[dict[str, Any]]], options: Any) -> None:
     """The section of RESULTS.md."""
-    rows = [
-        (name, *summarise([run["seconds"] for run in runs]), *summarise([run["cpu_seconds"] for run in runs])[:1],
-         max(run["epochs"] for run in runs), f"{100 * min(run['val_accuracy'] for run in runs):.1f} %")
-        for name, runs in sides.items()
-    ]  # fmt: skip
-    table = to_table(
-        (
-            "side",
-            "wall s, mean",
-            "wall s, range",
-            "CPU s, mean",
-            "most epochs",
-            "least val accuracy",
-        ),
-        rows,
+    rows = []
+    for name, runs in sides.items():
+        wall = summarise([run["seconds"] for run in runs])
+        cpu, _ = summarise([run["cpu_seconds"] for run in runs])
+        least = 100 * min(run["val_accuracy"] for run in runs)
+        rows.append((name, *wall, cpu, max(run["epochs"] for run in runs), f"{least:.1f} %"))
+    seconds = ("wall s, mean", "wall s, range", "CPU s, mean")
+    table = to_table(("side", *seconds, "most epochs", "least val accuracy"), rows)
+    body = (
+        f"## Time to {100 * options.target:.0f} % val accuracy\n\n"
+        f"Measured by `python benchmarks/time_to_accuracy.py --rounds {options.rounds} "
+        f"--patience {options.patience:g}`, alternated; {describe_machine()}.\n\n{table}\n\n"
+        f"{format_ratio(sides, options.target)}"
     )
-    replace_section(
-        RESULTS,
-        "time-to-accuracy",
-        f"## Time to {100 * options.target:.0f} % val accuracy\n\nMeasured by `python benchmarks/time_to_accuracy.py "
-        f"--rounds {options.rounds} --patience {options.patience:g}`, alternated; {describe_machine()}.\n\n{table}\n\n"
-        + tell_ratio(sides, options.target),
-    )
+    replace_section(RESULTS, "time-to-accuracy", body)
 
 
-def tell_ratio(sides: dict[str, list[dict[str, Any]]], target: float) -> str:
-    """How much faster `fast` is, at least where plain runs were stopped before the target; no number where `fast` fell short."""
-    short = {
-        name: sum(run["val_accuracy"] < target for run in runs) for name, runs in sides.items()
-    }
+def format_ratio(sides: dict[str, list[dict[str, Any]]], target: float) -> str:
+    """How many times faster `fast` is.
+
+    A lower bound if plain runs were stopped before the target; no number if `fast` missed it.
+    """
+    short = {}
+    for name, runs in sides.items():
+        short[name] = sum(run["val_accuracy"] < target for run in runs)
     if short["fast"]:
-        return (
-            f"No ratio: {short['fast']} of {len(sides['fast'])} of `fast` did not reach the target."
-        )
+        runs = f"{short['fast']} of {len(sides['fast'])} runs of `fast`"
+        return f"No ratio: {runs} did not reach the target."
     means = {name: statistics.mean(run["seconds"] for run in runs) for name, runs in sides.items()}
     ratio = means["plain"] / means["fast"]
     if short["plain"]:
-        stopped = f"{short['plain']} of {len(sides['plain'])} plain runs were stopped before they reached the target"
-        return f"`fast` is more than {math.floor(10 * ratio) / 10:.1f} times faster: {stopped}."
+        stopped = f"{short['plain']} of {len(sides['plain'])} plain runs"
+        bound = f"more than {math.floor(10 * ratio) / 10:.1f} times"
+        return f"`fast` is {bound} faster: {stopped} were stopped before they reached the target."
     return f"`fast` is {ratio:.1f} times faster."
 
 
@@ -136,17 +128,16 @@ def link_splits(workspace: Path, images: Path) -> None:
 
 
 def time_side(side: str, place: Path, most: float, options: Any) -> dict[str, Any]:
-    """One process of one side; its last line is its result."""
+    """Run one side in a process of its own; its last line is its result."""
     words = [sys.executable, __file__, str(place), "--side", side, "--target", str(options.target)]
     now = time.time()
     words += ["--epochs", str(options.epochs), "--started", str(now), "--deadline", str(now + most)]
     before = os.times()
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     after = os.times()
-    used = (
-        after.children_user + after.children_system - before.children_user - before.children_system
-    )
-    return {**json.loads(done.stdout.splitlines()[-1]), "cpu_seconds": used}
+    user = after.children_user - before.children_user
+    system = after.children_system - before.children_system
+    return {**json.loads(done.stdout.splitlines()[-1]), "cpu_seconds": user + system}
 
 
 def run_fast(workspace: Path, epochs: int, started: float, stopper: Any) -> dict[str, Any]:
@@ -154,27 +145,38 @@ def run_fast(workspace: Path, epochs: int, started: float, stopper: Any) -> dict
     from curate.engine import progress
     from curate.workspace.workspace import Workspace
     from train.backend import choose_precision
-    from train.data.dataset import choose_rows, read_dataset
-    from train.data.images import load_images
+    from train.data.batches import make_validation
+    from train.data.dataset import load_images, read_dataset, select_examples
     from train.recipes.presets import RECIPES
-    from train.training.fit import fit_model
+    from train.recipes.recipe import resolve_batch_size
+    from train.training.checkpoint import Checkpoint
+    from train.training.fit import Training, fit_model, make_model
 
     recipe = replace(RECIPES["fast"], epochs=min(epochs, RECIPES["fast"].epochs))
     files = Workspace(workspace)
     material = read_dataset(files, recipe)
     images = load_images(files, material.manifest, recipe.size)
-    train, val = (choose_rows(material, images, split, recipe) for split in ("train", "val"))
+    train, val = (select_examples(material, images, split, recipe) for split in ("train", "val"))
     policy, _ = choose_precision()
+    recipe = resolve_batch_size(recipe, len(train.rows))
+    training = Training(recipe, len(material.classes), len(train.rows), (0,), policy)
+    scored = make_validation(recipe, len(material.classes), val)
+    model = make_model(training)
     with progress(1, "") as bar:
         _, history = fit_model(
-            recipe, len(material.classes), train, seed=(0,), precision=policy, bar=bar, val=val,
-            watchers=[stopper],
-        )  # fmt: skip
-    return tell(history[-1]["val_accuracy"], len(history), started)
+            model,
+            training,
+            train,
+            bar,
+            val=scored,
+            checkpoint=Checkpoint(recipe),
+            callbacks=[stopper],
+        )
+    return to_result(history[-1]["val_accuracy"], len(history), started)
 
 
 def run_plain(images: Path, epochs: int, started: float, stopper: Any) -> dict[str, Any]:
-    """The five-layer study as people write it."""
+    """A plain Keras script of the five-layer study."""
     import keras
     import numpy as np
     import tensorflow
@@ -182,8 +184,8 @@ def run_plain(images: Path, epochs: int, started: float, stopper: Any) -> dict[s
 
     generator = tensorflow.keras.preprocessing.image.ImageDataGenerator
     augmented = generator(
-        rescale=1 / 255, rotation_range=10, width_shift_range=0.1, height_shift_range=0.1, shear_range=10, zoom_range=0.1,
-        horizontal_flip=True, fill_mode="nearest",
+        rescale=1 / 255, rotation_range=10, width_shift_range=0.1, height_shift_range=0.1,
+        shear_range=10, zoom_range=0.1, horizontal_flip=True, fill_mode="nearest",
     )  # fmt: skip
     form = {
         "target_size": (48, 48),
@@ -209,39 +211,41 @@ def run_plain(images: Path, epochs: int, started: float, stopper: Any) -> dict[s
     model.add(layers.Dense(len(weights), activation="softmax"))
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     log = model.fit(
-        train, validation_data=val, epochs=epochs, class_weight=dict(enumerate(weights)), verbose=0,
+        train,
+        validation_data=val,
+        epochs=epochs,
+        class_weight=dict(enumerate(weights)),
+        verbose=0,
         callbacks=[stopper, keras.callbacks.ReduceLROnPlateau(patience=4, factor=0.3)],
-    )  # fmt: skip
+    )
     scores = log.history["val_accuracy"]
-    return tell(scores[-1], len(scores), started)
+    return to_result(scores[-1], len(scores), started)
 
 
 def make_stopper(target: float, deadline: float) -> Any:
-    """A callback that ends the training at that val accuracy, or at that time; val is scored then too."""
+    """A callback that ends the training at a val accuracy or a time; val is scored then too."""
     import keras
 
     class Stopper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras'
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 - Keras'
             """Stop in the middle of an epoch."""
             if time.time() > deadline:
                 self.model.stop_training = True
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            """Stop, and say on stderr how far it is."""
-            print(
-                f"epoch {epoch + 1}: val accuracy {logs['val_accuracy']:.3f}",
-                file=sys.stderr,
-                flush=True,
-            )
+            """Stop at the target, and print the accuracy on stderr."""
+            accuracy = f"val accuracy {logs['val_accuracy']:.3f}"
+            print(f"epoch {epoch + 1}: {accuracy}", file=sys.stderr, flush=True)
             if logs["val_accuracy"] >= target:
                 self.model.stop_training = True
 
     return Stopper()
 
 
-def tell(val_accuracy: float, epochs: int, started: float) -> dict[str, Any]:
+def to_result(val_accuracy: float, epochs: int, started: float) -> dict[str, Any]:
     """The result of a side."""
-    return {"seconds": time.time() - started, "epochs": epochs, "val_accuracy": float(val_accuracy)}
+    seconds = time.time() - started
+    return {"seconds": seconds, "epochs": epochs, "val_accuracy": float(val_accuracy)}
 
 
 def summarise(values: list[float]) -> tuple[str, str]:

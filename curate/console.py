@@ -1,4 +1,8 @@
-"""What the two programs share on the command line: the one place that catches errors and exits, and common options."""
+"""What both command lines share: common options, the error handler, the printing of results.
+
+In: what a command returns or raises. Out: the result on stdout, notes and errors on stderr, and the
+exit code. No other module exits.
+"""
 
 import json
 import sys
@@ -23,7 +27,7 @@ WorkspaceDir = Annotated[
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", "-n", help="Say what would be done; every file stays as it is.")
+    bool, typer.Option("--dry-run", "-n", help="Show what would be done; write no file.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
@@ -40,16 +44,18 @@ Workers = Annotated[
 Classes = Annotated[
     str | None,
     typer.Option(
-        "--classes", metavar="5|7|CLASS,CLASS...",
-        help="Look at these classes only; 5: angry, fear, happy, neutral, sad; 7: FER2013's.", show_default="all",
+        "--classes",
+        metavar="5|7|CLASS,CLASS...",
+        help="Use these classes only; 5: angry, fear, happy, neutral, sad; 7: FER2013's.",
+        show_default="all",
     ),
-]  # fmt: skip
+]
 Group = Annotated[
     str | None,
     typer.Option(
         "--group",
         metavar="polarity",
-        help="Look at classes merged into positive, negative and neutral.",
+        help="Use classes merged into positive, negative and neutral.",
     ),
 ]
 
@@ -57,10 +63,14 @@ DEFAULT_WORKSPACE = Path("manifests")
 
 
 class CandidGroup(TyperGroup):
-    """A command group that turns expected errors into one line on stderr and an exit code."""
+    """A command group that prints an expected error on stderr and exits with its code."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; exit 0 done, 1 expected error, 2 wrong usage, 3 a check found something, 130 interrupted."""
+        """Run the command; a bug shows its traceback.
+
+        Exit codes: 0 done, 1 expected error, 2 wrong usage, 3 a check found something, 130
+        interrupted.
+        """
         try:
             return super().invoke(ctx)
         except CandidError as error:
@@ -75,7 +85,7 @@ class CandidGroup(TyperGroup):
 
 
 def new_app(help_text: str) -> typer.Typer:
-    """A Typer program with Candid's error handling and plain help."""
+    """A Typer program with the error handler of `CandidGroup` and help without markup."""
     return typer.Typer(
         cls=CandidGroup,
         help=help_text,
@@ -88,7 +98,7 @@ def new_app(help_text: str) -> typer.Typer:
 
 
 def print_line(line: str) -> None:
-    """A line on stdout at once, for a command that runs others."""
+    """Print a line on stdout and flush it; for a command that runs other programs."""
     typer.echo(line)
     sys.stdout.flush()
 
@@ -101,7 +111,15 @@ def print_result(
     notes: Iterable[str] = (),
     table: str = "",
 ) -> None:
-    """Print the notes on stderr, and on stdout the table and the summary, or the numbers as JSON."""
+    """Print the result of a command that returns a `Result`.
+
+    Parameters
+    ----------
+    as_json : print one JSON object, the counts with "story" (the summary) and "dry_run"
+    dry_run : add to the summary that nothing was written
+    notes : lines for stderr
+    table : text above the summary
+    """
     for note in notes:
         typer.echo(note, err=True)
     if as_json:
@@ -109,4 +127,10 @@ def print_result(
     else:
         if table:
             typer.echo(table)
-        typer.echo(result.summary + (" (dry run: nothing written)" if dry_run else ""))
+        dry = " (dry run: nothing written)" if dry_run else ""
+        typer.echo(result.summary + dry)
+
+
+def print_report(records: object, text: str, *, as_json: bool) -> None:
+    """Print what a command found: `records` as JSON, or the text for people."""
+    typer.echo(json.dumps(records) if as_json else text)

@@ -1,7 +1,8 @@
-"""One parallel map for both programs: results in the order of the items, one progress bar, errors that name their item.
+"""The parallel map of both programs, with one progress bar.
 
-`local` is a pool of processes (one worker is a plain loop); `ray` runs the same function on a Ray cluster. Every engine
-gives the same results (law 10). Ray lives here and nowhere else.
+In: a function and a list of items. Out: the results in the order of the items; an error names its
+item. `local` is a pool of processes (a plain loop for one worker), `ray` runs the same function on
+a Ray cluster. Every engine returns the same results (law 10).
 """
 
 import logging
@@ -26,9 +27,10 @@ from curate.errors import CandidError, EngineError
 T = TypeVar("T")
 R = TypeVar("R")
 Engine = Literal["local", "ray"]
-# Chunks in flight per worker: enough that no worker waits, few enough that memory stays bounded.
+# Chunks in flight per worker: enough that no worker waits, few enough to bound the memory.
 AHEAD = 4
 
+# Starts a function on a chunk of items; returns a function that waits for the results.
 _Submit = Callable[[Callable[..., Any], Sequence[Any]], Callable[[], list[Any]]]
 
 
@@ -45,21 +47,21 @@ def map(
 
     Parameters
     ----------
-    fn : a function of a module (it is sent to other processes), free of side effects
-    items : anything that can be pickled
+    fn : a function at the top level of a module (it is sent to other processes), no side effects
+    items : a sequence of objects that can be pickled; it may compute them when they are read
     what : the plural noun of the progress bar, such as "images"; empty for no bar
-    workers : processes; None takes one per core
-    chunk_size : items sent to a worker at once
+    workers : number of processes; None: one per core
+    chunk_size : number of items sent to a worker at once
 
     Raises
     ------
     EngineError  if Ray is not installed, a worker died, or `fn` failed (the message names the item)
+    CandidError  that `fn` raised, unchanged
     """
     workers = workers or os.cpu_count() or 1
     starts = range(0, len(items), chunk_size)
-    chunks = (
-        items[start : start + chunk_size] for start in starts
-    )  # made when they are sent: items may be lazy
+    # A generator: the items of a chunk are computed when the chunk is sent.
+    chunks = (items[start : start + chunk_size] for start in starts)
     with progress(len(items), what) as bar, _open(engine, min(workers, len(starts))) as submit:
         for results in _in_order(submit, fn, chunks, ahead=AHEAD * workers):
             bar.update(len(results))
@@ -68,13 +70,14 @@ def map(
 
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Any]:
-    """A tqdm bar on stderr; silent where stderr is no terminal."""
+    """A tqdm bar on stderr; silent if `what` is empty or stderr is not a terminal."""
+    disable = None if what else True  # None: tqdm disables the bar where there is no terminal
     with tqdm(
         total=total,
         desc=what,
         unit="",
         file=sys.stderr,
-        disable=None if what else True,
+        disable=disable,
         leave=False,
         dynamic_ncols=True,
     ) as bar:
@@ -92,6 +95,7 @@ def track(items: Iterable[T], what: str) -> Iterator[T]:
 def _in_order(
     submit: _Submit, fn: Callable[[Any], Any], chunks: Iterable[Sequence[Any]], ahead: int
 ) -> Iterator[list[Any]]:
+    """The results of each chunk in the order of the chunks; at most `ahead` chunks in flight."""
     waiting: deque[Callable[[], list[Any]]] = deque()
     rest = iter(chunks)
     waiting.extend(submit(fn, chunk) for chunk in islice(rest, ahead))
@@ -126,14 +130,15 @@ def _open(engine: Engine, workers: int) -> Iterator[_Submit]:
 
 @contextmanager
 def _open_pool(workers: int) -> Iterator[_Submit]:
-    # spawn: a fork would copy the locks of whatever threads the caller's libraries run
+    # spawn: a fork would copy the locks that threads of the caller's libraries hold.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (os.getpid(),))
 
     def submit(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> Callable[[], list[Any]]:
         with _hold_interrupts():
             return pool.submit(_run_chunk, fn, chunk).result
 
-    resource_tracker.ensure_running()  # its own start would let the interrupts through again
+    # Its start unblocks SIGINT, so it must not happen inside `_hold_interrupts`.
+    resource_tracker.ensure_running()
     try:
         yield submit
     except BrokenProcessPool as error:
@@ -146,29 +151,31 @@ def _open_pool(workers: int) -> Iterator[_Submit]:
 
 @contextmanager
 def _hold_interrupts() -> Iterator[None]:
-    """Deliver Ctrl-C afterwards, so that no worker is left half started.
+    """Delay a Ctrl-C until the block is done, so that no worker is interrupted while it starts.
 
-    The worker inherits the mask and is deaf to Ctrl-C from its first moment; the handler holds what reaches this process
-    by a thread of some library, which has no mask.
+    A worker that starts in the block inherits the signal mask and ignores Ctrl-C from its first
+    instruction on. The mask covers this thread only: the handler collects a signal that arrives at
+    a thread of some library.
     """
     held: list[int] = []
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = (
-        signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if in_main else None
-    )
+    # Only the main thread may set a handler.
+    is_main = threading.current_thread() is threading.main_thread()
+    previous: Any = None
+    if is_main:
+        previous = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
+        if is_main:
+            signal.signal(signal.SIGINT, previous)
     if held:
         signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker(parent: int) -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it when it is killed."""
+    """Make a worker ignore Ctrl-C, which the parent handles, and exit when the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
@@ -187,15 +194,12 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
         raise EngineError(
             "ray is not installed: `pip install 'candid-fer[ray]'`, or use --engine local"
         ) from error
-    ours = not ray.is_initialized()
-    if ours:
-        # An address in RAY_ADDRESS joins that cluster; without one Ray starts a cluster on this machine.
-        local: dict[str, Any] = (
-            {}
-            if os.environ.get("RAY_ADDRESS")
-            else {"num_cpus": workers, "include_dashboard": False}
-        )
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **local)
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        # Ray joins the cluster of RAY_ADDRESS; without an address it starts one on this machine.
+        local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+        options = {} if os.environ.get("RAY_ADDRESS") else local
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     remote = ray.remote(_run_chunk)
 
     def submit(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> Callable[[], list[Any]]:
@@ -206,13 +210,13 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
         yield submit
     except ray.exceptions.RayTaskError as error:
         cause: Any = error.cause
-        raise (
-            cause if isinstance(cause, CandidError) else EngineError(str(cause).splitlines()[0])
-        ) from error
+        if isinstance(cause, CandidError):
+            raise cause from error
+        raise EngineError(str(cause).splitlines()[0]) from error
     except ray.exceptions.RayError as error:
         raise EngineError(
             f"ray: {str(error).splitlines()[0]}: see the cluster's log, or use --engine local"
         ) from error
     finally:
-        if ours:
+        if is_ours:
             ray.shutdown()

@@ -1,6 +1,7 @@
-"""Every error a user can meet, one class per thing the user does next.
+"""The errors of both programs, one class per thing that the user does next.
 
-A message reads `where: what is wrong (the value): the rule or the fix`, with a count and at most three examples.
+A message has the form `where: what is wrong (the value): the rule or the fix`, with a count and at
+most three examples. `console.py` prints it and exits with the code of its class.
 """
 
 from collections.abc import Sequence
@@ -12,23 +13,23 @@ EXIT_INTERRUPTED = 130
 
 
 class CandidError(Exception):
-    """An expected failure; the program prints its message in one line and ends with `exit_code`."""
+    """An expected failure; the program prints its message and exits with `exit_code`."""
 
     exit_code = EXIT_ERROR
 
 
 class UsageError(CandidError):
-    """The command was called wrongly: call it again with other options."""
+    """The options of the command are wrong: call it again with others."""
 
     exit_code = EXIT_USAGE
 
 
 class SourceError(CandidError):
-    """A dataset on disk is not what a layout expects: repair the folder or name its labels."""
+    """A dataset on disk does not fit its layout: repair the folder or name its labels."""
 
 
 class ManifestError(CandidError):
-    """A manifest breaks one of its rules: run the named stage again or build anew."""
+    """The manifest breaks one of its rules: run the stage of the message, or build, again."""
 
 
 class JournalError(CandidError):
@@ -40,7 +41,7 @@ class PredictionsError(CandidError):
 
 
 class WorkspaceError(CandidError):
-    """The workspace is missing, read-only, full or in use: mend that and run again."""
+    """The workspace is missing, read-only, full or in use: correct that and run again."""
 
 
 class EngineError(CandidError):
@@ -48,11 +49,11 @@ class EngineError(CandidError):
 
 
 class ServiceError(CandidError):
-    """A service that the review needs (mongod, the App, a port) cannot run: install or free what the message names."""
+    """A service of the review (mongod, the App, a port) cannot run: install or free it."""
 
 
 class FoundError(CandidError):
-    """A check did its work and found something."""
+    """A check ran to its end and found something."""
 
     exit_code = EXIT_FOUND
 
@@ -60,4 +61,5 @@ class FoundError(CandidError):
 def examples(values: Sequence[object], most: int = 3) -> str:
     """The first `most` values, comma-separated, and how many more there are."""
     shown = ", ".join(str(value) for value in values[:most])
-    return shown + (f" and {len(values) - most} more" if len(values) > most else "")
+    rest = len(values) - most
+    return f"{shown} and {rest} more" if rest > 0 else shown

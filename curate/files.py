@@ -1,6 +1,7 @@
-"""Whole files or none: every write of a workspace goes through here.
+"""Atomic writes: every file of a workspace is written by the functions here.
 
-A file appears under a temporary name, is flushed to the disk, and is then renamed, so a process that is killed at any
+In: a path and the new bytes. Out: the file with all of them, or unchanged. The bytes go to a
+temporary file, are flushed to the disk, and the file is renamed: a process that is killed at any
 moment leaves the old bytes or the new ones (law 9).
 """
 
@@ -17,7 +18,7 @@ from curate.errors import WorkspaceError
 
 
 def write_atomically(file: Path, data: bytes) -> bool:
-    """Write `data` to `file`, whole or not at all; a file that already holds these bytes is left alone.
+    """Write `data` to `file`, all or nothing; a file that already holds these bytes is not touched.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def write_atomically(file: Path, data: bytes) -> bool:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _remove_rests(file)
+        _remove_leftovers(file)
         temporary.write_bytes(data)
         replace_durably(temporary, file)
     except OSError as error:
@@ -42,12 +43,12 @@ def write_atomically(file: Path, data: bytes) -> bool:
     return True
 
 
-def _remove_rests(file: Path) -> None:
-    """Remove what killed writers of this file left; a writer that lives is let be."""
-    for rest in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):
-        pid = rest.name.split(".")[-2]
+def _remove_leftovers(file: Path) -> None:
+    """Remove the temporary files of killed writers of this file, but not those of live ones."""
+    for leftover in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):
+        pid = leftover.name.split(".")[-2]
         if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
-            remove_quietly(rest)
+            remove_quietly(leftover)
 
 
 def _is_alive(pid: int) -> bool:
@@ -61,28 +62,32 @@ def _is_alive(pid: int) -> bool:
 
 
 def remove_quietly(temporary: Path) -> None:
-    """Remove what an error or Ctrl-C left; in a folder that refuses even that, the error itself is what counts."""
+    """Remove a file that an error or Ctrl-C left; ignore a failure, which would hide that error."""
     with contextlib.suppress(OSError):
         temporary.unlink()
 
 
 @contextlib.contextmanager
 def ignore_sigint() -> Iterator[None]:
-    """Let Ctrl-C come too late for a group of writes: a command that says "interrupted" has written nothing."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only there can signals be handled
+    """Ignore Ctrl-C during a group of writes, so that Ctrl-C leaves all of them done or none."""
+    # Only the main thread may set a handler.
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def replace_durably(temporary: Path, file: Path) -> None:
-    """Give a file that was written under a temporary name its own, after its bytes are on the disk; OSError if it cannot be."""
+    """Flush `temporary` to the disk, then rename it to `file`.
+
+    Raises
+    ------
+    OSError  if the disk is full or the folder cannot be written
+    """
     with temporary.open("r+b") as stream:
         os.fsync(stream.fileno())
     temporary.replace(file)
@@ -90,7 +95,7 @@ def replace_durably(temporary: Path, file: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut (POSIX asks for an fsync of the folder itself)."""
+    """Make a rename inside `folder` survive a power cut (POSIX requires an fsync of the folder)."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -100,11 +105,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def ensure_folder(folder: Path) -> None:
-    """Make the folder and those above it, where they are not there.
+    """Create the folder and its parents, if they do not exist.
 
     Raises
     ------
-    WorkspaceError  if it cannot be made
+    WorkspaceError  if it cannot be created
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +118,7 @@ def ensure_folder(folder: Path) -> None:
 
 
 def cannot_write(file: Path, error: OSError) -> WorkspaceError:
-    """The one message for a disk that is full, a folder that is read-only, and the like."""
+    """The error for a failed write: a full disk, a read-only folder."""
     reason = error.strerror or str(error)
     return WorkspaceError(
         f"{file}: cannot be written ({reason}): free or unlock the disk; nothing was changed"
@@ -121,5 +126,5 @@ def cannot_write(file: Path, error: OSError) -> WorkspaceError:
 
 
 def sha256_of(file: Path) -> str:
-    """64 hex digits of the file's bytes."""
+    """SHA-256 of the file's bytes, 64 hex digits."""
     return hashlib.sha256(file.read_bytes()).hexdigest()

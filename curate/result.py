@@ -1,4 +1,4 @@
-"""What a command returns to its command line."""
+"""What a command returns to its command line; `console.print_result` prints it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

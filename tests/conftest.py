@@ -5,8 +5,10 @@ a test that changes them copies them first.
 """
 
 import os
+import platform
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,7 @@ def call_curate(*args: object) -> Result:
 
 
 def read_files(root: Path) -> dict[str, bytes]:
-    """Every file below a folder with its bytes, but for the empty lock files."""
+    """Every file below a folder with its bytes, but for the lock files."""
     files = (
         file
         for file in sorted(root.rglob("*"))
@@ -71,6 +73,13 @@ def predict(workspace: Workspace) -> Path:
     file = workspace.predictions / "net.csv"
     write_predictions(file, table[["path", "model", "fold", *(f"p_{name}" for name in classes)]])
     return file
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Print the Python of this run: `make test PYTHON=…` promises three."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and not hasattr(session.config, "workerinput"):
+        reporter.write_line(f"Python {platform.python_version()} in {sys.prefix}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""Killing the parts of a session in the middle of a burst of keys, and what must hold afterwards."""
+"""Kill the parts of a session during a burst of keys, and check what must hold afterwards."""
 
 import contextlib
 import os
@@ -9,19 +9,24 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
-from review_session import Panel, Session, open_browser, open_panel, start_session
+from review_session import Panel, RunningSession, open_browser, open_panel, start_session
 
 from curate.workspace.journal import derive_verdicts, drop_undone, session_of, undo_batch
-from curate.workspace.workspace import Workspace, record_decisions
+from curate.workspace.run import record_decisions
+from curate.workspace.workspace import Workspace
 
 BURST = 24  # keys
-# The page says which saves were answered, in the words that reach us even if it is killed a moment later.
-TELL_ACKNOWLEDGED = """
+# The page logs the batch of each save that was answered: the log reaches us even if the page is
+# killed a moment later.
+LOG_ACKNOWLEDGED = """
 const send = window.fetch;
 window.fetch = async (url, options) => {
   const answer = await send(url, options);
-  if (String(url).includes("/operators/execute") && String(options?.body).includes("review_decide") && answer.ok)
-    answer.clone().json().then(({ result }) => result && !result.refused.length && console.log("ACK " + result.batch));
+  const isOperator = String(url).includes("/operators/execute");
+  if (isOperator && String(options?.body).includes("review_decide") && answer.ok)
+    answer.clone().json().then(({ result }) => {
+      if (result && !result.refused.length) console.log("ACK " + result.batch);
+    });
   return answer;
 };
 """
@@ -32,15 +37,15 @@ class Burst:
 
     def __init__(self, browser: Any, address: str) -> None:
         self.acknowledged: list[str] = []
-        self.panel: Panel = open_panel(browser, address, script=TELL_ACKNOWLEDGED)
-        self.panel.page.on("console", self._hear)
+        self.panel: Panel = open_panel(browser, address, script=LOG_ACKNOWLEDGED)
+        self.panel.page.on("console", self._read_log)
 
-    def _hear(self, message: Any) -> None:
+    def _read_log(self, message: Any) -> None:
         if message.text.startswith("ACK "):
             self.acknowledged.append(message.text.removeprefix("ACK "))
 
     def type_and_kill(self, pid: int, after: int) -> None:
-        """Half of the keys, the kill once so many were acknowledged, the other half."""
+        """Half of the keys, the kill once `after` were acknowledged, the other half."""
         half = "dk71" * (BURST // 8)
         self.panel.press(*half)
         while len(self.acknowledged) < after:
@@ -52,8 +57,8 @@ class Burst:
             self.panel.page.wait_for_timeout(300)
 
 
-def kill_mongod(session: Session, after: int) -> int:
-    """mongod dies and comes back; every key arrives. Returns how many were acknowledged."""
+def kill_mongod(session: RunningSession, after: int) -> int:
+    """mongod dies and is restarted; every key arrives. Returns how many were acknowledged."""
     with open_browser() as browser:
         burst = Burst(browser, session.address)
         burst.type_and_kill(session.services()["mongod"].pid, after)
@@ -64,8 +69,8 @@ def kill_mongod(session: Session, after: int) -> int:
     return len(burst.acknowledged)
 
 
-def kill_browser(session: Session, after: int) -> int:
-    """The browser dies; what it was told is there."""
+def kill_browser(session: RunningSession, after: int) -> int:
+    """The browser dies; all that was acknowledged is recorded. Returns how many were."""
     with contextlib.suppress(Exception), open_browser() as browser:
         burst = Burst(browser, session.address)
         burst.type_and_kill(_browsers()[-1], after)
@@ -74,8 +79,11 @@ def kill_browser(session: Session, after: int) -> int:
     return len(burst.acknowledged)
 
 
-def kill_command(session: Session, after: int) -> tuple[int, Session]:
-    """The command dies and its services with it; a new session finds everything. Returns the new one too."""
+def kill_command(session: RunningSession, after: int) -> tuple[int, RunningSession]:
+    """The command dies and its services with it; a new session finds everything.
+
+    Returns how many were acknowledged, and the new session.
+    """
     services = list(session.services().values())
     with open_browser() as browser:
         burst = Burst(browser, session.address)
@@ -87,8 +95,8 @@ def kill_command(session: Session, after: int) -> tuple[int, Session]:
     return len(burst.acknowledged), again
 
 
-def check_nothing_lost(session: Session, acknowledged: list[str]) -> None:
-    """Every acknowledged save is one line of the journal, no more, and the App's copy is as the journal says."""
+def check_nothing_lost(session: RunningSession, acknowledged: list[str]) -> None:
+    """Each acknowledged save is one line of the journal, and the App's copy follows the journal."""
     journal = session.workspace.read_journal()
     times = Counter(
         (line.batch, line.path) for line in journal if line.action not in ("undo", "refused")
@@ -97,9 +105,9 @@ def check_nothing_lost(session: Session, acknowledged: list[str]) -> None:
     missing = set(acknowledged) - {batch for batch, _ in times}
     assert not missing, f"{len(missing)} acknowledged decisions are lost"
     labels = derive_verdicts(session.workspace.read(), journal).set_index("path")["label"]
-    standing = {line.path: (line.batch, line.action) for line in drop_undone(journal)}
+    current = {line.path: (line.batch, line.action) for line in drop_undone(journal)}
     for sample in session.samples().find():
-        assert (sample["batch"], sample["decision"]) == standing.get(sample["path"], ("", ""))
+        assert (sample["batch"], sample["decision"]) == current.get(sample["path"], ("", ""))
         if sample["decision"]:
             assert sample["label"]["label"] == labels[sample["path"]]
 
@@ -115,17 +123,16 @@ def _browsers() -> list[int]:
 
 
 def run_kills(workspace: Workspace, rounds: int) -> Iterator[dict[str, int]]:
-    """So many kills of each part; yields the acknowledged saves of each round by what was killed."""
+    """Kill each part once a round; yields the acknowledged saves by what was killed."""
     for number in range(rounds):
         after = 1 + number % 8
         session = start_session(workspace)
-        told = {"mongod": kill_mongod(session, after), "browser": kill_browser(session, after)}
-        told["curate relabel"], session = kill_command(session, after)
+        counts = {"mongod": kill_mongod(session, after), "browser": kill_browser(session, after)}
+        counts["curate relabel"], session = kill_command(session, after)
         assert session.finish() == 0
-        yield told
-        for batch in sorted(
-            {session_of(line.batch) for line in drop_undone(workspace.read_journal())}
-        ):
-            record_decisions(
-                workspace, undo_batch(workspace.read_journal(), batch, by="R1")
-            )  # the queue is free again
+        yield counts
+        # All images are undecided again.
+        decided = drop_undone(workspace.read_journal())
+        for batch in sorted({session_of(line.batch) for line in decided}):
+            undo = undo_batch(workspace.read_journal(), batch, by="R1")
+            record_decisions(workspace, undo)

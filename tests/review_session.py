@@ -1,4 +1,4 @@
-"""What the tests and the benchmark of the review stand on: a session of `curate relabel`, and a browser before its panel."""
+"""For tests and the benchmark of the review: a running `curate relabel`, a browser on its panel."""
 
 import atexit
 import json
@@ -24,29 +24,27 @@ from conftest import call_curate, predict
 from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
 from curate.images.decode import encode_png
+from curate.relabel.session import Session, SessionFiles, read_session, session_files
 from curate.workspace.journal import drop_undone
 from curate.workspace.workspace import Workspace
 
 CHROMIUM = os.environ.get("CANDID_CHROMIUM", "/usr/bin/chromium")
 INSTALL = "`sudo apt-get install chromium` (Debian), or name one with CANDID_CHROMIUM"
 CHROMIUM_OPTIONS = (
-    *(
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-quic",
-        "--no-first-run",
-    ),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"),
+    *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+    "--disable-sync",
 )
 START_SECONDS = 60
 PAIR = ["faces/angry/000.png", "faces/fear/conflict.png"]
-"""One photograph under two labels, and it looks disgusted."""
+"""Two copies of one image under two labels; the predictions suggest disgust for both."""
 
 
 def draw_workspace(root: Path, faces: int) -> Workspace:
-    """A flagged workspace of drawn faces in `root`, every label doubted by another amount; two of one photograph."""
+    """A flagged workspace of drawn faces in `root`, each label with its own self-confidence.
+
+    Two of the faces are the copies of `PAIR`.
+    """
     for k in range(faces):
         name = EXPRESSIONS[k % 7]
         file = root / "faces" / name / f"{k:03d}.png"
@@ -56,22 +54,26 @@ def draw_workspace(root: Path, faces: int) -> Workspace:
     workspace = Workspace(root / "manifests")
     for words in (("build", root / "faces", "-j", 1), ("dedup", "-j", 1), ("fold", "--k", 3)):
         assert call_curate(*words, "-w", workspace.root).exit_code == 0
-    believe_another(workspace)
+    predict_another_class(workspace)
     assert call_curate("flag", "-w", workspace.root).exit_code == 0
     return workspace
 
 
-def believe_another(workspace: Workspace) -> None:
-    """Predictions of the next class, ever surer: the queue holds all images in a known order."""
+def predict_another_class(workspace: Workspace) -> None:
+    """Predict the next class, surer and surer: the queue holds all images in a known order."""
     table = pd.read_csv(predict(workspace))
     given = workspace.read().query("fold != ''")["given_label"]
     columns = [name for name in table.columns if name.startswith("p_")]
-    own = given.map([name.removeprefix("p_") for name in columns].index).to_numpy()
-    believed = np.where(table["path"].isin(PAIR), 1, (own + 1) % len(columns))
-    rows, sureness = np.arange(len(own)), np.linspace(0, 0.18, len(own))
+    classes = [name.removeprefix("p_") for name in columns]
+    own = given.map(classes.index).to_numpy()
+    is_pair = table["path"].isin(PAIR).to_numpy()
+    predicted = np.where(is_pair, classes.index("disgust"), (own + 1) % len(columns))
+    sureness = np.linspace(0, 0.18, len(own))
+    sureness[is_pair] = 0.18
+    rows = np.arange(len(own))
     probs = np.full((len(own), len(columns)), 0.1 / (len(columns) - 2))
-    sureness[table["path"].isin(PAIR)] = 0.18  # their labels speak against each other
-    probs[rows, own], probs[rows, believed] = 0.25 - sureness, 0.65 + sureness
+    probs[rows, own] = 0.25 - sureness
+    probs[rows, predicted] = 0.65 + sureness
     table[columns] = probs
     table.to_csv(workspace.predictions / "net.csv", index=False)
 
@@ -83,14 +85,14 @@ def ranked(workspace: Workspace) -> list[str]:
     return list(flagged.loc[flagged["issue_rank"].astype(int).sort_values().index, "path"])
 
 
-def standing(workspace: Workspace) -> dict[str, tuple[str, str]]:
-    """Path -> action and label of the decision that holds."""
+def decided(workspace: Workspace) -> dict[str, tuple[str, str]]:
+    """Path -> (action, label) of the current decision."""
     return {line.path: (line.action, line.label) for line in drop_undone(workspace.read_journal())}
 
 
 @dataclass
-class Session:
-    """A running `curate relabel`."""
+class RunningSession:
+    """A running `curate relabel`, and its output once it has ended."""
 
     workspace: Workspace
     by: str
@@ -101,13 +103,12 @@ class Session:
     outcome: str = field(default="", init=False)
 
     @property
-    def description(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.place.joinpath("sitting.json").read_bytes())
-        return found
+    def files(self) -> SessionFiles:
+        return session_files(self.workspace, self.by)
 
     @property
-    def place(self) -> Path:
-        return self.workspace.cache / "relabel" / self.by
+    def record(self) -> Session:
+        return read_session(self.files.record)
 
     def services(self) -> dict[str, psutil.Process]:
         """mongod and the App's process, by name."""
@@ -115,14 +116,14 @@ class Session:
         return {"mongod" if "--dbpath" in child.cmdline() else "app": child for child in children}
 
     def samples(self) -> "pymongo.collection.Collection[dict[str, Any]]":
-        """The App's copy, for an onlooker or another writer."""
-        session = self.description
-        collection = json.loads(self.place.joinpath("ready.json").read_bytes())["collection"]
-        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(session["uri"])
-        return client[session["database"]][collection]
+        """The App's copy, to read or to write as another program would."""
+        record = self.record
+        collection = json.loads(self.files.ready.read_bytes())["collection"]
+        client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(record.uri)
+        return client[record.database][collection]
 
     def finish(self, how: signal.Signals = signal.SIGINT) -> int:
-        """End it as Ctrl-C does; returns the exit code."""
+        """End it with a signal, as Ctrl-C does; returns the exit code."""
         self.process.send_signal(how)
         return self.wait()
 
@@ -134,39 +135,34 @@ class Session:
 
 def start_session(
     workspace: Workspace, *options: object, by: str = "R1", env: Mapping[str, str] | None = None
-) -> Session:
-    """Run the command until it prints the panel's address; AssertionError with its output if it ends before."""
+) -> RunningSession:
+    """Run the command until it prints the panel's address.
+
+    Raises
+    ------
+    AssertionError  with its output if it ends before or takes longer than `START_SECONDS`
+    """
     log = workspace.root / f"relabel-{by}.log"
-    command = [
-        sys.executable,
-        "-m",
-        "curate",
-        "relabel",
-        "--no-browser",
-        "--by",
-        by,
-        "-w",
-        str(workspace.root),
-    ]
+    words = ("relabel", "--no-browser", "--by", by, "-w", workspace.root, *options)
+    command = [sys.executable, "-m", "curate", *map(str, words)]
     start = time.perf_counter()
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*command, *map(str, options)],
+            command,
             stdout=stream,
             stderr=stream,
             env={**os.environ, **(env or {})},
-            preexec_fn=lambda: signal.signal(
-                signal.SIGINT, signal.SIG_DFL
-            ),  # a shell's background ignores Ctrl-C
+            # In the background of a shell Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     atexit.register(process.kill)  # a test that fails leaves nothing running
-    session = Session(workspace, by, log, process)
+    session = RunningSession(workspace, by, log, process)
     while not session.address:
         text = log.read_text()
         assert process.poll() is None, text
         assert time.perf_counter() - start < START_SECONDS, text
-        found = [line.split()[1] for line in text.splitlines() if line.startswith("  open ")]
-        session.address = found[0] if found else ""
+        found = re.search(r"^  open +(\S+)", text, flags=re.MULTILINE)
+        session.address = found[1] if found else ""
         time.sleep(0.05)
     session.seconds = time.perf_counter() - start
     return session
@@ -204,7 +200,7 @@ class Panel:
         raise AssertionError(f"{path} is not in the queue")
 
     def wait_saved(self, seconds: float = 20) -> float:
-        """Seconds until the panel says that everything is saved."""
+        """Seconds until the panel shows that everything is saved."""
         start = time.perf_counter()
         self.page.wait_for_function(
             "() => document.querySelector('[data-candid=saved]')?.textContent === 'all saved'",
@@ -216,7 +212,7 @@ class Panel:
 
 @contextmanager
 def open_browser() -> Iterator[Any]:
-    """Headless Chromium; without one it fails and says how to get it."""
+    """Headless Chromium; without one an AssertionError with the way to install it."""
     from playwright.sync_api import sync_playwright
 
     assert Path(CHROMIUM).is_file(), f"{CHROMIUM}: no browser here: {INSTALL}"
@@ -231,7 +227,7 @@ def open_browser() -> Iterator[Any]:
 def open_panel(
     browser: Any, address: str, *, script: str = "", width: int = 1800, height: int = 1000
 ) -> Panel:
-    """A new page before the panel, every request that leaves this machine blocked and noted."""
+    """A new page with the panel; each request that leaves this machine is blocked and noted."""
     page = browser.new_page(viewport={"width": width, "height": height})
     panel = Panel(page)
 
@@ -252,12 +248,12 @@ def open_panel(
 
 
 def read_verdicts(workspace: Workspace, since: int = 0) -> list[tuple[str, str, str]]:
-    """(path, action, label) of each line of the journal from line `since` on."""
+    """(path, action, label) of each line of the journal, from line `since` on."""
     return [(line.path, line.action, line.label) for line in workspace.read_journal()[since:]]
 
 
 def listening_addresses(processes: Sequence[psutil.Process]) -> set[str]:
-    """Where the processes listen."""
+    """The addresses on which the processes listen."""
     return {
         connection.laddr.ip
         for process in processes

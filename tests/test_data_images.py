@@ -11,7 +11,7 @@ from curate.errors import ManifestError, SourceError
 from curate.images.decode import read_grey
 from curate.images.thumbnails import Thumbnails
 from curate.workspace.workspace import Workspace
-from train.data.images import count_labels, encode_labels, list_classes, load_images
+from train.data.dataset import count_labels, encode_labels, list_classes, load_images
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,6 @@ def test_a_label_that_the_model_does_not_know_is_an_error_with_its_count() -> No
     with pytest.raises(ManifestError) as error:
         encode_labels(pd.Series(["sad", "fear", "fear"]), ["angry", "sad"], "rows all")
     assert str(error.value) == (
-        "rows all: 2 rows are labelled fear, which the model does not know (it knows angry, sad): "
+        "rows all: 2 rows have the labels fear, which are not classes of the model (angry, sad): "
         "relabel or drop them, or train a model with these classes"
     )

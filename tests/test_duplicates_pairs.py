@@ -1,6 +1,7 @@
-"""Copies by their pixels: what the neighbours find, what the alignment says, and that nothing decides it but the pixels."""
+"""Copies by their pixels: candidates, alignment and scores, and that only the pixels decide."""
 
 import cv2
+import imagehash
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from curate.duplicates.alignment import (
     verify_batch,
 )
 from curate.duplicates.neighbours import find_neighbours, join_candidates
-from curate.duplicates.pairs import LOOK, SURE, SearchOptions, find_pairs
+from curate.duplicates.pairs import LOOK, SURE, SearchOptions, find_near_hashes, find_pairs
 from curate.images.decode import hash_perceptually, shrink_for_phash
 from curate.images.thumbnails import SHARD_IMAGES, Thumbnails, load_thumbnails
 
@@ -70,7 +71,7 @@ def find(images: np.ndarray, **options: object) -> list[pairs.Pair]:
 
 @pytest.fixture(scope="module")
 def faces() -> np.ndarray:
-    """120 faces of as many people."""
+    """One face of each of 120 people."""
     return np.stack(
         [draw_face(EXPRESSIONS[k % 7], identity=500 + k, seed=k, intensity=0.9) for k in range(120)]
     )
@@ -92,28 +93,27 @@ def parse(transform: str) -> dict[str, list[float]]:
     return found
 
 
-def test_every_altered_copy_is_found_and_what_was_done_to_it_is_named(with_copies):
+def test_every_altered_copy_is_found_and_its_change_is_named(with_copies):
     found = {(pair.first, pair.second): pair for pair in find(with_copies)}
     for k, name in enumerate(ALTERED):
         pair = found[k, 120 + k]
         assert pair.score >= SURE, name
-        said, done = parse(pair.transform), parse(name.removesuffix(" (marked)"))
-        assert ("mirror" in said) == ("mirror" in done), name
+        found_change, change = parse(pair.transform), parse(name.removesuffix(" (marked)"))
+        assert ("mirror" in found_change) == ("mirror" in change), name
         for word, tolerance, default in (
             ("zoom", 0.015, [1.0]),
             ("angle", 0.8, [0.0]),
             ("shift", 0.7, [0.0, 0.0]),
         ):
-            assert said.get(word, default)[:1] == pytest.approx(
-                done.get(word, default)[:1], abs=tolerance
-            ), name
+            expected = pytest.approx(change.get(word, default)[:1], abs=tolerance)
+            assert found_change.get(word, default)[:1] == expected, name
     assert {pair for pair, found in found.items() if found.score >= SURE} == {
         (k, 120 + k) for k in range(9)
     }
 
 
 def test_the_transform_is_that_of_the_first_image_whichever_was_moved_to_find_it(faces):
-    """Zoomed in, then as seen from the zoomed one."""
+    """The zoom from the original to the copy, then from the copy to the original."""
     larger = move(faces[0], zoom=1.06)
     there = find(np.stack([faces[0], larger, *faces[1:9]]))
     back = find(np.stack([larger, faces[0], *faces[1:9]]))
@@ -133,7 +133,7 @@ def test_other_workers_shards_and_an_index_give_the_same_pairs(with_copies, tmp_
     assert find(with_copies, cache=tmp_path) == alone
 
 
-def test_an_index_finds_what_comparing_all_finds_but_for_pairs_it_did_not_look_at(
+def test_an_index_finds_what_comparing_all_finds_but_for_pairs_outside_its_lists(
     with_copies, monkeypatch
 ):
     monkeypatch.setattr(neighbours, "PROBED_LISTS", 16)  # of 45
@@ -209,7 +209,7 @@ def test_new_images_compared_with_all_give_what_comparing_all_gives(with_copies)
 
 
 def test_a_new_image_that_bridges_two_old_ones_has_them_compared_too(faces):
-    """Old images may be copies that no neighbour list led to: in a group that a new one closes, all are compared."""
+    """Two old images may be copies that no search found: a new one in their group compares all."""
     many = np.stack([cv2.convertScaleAbs(faces[3], alpha=0.9, beta=k) for k in range(15)])
     every = find(many)
     known = [pair for pair in every if pair.second < 14 and (pair.first, pair.second) != (2, 9)]
@@ -229,7 +229,7 @@ def test_blank_and_faint_images_pair_with_nothing(faces):
     assert find(np.concatenate([blank, faces[:3]])) == []
 
 
-def test_fewer_images_than_neighbours_are_asked_for(faces):
+def test_fewer_images_than_neighbours_are_no_error(faces):
     assert find(faces[:1]) == []
     assert find_pairs(to_thumbnails(faces[:0]), []) == []
     assert [
@@ -246,6 +246,32 @@ def test_more_copies_than_neighbours_are_all_paired_with_each_other(faces):
         if pair.score >= SURE
     }
     assert found == {(i, j) for i in range(20) for j in range(i + 1, 20)}
+
+
+def near_hashes(hashes: list[str], bits: int) -> set[tuple[int, int]]:
+    """Every pair i < j within the distance."""
+    blocks = find_near_hashes(hashes, np.arange(len(hashes)), bits)
+    pairs = {(int(i), int(j)) for block in blocks for i, j in block.T}
+    return {(i, j) for i, j in pairs if i < j}
+
+
+@pytest.mark.parametrize("distance", [0, 9, 10, 11])
+def test_near_hashes_are_found_up_to_the_bound_and_not_beyond(distance):
+    flipped = f"{(1 << distance) - 1:016x}"
+    expected = {(0, 1)} if distance <= 10 else set()
+    assert near_hashes(["0" * 16, flipped, "f" * 16], 10) == expected
+
+
+@pytest.mark.parametrize("bits", [3, 26])  # by bands, and exhaustive
+def test_near_hashes_agree_with_imagehash_on_every_pair(bits):
+    values = np.random.default_rng(0).integers(0, 2**63, 60, dtype=np.uint64)
+    values[:5] = values[5:10] ^ np.uint64(0b111)
+    hashes = [f"{value:016x}" for value in values]
+    library = [imagehash.hex_to_hash(text) for text in hashes]
+    every = [(i, j) for i in range(60) for j in range(i + 1, 60)]
+    expected = {(i, j) for i, j in every if library[i] - library[j] <= bits}
+    assert len(expected) >= 5
+    assert near_hashes(hashes, bits) == expected
 
 
 def test_a_candidate_is_named_once_with_its_closest_form(with_copies):

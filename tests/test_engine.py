@@ -39,7 +39,7 @@ def find_this_module():
 
 @pytest.fixture(scope="module")
 def cluster():
-    """One cluster of two workers for all tests here but the one that lets the engine start its own."""
+    """One cluster of two workers, for all tests but the one in which the engine starts its own."""
     import ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)

@@ -1,4 +1,4 @@
-"""Calibration, intervals, McNemar's test, ensembles, merged classes and comparisons: by hand, and from the command line."""
+"""Calibration, intervals, McNemar's test, ensembles, merged classes and comparisons."""
 
 import importlib
 import json
@@ -27,23 +27,15 @@ from train.evaluation.intervals import (
 )
 from train.evaluation.metrics import count_confusions, format_spread, score_predictions
 from train.evaluation.open_runs import merge_classes, open_runs
-from train.runs.folder import count_read
+from train.runs.read_counter import count_test_read
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword"
 )
 SMALL = (
-    "--widths",
-    "8",
-    "--batch-size",
-    "8",
-    "--learning-rate",
-    "0.02",
-    "--dropout",
-    "0",
-    "--precision",
-    "float32",
-)
+    "--widths", "8", "--batch-size", "8", "--learning-rate", "0.02", "--dropout", "0",
+    "--precision", "float32",
+)  # fmt: skip
 
 
 def call(*arguments: str | Path) -> Result:
@@ -69,7 +61,7 @@ def copy(workspace: Workspace, tmp_path: Path) -> Workspace:
 
 
 def test_calibration_is_that_of_a_calculation_by_hand() -> None:
-    # Sure to 0.95 and right once of twice; to 0.6, which belongs to (0.5, 0.6], and right.
+    # Twice with confidence 0.95, once right; once with 0.6, which is in (0.5, 0.6], and right.
     probs = np.array([[0.95, 0.05], [0.95, 0.05], [0.4, 0.6]])
     table = bin_confidences(np.array([0, 1, 1]), probs, bins=10)
     assert table.loc[9, ["rows", "confidence", "accuracy"]].tolist() == [2, 0.95, 0.5]
@@ -113,7 +105,7 @@ def test_mcnemar_is_the_exact_binomial_test_of_the_rows_that_differ() -> None:
     assert compare_mcnemar(0, 0) == compare_mcnemar(3, 3) == 1.0
 
 
-def test_mean_and_spread_are_told_in_percent() -> None:
+def test_mean_and_spread_are_formatted_in_percent() -> None:
     assert format_spread([0.64, 0.66]) == "65.0 % ± 1.4 (64.0 to 66.0)"
 
 
@@ -177,27 +169,29 @@ def test_three_classes_are_sums_of_the_others(copy: Workspace) -> None:
     assert merge_classes(["angry", "happy", "neutral"]) == ["positive", "neutral", "negative"]
 
 
-def test_comparing_needs_two_evaluated_runs_and_tells_who_is_better(copy: Workspace) -> None:
+def test_comparing_needs_two_evaluated_runs_and_reports_which_is_better(copy: Workspace) -> None:
     short, long = (copy.root / "runs" / name for name in ("short", "long"))
     missing = call("compare", short, long)
     file = short / "evaluation-test" / "predictions.csv"
     assert (missing.exit_code, missing.stderr) == (
-        1, f"train: {file}: is not there: run `train evaluate {short} --rows test -w {copy.root}` first\n",
-    )  # fmt: skip
+        1,
+        f"train: {file}: is missing: "
+        f"run `train evaluate {short} --rows test -w {copy.root}` first\n",
+    )
     for run in (short, long):
         evaluate_runs(copy, [run])
     done = call("compare", short, long)
     assert done.output.startswith("compare: long against short on 12 rows: accuracy ")
-    told = json.loads((long / "comparison-test-short.json").read_text())
-    assert told["p_value"] == compare_mcnemar(told["won"], told["lost"])
+    counts = json.loads((long / "comparison-test-short.json").read_text())
+    assert counts["p_value"] == compare_mcnemar(counts["won"], counts["lost"])
     assert call("compare", long, long).exit_code == 2
     evaluate_runs(copy, [long], tta="flip")
     unlike = call("compare", short, long)
     assert (unlike.exit_code, unlike.stderr) == (
         1,
-        f"train: {long}: was evaluated by --tta flip, but short by --tta 1: run `train evaluate` of both again, with the "
-        "same -w, --rows, --tta and --seed\n",
-    )  # fmt: skip
+        f"train: {long}: was evaluated by --tta flip, but short by --tta 1: run `train evaluate` "
+        "of both again, with the same -w, --rows, --tta and --seed\n",
+    )
 
 
 def test_a_run_outside_of_its_workspace_is_at_home_there_and_two_of_one_name_are_two(
@@ -233,10 +227,9 @@ def test_a_run_outside_of_its_workspace_is_at_home_there_and_two_of_one_name_are
 
 def test_rows_that_merged_classes_leave_out_are_counted(copy: Workspace) -> None:
     manifest = copy.read()
-    # The view knows no contempt; the run does, as far as its record says.
-    manifest.loc[manifest["path"].isin(["bars/angry/05.png", "bars/angry/17.png"]), ["label", "reason"]] = [
-        "contempt", "human",
-    ]  # fmt: skip
+    # The class view has no contempt; the run has it, by its record.
+    is_relabelled = manifest["path"].isin(["bars/angry/05.png", "bars/angry/17.png"])
+    manifest.loc[is_relabelled, ["label", "reason"]] = ["contempt", "human"]
     write_manifest(copy.manifest, manifest)
     file = copy.root / "runs" / "short" / "recipe.json"
     file.write_text(
@@ -245,8 +238,8 @@ def test_rows_that_merged_classes_leave_out_are_counted(copy: Workspace) -> None
     run = copy.root / "runs" / "short"
     scores = evaluate_runs(copy, [run], rows="val", classes="3")
     assert scores.counts["outside"] == {"contempt": 2}
-    told = "; view polarity: 2 kept rows are outside of it (contempt 2) -> "
-    assert told + scores.counts["folder"] in scores.summary
+    end = "; view polarity: 2 kept rows are outside of it (contempt 2) -> "
+    assert end + scores.counts["folder"] in scores.summary
 
 
 @pytest.mark.parametrize(
@@ -263,46 +256,45 @@ def test_a_wrong_option_is_one_line(
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
 
 
-def test_the_benchmark_tells_a_bound_rounded_down_where_the_plain_side_was_stopped_and_nothing_where_ours_gave_up(
+def test_the_benchmark_reports_a_bound_if_plain_was_stopped_and_nothing_if_fast_gave_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent.parent / "benchmarks")
-    tell_ratio = importlib.import_module("time_to_accuracy").tell_ratio
+    format_ratio = importlib.import_module("time_to_accuracy").format_ratio
     plain, fast = ([{"val_accuracy": 0.6, "seconds": seconds}] for seconds in (100.0, 10.0))
-    assert tell_ratio({"plain": plain, "fast": fast}, 0.6) == "`fast` is 10.0 times faster."
+    assert format_ratio({"plain": plain, "fast": fast}, 0.6) == "`fast` is 10.0 times faster."
     short = [{"val_accuracy": 0.5, "seconds": 71.8}]
-    assert tell_ratio({"plain": short, "fast": fast}, 0.6) == (
-        "`fast` is more than 7.1 times faster: 1 of 1 plain runs were stopped before they reached the target."
+    assert format_ratio({"plain": short, "fast": fast}, 0.6) == (
+        "`fast` is more than 7.1 times faster: "
+        "1 of 1 plain runs were stopped before they reached the target."
     )
     assert (
-        tell_ratio({"plain": plain, "fast": fast}, 0.61)
-        == "No ratio: 1 of 1 of `fast` did not reach the target."
+        format_ratio({"plain": plain, "fast": fast}, 0.61)
+        == "No ratio: 1 of 1 runs of `fast` did not reach the target."
     )
 
 
 def test_reads_of_several_commands_at_once_are_all_counted(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        counts = list(pool.map(lambda views: count_read(tmp_path, "test", views, ""), range(40)))
+        counts = list(
+            pool.map(lambda views: count_test_read(tmp_path, "test", views, ""), range(40))
+        )
     assert sorted(counts) == list(range(1, 41))
     assert json.loads((tmp_path / "reads.json").read_text())["test_reads"] == 40
 
 
 @pytest.mark.parametrize("near", [None, False, True])
-def test_altered_copies_are_said_to_be_known_where_dedup_has_looked_for_them(
+def test_near_copies_are_known_where_dedup_has_searched_for_them(
     copy: Workspace, near: bool | None
 ) -> None:
     if near is not None:
-        receipt = {
-            "reads": {},
-            "inputs": {},
-            "outputs": {},
-            "options": {"near": near, "sure": 0.975},
-        }
+        options = {"near": near, "sure": 0.975}
+        receipt = {"reads": {}, "inputs": {}, "outputs": {}, "options": options}
         (copy.root / "receipts" / "dedup.json").write_text(json.dumps(receipt))
-    told = evaluate_runs(copy, [copy.root / "runs" / "short"])
-    assert told.counts["near_copies_known"] == bool(near)
-    copies = "copy" if near else "exact copy (run `curate dedup` to know the others)"
-    assert f"rows have no {copies} in train" in told.summary
+    result = evaluate_runs(copy, [copy.root / "runs" / "short"])
+    assert result.counts["near_copies_known"] == bool(near)
+    copies = "copy" if near else "exact copy (run `curate dedup` to find the others)"
+    assert f"rows have no {copies} in train" in result.summary
 
 
 def test_views_that_would_all_be_the_image_are_refused(copy: Workspace) -> None:

@@ -1,4 +1,4 @@
-"""Occlusion, saliency, embedding and preview: right on a model that is known, and readable pictures in the run's folder."""
+"""Occlusion, saliency, embedding and preview: right on a known model, readable plots."""
 
 import io
 import json
@@ -17,18 +17,18 @@ from curate.workspace.workspace import Workspace
 from train.backend import keras
 from train.cli.training import app
 from train.data.batches import one_hot
-from train.evaluation.image_grid import normalise_heat, overlay, plot_sheet
+from train.evaluation.image_grid import normalise_heat, overlay, plot_image_grid
 from train.evaluation.open_runs import open_runs
 from train.explain import attribution
 from train.explain.attribution import (
-    cut_model,
-    hide_marked,
+    hide_salient_pixels,
     map_gradcam,
     map_gradient,
     map_smoothgrad,
-    read_features,
+    predict_features,
+    split_model,
 )
-from train.explain.occlude import spread_heat
+from train.explain.occlude import average_losses
 from train.explain.saliency import average_maps, score_deletion
 from train.models import pretrained
 from train.models.build import build_model
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 @pytest.fixture(autouse=True)
 def same_weights() -> None:
-    """Of every net that a test makes, whatever ran before."""
+    """Make the weights of every network reproducible, whatever ran before."""
     keras.utils.set_random_seed(1)
 
 
@@ -93,18 +93,18 @@ def test_occlusion_scores_every_mask_and_draws_the_map(bars: Workspace) -> None:
     )  # fmt: skip
 
 
-def test_the_map_of_the_patch_is_the_mean_of_what_covers_a_pixel() -> None:
+def test_the_map_of_the_patch_is_the_mean_loss_of_the_patches_that_cover_a_pixel() -> None:
     places = pd.DataFrame(
         {"row": [0, 0], "column": [0, 1], "accuracy": [0.5, 0.3], "loss": [0.1, 0.3]}
     )
-    heat = spread_heat(places, side=2, size=3)
+    heat = average_losses(places, side=2, size=3)
     assert heat[0].tolist() == pytest.approx([10, 20, 30])
     assert heat[2].tolist() == [0, 0, 0]
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:
     model = build_model(replace(RECIPES["fast"], widths=(4,), size=8), 3)
-    parts = cut_model(model)
+    parts = split_model(model)
     pixels = np.random.default_rng(0).integers(20, 230, (2, 8, 8)).astype(np.uint8)
     targets = one_hot(np.array([0, 2]), 3)
     gradient = map_gradient(parts, pixels, targets)
@@ -115,31 +115,32 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
         moved[0][:, row, column], moved[1][:, row, column] = (
             numbers[:, row, column] + sign * step for sign in (1, -1)
         )
-        up, down = (np.asarray(parts.logits(parts.see(x), targets)) for x in moved)
+        up, down = (np.asarray(parts.logits_of_maps(parts.extract(x), targets)) for x in moved)
         assert gradient[:, row, column] == pytest.approx(
             np.abs(up - down) / (2 * step), rel=0.05, abs=1e-3
         )
 
 
-def test_the_parts_of_a_model_give_its_probabilities_again() -> None:
+def test_the_parts_of_a_model_reproduce_its_probabilities() -> None:
     model = build_model(replace(RECIPES["five-layer"], widths=(4,), dense_units=6, size=8), 3)
-    parts = cut_model(model)
+    parts = split_model(model)
     pixels = np.random.default_rng(0).integers(0, 255, (4, 8, 8)).astype(np.uint8)
-    maps = parts.see(parts.scale(pixels[..., None]))
+    maps = parts.extract(parts.scale(pixels[..., None]))
     logits = np.stack(
-        [np.asarray(parts.logits(maps, one_hot(np.full(4, k), 3))) for k in range(3)], axis=1
+        [np.asarray(parts.logits_of_maps(maps, one_hot(np.full(4, k), 3))) for k in range(3)],
+        axis=1,
     )
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(model.predict(pixels[..., None], verbose=0), expected, atol=1e-5)
-    assert read_features(model, pixels).shape == (4, 6)
+    assert predict_features(model, pixels).shape == (4, 6)
     assert map_gradcam(parts, pixels, one_hot(np.zeros(4, int), 3)).shape == (4, 8, 8)
 
 
 def test_the_maps_of_a_linear_net_are_those_of_a_calculation_by_hand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Feature 0 is the pixel, feature 1 a third of it below zero; class 0 weighs them 1 and 0, class 1 weighs them 0 and -2."""
-    monkeypatch.setattr(attribution, "ROWS_AT_ONCE", 1)
+    """Feature 0 is the pixel, feature 1 is -1/3 of it; the classes weigh them 1, 0 and 0, -2."""
+    monkeypatch.setattr(attribution, "GRADIENT_BATCH", 1)
     inputs = keras.Input((4, 4, 1))
     scaled = keras.layers.Rescaling(1 / 10, name="scaled")(inputs)
     maps = keras.layers.Conv2D(2, 1, use_bias=False, name="maps")(scaled)
@@ -149,26 +150,27 @@ def test_the_maps_of_a_linear_net_are_those_of_a_calculation_by_hand(
     model.get_layer("probabilities").set_weights(
         [np.float32([[1, 0], [0, -2]]), np.zeros(2, np.float32)]
     )
-    parts, targets = cut_model(model), one_hot(np.array([0, 1]), 2)
+    parts, targets = split_model(model), one_hot(np.array([0, 1]), 2)
     pixels = np.random.default_rng(0).integers(0, 255, (2, 4, 4)).astype(np.uint8)
-    # The mean of 16 positions: each moves the logit of class 0 by 1/16, that of class 1 by -2 * -1/3 / 16.
+    # The mean of 16 positions: each moves the logit of class 0 by 1/16, that of class 1 by
+    # -2 * -1/3 / 16.
     strength = np.repeat([1 / 16, 2 / 3 / 16], 16).reshape(2, 4, 4)
     assert map_gradient(parts, pixels, targets) == pytest.approx(strength, rel=1e-5)
     assert map_smoothgrad(parts, pixels, targets) == pytest.approx(strength, rel=1e-5)
     assert map_gradcam(parts, pixels, targets) == pytest.approx(strength * pixels / 10, rel=1e-5)
-    # What speaks against a class is not shown.
+    # Features that lower the logit are not shown.
     against = keras.models.clone_model(model)
     against.set_weights(model.get_weights())
     against.get_layer("probabilities").set_weights(
         [np.float32([[-1, 0], [0, 2]]), np.zeros(2, np.float32)]
     )
-    assert not map_gradcam(cut_model(against), pixels, targets).any()
+    assert not map_gradcam(split_model(against), pixels, targets).any()
 
 
 @pytest.mark.parametrize(
     ("name", "side"), [("fernet5", 4), ("vgg16", 8), ("resnet50", 8), ("mobilenetv2", 8)]
 )
-def test_every_net_is_cut_before_its_last_pooling(
+def test_every_network_is_split_before_its_last_pooling(
     name: str, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for base, parts in pretrained.BASES.items():
@@ -177,22 +179,26 @@ def test_every_net_is_cut_before_its_last_pooling(
         replace(RECIPES[name], weights="none", widths=(4, 4), size=8 if name == "fernet5" else 32),
         3,
     )
-    parts = cut_model(model)
+    parts = split_model(model)
     size = model.input.shape[1]
     pixels = np.random.default_rng(0).integers(0, 255, (2, size, size)).astype(np.uint8)
     targets = one_hot(np.array([0, 2]), 3)
     assert map_gradient(parts, pixels, targets).shape == (2, size, size)
     assert map_gradcam(parts, pixels, targets).shape == (2, side, side)
-    logits = np.asarray(parts.logits(parts.see(parts.scale(pixels[..., None])), targets))
+    logits = np.asarray(
+        parts.logits_of_maps(parts.extract(parts.scale(pixels[..., None])), targets)
+    )
     probs = model.predict(pixels[..., None], verbose=0)
     others = np.asarray(
-        parts.logits(parts.see(parts.scale(pixels[..., None])), one_hot(np.array([1, 1]), 3))
+        parts.logits_of_maps(
+            parts.extract(parts.scale(pixels[..., None])), one_hot(np.array([1, 1]), 3)
+        )
     )
     assert logits - others == pytest.approx(np.log(probs[[0, 1], [0, 2]] / probs[:, 1]), abs=1e-4)
 
 
 def test_smoothgrad_follows_its_seed() -> None:
-    parts = cut_model(build_model(replace(RECIPES["fast"], widths=(4,), size=8), 3))
+    parts = split_model(build_model(replace(RECIPES["fast"], widths=(4,), size=8), 3))
     pixels = np.random.default_rng(0).integers(0, 255, (2, 8, 8)).astype(np.uint8)
     targets = one_hot(np.array([0, 1]), 3)
     one, again, other = (map_smoothgrad(parts, pixels, targets, seed) for seed in (0, 0, 1))
@@ -206,23 +212,25 @@ def test_a_mean_map_counts_each_face_the_same() -> None:
     assert average_maps(maps).tolist() == [[0.5, 0], [0, 0.5]]
 
 
-def test_what_a_map_marks_most_is_hidden_in_the_mean_grey() -> None:
+def test_the_most_salient_pixels_are_hidden_in_the_mean_grey() -> None:
     face = np.array([[[0, 40], [80, 120]]], np.uint8)
-    assert hide_marked(face, np.array([[[0.1, 0.9], [0.2, 0.8]]]), 0.5).tolist() == [
+    assert hide_salient_pixels(face, np.array([[[0.1, 0.9], [0.2, 0.8]]]), 0.5).tolist() == [
         [[0, 60], [80, 60]]
     ]
     assert face[0, 0, 1] == 40
 
 
-def test_what_a_map_does_not_mark_is_not_hidden() -> None:
+def test_pixels_without_saliency_are_not_hidden() -> None:
     face = np.array([[[0, 40], [80, 120]]], np.uint8)
-    assert hide_marked(face, np.array([[[0, 0], [0, 0.8]]]), 0.5).tolist() == [[[0, 40], [80, 60]]]
-    assert (hide_marked(face, np.zeros((1, 2, 2)), 0.5) == face).all()
+    assert hide_salient_pixels(face, np.array([[[0, 0], [0, 0.8]]]), 0.5).tolist() == [
+        [[0, 40], [80, 60]]
+    ]
+    assert (hide_salient_pixels(face, np.zeros((1, 2, 2)), 0.5) == face).all()
 
 
-def test_deletion_tells_a_map_of_the_face_from_that_of_another() -> None:
+def test_deletion_separates_the_map_of_a_face_from_that_of_another() -> None:
     class Brightest:
-        """Believes class 1 by the brightest pixel."""
+        """Predicts class 1 with the brightness of the brightest pixel."""
 
         def predict(self, faces: np.ndarray, **_: object) -> np.ndarray:
             brightest = faces.reshape(len(faces), -1).max(axis=1) / 255
@@ -241,21 +249,21 @@ def test_deletion_tells_a_map_of_the_face_from_that_of_another() -> None:
 
 def test_saliency_tests_its_maps_where_a_class_has_another_face(bars: Workspace) -> None:
     done = call("saliency", "-w", bars.root, "--rows", "val", "--per-class", "4", "--json")
-    told = json.loads(done.stdout)
+    counts = json.loads(done.stdout)
     folder = bars.root / "runs" / "bars"
     table = pd.read_csv(folder / "saliency-val" / "deletion.csv")
     call("evaluate", "-w", bars.root, "--rows", "val")
-    beliefs = pd.read_csv(folder / "evaluation-val" / "predictions.csv").set_index("path")
-    expected = [beliefs.loc[path, f"p_{beliefs.loc[path, 'label']}"] for path in table["path"]]
+    predictions = pd.read_csv(folder / "evaluation-val" / "predictions.csv").set_index("path")
+    labels = predictions["label"]
+    expected = [predictions.loc[path, f"p_{labels[path]}"] for path in table["path"]]
     assert table["whole"].tolist() == pytest.approx(expected, abs=2e-6)
-    assert len(table) == 3 * len(beliefs)
+    assert len(table) == 3 * len(predictions)
     means = table[table["map"] == "SmoothGrad"].mean(numeric_only=True)
-    assert told["deletion"]["SmoothGrad"] == pytest.approx(means.to_dict(), abs=1e-6)
+    assert counts["deletion"]["SmoothGrad"] == pytest.approx(means.to_dict(), abs=1e-6)
     share = f"{100 * means['own_map']:.1f} % (another face's {100 * means['another_map']:.1f} %)"
-    assert (
-        f": probability of the label {100 * means['whole']:.1f} %, with the 20 %" in told["story"]
-    )
-    assert f"SmoothGrad {share}" in told["story"]
+    whole = f": probability of the label {100 * means['whole']:.1f} %, with the most salient 20 %"
+    assert whole in counts["story"]
+    assert f"SmoothGrad {share}" in counts["story"]
 
 
 def test_saliency_embedding_and_preview_write_readable_pictures(bars: Workspace) -> None:
@@ -292,7 +300,7 @@ def test_heat_is_colour_where_it_is_hot_and_the_face_where_it_is_not() -> None:
     assert (picture[0, 0] <= 100).all()
     assert picture[7, 7, 0] > 200
     assert normalise_heat(np.zeros((2, 2))).max() == 0
-    assert plot_sheet([[(picture, "a")], []], "sheet").startswith(b"\x89PNG")
+    assert plot_image_grid([[(picture, "a")], []], "sheet").startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("command", ["occlude", "saliency", "embed", "preview"])

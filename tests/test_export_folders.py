@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from curate.errors import WorkspaceError
 from curate.export import folders as export
-from curate.export.folders import FERPLUS_ORDER, soft_label
+from curate.export.folders import FERPLUS_ORDER, ExportedImage, soft_label
 from curate.labels import VOCABULARY
 from curate.workspace.manifest import kept_rows
 
@@ -55,17 +55,12 @@ def test_a_second_export_changes_nothing_and_one_after_a_decision_moves_the_imag
     curate("export", "folder", target, "-w", finished.root)
     assert read_files(target) == before
     assert {file: file.stat().st_mtime_ns for file in target.rglob("*")} == times
-    alone = [
-        path
-        for path, label in zip(
-            *[kept_rows(finished.read())[c] for c in ("path", "label")], strict=True
-        )
-    ]
-    for path in alone:
+    kept = list(kept_rows(finished.read())["path"])
+    for path in kept:
         if finished.read().set_index("path").at[path, "label"] == "sad":
             assert curate("decide", path, "--label", "contempt", "-w", finished.root).exit_code == 0
     curate("export", "folder", target, "-w", finished.root)
-    assert len(list(target.rglob("*.png"))) == len(alone)
+    assert len(list(target.rglob("*.png"))) == len(kept)
     assert not list(target.glob("*/sad"))  # an empty class folder would read as a class
     assert list(target.glob("*/contempt"))
 
@@ -99,7 +94,7 @@ def test_a_foreign_folder_and_missing_images_are_refused_before_anything_is_writ
         assert (result.exit_code, result.stdout) == (1, "")
         assert (
             result.stderr
-            == f"curate: {target}: holds something that is no export: name a new folder\n"
+            == f"curate: {target}: holds other files than an export: name a new folder\n"
         )
     result = curate("export", "csv", target, "-w", finished.root)
     assert (result.exit_code, result.stderr) == (
@@ -113,7 +108,8 @@ def test_a_foreign_folder_and_missing_images_are_refused_before_anything_is_writ
     result = curate("export", "folder", tmp_path / "new", "-w", finished.root)
     kept = kept_rows(finished.read())["path"]
     assert result.stderr == (
-        f"curate: {len(kept)} kept images are missing ({', '.join(kept[:3])} and {len(kept) - 3} more): bring them back, "
+        f"curate: {len(kept)} kept images are missing "
+        f"({', '.join(kept[:3])} and {len(kept) - 3} more): bring them back, "
         "or run `curate build` again\n"
     )
     assert not (tmp_path / "new").exists()
@@ -148,22 +144,22 @@ def test_an_export_that_was_interrupted_goes_on_and_leaves_no_image_under_two_la
     assert not list(target.rglob("contempt"))
 
 
-def test_a_picture_that_cannot_be_read_any_more_is_one_line(tmp_path):
+def test_a_picture_that_can_no_longer_be_read_is_an_error(tmp_path):
     torn = tmp_path / "torn.png"
     torn.write_bytes(b"no picture")
     for item, reason in (
-        (export.Wanted("a", torn, "0 0 4 4", "s/torn.png"), "cannot identify image file"),
-        (export.Wanted("a", tmp_path / "gone.png", "", "s/gone.png"), "No such file or directory"),
+        (ExportedImage("a", torn, "0 0 4 4", "s/torn.png"), "cannot identify image file"),
+        (ExportedImage("a", tmp_path / "gone.png", "", "s/gone.png"), "No such file or directory"),
     ):
         with pytest.raises(WorkspaceError) as error:
             export._face_bytes(item)
         assert (
             str(error.value)
-            == f"{item.path}: cannot be read any more ({reason}): run `curate build` again"
+            == f"{item.path}: can no longer be read ({reason}): run `curate build` again"
         )
 
 
-def test_the_table_names_the_images_where_they_lie(finished, curate, tmp_path):
+def test_the_table_names_the_files_of_the_images(finished, curate, tmp_path):
     curate("export", "csv", tmp_path / "out.csv", "-w", finished.root)
     table = read_table(tmp_path / "out.csv")
     assert list(table["path"]) == list(kept_rows(finished.read())["path"])
@@ -195,7 +191,7 @@ def test_ferplus_writes_the_shares_of_the_votes(finished, curate, tmp_path):
     }
     assert (
         shares.at["tiny/train/sad/1.png", "p_fear"] == 1
-    )  # a person said otherwise than the crowd
+    )  # a person decided otherwise than the crowd
     assert shares.at["tiny/train/happy/2.png", "p_happy"] == 1  # no votes
 
 

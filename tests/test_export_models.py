@@ -1,4 +1,4 @@
-"""Exported models say what the run says, and a TensorBoard log is written where it is asked for."""
+"""Exported models predict as the run does; a TensorBoard log is written on request."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_the_plain_model_has_no_layer_of_candids_and_the_same_probabilities() ->
     )
 
 
-def test_a_file_that_says_something_else_is_refused(
+def test_a_file_that_gives_other_probabilities_is_refused(
     bars: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spoil(_model: Any, _file: Path) -> export.Predict:
@@ -71,7 +71,7 @@ def test_a_file_that_says_something_else_is_refused(
         ),
     ],
 )
-def test_a_format_that_cannot_be_written_is_one_line(
+def test_a_format_that_cannot_be_written_is_a_clear_error(
     bars: Workspace, words: tuple[str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "tf2onnx" else name)
@@ -87,20 +87,13 @@ def test_a_tensorboard_log_lies_in_the_run(
         monkeypatch.setattr(
             record, "find_spec", lambda name, missing=missing: None if name == missing else name
         )
-        done = call(
-            "run",
-            "-w",
-            bars.root,
-            "--tensorboard",
-            "--name",
-            "none",
-            "--epochs",
-            "1",
-            "--widths",
-            "4",
+        words = ("run", "-w", bars.root, "--tensorboard", "--name", "none")
+        done = call(*words, "--epochs", "1", "--widths", "4")
+        message = (
+            f"train: --tensorboard: {missing} is not installed: "
+            "`pip install 'candid-fer[tensorboard]'`\n"
         )
-        told = f"train: --tensorboard: {missing} is not installed: `pip install 'candid-fer[tensorboard]'`\n"
-        assert (done.exit_code, done.stderr) == (2, told)
+        assert (done.exit_code, done.stderr) == (2, message)
 
 
 def test_the_keras_file_loads_without_candid(bars: Workspace, tmp_path: Path) -> None:

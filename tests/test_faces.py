@@ -1,4 +1,7 @@
-"""Faces in pictures and videos: found, followed, judged, smoothed; the pictures are drawn or in the public domain."""
+"""Faces in pictures and videos: detection, tracks, predictions, smoothing.
+
+The pictures are drawn or in the public domain.
+"""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ from curate.demo.drawing import draw_face
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.faces import detect, timeline
-from train.faces.detect import Face, FaceFinder, cut_face, draw_boxes
+from train.faces.detect import Face, FaceDetector, cut_face, draw_boxes
 from train.faces.predict import name_drawings
 from train.faces.tracks import link_faces, smooth_probs
 from train.faces.video import Frame, copy_video, read_frames
@@ -74,11 +77,8 @@ def test_a_face_that_leaves_jumps_or_grows_begins_a_new_track() -> None:
 
 
 def test_a_late_sample_ends_no_track() -> None:
-    assert link_faces([0, 1.001, 2.002], [[at(0)], [at(2)], [at(4)]], interval=1.001) == [
-        [0],
-        [0],
-        [0],
-    ]
+    tracks = link_faces([0, 1.001, 2.002], [[at(0)], [at(2)], [at(4)]], interval=1.001)
+    assert tracks == [[0], [0], [0]]
     assert link_faces([0, 1.502], [[at(0)], [at(2)]], interval=1.001) == [[0], [1]]
 
 
@@ -116,14 +116,14 @@ def test_boxes_are_drawn_on_a_copy_in_colour() -> None:
 
 
 def test_the_astronaut_and_drawn_faces_are_found() -> None:
-    finder = FaceFinder()
-    (found,) = finder.find(data.astronaut())
+    detector = FaceDetector()
+    (found,) = detector.detect(data.astronaut())
     assert (found.x, found.y, found.width, found.height) == pytest.approx((182, 64, 83, 107), abs=6)
     drawn = np.full((240, 320), 128, np.uint8)
     drawn[60:180, 100:220] = draw_face("happy", 0, 0, intensity=1.0, size=120)
-    (found,) = finder.find(drawn)
+    (found,) = detector.detect(drawn)
     assert 90 < found.x + found.width / 2 < 230
-    assert finder.find(np.zeros((60, 60), np.uint8)) == []
+    assert detector.detect(np.zeros((60, 60), np.uint8)) == []
 
 
 def test_predict_finds_faces_and_writes_a_table_and_pictures(
@@ -141,21 +141,12 @@ def test_predict_finds_faces_and_writes_a_table_and_pictures(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", read)
-        done = call(
-            "predict",
-            astronaut,
-            broken,
-            closed,
-            "-w",
-            bars.root,
-            "--out",
-            tmp_path / "out",
-            "--json",
-        )
+        files = astronaut, broken, closed
+        done = call("predict", *files, "-w", bars.root, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
-    assert told["story"].startswith("predict: 1 faces in 3 pictures; 2 unreadable (")
-    assert told["unreadable"][1] == f"{closed}: Permission denied"
+    result = json.loads(done.stdout)
+    assert result["story"].startswith("predict: 1 faces in 3 pictures; 2 unreadable (")
+    assert result["unreadable"][1] == f"{closed}: Permission denied"
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert table["image"].tolist() == [str(astronaut)]
     assert table[["p_angry", "p_happy", "p_sad"]].sum(axis=1).tolist() == pytest.approx(
@@ -171,42 +162,30 @@ def test_predict_without_detection_takes_each_picture_for_a_face(
     for label in ("angry", "happy", "sad"):
         files.append(tmp_path / f"{label}.png")
         cv2.imwrite(str(files[-1]), draw_bars(label, 99))
-    told = json.loads(
-        call("predict", *files, "-w", bars.root, "--no-detect", "--tta", "1", "--json").stdout
-    )
-    assert [face["predicted"] for face in told["faces"]] == ["angry", "happy", "sad"]
-    merged = call("predict", *files, "-w", bars.root, "--no-detect", "--classes", "3", "--json")
-    assert [face["predicted"] for face in json.loads(merged.stdout)["faces"]] == [
-        "negative",
-        "positive",
-        "negative",
-    ]
+    words = ("predict", *files, "-w", bars.root, "--no-detect", "--json")
+    own = json.loads(call(*words, "--tta", "1").stdout)["faces"]
+    assert [face["predicted"] for face in own] == ["angry", "happy", "sad"]
+    merged = json.loads(call(*words, "--classes", "3").stdout)["faces"]
+    assert [face["predicted"] for face in merged] == ["negative", "positive", "negative"]
 
 
 def test_pictures_of_one_name_are_drawn_into_files_of_their_own(
     bars: Workspace, tmp_path: Path
 ) -> None:
-    assert list(name_drawings([Path("a/1.jpg"), Path("b/1.jpg"), Path("1-faces.png"), Path("1.png")]).values()) == [
-        "1-faces.png", "1-faces-2.png", "1-faces-faces.png", "1-faces-3.png",
-    ]  # fmt: skip
+    files = [Path(name) for name in ("a/1.jpg", "b/1.jpg", "1-faces.png", "1.png")]
+    expected = ["1-faces.png", "1-faces-2.png", "1-faces-faces.png", "1-faces-3.png"]
+    assert list(name_drawings(files).values()) == expected
+    assert name_drawings(files[:1], {"1-faces.png"}) == {files[0]: "1-faces-2.png"}
     for folder, label in (("a", "angry"), ("b", "happy")):
         (tmp_path / folder).mkdir()
         cv2.imwrite(str(tmp_path / folder / "1.png"), draw_bars(label, 99))
-    words = (
-        "predict",
-        tmp_path / "a" / "1.png",
-        tmp_path / "b" / "1.png",
-        "-w",
-        bars.root,
-        "--no-detect",
-        "--tta",
-        "3",
-    )
+    pictures = tmp_path / "a" / "1.png", tmp_path / "b" / "1.png"
+    words = ("predict", *pictures, "-w", bars.root, "--no-detect", "--tta", "3")
     out = tmp_path / "out"
     planned = call(*words, "--out", out, "-n")
     assert (
         planned.output
-        == f"predict: would look at 2 pictures with bars -> {out} (dry run: nothing written)\n"
+        == f"predict: would read 2 pictures with bars -> {out} (dry run: nothing written)\n"
     )
     assert not out.exists()
     assert call(*words, "--out", out).exit_code == 0
@@ -214,13 +193,13 @@ def test_pictures_of_one_name_are_drawn_into_files_of_their_own(
     assert table["drawing"].tolist() == ["1-faces.png", "1-faces-2.png"]
     assert (cv2.imread(str(out / "1-faces.png")) != cv2.imread(str(out / "1-faces-2.png"))).any()
     orders = [words[1:3], words[2:0:-1]]
-    told = [
+    faces = [
         json.loads(call("predict", *order, *words[3:], "--json").stdout)["faces"]
         for order in orders
     ]
-    assert told[0] == told[1][::-1]
+    assert faces[0] == faces[1][::-1]
     other = json.loads(call(*words, "--seed", "1", "--json").stdout)["faces"]
-    assert other[0]["probabilities"] != told[0][0]["probabilities"]
+    assert other[0]["probabilities"] != faces[0][0]["probabilities"]
 
 
 def test_views_that_would_all_be_the_face_are_refused_before_a_picture_is_read(
@@ -238,13 +217,14 @@ def test_views_that_would_all_be_the_face_are_refused_before_a_picture_is_read(
     assert (done.exit_code, "draws no views to average" in done.stderr) == (2, True)
 
 
-def test_what_is_not_there_is_one_line(
+def test_a_missing_file_a_broken_video_and_a_missing_package_are_clear_errors(
     bars: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = call("predict", tmp_path / "gone.png", "-w", bars.root)
     assert (gone.exit_code, gone.stderr) == (
-        2, f"train: {tmp_path / 'gone.png'}: there is no such file (1 of 1): name files that are there\n",
-    )  # fmt: skip
+        2,
+        f"train: {tmp_path / 'gone.png'}: there is no such file (1 of 1): name existing files\n",
+    )
     text = tmp_path / "text.avi"
     text.write_text("no video")
     wrong = call("timeline", text, "-w", bars.root, "--no-detect")
@@ -268,21 +248,11 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_p
     planned = call("timeline", video, "-w", bars.root, "--no-detect", "--out", out, "--dry-run")
     assert (
         planned.output
-        == f"timeline: would look at bars.avi with bars -> {out} (dry run: nothing written)\n"
+        == f"timeline: would read bars.avi with bars -> {out} (dry run: nothing written)\n"
     )
     assert not out.exists()
-    done = call(
-        "timeline",
-        video,
-        "-w",
-        bars.root,
-        "--no-detect",
-        "--smooth",
-        "0.4",
-        "--annotate",
-        "--out",
-        out,
-    )
+    words = ("timeline", video, "-w", bars.root, "--no-detect", "--out", out)
+    done = call(*words, "--smooth", "0.4", "--annotate")
     assert done.exit_code == 0, done.output
     assert done.output.startswith("timeline: bars.avi: 20 frames, 1 faces: face 1 ")
     table = pd.read_csv(out / "timeline.csv")
@@ -294,12 +264,7 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_p
     annotated = cv2.VideoCapture(str(out / "annotated.mp4"))
     assert int(annotated.get(cv2.CAP_PROP_FRAME_COUNT)) == 20
     assert min(cv2.imread(str(out / "timeline.png")).shape[:2]) > 200
-    assert (
-        call(
-            "timeline", video, "-w", bars.root, "--no-detect", "--per-second", "1", "--out", out
-        ).exit_code
-        == 0
-    )
+    assert call(*words, "--per-second", "1").exit_code == 0
     assert not (out / "annotated.mp4").exists()
 
 
@@ -327,14 +292,14 @@ def test_the_time_of_a_frame_is_the_files_own(
     assert [frame.seconds for frame in read_frames(file, 5.0)] == pytest.approx([0, 0.2, 0.9, 1.0])
 
 
-def test_a_header_that_names_a_false_rate_changes_neither_what_is_sampled_nor_the_rate_of_the_copy(
+def test_a_wrong_rate_in_the_header_changes_neither_the_samples_nor_the_rate_of_the_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_video(tmp_path / "bars.avi", (draw_bars("angry", k) for k in range(30)), rate=10.0)
     real = cv2.VideoCapture
 
-    class Lying:
-        """As recordings of a screen, whose header counts in milliseconds."""
+    class WrongRate:
+        """As recordings of a screen, whose header gives milliseconds as the rate."""
 
         def __init__(self, name: str):
             self.video = real(name)
@@ -345,22 +310,10 @@ def test_a_header_that_names_a_false_rate_changes_neither_what_is_sampled_nor_th
         def __getattr__(self, name: str) -> object:
             return getattr(self.video, name)
 
-    monkeypatch.setattr(cv2, "VideoCapture", Lying)
+    monkeypatch.setattr(cv2, "VideoCapture", WrongRate)
     assert [frame.number for frame in read_frames(file, 5.0)] == list(range(0, 30, 2))
-    assert [frame.number for frame in read_frames(file, 4.0)] == [
-        0,
-        3,
-        5,
-        8,
-        10,
-        13,
-        15,
-        18,
-        20,
-        23,
-        25,
-        28,
-    ]
+    sampled = [frame.number for frame in read_frames(file, 4.0)]
+    assert sampled == [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28]
     copy_video(file, tmp_path / "copy.mp4", lambda frame: frame.picture)
     copied = real(str(tmp_path / "copy.mp4"))
     assert copied.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
@@ -378,10 +331,9 @@ def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path
         return frame
 
     video = write_video(tmp_path / "people.avi", (draw(k) for k in range(6)))
-    told = json.loads(
-        call("timeline", video, "-w", bars.root, "--classes", "3", "--json", "--tta", "1").stdout
-    )
-    assert {track: each["samples"] for track, each in told["tracks"].items()} == {"1": 6, "2": 4}
+    done = call("timeline", video, "-w", bars.root, "--classes", "3", "--json", "--tta", "1")
+    tracks = json.loads(done.stdout)["tracks"]
+    assert {number: track["samples"] for number, track in tracks.items()} == {"1": 6, "2": 4}
     table = pd.read_csv(bars.root / "runs" / "bars" / "timelines" / "people" / "timeline.csv")
     moved = table.loc[table["track"] == 1, "x"]
     assert moved.is_monotonic_increasing
@@ -391,18 +343,8 @@ def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path
 
 
 def test_boxes_are_drawn_until_the_next_sampled_frame_whether_it_shows_a_face_or_not() -> None:
-    table = pd.DataFrame(
-        {
-            "frame": [0, 10],
-            "x": 2,
-            "y": 2,
-            "width": 20,
-            "height": 20,
-            "confidence": 1.0,
-            "track": 1,
-            "predicted": "sad",
-        }
-    )
+    box = {"x": 2, "y": 2, "width": 20, "height": 20, "confidence": 1.0}
+    table = pd.DataFrame({"frame": [0, 10], **box, "track": 1, "predicted": "sad"})
     draw = timeline._Annotator(table, [0, 5, 10])
     plain = np.zeros((48, 48, 3), np.uint8)
     drawn = [

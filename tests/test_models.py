@@ -17,13 +17,13 @@ from curate.errors import UsageError
 from train import backend
 from train.backend import BFLOAT16, FLOAT32, choose_precision, keras
 from train.data.batches import one_hot, stream_batches
-from train.data.images import Examples
+from train.data.dataset import Examples
 from train.models.build import build_model
 from train.models.layers import FusedBatchNorm
 from train.models.optimizers import Muon
-from train.oof.command import choose_members
-from train.recipes.presets import RECIPES, find_recipe, resolve_batch_size
-from train.recipes.recipe import from_json, override, reasons, to_json
+from train.oof.command import choose_models
+from train.recipes.presets import RECIPES, find_recipe, recipes_to_json
+from train.recipes.recipe import from_json, override, resolve_batch_size, to_json
 from train.training.fit import compile_model, plan_rate
 
 FAST, FIVE_LAYER = RECIPES["fast"], RECIPES["five-layer"]
@@ -46,9 +46,9 @@ def test_an_open_batch_is_large_where_an_epoch_has_a_hundred_steps_of_it() -> No
 
 
 def test_models_of_oof_have_the_small_batch_and_fast_three_stages() -> None:
-    (fast,) = choose_members("fast")
+    (fast,) = choose_models("fast")
     assert (fast.widths, fast.batch_size, fast.learning_rate) == ((48, 96, 192), 64, 5e-3)
-    assert choose_members("five-layer") == [FIVE_LAYER]
+    assert choose_models("five-layer") == [FIVE_LAYER]
 
 
 def test_a_built_model_has_its_precision_and_leaves_the_policy_of_keras_alone() -> None:
@@ -86,7 +86,8 @@ def test_fused_batch_norm_gives_what_keras_gives(training: bool) -> None:
 
 
 def test_the_weighted_loss_is_the_one_of_a_calculation_by_hand() -> None:
-    # Row 1: true class believed with 0.5, weight 2; row 2: with 0.25, weight 0.5. (2 ln 2 + 0.5 ln 4) / 2 rows = 1.5 ln 2
+    # Row 1: probability of the label 0.5, weight 2; row 2: 0.25, weight 0.5.
+    # (2 ln 2 + 0.5 ln 4) / 2 rows = 1.5 ln 2
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Identity()(inputs))
     compile_model(model, FAST, steps=1)
@@ -178,37 +179,37 @@ def test_bfloat16_is_taken_where_the_cpu_is_fast_in_it(
     monkeypatch.setattr(backend, "HAS_GPU", False)
     monkeypatch.setattr(backend, "cpu_flags", lambda: flags)
     assert choose_precision() == (policy, reason)
-    assert choose_precision(FLOAT32) == (FLOAT32, "asked for")
+    assert choose_precision(FLOAT32) == (FLOAT32, "requested")
 
 
 @pytest.mark.parametrize(
-    ("told", "policy", "reason"),
+    ("reported", "policy", "reason"),
     [
         ((8, 0), BFLOAT16, "the GPU has compute capability 8.0"),
-        ((7, 5), FLOAT32, "the GPU has compute capability 7.5, and bfloat16 begins with 8.0"),
-        ("gfx90a", FLOAT32, "the GPU does not tell its compute capability"),
+        ((7, 5), FLOAT32, "the GPU has compute capability 7.5, and bfloat16 needs 8.0"),
+        ("gfx90a", FLOAT32, "the GPU reports no compute capability"),
     ],
 )
 def test_a_gpu_trains_in_bfloat16_from_capability_8_on(
-    told: object, policy: str, reason: str, monkeypatch: pytest.MonkeyPatch
+    reported: object, policy: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend, "HAS_GPU", True)
-    monkeypatch.setattr(backend, "read_gpu_capability", lambda: backend.parse_capability(told))
+    monkeypatch.setattr(backend, "read_gpu_capability", lambda: backend.parse_capability(reported))
     assert choose_precision() == (policy, reason)
     assert backend.parse_capability("8.6") == (8, 6)
 
 
 @pytest.mark.parametrize(
-    ("name", "is_whole"), [("tensorflow", False), ("jax", True), ("torch", False)]
+    ("name", "is_compiled"), [("tensorflow", False), ("jax", True), ("torch", False)]
 )
 def test_a_step_is_compiled_as_a_whole_under_jax_alone(
-    name: str, is_whole: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
     monkeypatch.setattr(keras.backend, "backend", lambda: name)
     compile_model(model, FAST, steps=1)
-    assert model.jit_compile is is_whole
+    assert model.jit_compile is is_compiled
 
 
 def test_an_unknown_precision_is_wrong_usage() -> None:
@@ -232,7 +233,7 @@ def test_what_native_code_writes_during_an_import_shows_only_if_it_fails(
 def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
     for recipe in RECIPES.values():
         assert from_json(to_json(recipe)) == recipe
-        assert set(reasons()) == set(to_json(recipe)) - {
+        assert set(recipes_to_json()["reasons"]) == set(to_json(recipe)) - {
             "name",
             "about",
             "source",
@@ -240,7 +241,7 @@ def test_a_recipe_survives_json_and_every_default_has_a_reason() -> None:
             "model",
             "classes",
         }
-    assert all(reasons().values())
+    assert all(recipes_to_json()["reasons"].values())
 
 
 @pytest.mark.parametrize(
@@ -267,11 +268,11 @@ def test_an_override_of_none_changes_nothing() -> None:
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="--models slow: no such recipe"):
-        choose_members("slow,hog")
+        choose_models("slow,hog")
     with pytest.raises(
         UsageError, match="--recipe slow: no such recipe: choose from fast, long, five-layer"
     ):
-        find_recipe("slow")
+        find_recipe("slow", "--recipe")
 
 
 HELP = "from train.cli.training import app\ntry: app(['--help'])\nexcept SystemExit: pass"
@@ -280,7 +281,8 @@ HELP = "from train.cli.training import app\ntry: app(['--help'])\nexcept SystemE
 @pytest.mark.parametrize("code", ["import train", "import train.cli.training", HELP])
 def test_the_command_line_loads_no_heavy_package(code: str) -> None:
     heavy = ["tensorflow", "keras", "pandas", "matplotlib", "numpy", "sklearn", "cv2"]
-    code = f"import sys\n{code}\nprint(sorted({{name.split('.')[0] for name in sys.modules}} & set(sys.argv[1:])))"
+    loaded = "{name.split('.')[0] for name in sys.modules}"
+    code = f"import sys\n{code}\nprint(sorted({loaded} & set(sys.argv[1:])))"
     done = subprocess.run(
         [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
     )
@@ -299,7 +301,7 @@ def test_every_command_has_a_full_sentence_and_every_option_a_help() -> None:
 
 
 def test_no_module_needs_tensorflow_to_be_imported() -> None:
-    """KERAS_BACKEND=jax or torch trains where TensorFlow is not installed: `backend` asks first, functions import late."""
+    """KERAS_BACKEND=jax or torch trains without TensorFlow: functions import it late."""
     for file in sorted(Path(backend.__file__).parent.rglob("*.py")):
         tops = [
             node
@@ -317,22 +319,26 @@ def test_no_module_needs_tensorflow_to_be_imported() -> None:
 
 
 def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:
-    code = "from train.models.build import build_model; from train.recipes.presets import RECIPES; build_model(RECIPES['fast'], 3)"
+    code = (
+        "from train.models.build import build_model\n"
+        "from train.recipes.presets import RECIPES\n"
+        "build_model(RECIPES['fast'], 3)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
 
 def test_the_bar_follows_batches_and_forgets_epochs_that_early_stopping_saved() -> None:
-    from train.training.fit import FollowEpochs
+    from train.training.fit import TrainingProgress
 
     moved: list[int] = []
-    told: list[str] = []
+    shown: list[str] = []
     bar = SimpleNamespace(
         total=50,
         update=lambda: moved.append(1),
-        set_postfix_str=lambda text, **__: told.append(text),
+        set_postfix_str=lambda text, **__: shown.append(text),
     )
-    follower = FollowEpochs(bar, epochs=5)
+    follower = TrainingProgress(bar, epochs=5)
     follower.set_params({"steps": 10})
     follower.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.25)))
     logs = {"loss": 1.0, "val_accuracy": 0.5}
@@ -342,7 +348,7 @@ def test_the_bar_follows_batches_and_forgets_epochs_that_early_stopping_saved() 
         follower.on_epoch_end(epoch, logs)
     follower.on_train_end()
     assert (len(moved), bar.total, logs["learning_rate"]) == (20, 20, 0.25)
-    assert told[1:3] == [
+    assert shown[1:3] == [
         "epoch 1/5, val accuracy 50.0%",
         "epoch 2/5, loss 1.000, val accuracy 50.0%",
     ]

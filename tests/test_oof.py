@@ -19,10 +19,10 @@ from curate.workspace.predictions import read_predictions
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.evaluation import predict
-from train.evaluation.calibration import fit_temperature, soften
+from train.evaluation.calibration import apply_temperature, fit_temperature
 from train.evaluation.evaluate import evaluate_runs, has_copy_in_train
 from train.oof import command as oof
-from train.oof.command import choose_members, predict_out_of_fold
+from train.oof.command import OofOptions, choose_models, predict_out_of_fold
 from train.oof.hog_model import Hog
 from train.oof.jobs import Job, shorten
 from train.oof.join import join_jobs
@@ -49,22 +49,22 @@ TINY = replace(
 ALONE = ("oof", "--models", "fast", "-j", 1)  # in this process, where the tests can see it
 
 
-def choose_small_members(*arguments: Any, **options: Any) -> list[Any]:
-    """The members of the command line, with few features for the one that is no network."""
-    members = choose_members(*arguments, **options)
-    return [
-        replace(member, cells=(8,), components=20, features=100)
-        if isinstance(member, Hog)
-        else member
-        for member in members
-    ]
+def choose_small_models(*arguments: Any, **options: Any) -> list[Any]:
+    """The models of the command line, with few features for `hog`."""
+
+    def shrink(model: Any) -> Any:
+        if isinstance(model, Hog):
+            return replace(model, cells=(8,), components=20, features=100)
+        return model
+
+    return [shrink(model) for model in choose_models(*arguments, **options)]
 
 
 def call(*arguments: str | int | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], prog_name="train")
 
 
-def say_nothing(_model: Any, _images: Any, rows: Any, _views: Any) -> Any:
+def predict_uniform(_model: Any, _images: Any, rows: Any, _views: Any) -> Any:
     """Predictions without a model."""
     return np.full((len(rows), 3), 1 / 3)
 
@@ -73,7 +73,7 @@ def say_nothing(_model: Any, _images: Any, rows: Any, _views: Any) -> Any:
 def tiny_recipe() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "fast", TINY)
-        patch.setattr(oof, "choose_members", choose_small_members)
+        patch.setattr(oof, "choose_models", choose_small_models)
         yield
 
 
@@ -117,19 +117,21 @@ def test_no_model_of_oof_sees_its_fold_a_dropped_row_or_a_verdict(
 ) -> None:
     manifest = copy.read()
     shutil.rmtree(copy.cache / "oof")
-    seen: list[set[int]] = []
+    train_rows: list[set[int]] = []
 
-    def remember(_recipe: Any, _classes: int, train: Any, **_: Any) -> tuple[Any, list[Any]]:
-        seen.append(set(train.rows.tolist()))
+    def record(
+        _model: Any, _training: Any, train: Any, *_: Any, **__: Any
+    ) -> tuple[Any, list[Any]]:
+        train_rows.append(set(train.rows.tolist()))
         assert (np.array(CLASSES)[train.targets] == manifest["given_label"][train.rows]).all()
         return None, []
 
-    monkeypatch.setattr(fit, "fit_model", remember)
-    monkeypatch.setattr(predict, "predict_probs", say_nothing)
-    predict_out_of_fold(copy, [TINY], workers=1)
+    monkeypatch.setattr(fit, "fit_model", record)
+    monkeypatch.setattr(predict, "predict_probs", predict_uniform)
+    predict_out_of_fold(copy, [TINY], OofOptions(workers=1))
     dropped = set(np.flatnonzero(manifest["status"] == "drop"))
-    assert len(seen) == FOLDS
-    for fold, rows in enumerate(seen):
+    assert len(train_rows) == FOLDS
+    for fold, rows in enumerate(train_rows):
         held_out = set(np.flatnonzero(manifest["fold"] == str(fold)))
         assert rows == set(range(len(manifest))) - held_out - dropped
 
@@ -142,15 +144,14 @@ def test_a_killed_oof_trains_only_the_missing_folds_and_gives_the_same_bytes(
     trained: list[tuple[int, ...]] = []
     real = fit.fit_model
 
+    def count(model: Any, training: Any, *arguments: Any, **options: Any) -> Any:
+        trained.append(training.seed)
+        return real(model, training, *arguments, **options)
+
     def die_in_the_second_job(*arguments: Any, **options: Any) -> Any:
         if len(trained) == 1:
             raise KeyboardInterrupt
-        trained.append(options["seed"])
-        return real(*arguments, **options)
-
-    def count(*arguments: Any, **options: Any) -> Any:
-        trained.append(options["seed"])
-        return real(*arguments, **options)
+        return count(*arguments, **options)
 
     monkeypatch.setattr(fit, "fit_model", die_in_the_second_job)
     assert call(*ALONE, "-w", copy.root).exit_code == 130
@@ -186,10 +187,8 @@ def test_seeds_are_averaged_and_a_fold_is_calibrated_on_the_others(tmp_path: Pat
         for fold in "01":
             rows = [k for k in range(8) if folds[k] == fold]
             table = pd.DataFrame({"path": manifest["path"][rows], "model": "hog", "fold": fold})
-            table["p_happy"], table["p_sad"] = (
-                [happy[k] for k in rows],
-                [1 - happy[k] for k in rows],
-            )
+            table["p_happy"] = [happy[k] for k in rows]
+            table["p_sad"] = [1 - happy[k] for k in rows]
             jobs.append(Job(Hog(), seed, fold, tmp_path / f"{seed}-{fold}.csv", "float32"))
             table.to_csv(jobs[-1].file, index=False)
     joined = join_jobs(manifest, jobs)
@@ -198,17 +197,17 @@ def test_seeds_are_averaged_and_a_fold_is_calibrated_on_the_others(tmp_path: Pat
     first = np.arange(8) < 4
     expected = np.where(
         first[:, None],
-        soften(probs, fit_temperature(probs[~first], targets[~first])),
-        soften(probs, fit_temperature(probs[first], targets[first])),
+        apply_temperature(probs, fit_temperature(probs[~first], targets[~first])),
+        apply_temperature(probs, fit_temperature(probs[first], targets[first])),
     )
     assert np.allclose(joined[["p_happy", "p_sad"]].to_numpy(float), expected, atol=2e-6)
 
 
-def test_a_member_learns_from_the_given_labels_alone() -> None:
-    softened = replace(choose_members("long")[0], label_smoothing=0.1)
+def test_a_model_learns_from_the_given_labels_alone() -> None:
+    softened = replace(choose_models("long")[0], label_smoothing=0.1)
     assert softened.self_distillation > 0
-    member = shorten(softened, 1000)
-    assert (member.label_smoothing, member.self_distillation) == (0, 0)
+    model = shorten(softened, 1000)
+    assert (model.label_smoothing, model.self_distillation) == (0, 0)
 
 
 def test_other_workers_give_the_same_bytes(copy: Workspace) -> None:
@@ -217,13 +216,12 @@ def test_other_workers_give_the_same_bytes(copy: Workspace) -> None:
         job.unlink()
         job.with_suffix(".npy").unlink()
     done = call("oof", "--models", "fast", "-j", 2, "-w", copy.root)
-    assert done.output.startswith(
-        "oof: 3 of 3 jobs done (2 trained now"
-    )  # each in a process of its own
+    # Each in a process of its own.
+    assert done.output.startswith("oof: 3 of 3 jobs done (2 trained now")
     assert (copy.predictions / "fast.csv").read_bytes() == alone
 
 
-def test_a_member_that_is_no_network_and_the_dynamics_of_one_that_is(workspace: Workspace) -> None:
+def test_only_a_network_has_margins_of_its_training(workspace: Workspace) -> None:
     manifest = workspace.read()
     tables = {
         name: read_predictions(workspace.predictions / f"{name}.csv", manifest)
@@ -239,8 +237,8 @@ def test_temperature_undoes_a_power() -> None:
     rng = np.random.default_rng(0)
     honest = rng.dirichlet(np.ones(4), 5000)
     targets = np.array([rng.choice(4, p=row) for row in honest])
-    assert fit_temperature(soften(honest, 0.5), targets) == pytest.approx(2.0, rel=0.05)
-    assert soften(soften(honest, 0.5), 2.0) == pytest.approx(honest, abs=1e-6)
+    assert fit_temperature(apply_temperature(honest, 0.5), targets) == pytest.approx(2.0, rel=0.05)
+    assert apply_temperature(apply_temperature(honest, 0.5), 2.0) == pytest.approx(honest, abs=1e-6)
 
 
 def test_one_fold_alone_leaves_the_others_to_another_machine(copy: Workspace) -> None:
@@ -253,21 +251,21 @@ def test_one_fold_alone_leaves_the_others_to_another_machine(copy: Workspace) ->
 def test_quick_is_a_smaller_network_and_two_views(
     copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full, none = choose_members("five-layer,hog")
-    quick, same = choose_members("five-layer,hog", quick=True)
+    full, none = choose_models("five-layer,hog")
+    quick, same = choose_models("five-layer,hog", quick=True)
     assert (full.widths, full.oof_views) == ((32, 64, 128), 10)
     assert quick == replace(full, widths=(22, 43, 86), oof_epochs=4, oof_steps=0, oof_views=2)
     assert none == same == Hog()
-    views: list[Any] = []
-    monkeypatch.setattr(
-        predict,
-        "predict_probs",
-        lambda *arguments: views.append(arguments[3]) or say_nothing(*arguments),
-    )
-    predict_out_of_fold(
-        copy, [replace(TINY, oof_epochs=1, oof_steps=0, oof_views=2)], fold=0, workers=1
-    )
-    assert [len(plan) for plan in views] == [2]
+    tta_views: list[Any] = []
+
+    def record(*arguments: Any) -> Any:
+        tta_views.append(arguments[3])
+        return predict_uniform(*arguments)
+
+    monkeypatch.setattr(predict, "predict_probs", record)
+    short = replace(TINY, oof_epochs=1, oof_steps=0, oof_views=2)
+    predict_out_of_fold(copy, [short], OofOptions(fold=0, workers=1))
+    assert [len(plan) for plan in tta_views] == [2]
     both = call(*ALONE, "-w", copy.root, "--quick", "--epochs", 2)
     assert (both.exit_code, both.stderr) == (
         2,
@@ -275,7 +273,7 @@ def test_quick_is_a_smaller_network_and_two_views(
     )
 
 
-def test_oof_asks_for_folds_and_refuses_one_that_is_not_there(copy: Workspace) -> None:
+def test_oof_needs_folds_and_refuses_one_that_does_not_exist(copy: Workspace) -> None:
     other = call(*ALONE, "-w", copy.root, "--k", 5)
     assert (other.exit_code, other.stderr) == (
         2,
@@ -289,8 +287,8 @@ def test_oof_asks_for_folds_and_refuses_one_that_is_not_there(copy: Workspace) -
     manifest = copy.read()
     manifest["fold"] = ""
     write_manifest(copy.manifest, manifest)
-    asked = call(*ALONE, "-w", copy.root)
-    assert (asked.exit_code, asked.stderr) == (
+    unfolded = call(*ALONE, "-w", copy.root)
+    assert (unfolded.exit_code, unfolded.stderr) == (
         1,
         "train: manifest.csv: 0 folds: run `curate fold` first\n",
     )
@@ -308,12 +306,12 @@ def test_a_manifest_that_changes_during_oof_is_refused(
         return None, []
 
     monkeypatch.setattr(fit, "fit_model", change_the_manifest)
-    monkeypatch.setattr(predict, "predict_probs", say_nothing)
+    monkeypatch.setattr(predict, "predict_probs", predict_uniform)
     before = (copy.predictions / "fast.csv").read_bytes()
     with pytest.raises(
         ManifestError, match="changed while the models were trained: run `train oof` again"
     ):
-        predict_out_of_fold(copy, [TINY], workers=1)
+        predict_out_of_fold(copy, [TINY], OofOptions(workers=1))
     assert (copy.predictions / "fast.csv").read_bytes() == before
 
 
@@ -332,7 +330,8 @@ def test_a_dry_run_leaves_the_workspace_byte_identical(workspace: Workspace, com
 def test_a_run_holds_what_made_it(workspace: Workspace) -> None:
     folder = workspace.root / "runs" / "first"
     assert sorted(file.name for file in folder.iterdir()) == [
-        "best.weights.h5", "curves.png", "history.csv", "metrics.json", "recipe.json", "train_rows.csv",
+        "best.weights.h5", "curves.png", "history.csv", "metrics.json", "recipe.json",
+        "train_rows.csv",
     ]  # fmt: skip
     made = json.loads((folder / "recipe.json").read_text())
     assert made["classes"] == list(CLASSES)
@@ -343,17 +342,11 @@ def test_a_run_holds_what_made_it(workspace: Workspace) -> None:
     assert made["precision_reason"]
     history = pd.read_csv(folder / "history.csv")
     assert len(history) == 4
-    assert list(history.columns) == [
-        "epoch",
-        "accuracy",
-        "loss",
-        "val_accuracy",
-        "val_loss",
-        "learning_rate",
-    ]
+    scores = ["accuracy", "loss", "val_accuracy", "val_loss"]
+    assert list(history.columns) == ["epoch", *scores, "learning_rate"]
 
 
-def test_a_run_says_its_story_and_never_reads_test(copy: Workspace) -> None:
+def test_a_run_prints_its_summary_and_never_reads_test(copy: Workspace) -> None:
     for file in (copy.cache).glob("thumbnails/*.npy"):
         images = np.load(file)
         images[(copy.read()["split"] == "test").to_numpy()] = 255
@@ -374,9 +367,12 @@ def test_a_name_that_is_taken_is_an_error(workspace: Workspace) -> None:
     )  # fmt: skip
 
 
-def test_missing_class_weights_say_which_command_makes_them(workspace: Workspace) -> None:
+def test_missing_class_weights_name_the_command_that_writes_them(workspace: Workspace) -> None:
     done = call("run", "-w", workspace.root, "--class-weights")
-    expected = f"train: {workspace.root}/class_weights.csv: there are no class weights here: run `curate weights` first\n"
+    expected = (
+        f"train: {workspace.root}/class_weights.csv: there are no class weights here: "
+        "run `curate weights` first\n"
+    )
     assert (done.exit_code, done.stderr) == (1, expected)
 
 
@@ -385,8 +381,8 @@ def test_class_weights_of_other_classes_are_refused(copy: Workspace) -> None:
     done = call("run", "-w", copy.root, "--class-weights")
     assert done.exit_code == 1
     assert done.stderr.endswith(
-        "the weights are for angry 16, fear 15, but the rows of split train are angry 16, happy 15, sad 16: "
-        "run `curate weights` again\n"
+        "the weights are for angry 16, fear 15, but the rows of split train are angry 16, "
+        "happy 15, sad 16: run `curate weights` again\n"
     )
 
 
@@ -394,30 +390,23 @@ def test_class_weights_reach_the_loss_and_the_record(
     copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy.class_weights.write_text("class,count,weight\nangry,16,0.5\nhappy,15,3.0\nsad,16,1.0\n")
-    given: list[Any] = []
+    trained: list[Any] = []
     real = fit.fit_model
 
-    def remember(recipe: Any, classes: int, train: Any, **options: Any) -> Any:
-        given.append(train)
-        return real(recipe, classes, train, **options)
+    def record(model: Any, training: Any, train: Any, *arguments: Any, **options: Any) -> Any:
+        trained.append(train)
+        return real(model, training, train, *arguments, **options)
 
-    monkeypatch.setattr("train.training.command.fit_model", remember)
-    assert (
-        call(
-            "run", "-w", copy.root, "--class-weights", "--epochs", "1", "--name", "weighted"
-        ).exit_code
-        == 0
-    )
-    assert set(zip(given[0].targets.tolist(), given[0].weights.tolist(), strict=True)) == {
-        (0, 0.5),
-        (1, 3.0),
-        (2, 1.0),
-    }
+    monkeypatch.setattr("train.training.command.fit_model", record)
+    words = ("run", "-w", copy.root, "--class-weights", "--epochs", "1", "--name", "weighted")
+    assert call(*words).exit_code == 0
+    weight_of = set(zip(trained[0].targets.tolist(), trained[0].weights.tolist(), strict=True))
+    assert weight_of == {(0, 0.5), (1, 3.0), (2, 1.0)}
     made = json.loads((copy.root / "runs" / "weighted" / "recipe.json").read_text())
     assert made["class_weights"] == {"angry": 0.5, "happy": 3.0, "sad": 1.0}
 
 
-def test_a_manifest_without_a_split_asks_for_one(copy: Workspace) -> None:
+def test_a_manifest_without_a_split_names_the_command_that_splits(copy: Workspace) -> None:
     manifest = copy.read()
     manifest["split"] = ""
     write_manifest(copy.manifest, manifest)
@@ -446,8 +435,8 @@ def test_evaluate_writes_every_file_and_counts_each_read_of_test(copy: Workspace
     scores = json.loads(done.stdout)
     folder = copy.root / "runs" / "first" / "evaluation-test"
     assert sorted(file.name for file in folder.iterdir()) == [
-        "calibration.csv", "calibration.png", "confusion.csv", "confusion.png", "metrics.json", "per_class.csv",
-        "predictions.csv",
+        "calibration.csv", "calibration.png", "confusion.csv", "confusion.png", "metrics.json",
+        "per_class.csv", "predictions.csv",
     ]  # fmt: skip
     assert scores["rows"] == 12
     assert scores["without_copy_in_train"]["rows"] == 11
@@ -501,7 +490,7 @@ def test_another_workspace_is_matched_by_class_name(
     done = call("evaluate", run, "-w", other.root, "--rows", "all")
     assert done.exit_code == 1
     assert (
-        "24 rows are labelled fear, which the model does not know (it knows angry, happy, sad)"
+        "24 rows have the labels fear, which are not classes of the model (angry, happy, sad)"
         in done.stderr
     )
 
@@ -515,14 +504,8 @@ def test_a_row_has_a_copy_in_train_by_pixels_or_by_group_and_not_by_its_name() -
         }
     )
     train_rows = pd.DataFrame({"path": ["a", "f"], "pixel_hash": ["1", "7"]})
-    assert has_copy_in_train(manifest, train_rows).tolist() == [
-        True,
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    has_copy = has_copy_in_train(manifest, train_rows)
+    assert has_copy.tolist() == [True, True, True, False, False, False]
 
 
 def test_no_run_an_unfinished_run_and_a_wrong_choice_of_rows_are_clear_errors(
@@ -534,11 +517,12 @@ def test_no_run_an_unfinished_run_and_a_wrong_choice_of_rows_are_clear_errors(
     (copy.root / "runs" / "first" / "metrics.json").unlink()
     run = copy.root / "runs" / "first"
     assert call("evaluate", run, "-w", copy.root).stderr == (
-        f"train: {run}: this run did not finish (metrics.json is missing): `train run --resume --name first -w {copy.root}` "
-        "goes on\n"
+        f"train: {run}: this run did not finish (metrics.json is missing): "
+        f"`train run --resume --name first -w {copy.root}` goes on\n"
     )
     assert call("evaluate", "-w", copy.root).stderr == (
-        f"train: {copy.root / 'runs'}: no finished run here: run `train run` first, or name a run's folder\n"
+        f"train: {copy.root / 'runs'}: no finished run here: "
+        "run `train run` first, or name a run's folder\n"
     )
 
 
@@ -550,7 +534,8 @@ def test_the_newest_run_is_the_one_that_started_last(copy: Workspace) -> None:
 def test_recipes_are_listed_with_their_reasons() -> None:
     listed = json.loads(call("recipes", "--json").stdout)
     assert list(listed["recipes"]) == [
-        "fast", "long", "five-layer", "fernet5", "fernet5-improved", "vgg16", "resnet50", "mobilenetv2",
+        "fast", "long", "five-layer", "fernet5", "fernet5-improved", "vgg16", "resnet50",
+        "mobilenetv2",
     ]  # fmt: skip
     assert listed["reasons"]["schedule"]
     assert "five-layer: The 1.33-million-parameter CNN" in call("recipes").stdout

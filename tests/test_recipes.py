@@ -1,4 +1,4 @@
-"""Every recipe trains two small epochs on drawn faces, from the manifest and from the command line."""
+"""Every recipe trains two small epochs on drawn faces, from the manifest and the command line."""
 
 import hashlib
 import json
@@ -22,17 +22,18 @@ from curate.demo.people import EXPRESSIONS
 from curate.engine import progress
 from curate.errors import SourceError, UsageError
 from curate.images.decode import pixel_hash
+from curate.workspace.class_views import find_class_view
 from curate.workspace.manifest import empty_manifest, write_manifest
 from curate.workspace.workspace import Workspace
 from train.backend import keras
 from train.cli.training import app
-from train.data.images import Examples
+from train.data.dataset import Examples
 from train.models import pretrained
 from train.models.build import build_model
 from train.models.optimizers import list_base_variables
 from train.recipes.presets import RECIPES
 from train.recipes.recipe import Recipe, override
-from train.training.fit import compile_model, fit_model
+from train.training.fit import Training, compile_model, fit_model, make_model
 
 # Keras' own conversion of a learning rate; NumPy 2 will want another signature.
 pytestmark = pytest.mark.filterwarnings(
@@ -55,7 +56,7 @@ def call(*arguments: str | Path) -> Result:
 
 
 def make_faces(root: Path, expressions: tuple[str, ...] = EXPRESSIONS) -> Workspace:
-    """8 drawn faces of each expression: 4 to learn from, 2 of val, 2 of test; every third row of train has votes."""
+    """8 drawn faces of each expression: 4 of train, 2 of val, 2 of test; one of train has votes."""
     workspace, images = Workspace(root / "ws"), root / "images"
     splits = [split for split, count in PER_CLASS.items() for _ in range(count)]
     rows = [(f"drawn/{name}/{k}.png", name, k) for name in expressions for k in range(len(splits))]
@@ -65,11 +66,19 @@ def make_faces(root: Path, expressions: tuple[str, ...] = EXPRESSIONS) -> Worksp
         file = images / path.removeprefix("drawn/")
         file.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(file), pixels)
+        votes = {name: 6, "unknown": 2, "neutral": 2} if name != "neutral" else {name: 8}
         values = {
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "pixel_hash": pixel_hash(pixels), "phash": "0" * 16,
-            "width": "48", "height": "48", "given_label": name, "label": name, "status": "keep", "split": splits[k],
-            "votes": json.dumps({name: 6, "unknown": 2, "neutral": 2} if name != "neutral" else {name: 8}) if k == 0 else "",
-        }  # fmt: skip
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "pixel_hash": pixel_hash(pixels),
+            "phash": "0" * 16,
+            "width": "48",
+            "height": "48",
+            "given_label": name,
+            "label": name,
+            "status": "keep",
+            "split": splits[k],
+            "votes": json.dumps(votes) if k == 0 else "",
+        }
         frame.loc[position, list(values)] = list(values.values())
     write_manifest(workspace.manifest, frame)
     workspace.sources.write_text(json.dumps({"drawn": {"root": str(images), "layout": "folder"}}))
@@ -126,6 +135,11 @@ def test_every_recipe_trains_two_epochs(
     assert len(made["classes"]) == (5 if name.startswith("fernet5") else 7)
 
 
+def test_every_recipe_names_a_class_view_that_exists() -> None:
+    for recipe in RECIPES.values():
+        assert find_class_view(recipe.classes).name == recipe.classes
+
+
 @pytest.mark.parametrize(("name", "epochs"), [("fast", 3), ("five-layer", 4), ("fernet5", 10)])
 def test_a_recipe_in_its_own_widths_and_rate_learns_faces_by_heart(name: str, epochs: int) -> None:
     count = 140
@@ -149,8 +163,9 @@ def test_a_recipe_in_its_own_widths_and_rate_learns_faces_by_heart(name: str, ep
         brightness=(1.0, 1.0),
         **still,
     )
+    training = Training(recipe, 7, count, (0,), "float32")
     with progress(1, "") as bar:
-        _, history = fit_model(recipe, 7, examples, seed=(0,), precision="float32", bar=bar)
+        _, history = fit_model(make_model(training), training, examples, bar)
     assert history[-1]["accuracy"] > 0.5
 
 
@@ -196,7 +211,7 @@ for words in json.loads(sys.argv[1]):
 def test_another_backend_trains_and_looks_as_tensorflow_does_and_without_it(
     faces: Workspace, backend: str
 ) -> None:
-    """From the same weights, without dropout, every epoch has the same loss: batches, targets, optimizer and schedule are.
+    """From the same weights, without dropout, every epoch has the same loss.
 
     Every module can be imported there.
     """
@@ -266,9 +281,10 @@ def test_imagenet_weights_that_cannot_be_fetched_say_where_to_put_them(
         build_model(RECIPES["vgg16"], 7)
     place = tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
     assert str(error.value) == (
-        f"--weights imagenet: {place} is not there and cannot be fetched (URL fetch failure on "
-        "https://example.org/vgg16.h5: None -- no route): put Keras' vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 "
-        "there, or give --weights FILE, or --weights none"
+        f"--weights imagenet: {place} is missing and cannot be downloaded (URL fetch failure on "
+        "https://example.org/vgg16.h5: None -- no route): put Keras' "
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 there, or give --weights FILE, "
+        "or --weights none"
     )
 
 
@@ -348,9 +364,9 @@ def test_a_pretrained_base_takes_smaller_steps(monkeypatch: pytest.MonkeyPatch) 
 
 def test_every_field_is_an_option_and_is_saved_with_the_run(faces: Workspace) -> None:
     options = {
-        "widths": "4", "dropout": "0.1", "schedule": "decay", "rate-decay": "0.1", "monitor": "loss", "rotation": "3",
-        "brightness": "0.5,1.5", "train-mask": "eyes", "label-smoothing": "0.1", "stop-patience": "0",
-        "self-distillation": "0.4", "erase": "0.5",
+        "widths": "4", "dropout": "0.1", "schedule": "decay", "rate-decay": "0.1",
+        "monitor": "loss", "rotation": "3", "brightness": "0.5,1.5", "train-mask": "eyes",
+        "label-smoothing": "0.1", "stop-patience": "0", "self-distillation": "0.4", "erase": "0.5",
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     done = call(
@@ -388,7 +404,7 @@ def test_there_is_an_option_for_every_field_that_training_reads() -> None:
 def test_votes_reach_the_loss(faces: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Examples] = []
 
-    def remember(_recipe: Recipe, _classes: int, train: Examples, **_: Any) -> Any:
+    def remember(_model: Any, _training: Training, train: Examples, *_: Any, **__: Any) -> Any:
         given.append(train)
         raise KeyboardInterrupt
 
@@ -403,8 +419,8 @@ def test_votes_reach_the_loss(faces: Workspace, monkeypatch: pytest.MonkeyPatch)
     (happy,) = np.flatnonzero(paths.iloc[train.rows] == "drawn/happy/0.png")
     (other,) = np.flatnonzero(paths.iloc[train.rows] == "drawn/happy/1.png")
     # 6 votes for happy and 2 for neutral, of the classes in alphabetical order; the other has none.
-    assert train.beliefs[happy].tolist() == [0, 0, 0, 0.75, 0.25, 0, 0]
-    assert train.beliefs[other].tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert train.soft_targets[happy].tolist() == [0, 0, 0, 0.75, 0.25, 0, 0]
+    assert train.soft_targets[other].tolist() == [0, 0, 0, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -428,7 +444,8 @@ def test_votes_reach_the_loss(faces: Workspace, monkeypatch: pytest.MonkeyPatch)
         ),
         (
             ("--class-weights", "rare"),
-            "--class-weights rare: must be one of none, balanced, sqrt, effective, or a file that is there",
+            "--class-weights rare: must be one of none, balanced, sqrt, effective, or an existing "
+            "file",
         ),
     ],
 )

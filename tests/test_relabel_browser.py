@@ -1,4 +1,4 @@
-"""The review in a browser: the acceptance checks of the panel, on drawn faces, in headless Chromium.
+"""The review in a browser: the acceptance checks of the panel, on drawn faces, in Chromium.
 
 One session serves most of them, in the order of the file; `make test-browser` runs them.
 """
@@ -17,13 +17,13 @@ from conftest import call_curate
 from review_session import (
     PAIR,
     Panel,
-    Session,
+    RunningSession,
+    decided,
     draw_workspace,
     listening_addresses,
     open_panel,
     ranked,
     read_verdicts,
-    standing,
     start_session,
 )
 
@@ -45,8 +45,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def session(template: Path) -> Session:
-    """The session of most checks; another FiftyOne with other data runs beside it, and one image has gone."""
+def session(template: Path) -> RunningSession:
+    """The session of most checks; another FiftyOne runs beside it, and one image is missing."""
     workspace = Workspace(template / "manifests")
     rows = workspace.read()
     rank = rows["issue_rank"].replace("", "0").astype(int)
@@ -59,16 +59,17 @@ def session(template: Path) -> Session:
 
 
 @pytest.fixture(scope="module")
-def panel(session: Session, browser) -> Panel:
+def panel(session: RunningSession, browser) -> Panel:
     return open_panel(browser, session.address)
 
 
 class other_fiftyone:  # noqa: N801
-    """A FiftyOne of somebody else on this machine, with its own mongod and one dataset named `other`."""
+    """Another user's FiftyOne on this machine, with its own mongod and one dataset `other`."""
 
     script = """
 import fiftyone as fo, time
-fo.Dataset("other", persistent=True).add_sample(fo.Sample(filepath="/nowhere.png", label=fo.Classification(label="happy")))
+sample = fo.Sample(filepath="/nowhere.png", label=fo.Classification(label="happy"))
+fo.Dataset("other", persistent=True).add_sample(sample)
 print("up", flush=True)
 time.sleep(600)
 """
@@ -105,7 +106,7 @@ def test_a_the_panel_is_up_within_a_minute_and_nothing_leaves_or_enters_the_mach
     assert listening_addresses(list(session.services().values())) == {"127.0.0.1"}
     assert panel.foreign_requests  # the App asks for fonts and the like; all of it was blocked
     assert panel.text("count") == f"0 of {FACES + 1}"
-    assert f"ssh -L {session.description['port']}:127.0.0.1:" in session.log.read_text()
+    assert f"ssh -L {session.record.port}:127.0.0.1:" in session.log.read_text()
     panel.page.close()
 
 
@@ -159,13 +160,13 @@ def test_a_key_is_answered_within_150_ms_and_19_of_20_within_400(panel):
 
 
 def test_e_undo_takes_back_and_keys_in_a_text_field_or_a_dialog_do_nothing(session, panel):
-    path, before = panel.path, standing(session.workspace)
+    path, before = panel.path, decided(session.workspace)
     panel.press("d")
     panel.wait_saved()
     panel.press("z")
     panel.wait_saved()
     assert panel.path == path
-    assert standing(session.workspace) == before
+    assert decided(session.workspace) == before
     assert session.samples().find_one({"path": path})["decision"] == ""
     lines = len(session.workspace.read_journal())
     panel.page.evaluate(
@@ -183,7 +184,7 @@ def test_e_undo_takes_back_and_keys_in_a_text_field_or_a_dialog_do_nothing(sessi
 @pytest.mark.parametrize("writer", ["in the App", "in the journal"])
 def test_f_another_writers_change_is_refused_shown_and_rolled_back(session, panel, writer):
     path = panel.path
-    before = standing(session.workspace).get(path)
+    before = decided(session.workspace).get(path)
     if writer == "in the App":
         session.samples().update_one({"path": path}, {"$set": {"label.label": "contempt"}})
     else:
@@ -201,7 +202,7 @@ def test_f_another_writers_change_is_refused_shown_and_rolled_back(session, pane
         if line.path == path and line.by == "R1"
     ]
     assert mine == []
-    assert standing(session.workspace).get(path) == (
+    assert decided(session.workspace).get(path) == (
         before if writer == "in the App" else ("relabel", "contempt")
     )
     assert session.samples().find_one({"path": path})["label"]["label"] == "contempt"
@@ -210,18 +211,18 @@ def test_f_another_writers_change_is_refused_shown_and_rolled_back(session, pane
     assert "contempt" in panel.text("labels")
     panel.press("d")  # now that it has been seen, the decision counts
     panel.wait_saved()
-    assert standing(session.workspace)[path] == ("drop", "")
+    assert decided(session.workspace)[path] == ("drop", "")
 
 
-def test_shift_decides_all_copies_of_the_photograph(session, panel):
+def test_shift_decides_all_copies_of_the_image(session, panel):
     panel.go_to(PAIR[0])
-    assert "1 copy of this photograph" in panel.text("copies")
+    assert "1 copy of this image" in panel.text("copies")
     panel.press("Shift+Digit7")
     panel.wait_saved()
-    assert [standing(session.workspace)[path] for path in PAIR] == [("relabel", "sad")] * 2
+    assert [decided(session.workspace)[path] for path in PAIR] == [("relabel", "sad")] * 2
     panel.press("z")
     panel.wait_saved()
-    assert not set(PAIR) & set(standing(session.workspace))
+    assert not set(PAIR) & set(decided(session.workspace))
 
 
 def test_of_copies_decided_together_the_one_that_another_has_decided_is_refused_alone(
@@ -236,7 +237,7 @@ def test_of_copies_decided_together_the_one_that_another_has_decided_is_refused_
     )
     panel.press("Shift+Digit7")
     panel.wait_saved()
-    assert [standing(session.workspace)[path] for path in PAIR] == [
+    assert [decided(session.workspace)[path] for path in PAIR] == [
         ("relabel", "sad"),
         ("drop", ""),
     ]
@@ -247,7 +248,7 @@ def test_of_copies_decided_together_the_one_that_another_has_decided_is_refused_
     assert (panel.path, "dropped" in panel.text("labels")) == (PAIR[1], True)
     panel.press("z")
     panel.wait_saved()
-    assert [standing(session.workspace).get(path) for path in PAIR] == [None, ("drop", "")]
+    assert [decided(session.workspace).get(path) for path in PAIR] == [None, ("drop", "")]
 
 
 def test_j_a_missing_image_is_shown_as_missing_and_the_others_go_on(session, panel):
@@ -264,7 +265,7 @@ def test_j_a_missing_image_is_shown_as_missing_and_the_others_go_on(session, pan
 def test_d_sixty_keys_typed_without_waiting_are_sixty_right_decisions(session, panel):
     order = ranked(session.workspace)
     rows = session.workspace.read().set_index("path")
-    done = set(standing(session.workspace))
+    done = set(decided(session.workspace))
     wanted, keys = {}, []
     open_ones = [path for path in order if path not in done][:60]
     panel.go_to(open_ones[0])
@@ -282,7 +283,7 @@ def test_d_sixty_keys_typed_without_waiting_are_sixty_right_decisions(session, p
     panel.press(*keys)
     panel.wait_saved()
     assert len(wanted) == 60
-    assert {path: standing(session.workspace).get(path) for path in wanted} == wanted
+    assert {path: decided(session.workspace).get(path) for path in wanted} == wanted
 
 
 def test_l_two_images_selected_in_the_grid_and_one_button_change_both(session, panel):
@@ -295,7 +296,7 @@ def test_l_two_images_selected_in_the_grid_and_one_button_change_both(session, p
         looker.hover(position={"x": 20, "y": 20})
         looker.locator("[data-cy^='looker-checkbox-']").first.click()
     page.locator("[data-cy=fo-grid-actions]").get_by_text("Drop", exact=True).click()
-    wait_until(lambda: all(standing(session.workspace).get(path) == ("drop", "") for path in paths))
+    wait_until(lambda: all(decided(session.workspace).get(path) == ("drop", "") for path in paths))
     wait_until(
         lambda: session.samples().count_documents({"path": {"$in": paths}, "decision": "drop"}) == 2
     )
@@ -306,7 +307,7 @@ def test_l_two_images_selected_in_the_grid_and_one_button_change_both(session, p
     page.get_by_role("button", name="Execute").click()
     wait_until(
         lambda: all(
-            standing(session.workspace).get(path) == ("relabel", "contempt") for path in paths
+            decided(session.workspace).get(path) == ("relabel", "contempt") for path in paths
         )
     )
     page.click("[data-cy=panel-tab-candidreview]")
@@ -319,28 +320,28 @@ def test_k_another_fiftyone_with_other_data_does_not_mix_in(session):
     assert samples.count_documents({}) == FACES + 1
 
 
-def test_edits_in_the_app_s_own_tab_are_journaled_at_the_end_and_h_the_manifest_is_what_the_journal_says(
+def test_edits_in_the_app_s_own_tab_are_journaled_at_the_end_and_h_the_manifest_follows_the_journal(
     session, panel
 ):
     workspace = session.workspace
     before = workspace.manifest.read_bytes().splitlines()
-    edited = next(path for path in reversed(ranked(workspace)) if path not in standing(workspace))
+    edited = next(path for path in reversed(ranked(workspace)) if path not in decided(workspace))
     session.samples().update_one({"path": edited}, {"$set": {"label.label": "contempt"}})
     panel.page.locator("[data-candid=key-finish]").click()
     panel.page.wait_for_selector("[data-candid=end]")
     assert session.wait() == 0
     assert "images decided in " in session.outcome
-    assert "not taken in" not in session.outcome
-    assert standing(workspace)[edited] == ("relabel", "contempt")
-    decided = standing(workspace)
+    assert "not recorded" not in session.outcome
+    assert decided(workspace)[edited] == ("relabel", "contempt")
+    decisions = decided(workspace)
     after = workspace.manifest.read_bytes().splitlines()
     changed = {
         new.decode().split(",")[0] for old, new in zip(before, after, strict=True) if old != new
     }
-    assert changed <= set(decided)
+    assert changed <= set(decisions)
     rows = workspace.read()
     assert rows.equals(derive_verdicts(rows, workspace.read_journal()))
-    for path, (action, label) in decided.items():
+    for path, (action, label) in decisions.items():
         row = rows.set_index("path").loc[path]
         assert row["status"] == ("drop" if action == "drop" else "keep")
         assert row["label"] == (label or row["given_label"])
@@ -350,7 +351,7 @@ def test_edits_in_the_app_s_own_tab_are_journaled_at_the_end_and_h_the_manifest_
     assert again.finish() == 0
     assert workspace.manifest.read_bytes().splitlines() == after
     assert workspace.journal.read_bytes() == journal
-    assert not again.place.joinpath("db").exists()
+    assert not again.files.database.exists()
 
 
 def wait_until(claim, seconds: float = 10) -> None:

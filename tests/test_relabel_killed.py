@@ -1,4 +1,4 @@
-"""g) of the review's acceptance checks: the command, mongod and the browser, killed in the middle of a burst of keys."""
+"""Check g) of the review: the command, mongod and the browser, killed during a burst of keys."""
 
 import os
 

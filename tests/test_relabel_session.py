@@ -1,10 +1,10 @@
-"""relabel without a browser: the queue, the journal as a session sees it, the App's copy, the end, and every refusal."""
+"""relabel without a browser: the queue, the session's journal, the App's copy, the end, errors."""
 
 import json
 import os
 import shutil
 import socket
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -22,13 +22,14 @@ from curate.fiftyone_host import environment, mongod
 from curate.fiftyone_host.mongod import find_mongod, start_mongod
 from curate.labels import VOCABULARY
 from curate.relabel import queue
-from curate.relabel.app_labels import open_database, to_fields
+from curate.relabel.app_labels import open_app_labels, to_fields
 from curate.relabel.filters import match_rows
-from curate.relabel.finish import EDITED, summarize_session, take_in_edits, write_verdicts
+from curate.relabel.finish import EDITED, record_app_edits, summarize_session, write_verdicts
+from curate.relabel.prepare import draw_for_browser
 from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
-from curate.relabel.save import Saver
-from curate.relabel.session import Place, draw_for_browser, place_of
-from curate.relabel.session_journal import DecisionRequest, Image, SessionJournal
+from curate.relabel.save import DecisionWriter
+from curate.relabel.session import Image, Session, read_session, session_files
+from curate.relabel.session_journal import DecisionRequest, SessionJournal
 from curate.review.reviewers import ADJUDICATED
 from curate.workspace.journal import (
     Decision,
@@ -39,9 +40,10 @@ from curate.workspace.journal import (
     read_journal,
 )
 from curate.workspace.manifest import write_manifest
-from curate.workspace.workspace import apply_journal
+from curate.workspace.run import apply_journal
 
-# Six flagged rows, most suspect last; the first three are one photograph under two labels; one row is believed.
+# Six flagged rows, most suspect last; the first three are one duplicate group under two labels; one
+# row is believed.
 RANKED = make_manifest(
     [
         {
@@ -152,7 +154,8 @@ def test_shuffled_rows_make_the_same_queue(order):
         ({"conflicts": True}, "no label conflicts here; `curate dedup` finds them"),
         (
             {"disagreements": True},
-            "the reviewers agree; `curate merge OTHER/decisions.jsonl` takes in another's decisions",
+            "the reviewers agree; "
+            "`curate merge OTHER/decisions.jsonl` takes in another's decisions",
         ),
         ({"group": "s/9.png"}, "no duplicate group 's/9.png': see the column duplicate_group"),
         ({"where": "label==disgust"}, "no kept image fulfils 'label==disgust'"),
@@ -162,28 +165,25 @@ def test_an_empty_queue_names_the_command_that_fills_it(selection, advice):
     rows = RANKED.assign(suggested_label="", issue="", label_conflict="")
     with pytest.raises(ManifestError) as caught:
         choose(manifest=rows, **selection)
-    assert str(caught.value) == f"manifest.csv: no image to look at: {advice}"
+    assert str(caught.value) == f"manifest.csv: no image to review: {advice}"
 
 
 def test_two_kinds_of_queue_at_once_are_refused():
     with pytest.raises(
-        UsageError, match="say one of --issues, --random, --conflicts, --disagreements, --group"
+        UsageError, match="choose one of --issues, --random, --conflicts, --disagreements, --group"
     ):
         choose(issues=True, conflicts=True)
 
 
-def test_a_blind_reviewer_is_told_nothing_that_others_think():
+def test_a_blind_reviewer_gets_no_opinion_of_others():
     rows = RANKED.assign(votes='{"sad": 10}')
     probs = {path: [0.125] * 8 for path in rows["path"]}
     verdicts = {"s/1.png": {"R1": "sad", "R2": "fear"}}
-    seeing = describe_rows(rows, rows, probs, verdicts, blind=False)[1]
+    normal = describe_rows(rows, rows, probs, verdicts, blind=False)[1]
     blind = describe_rows(rows, rows, probs, verdicts, blind=True)[1]
-    assert (seeing["suggested_label"], seeing["votes"], seeing["verdicts"]) == (
-        "fear",
-        '{"sad": 10}',
-        verdicts["s/1.png"],
-    )
-    assert blind == {
+    assert (normal.suggested_label, normal.votes) == ("fear", '{"sad": 10}')
+    assert (normal.probs, normal.verdicts) == ([0.125] * 8, verdicts["s/1.png"])
+    assert asdict(blind) == {
         "path": "s/1.png",
         "given_label": "sad",
         "duplicate_group": "s/0.png",
@@ -219,18 +219,15 @@ def test_a_condition_picks_rows(condition, found):
     assert names(RANKED[match_rows(RANKED, condition)]) == found
 
 
+HOW = "write COLUMN==VALUE with a column of the manifest, as in 'label==sad'"
+
+
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        (
-            "mood==sad",
-            "cannot read 'mood==sad': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'",
-        ),
-        (
-            "label is sad",
-            "cannot read 'label is sad': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'",
-        ),
-        ("label<sad", "'sad' in 'label<sad' is no number: < compares numbers"),
+        ("mood==sad", f"cannot read 'mood==sad': {HOW}"),
+        ("label is sad", f"cannot read 'label is sad': {HOW}"),
+        ("label<sad", "'sad' in 'label<sad' is not a number: < compares numbers"),
     ],
 )
 def test_a_condition_that_cannot_be_read_is_quoted(condition, message):
@@ -239,7 +236,7 @@ def test_a_condition_that_cannot_be_read_is_quoted(condition, message):
     assert str(caught.value) == f"--where: {message}"
 
 
-# The journal as a session sees it
+# The session's journal
 
 
 def open_session_journal(file, **options):
@@ -248,10 +245,10 @@ def open_session_journal(file, **options):
 
 
 def key(session_journal, token, path, action, label="", by="R1", seen=None):
-    """A key pressed in front of what stands now, or of what was `seen`; the paths that were refused."""
+    """Press a key before the current decision, or before the batch `seen`; the refused paths."""
     batch = session_journal.states()[path].batch if seen is None else seen
     request = DecisionRequest(path, action, label, session_journal.states()[path].label, batch)
-    return session_journal.decide(replace(new_batch(by), batch=f"{by}.{token}"), [request])
+    return session_journal.decide(new_batch(by, name=f"{by}.{token}"), [request])
 
 
 def test_a_batch_of_a_session_before_is_undone_though_it_holds_an_image_that_this_one_does_not(
@@ -262,28 +259,73 @@ def test_a_batch_of_a_session_before_is_undone_though_it_holds_an_image_that_thi
         DecisionRequest(path, "drop", "", session_journal.states()[path].label, "")
         for path in ("s/0.png", "s/1.png")
     ]
-    assert session_journal.decide(replace(new_batch("R1"), batch="R1.both"), requests) == []
+    assert session_journal.decide(new_batch("R1", name="R1.both"), requests) == []
     images = {path: image for path, image in session_journal.images.items() if path != "s/1.png"}
     later = SessionJournal(session_journal.file, images, {})
     for _ in range(2):  # sent again, it is answered again
-        assert later.undo(replace(new_batch("R1"), batch="R1.undo"), "R1.both") == ["s/0.png"]
+        assert later.undo(new_batch("R1", name="R1.undo"), "R1.both") == ["s/0.png"]
     assert session_journal.states()["s/1.png"].action == ""
+
+
+# A `sitting.json` as commit 11861d1 wrote it: this code recovers a session that it left killed.
+OLD_RECORD = {
+    "batch": "20260101T000000-abcdef",
+    "by": "R1",
+    "blind": True,
+    "note": "",
+    "journal": "/w/decisions.jsonl",
+    "ready": "/w/.cache/relabel/R1/ready.json",
+    "finish": "/w/.cache/relabel/R1/finish",
+    "moved": [["s/0.png", "f" * 64, "s/1.png"]],
+    "images": {
+        "s/1.png": {
+            "sha256": "f" * 64,
+            "given_label": "sad",
+            "file": "/faces/1.png",
+            "box": "0 0 4 4",
+            "is_redundant": False,
+        }
+    },
+    "queue": [
+        {
+            "path": "s/1.png",
+            "given_label": "sad",
+            "duplicate_group": "",
+            "suggested_label": "fear",
+            "self_confidence": "0.100000",
+            "issue_rank": "1",
+            "votes": "",
+            "probs": [0.125] * 8,
+            "verdicts": {"R2": "fear"},
+            "copies": [],
+        }
+    ],
+    "port": 5151,
+    "uri": "mongodb://127.0.0.1:1/?journal=true",
+    "database": "fiftyone",
+}
+
+
+def test_the_record_of_a_session_is_the_json_of_before(tmp_path):
+    record = json.dumps(OLD_RECORD).encode()
+    (tmp_path / "sitting.json").write_bytes(record)
+    session = read_session(tmp_path / "sitting.json")
+    assert session.to_json() == record
+    assert session.moved == {("s/0.png", "f" * 64): "s/1.png"}
+    assert session.images["s/1.png"] == Image("f" * 64, "sad", "/faces/1.png", "0 0 4 4")
+    assert (session.queue[0].path, session.journal) == ("s/1.png", Path("/w/decisions.jsonl"))
 
 
 def test_a_picture_that_no_browser_draws_is_given_as_png(tmp_path):
     face = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "a.tiff"), face)
     (tmp_path / "b.tiff").write_bytes(b"no picture")
-    files = {
-        name: {"sha256": name, "file": str(tmp_path / name)}
-        for name in ("a.tiff", "b.tiff", "c.png")
-    }
-    draw_for_browser(Place(tmp_path / "session"), {"images": files})
-    assert (cv2.imread(files["a.tiff"]["file"], cv2.IMREAD_GRAYSCALE) == face).all()
-    assert files["a.tiff"]["file"].endswith("session/pictures/a.tiff.png")
-    assert [files[name]["file"] for name in ("b.tiff", "c.png")] == [
-        str(tmp_path / name) for name in ("b.tiff", "c.png")
-    ]
+    files = ("a.tiff", "b.tiff", "c.png")
+    images = {name: Image(name, "sad", str(tmp_path / name)) for name in files}
+    drawn = draw_for_browser(images, tmp_path / "pictures")
+    assert (cv2.imread(drawn["a.tiff"].file, cv2.IMREAD_GRAYSCALE) == face).all()
+    assert drawn["a.tiff"].file == str(tmp_path / "pictures/a.tiff.png")
+    assert [drawn[name] for name in files[1:]] == [images[name] for name in files[1:]]
 
 
 def test_a_key_is_recorded_once_however_often_it_is_sent(tmp_path):
@@ -296,7 +338,7 @@ def test_a_key_is_recorded_once_however_often_it_is_sent(tmp_path):
     assert len(read_journal(session_journal.file)) == 1
 
 
-def test_a_key_in_front_of_an_old_decision_is_refused(tmp_path):
+def test_a_key_pressed_before_an_outdated_decision_is_refused(tmp_path):
     session_journal, other = (open_session_journal(tmp_path / "decisions.jsonl") for _ in range(2))
     assert key(other, "k1", "s/0.png", "relabel", "fear", by="R2", seen="") == []
     assert key(session_journal, "k1", "s/0.png", "drop", seen="") == ["s/0.png"]
@@ -308,21 +350,21 @@ def test_a_key_in_front_of_an_old_decision_is_refused(tmp_path):
 def test_an_undo_is_for_one_s_own_newest_decision(tmp_path):
     session_journal = open_session_journal(tmp_path / "decisions.jsonl")
     key(session_journal, "k1", "s/0.png", "drop")
-    blank = replace(new_batch("R1"), batch="R1.z1")
-    assert session_journal.undo(replace(blank, by="R2"), "R1.k1") is None
-    assert session_journal.undo(blank, "R1.k1") == ["s/0.png"]
-    assert session_journal.undo(blank, "R1.k1") == ["s/0.png"]  # sent again
-    assert session_journal.undo(replace(blank, batch="R1.z2"), "R1.k1") is None
+    header = new_batch("R1", name="R1.z1")
+    assert session_journal.undo(replace(header, by="R2"), "R1.k1") is None
+    assert session_journal.undo(header, "R1.k1") == ["s/0.png"]
+    assert session_journal.undo(header, "R1.k1") == ["s/0.png"]  # sent again
+    assert session_journal.undo(replace(header, batch="R1.z2"), "R1.k1") is None
     assert [line.action for line in read_journal(session_journal.file)] == ["drop", "undo"]
     assert session_journal.states()["s/0.png"].action == ""
     key(session_journal, "k2", "s/0.png", "drop")
     key(session_journal, "k3", "s/0.png", "keep")
     assert (
-        session_journal.undo(replace(blank, batch="R1.z3"), "R1.k2") is None
+        session_journal.undo(replace(header, batch="R1.z3"), "R1.k2") is None
     )  # something newer stands
 
 
-def test_a_ledger_follows_other_writers_a_merge_and_a_torn_line(tmp_path):
+def test_the_journal_of_a_session_follows_other_writers_a_merge_and_a_torn_line(tmp_path):
     session_journal = open_session_journal(tmp_path / "decisions.jsonl")
     key(session_journal, "k1", "s/0.png", "drop")
     append_decisions(session_journal.file, decided("s/1.png", "keep", by="R2"))
@@ -350,16 +392,16 @@ KEYS = st.tuples(
 
 
 @given(st.lists(KEYS, max_size=15))
-def test_two_sessions_on_one_journal_see_what_apply_will_derive(tmp_path_factory, keys):
+def test_two_sessions_on_one_journal_have_the_verdicts_that_will_be_derived(tmp_path_factory, keys):
     file = tmp_path_factory.mktemp("j") / "decisions.jsonl"
-    ledgers = {by: open_session_journal(file) for by in ("R1", "R2")}
-    seen = {by: dict.fromkeys(RANKED["path"], "") for by in ledgers}
+    journals = {by: open_session_journal(file) for by in ("R1", "R2")}
+    seen = {by: dict.fromkeys(RANKED["path"], "") for by in journals}
     for number, (by, k, action) in enumerate(keys):
-        session_journal, path = ledgers[by], f"s/{k}.png"
+        session_journal, path = journals[by], f"s/{k}.png"
         if action == "undo":
             batches = session_journal.batches(by)
             if batches:
-                session_journal.undo(replace(new_batch(by), batch=f"{by}.z{number}"), batches[-1])
+                session_journal.undo(new_batch(by, name=f"{by}.z{number}"), batches[-1])
         else:
             before = session_journal.states()[path].batch
             label = "fear" if action == "relabel" else ""
@@ -376,7 +418,7 @@ def test_two_sessions_on_one_journal_see_what_apply_will_derive(tmp_path_factory
         seen[by] = {path: state.batch for path, state in session_journal.states().items()}
     journal = read_journal(file)
     rows = derive_verdicts(RANKED, journal).set_index("path")
-    for session_journal in (*ledgers.values(), open_session_journal(file)):
+    for session_journal in (*journals.values(), open_session_journal(file)):
         for path, state in session_journal.states().items():
             if state.action in ("keep", "relabel"):
                 assert state.label == rows.at[path, "label"]
@@ -385,19 +427,17 @@ def test_two_sessions_on_one_journal_see_what_apply_will_derive(tmp_path_factory
             )
 
 
-def test_a_blind_session_sees_its_own_reviewer_alone_and_a_settling_one_what_was_settled(tmp_path):
+def test_a_blind_session_counts_its_reviewer_alone_and_an_adjudication_the_adjudicated(tmp_path):
     file = tmp_path / "decisions.jsonl"
     append_decisions(
         file, decided("s/0.png", "drop", by="R2") + decided("s/1.png", "keep", by="R1")
     )
-    blind, settling = (
-        open_session_journal(file, alone="R1"),
-        open_session_journal(file, settles=True),
-    )
+    blind = open_session_journal(file, only_by="R1")
+    adjudication = open_session_journal(file, is_adjudication=True)
     assert (blind.states()["s/0.png"].action, blind.states()["s/1.png"].action) == ("", "keep")
-    assert not any(state.is_done for state in settling.states().values())
+    assert not any(state.is_done for state in adjudication.states().values())
     append_decisions(file, decided("s/0.png", "keep", by="R3", note=ADJUDICATED))
-    assert [path for path, state in settling.states().items() if state.is_done] == ["s/0.png"]
+    assert [path for path, state in adjudication.states().items() if state.is_done] == ["s/0.png"]
 
 
 # The App's copy
@@ -411,35 +451,52 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture
-def saver(server, tmp_path, request):
-    """A saver on an empty journal, before a database that holds the images as they are given."""
-    session_journal = open_session_journal(tmp_path / "decisions.jsonl")
-    database = open_database(server.uri, "test", request.node.name)
+def session(server, tmp_path, request):
+    """A session over all images, as its record gives it."""
+    journal, ready = tmp_path / "decisions.jsonl", tmp_path / "ready.json"
+    ready.write_text(json.dumps({"collection": request.node.name}))
+    images = open_session_journal(journal).images
+    service = {"port": 1, "uri": server.uri, "database": "test"}
+    places = {"journal": journal, "ready": ready, "finish": tmp_path / "finish"}
+    facts = {"batch": "S", "by": "R1", "blind": False, "note": "", "moved": {}, "queue": []}
+    return Session(**facts, **places, **service, images=images)
+
+
+@pytest.fixture
+def writer(session):
+    """A writer on an empty journal, before a database that holds the images as they are given."""
+    session_journal = open_session_journal(session.journal)
+    app_labels = open_app_labels(session)
     for path, state in session_journal.states().items():
-        database._samples.insert_one(
+        app_labels._samples.insert_one(
             {"path": path, "label": {"label": state.label}, **to_fields(state)}
         )
-    return Saver(session_journal, database, "S", "R1")
+    return DecisionWriter(session_journal, app_labels, session.batch, session.by)
 
 
-def shown(saver, path):
-    found = saver.database._samples.find_one({"path": path})
+def shown(writer, path):
+    found = writer.app_labels._samples.find_one({"path": path})
     return found["label"]["label"], found["decision"]
 
 
-def test_a_key_is_in_the_journal_and_in_the_app_s_copy(saver):
-    answer = saver.decide("k1", [DecisionRequest("s/0.png", "relabel", "fear", "sad")])
+def test_a_key_is_in_the_journal_and_in_the_app_s_copy(writer):
+    answer = writer.decide("k1", [DecisionRequest("s/0.png", "relabel", "fear", "sad")])
     assert answer["refused"] == []
     assert answer["states"]["s/0.png"]["label"] == "fear"
-    assert shown(saver, "s/0.png") == ("fear", "relabel")
-    assert saver.undo("z1", "S.k1")["refused"] == []
-    assert shown(saver, "s/0.png") == ("sad", "")
-    assert [line.action for line in read_journal(saver.session_journal.file)] == ["relabel", "undo"]
+    assert shown(writer, "s/0.png") == ("fear", "relabel")
+    assert writer.undo("z1", "S.k1")["refused"] == []
+    assert shown(writer, "s/0.png") == ("sad", "")
+    assert [line.action for line in read_journal(writer.session_journal.file)] == [
+        "relabel",
+        "undo",
+    ]
 
 
-def test_a_label_edited_in_the_app_refuses_the_key_until_it_was_seen(saver):
-    saver.database._samples.update_one({"path": "s/0.png"}, {"$set": {"label.label": "contempt"}})
-    answer = saver.decide(
+def test_a_label_edited_in_the_app_refuses_the_key_until_it_was_seen(writer):
+    writer.app_labels._samples.update_one(
+        {"path": "s/0.png"}, {"$set": {"label.label": "contempt"}}
+    )
+    answer = writer.decide(
         "k1",
         [
             DecisionRequest("s/0.png", "drop", "", "sad"),
@@ -448,25 +505,27 @@ def test_a_label_edited_in_the_app_refuses_the_key_until_it_was_seen(saver):
     )
     assert answer["refused"] == ["s/0.png"]
     assert answer["states"]["s/0.png"]["label"] == "contempt"
-    assert [state.action for state in list(saver.session_journal.states().values())[:2]] == [
+    assert [state.action for state in list(writer.session_journal.states().values())[:2]] == [
         "",
         "drop",
     ]
-    assert shown(saver, "s/0.png") == ("contempt", "")
-    assert saver.decide("k2", [DecisionRequest("s/0.png", "drop", "", "contempt")])["refused"] == []
-    assert shown(saver, "s/0.png") == ("sad", "drop")
-
-
-def test_a_copy_that_a_killed_mongod_left_behind_the_journal_is_no_edit(saver):
-    key(
-        saver.session_journal, "k1", "s/0.png", "relabel", "fear"
-    )  # journaled; the database was away
-    assert shown(saver, "s/0.png") == ("sad", "")
+    assert shown(writer, "s/0.png") == ("contempt", "")
     assert (
-        saver.decide("k2", [DecisionRequest("s/0.png", "drop", "", "fear", "R1.k1")])["refused"]
+        writer.decide("k2", [DecisionRequest("s/0.png", "drop", "", "contempt")])["refused"] == []
+    )
+    assert shown(writer, "s/0.png") == ("sad", "drop")
+
+
+def test_a_copy_that_a_killed_mongod_left_behind_the_journal_is_no_edit(writer):
+    key(
+        writer.session_journal, "k1", "s/0.png", "relabel", "fear"
+    )  # journaled; the database was away
+    assert shown(writer, "s/0.png") == ("sad", "")
+    assert (
+        writer.decide("k2", [DecisionRequest("s/0.png", "drop", "", "fear", "R1.k1")])["refused"]
         == []
     )
-    assert shown(saver, "s/0.png") == ("sad", "drop")
+    assert shown(writer, "s/0.png") == ("sad", "drop")
 
 
 @pytest.mark.parametrize(
@@ -478,15 +537,15 @@ def test_a_copy_that_a_killed_mongod_left_behind_the_journal_is_no_edit(saver):
         ("k 1\n", DecisionRequest("s/0.png", "drop")),
     ],
 )
-def test_what_is_no_decision_is_not_recorded(saver, token, wanted):
+def test_what_is_no_decision_is_not_recorded(writer, token, wanted):
     with pytest.raises(JournalError):
-        saver.decide(token, [wanted])
-    assert not saver.session_journal.file.exists()
+        writer.decide(token, [wanted])
+    assert not writer.session_journal.file.exists()
 
 
-def test_edits_made_in_the_app_are_journaled_unless_somebody_decided_since(saver):
-    change = saver.database._samples.update_one
-    saver.decide("k1", [DecisionRequest("s/0.png", "drop", "", "sad")])
+def test_edits_made_in_the_app_are_journaled_unless_somebody_decided_since(writer, session):
+    change = writer.app_labels._samples.update_one
+    writer.decide("k1", [DecisionRequest("s/0.png", "drop", "", "sad")])
     for path, label in (
         ("s/0.png", "fear"),
         ("s/1.png", "happy"),
@@ -494,19 +553,9 @@ def test_edits_made_in_the_app_are_journaled_unless_somebody_decided_since(saver
         ("s/3.png", "angry"),
     ):
         change({"path": path}, {"$set": {"label.label": label}})
-    append_decisions(saver.session_journal.file, decided("s/1.png", "keep", by="R2"))
-    images = {path: vars(image) for path, image in saver.session_journal.images.items()}
-    facts = {
-        "by": "R1",
-        "blind": False,
-        "note": "",
-        "moved": [],
-        "batch": "S",
-        "journal": str(saver.session_journal.file),
-    }
-    taken = take_in_edits(saver.database, {**facts, "images": images})
-    assert taken == (2, 2)
-    lines = [line for line in read_journal(saver.session_journal.file) if line.note == EDITED]
+    append_decisions(writer.session_journal.file, decided("s/1.png", "keep", by="R2"))
+    assert record_app_edits(writer.app_labels, session) == (2, 2)
+    lines = [line for line in read_journal(writer.session_journal.file) if line.note == EDITED]
     assert [(line.path, line.label) for line in lines] == [
         ("s/0.png", "fear"),
         ("s/3.png", "angry"),
@@ -542,7 +591,7 @@ def test_verdicts_that_another_command_derived_meanwhile_are_no_foreign_change(f
     assert finished.read().set_index("path").at[launch["path"][0], "status"] == "drop"
 
 
-def test_the_story_of_a_session_counts_what_stands():
+def test_the_summary_of_a_session_counts_the_current_decisions():
     def pressed(token, path, action, undoes=""):
         return Decision(f"S.{token}", "R1", "t", action, path=path, undoes=undoes)
 
@@ -555,8 +604,8 @@ def test_the_story_of_a_session_counts_what_stands():
     ]
     result = summarize_session(journal, "S", 12.4, 0)
     assert result.summary == (
-        "relabel: 2 images decided in 12 s (1 relabelled, 0 kept, 1 dropped, 0 unsure); 1 undone, 0 refused; "
-        "batch S, `curate undo S` takes it back"
+        "relabel: 2 images decided in 12 s (1 relabelled, 0 kept, 1 dropped, 0 unsure); "
+        "1 undone, 0 refused; batch S, `curate undo S` takes it back"
     )
     assert result.counts["decisions"] == 2
     assert summarize_session([], "S", 1, 0).summary == (
@@ -564,7 +613,7 @@ def test_the_story_of_a_session_counts_what_stands():
     )
 
 
-# What is refused, and the fix that is named
+# Errors, and the fix that each names
 
 
 def assert_refused(result, message, code=1):
@@ -572,59 +621,61 @@ def assert_refused(result, message, code=1):
 
 
 @pytest.fixture
-def sit(finished, curate):
-    """`curate relabel` on the finished workspace; it must come to an end by itself."""
+def relabel(finished, curate):
+    """`curate relabel` on the finished workspace; it must end by itself."""
     return lambda *words: curate(
         "relabel", "--no-browser", "--by", "R1", *words, "-w", finished.root
     )
 
 
-def test_a_dry_run_tells_the_queue_and_writes_nothing(finished, sit):
+def test_a_dry_run_describes_the_queue_and_writes_nothing(finished, relabel):
     rows = finished.read()
     flagged = rows[
         (rows["suggested_label"] != "") & ((rows["status"] == "keep") | (rows["reason"] == "human"))
     ]
     first = flagged.loc[flagged["issue_rank"].astype(int).idxmin(), "path"]
     before = read_files(finished.root)
-    result = sit("-n")
+    result = relabel("-n")
     assert result.stdout == (
-        f"relabel: {len(flagged)} images, 0 decided; the first to look at: {first} (dry run: nothing written)\n"
+        f"relabel: {len(flagged)} images, 0 decided; the first to review: {first} "
+        "(dry run: nothing written)\n"
     )
     assert read_files(finished.root) == before
 
 
-def test_a_dry_run_resumes_at_the_first_undecided_image(finished, sit, curate):
-    first = sit("-n", "--json")
+def test_a_dry_run_resumes_at_the_first_undecided_image(finished, relabel, curate):
+    first = relabel("-n", "--json")
     path = json.loads(first.stdout)["first"]
     curate("decide", path, "--keep", "--by", "R1", "-w", finished.root)
-    told = json.loads(sit("-n", "--json").stdout)
-    assert (told["decided"], told["first"] != path) == (1, True)
+    resumed = json.loads(relabel("-n", "--json").stdout)
+    assert (resumed["decided"], resumed["first"] != path) == (1, True)
     blind = curate("relabel", "-n", "--json", "--by", "R2", "--blind", "-w", finished.root)
     assert json.loads(blind.stdout)["first"] == path  # a blind reviewer begins anew
 
 
-def test_without_a_mongod_that_runs_the_message_names_those_tried(sit, monkeypatch, tmp_path):
+def test_without_a_mongod_that_runs_the_error_names_those_tried(relabel, monkeypatch, tmp_path):
     monkeypatch.setenv("CURATE_MONGOD", "/bin/false")
-    assert_refused(sit(), f"no mongod runs here (tried /bin/false): {mongod.INSTALL}")
+    assert_refused(relabel(), f"no mongod runs here (tried /bin/false): {mongod.INSTALL}")
     monkeypatch.setattr(mongod, "_candidates", lambda _environment: [str(tmp_path / "none"), None])
-    assert_refused(sit(), f"no mongod runs here (tried {tmp_path}/none): {mongod.INSTALL}")
+    assert_refused(relabel(), f"no mongod runs here (tried {tmp_path}/none): {mongod.INSTALL}")
 
 
-def test_a_mongod_that_does_not_start_says_why(sit, monkeypatch, tmp_path):
+def test_a_mongod_that_does_not_start_is_an_error_with_the_reason(relabel, monkeypatch, tmp_path):
     broken = tmp_path / "mongod"
     broken.write_text(
-        '#!/bin/sh\n[ "$1" = --version ] && echo "db version v6" || { echo "no space left"; exit 1; }\n'
+        '#!/bin/sh\n[ "$1" = --version ] && echo "db version v6" && exit\n'
+        'echo "no space left"; exit 1\n'
     )
     broken.chmod(0o755)
     monkeypatch.setenv("CURATE_MONGOD", str(broken))
     assert_refused(
-        sit(), f"{broken} does not start (no space left): free the disk, or {mongod.INSTALL}"
+        relabel(), f"{broken} does not start (no space left): free the disk, or {mongod.INSTALL}"
     )
 
 
-def test_a_database_of_the_user_s_that_does_not_answer_is_named(sit, monkeypatch):
+def test_a_database_of_the_user_s_that_does_not_answer_is_named(relabel, monkeypatch):
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", f"mongodb://ann:secret@127.0.0.1:{free_port()}")
-    result = sit()
+    result = relabel()
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith(
         "curate: FIFTYONE_DATABASE_URI: no MongoDB server answers (127.0.0.1:"
@@ -632,7 +683,7 @@ def test_a_database_of_the_user_s_that_does_not_answer_is_named(sit, monkeypatch
     assert result.stderr.endswith("): start it, or unset the variable\n")
     assert "secret" not in result.stderr
     monkeypatch.setenv("FIFTYONE_DATABASE_URI", "http://127.0.0.1")
-    assert "no MongoDB server answers (Invalid URI scheme" in sit().stderr
+    assert "no MongoDB server answers (Invalid URI scheme" in relabel().stderr
 
 
 def free_port():
@@ -642,7 +693,7 @@ def free_port():
 
 
 @pytest.mark.parametrize("found", ["1.21.0", "1.23.1", None])
-def test_another_fiftyone_is_named_with_the_install_line(sit, monkeypatch, found):
+def test_another_fiftyone_is_named_with_the_install_line(relabel, monkeypatch, found):
     def version(_name):
         if found is None:
             raise environment.PackageNotFoundError
@@ -650,91 +701,100 @@ def test_another_fiftyone_is_named_with_the_install_line(sit, monkeypatch, found
 
     monkeypatch.setattr(environment, "version", version)
     assert_refused(
-        sit(),
-        f"FiftyOne 1.22 is needed, {found or 'none'} is installed: `pip install 'fiftyone>=1.22,<1.23'`",
+        relabel(),
+        f"FiftyOne 1.22 is needed, {found or 'none'} is installed: "
+        "`pip install 'fiftyone>=1.22,<1.23'`",
     )
 
 
-def test_a_fiftyone_that_cannot_be_imported_says_why(finished, sit, monkeypatch, tmp_path):
+def test_a_fiftyone_that_cannot_be_imported_is_an_error_with_the_reason(
+    finished, relabel, monkeypatch, tmp_path
+):
     monkeypatch.setenv("CURATE_MONGOD", str(find_mongod(os.environ)))
     (tmp_path / "fiftyone.py").write_text("raise ImportError('libfoo is missing')\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     log = finished.cache.absolute() / "relabel/R1/app.log"
     assert_refused(
-        sit(), f"FiftyOne's App does not start (ImportError: libfoo is missing): see {log}"
+        relabel(), f"FiftyOne's App does not start (ImportError: libfoo is missing): see {log}"
     )
 
 
-def test_a_busy_port_is_refused_before_anything_starts(finished, sit):
+def test_a_busy_port_is_refused_before_anything_starts(finished, relabel):
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = busy.getsockname()[1]
         assert_refused(
-            sit("--port", port),
-            f"--port {port}: cannot be used (Address already in use): name another, or leave --port out for a free one",
+            relabel("--port", port),
+            f"--port {port}: cannot be used (Address already in use): name another, "
+            "or leave --port out for a free one",
         )
     assert not (finished.cache / "relabel/R1/db").exists()
 
 
-def test_a_reviewer_sits_once(finished, sit):
-    place = finished.cache / "relabel/R1"
-    place.mkdir(parents=True)
-    with FileLock(place / ".lock"):
+def test_a_reviewer_has_one_session_at_a_time(finished, relabel):
+    folder = finished.cache / "relabel/R1"
+    folder.mkdir(parents=True)
+    with FileLock(folder / ".lock"):
         assert_refused(
-            sit(), "R1 is reviewing here already: finish that, or say who you are with --by NAME"
+            relabel(),
+            "R1 is reviewing here already: finish that session, "
+            "or name another reviewer with --by NAME",
         )
 
 
-def test_a_workspace_that_cannot_be_written_is_one_line(finished, sit):
+def test_a_workspace_that_cannot_be_written_is_an_error_of_one_line(finished, relabel):
     shutil.rmtree(finished.cache, ignore_errors=True)
     finished.cache.write_text("in the way")
-    result = sit()
+    result = relabel()
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "/relabel/R1: cannot be written (Not a directory)" in result.stderr
 
 
-def test_missing_images_are_counted_and_all_of_them_missing_is_an_error(finished, sit, tmp_path):
+def test_missing_images_are_counted_and_all_of_them_missing_is_an_error(
+    finished, relabel, tmp_path
+):
     folder = Path(json.loads(finished.sources.read_text())["tiny"]["root"])
     copy = Path(shutil.copytree(folder, tmp_path / "tiny"))
     sources = json.loads(finished.sources.read_text())
     finished.sources.write_text(json.dumps({"tiny": {**sources["tiny"], "root": str(copy)}}))
-    path = json.loads(sit("-n", "--json").stdout)["first"]
+    path = json.loads(relabel("-n", "--json").stdout)["first"]
     file = copy / path.removeprefix("tiny/")
     file.unlink()
-    result = sit("-n")
+    result = relabel("-n")
     assert (result.exit_code, result.stderr) == (
         0,
         f"relabel: 1 of 6 images are missing (first: {file})\n",
     )
     shutil.rmtree(copy)
     assert_refused(
-        sit("-n"),
-        f"none of the 6 images is there (first: {file}): bring the folder back, or run `curate build NAME=FOLDER` with "
-        "its new place",
+        relabel("-n"),
+        f"all 6 images are missing (first: {file}): bring the folder back, or run "
+        "`curate build NAME=FOLDER` with its new place",
     )
 
 
-def test_a_stale_decision_is_told_and_a_broken_line_stops(finished, sit):
+def test_a_stale_decision_is_reported_and_a_broken_line_is_an_error(finished, relabel):
     text = finished.journal.read_text()
     line = json.loads(text.splitlines()[0])
     finished.journal.write_text(text.replace(line["sha256"], "f" * 64))
-    result = sit("-n")
+    result = relabel("-n")
     assert (result.exit_code, result.stderr) == (
         0,
-        f"relabel: 1 decisions are stale, their images gone or changed (first: {line['path']}, batch {line['batch']}); "
+        "relabel: 1 decisions are stale, their images gone or changed "
+        f"(first: {line['path']}, batch {line['batch']}); "
         "undo the batch or bring the images back\n",
     )
     finished.journal.write_text("{}\n")
-    result = sit("-n")
+    result = relabel("-n")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert result.stderr.startswith("curate: decisions.jsonl line 1: not a decision")
 
 
-def test_predictions_that_no_longer_fit_are_left_out_with_a_word(finished, sit):
+def test_predictions_that_no_longer_fit_are_left_out_with_a_note(finished, relabel):
     file = predict(finished)
     file.write_text(file.read_text().replace("p_happy", "p_bored"))
-    result = sit("-n")
+    result = relabel("-n")
     assert result.exit_code == 0
     assert result.stderr.startswith("relabel: no likelihoods are shown: net.csv: ")
 
@@ -748,5 +808,5 @@ def test_no_workspace_names_the_first_step(curate, tmp_path):
 
 def test_a_name_of_a_reviewer_is_a_folder_inside_the_workspace(finished):
     for name in ("..", "a/b", "", "R 1", "Żoë"):
-        place = place_of(finished, name)
-        assert place.root.parent == finished.cache.absolute() / "relabel"
+        files = session_files(finished, name)
+        assert files.folder.parent == finished.cache.absolute() / "relabel"

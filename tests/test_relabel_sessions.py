@@ -1,8 +1,8 @@
-"""The review in a browser: sessions that begin and end otherwise than those of `test_relabel_browser.py`."""
+"""The review in a browser: sessions that start or end unlike those of `test_relabel_browser.py`."""
 
 import pytest
 from conftest import call_curate
-from review_session import draw_workspace, open_panel, ranked, standing, start_session
+from review_session import decided, draw_workspace, open_panel, ranked, start_session
 
 from curate.workspace.workspace import Workspace
 
@@ -23,7 +23,7 @@ def test_i_a_manifest_that_was_changed_meanwhile_is_not_overwritten_and_a_restar
         ).exit_code
         == 0
     )
-    open_ones = [path for path in ranked(workspace) if path not in standing(workspace)]
+    open_ones = [path for path in ranked(workspace) if path not in decided(workspace)]
     session = start_session(workspace)
     panel = open_panel(browser, session.address)
     assert panel.path == open_ones[0]  # the first undecided
@@ -38,7 +38,7 @@ def test_i_a_manifest_that_was_changed_meanwhile_is_not_overwritten_and_a_restar
     assert session.finish() == 1
     assert "was changed by another program" in session.outcome
     assert workspace.manifest.read_text() == text
-    assert standing(workspace)[open_ones[0]] == ("drop", "")
+    assert decided(workspace)[open_ones[0]] == ("drop", "")
 
 
 def test_a_blind_reviewer_sees_no_opinion_and_begins_anew(workspace, browser):

@@ -15,7 +15,7 @@ ROWS = 400
 
 
 def judge(workspace, rng):
-    """400 rows that a model believes in as much as the crowd does; the crowd has judged 300 of them."""
+    """400 rows that the model doubts as the crowd does; the crowd has judged 300 of them."""
     wrong = rng.random(ROWS) < 0.2
     votes = [
         json.dumps({"sad" if bad else "happy": 10}) if k < 300 else ""
@@ -49,7 +49,7 @@ def test_status_says_how_many_errors_are_left_and_what_the_next_looks_find(curat
     )
     found = wrong[first.index].sum()
     assert abs(errors["next_looks"]["errors"] - found) <= 10
-    assert "the next 100 looks find about" in curate("status", "-w", workspace.root).stdout
+    assert "the next 100 decisions find about" in curate("status", "-w", workspace.root).stdout
 
 
 def test_what_a_person_has_decided_is_not_left(curate, tmp_path):
@@ -71,6 +71,6 @@ def test_what_a_person_has_decided_is_not_left(curate, tmp_path):
 def test_without_verdicts_status_says_how_to_get_them(curate, finished):
     curate("flag", "-w", finished.root)
     assert (
-        "judge a random sample of 200 to know better"
+        "judge a random sample of 200 for a better estimate"
         in curate("status", "-w", finished.root).stdout
     )

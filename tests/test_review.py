@@ -65,16 +65,16 @@ def journals(draw, by="ann", most=8):
 # log and undo
 
 
-def test_the_log_tells_every_decision_about_an_image_and_whether_it_stands(finished, curate):
+def test_the_log_lists_every_decision_about_an_image_and_whether_it_counts(finished, curate):
     first = decide(curate, finished, SAD[0], "--label", "fear", by="ann")
     second = decide(curate, finished, SAD[0], "--drop", by="bob")
     decide(curate, finished, SAD[0], "--keep", by="ann")
     assert curate("undo", second, "--by", "ann", "-w", finished.root).exit_code == 0
     records = json.loads(curate("log", SAD[0], "--json", "-w", finished.root).stdout)
-    told = [
+    lines = [
         (record["by"], record["action"], record["label"], record["state"]) for record in records
     ]
-    assert told == [
+    assert lines == [
         ("ann", "relabel", "fear", "superseded"),
         ("bob", "drop", "", "undone"),
         ("ann", "keep", "", "stands"),
@@ -91,7 +91,8 @@ def test_the_log_of_all_is_the_journal_and_of_an_unknown_image_an_error(finished
     result = curate("log", "tiny/none.png", "-w", finished.root)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        "curate: no image 'tiny/none.png' in the manifest or the journal: copy it from the path column\n"
+        "curate: no image 'tiny/none.png' in the manifest or the journal: "
+        "copy it from the path column\n"
     )
 
 
@@ -130,7 +131,7 @@ def test_undo_takes_a_whole_session_back_or_one_key_of_it(finished, curate):
     assert result.stderr.startswith("curate: no batch 't' in the journal (newest: ")
 
 
-def test_a_refused_image_of_a_batch_does_not_stand():
+def test_a_refused_image_of_a_batch_does_not_count():
     path, other = ROWS["path"][:2]
     made = [line("ann", 1, path, "drop", batch="b"), line("ann", 1, other, "drop", batch="b")]
     refused = Decision("b-refused", "ann", made[0].at, "refused", path=path, undoes="b")
@@ -154,7 +155,9 @@ def test_a_copied_workspace_whose_journal_went_on_merges_back_to_the_same(ann, b
     assert interleave(ann, [*ann[:shared], *bob]) == interleave(ann, bob)
 
 
-def test_merge_takes_in_a_copied_workspace_and_queues_what_differs(finished, curate, tmp_path):
+def test_merge_adds_the_lines_of_a_copied_workspace_and_queues_what_differs(
+    finished, curate, tmp_path
+):
     other = Workspace(Path(shutil.copytree(finished.root, tmp_path / "copy")))
     decide(curate, finished, SAD[0], "--label", "fear", by="R1")
     decide(curate, finished, SAD[3], "--keep", by="R1")
@@ -165,8 +168,8 @@ def test_merge_takes_in_a_copied_workspace_and_queues_what_differs(finished, cur
     assert read_files(finished.root) == before
     result = curate("merge", other.journal, "-w", finished.root)
     summary = (
-        "merge: 2 of 4 lines taken in, 6 in all; 1 images in disagreement; look at them with `curate relabel "
-        "--disagreements`"
+        "merge: 2 of 4 lines added, 6 in all; 1 images in disagreement; "
+        "review them with `curate relabel --disagreements`"
     )
     assert (result.stdout, dry.stdout) == (
         f"{summary}\n",
@@ -178,7 +181,7 @@ def test_merge_takes_in_a_copied_workspace_and_queues_what_differs(finished, cur
     assert finished.read().equals(derive_verdicts(finished.read(), finished.read_journal()))
     merged = read_files(finished.root)
     assert curate("merge", other.journal, "-w", finished.root).stdout.startswith(
-        "merge: 0 of 4 lines taken in"
+        "merge: 0 of 4 lines added"
     )
     assert curate("merge", finished.journal, "-w", other.root).exit_code == 0
     assert read_files(finished.root) == merged
@@ -189,7 +192,8 @@ def test_a_merge_with_no_journal_names_the_file(finished, curate, tmp_path):
     result = curate("merge", tmp_path / "none.jsonl", "-w", finished.root)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"curate: {tmp_path}/none.jsonl: no such journal: name the decisions.jsonl of the other workspace\n"
+        f"curate: {tmp_path}/none.jsonl: no such journal: "
+        "name the decisions.jsonl of the other workspace\n"
     )
     (tmp_path / "odd.jsonl").write_text('{"batch": 1}\n')
     result = curate("merge", tmp_path / "odd.jsonl", "-w", finished.root)
@@ -215,7 +219,7 @@ def test_each_reviewer_has_a_verdict_of_their_own_and_unsure_is_none():
     assert disagreements(ROWS, journal) == {path: {"ann": "fear", "bob": "sad"}}
 
 
-def test_a_disagreement_is_settled_by_a_decision_in_front_of_it_until_somebody_decides_anew():
+def test_an_adjudication_settles_a_disagreement_until_somebody_decides_again():
     path = ROWS["path"][0]
     journal = [line("ann", 1, path, "relabel", "fear"), line("bob", 2, path, "drop")]
     settled = [*journal, line("ann", 3, path, "keep", note=ADJUDICATED)]
@@ -243,7 +247,7 @@ def test_kappa_is_undefined_where_chance_explains_everything():
     assert cohen_kappa(["sad", "fear"], ["fear", "sad"]) == -1.0
 
 
-def test_agreement_tells_how_far_two_agree_and_who_changed_what(finished, curate):
+def test_agreement_counts_how_far_two_agree_and_who_changed_what(finished, curate):
     for path, ann, bob in (
         (SAD[0], "fear", "fear"),
         (SAD[1], "happy", "fear"),
@@ -269,7 +273,7 @@ def test_agreement_tells_how_far_two_agree_and_who_changed_what(finished, curate
     assert f"ann, bob{'':<16}{4:>8}{3:>8}{kappa:>8.3f}" in text.splitlines()
 
 
-def test_agreement_without_a_decision_says_so():
+def test_agreement_without_a_decision_has_no_pairs():
     assert (
         format_agreement([], [])
         == "agreement: 0 pairs of reviewers, 0 labels changed or images dropped"

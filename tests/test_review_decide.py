@@ -11,7 +11,7 @@ from curate.duplicates.pairs import SURE
 from curate.errors import JournalError
 from curate.reports import status
 from curate.reports.status import read_status
-from curate.review.decide import _summarise
+from curate.review.decide import _summarize
 from curate.workspace.journal import (
     append_decisions,
     current_decisions,
@@ -31,17 +31,8 @@ def batch_of(result):
 
 def test_an_undo_from_the_command_line_restores_the_manifest_byte_for_byte(finished, curate):
     before = finished.manifest.read_bytes()
-    made = curate(
-        "decide",
-        COPY,
-        "tiny/train/sad/0.png",
-        "--label",
-        "fear",
-        "--by",
-        "ann",
-        "-w",
-        finished.root,
-    )
+    words = ("decide", COPY, "tiny/train/sad/0.png", "--label", "fear", "--by", "ann")
+    made = curate(*words, "-w", finished.root)
     assert made.stdout.startswith("decide: 2 decisions, ")
     assert finished.manifest.read_bytes() != before
     curate("decide", "--undo", batch_of(made), "-w", finished.root)
@@ -67,7 +58,7 @@ def test_many_decisions_come_from_a_table_in_one_batch(finished, curate, tmp_pat
     assert finished.read().set_index("path").at["tiny/train/fear/0.png", "reason"] == ""
 
 
-def test_a_dry_decision_says_what_would_change_and_records_nothing(finished, curate):
+def test_a_dry_decision_prints_what_would_change_and_records_nothing(finished, curate):
     before = finished.journal.read_bytes()
     result = curate("decide", "tiny/train/sad/0.png", "--drop", "-n", "-w", finished.root)
     assert "1 decisions, " in result.stdout
@@ -87,21 +78,21 @@ def test_a_stage_works_on_the_journal_that_a_kill_left_ahead_of_the_table(finish
     assert curate("check", "-w", finished.root).exit_code == 0
 
 
-def test_a_decision_is_told_whose_rows_a_build_has_changed_meanwhile():
+def test_a_decision_is_summarized_though_a_build_has_changed_the_rows_meanwhile():
     before, after = (make_manifest([{"given_label": "sad"}] * count) for count in (2, 3))
     made = new_decisions(before, [("s/000.png", "drop", "")], note="", by="b")
     after = derive_verdicts(after, [])
-    assert _summarise(made, derive_verdicts(before, []), after).counts["changed"] == 0
+    assert _summarize(made, derive_verdicts(before, []), after).counts["changed"] == 0
 
 
-def test_a_decision_that_a_newer_one_has_replaced_does_not_stand(finished, curate):
+def test_a_decision_that_a_newer_one_has_replaced_does_not_count(finished, curate):
     before = read_status(finished).decisions
     for action in ("--drop", "--keep"):
         assert curate("decide", COPY, action, "-w", finished.root).exit_code == 0
     assert read_status(finished).decisions == before + 1
 
 
-def test_the_newest_standing_decision_wins_and_unsure_is_no_verdict():
+def test_the_newest_decision_that_is_not_undone_wins_and_unsure_is_no_verdict():
     manifest = make_manifest([{"given_label": "sad"}])
     journal = []
     for action, label, verdict in (
@@ -121,8 +112,8 @@ def test_a_decision_about_other_bytes_is_stale_and_listed():
     manifest = make_manifest([{"given_label": "sad"}, {}])
     journal = new_decisions(manifest, [("s/000.png", "drop", "")], by="t")
     changed = manifest.assign(sha256=["f" * 64, manifest["sha256"].iat[1]])
-    standing = current_decisions(changed, journal)
-    assert (standing.by_path, [d.path for d in standing.stale]) == ({}, ["s/000.png"])
+    current = current_decisions(changed, journal)
+    assert (current.by_path, [line.path for line in current.stale]) == ({}, ["s/000.png"])
     assert derive_verdicts(changed, journal)["status"].tolist() == ["keep", "keep"]
 
 
@@ -200,8 +191,8 @@ def test_check_holds_on_a_finished_workspace_and_finds_what_is_broken(finished, 
     result = curate("check", "-w", finished.root)
     assert result.exit_code == 3
     assert (
-        "1 verdicts are not what the journal says (first: tiny/train/sad/1.png); run any stage again"
-        in result.stderr
+        "1 verdicts do not follow from the journal (first: tiny/train/sad/1.png); "
+        "run any stage again" in result.stderr
     )
 
 
@@ -244,7 +235,8 @@ def test_the_report_shows_copies_suspects_and_degenerate_images(finished, curate
     ):
         assert f'title="{path}"' in page
     assert page.count("data:image/png;base64,") > 10
-    assert "http" not in page  # one file, nothing from elsewhere
+    assert "http:" not in page
+    assert "https:" not in page
     again = page
     curate("report", "-w", finished.root)
     assert (finished.root / "report.html").read_text() == again

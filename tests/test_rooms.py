@@ -1,6 +1,10 @@
-"""The import law: a room imports only rooms below it. `docs/architecture.md` draws it, this file reads the imports."""
+"""The import law: a room imports only rooms below it.
+
+`docs/architecture.md` draws the law; the tests here compare it with the imports and with that page.
+"""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +41,7 @@ HOMES = {
     "ray": ("curate/engine.py", "curate/duplicates/"),
     "faiss": ("curate/duplicates/", "curate/sources/"),
     "imagehash": ("curate/images/",),
+    "jinja2": ("curate/reports/",),
     "PIL": ("curate/images/", "curate/duplicates/", "curate/demo/", "train/"),
     "cv2": ("curate/images/", "curate/duplicates/", "curate/demo/", "train/"),
     "tensorflow": ("train/",),
@@ -46,7 +51,7 @@ MOST_MODULES = 16
 
 
 def room_of(module: str) -> str:
-    """The room of a dotted module: the folder below the package; `ground` for modules beside the rooms."""
+    """The room of a dotted module: its folder in the package; `ground` for one in no folder."""
     package, *rest = module.split(".")
     if package == "train" and rest[:1] == ["backend"]:
         return "backend"
@@ -142,3 +147,37 @@ def test_a_heavy_package_is_imported_only_in_its_home() -> None:
             if homes and not place.startswith(homes):
                 wrong.append(f"{place} imports {module}")
     assert wrong == []
+
+
+def test_the_architecture_page_draws_this_law() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = dict(re.findall(r"^```law (\w+)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL))
+    assert drawn.keys() == LAW.keys()
+    for package, law in LAW.items():
+        rows = [line.split() for line in law.strip().splitlines()]
+        assert [line.split() for line in drawn[package].splitlines()] == rows
+    shared = re.search(r"`train` imports of `curate` only ([^.]*)\.", page)
+    assert shared
+    assert set(re.findall(r"`(\w+)`", shared[1])) == SHARED
+
+
+def test_the_architecture_page_has_every_room_and_the_homes_of_every_heavy_package() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    sections = dict(re.findall(r"^## (.*)\n((?:(?!^## ).*\n)*)", page, flags=re.MULTILINE))
+    rows = re.findall(r"^\| ([\w, ]+) \| (`.*`) \|$", sections["The law"], flags=re.MULTILINE)
+    homes = {}
+    for packages, places in rows:
+        homes |= dict.fromkeys(packages.split(", "), tuple(re.findall(r"`([^`]+)`", places)))
+    assert homes == HOMES
+    rooms = re.findall(r"^\| `(\w+)` \|", sections["The rooms"], flags=re.MULTILINE)
+    assert rooms == [room for law in LAW.values() for room in law.split()]
+
+
+def test_every_file_that_the_contributors_page_names_exists() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    table = [line for line in page.splitlines() if line.startswith("| a")]
+    named = re.findall(r"`((?:curate|train|docs|manifests)/[^`]+)`", "\n".join(table))
+    assert len(named) > 30
+    assert [name for name in named if "NAME" not in name and not (ROOT / name).exists()] == []
+    for name, file in re.findall(r"`(\w+)` in `([^`]+\.py)`", "\n".join(table)):
+        assert re.search(rf"^(def |class |    def )?{name}\b", (ROOT / file).read_text(), re.M)

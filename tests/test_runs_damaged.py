@@ -1,4 +1,4 @@
-"""What a user may do to a run's folder or ask of `train` in error: one line that names the fix, and nothing is lost."""
+"""A damaged run folder or a wrong option is one line that names the fix; no file is lost."""
 
 import json
 import shutil
@@ -78,9 +78,9 @@ def test_a_damaged_run_is_one_line_and_no_read_of_test_is_counted(
     run = bars.root / "runs" / "bars"
     DAMAGES[damage](run)
     before = list_bytes(bars.root)
-    told = refuse("evaluate", run, "-w", bars.root)
-    assert ": cannot be read (" in told
-    assert told.startswith(str(run))
+    message = refuse("evaluate", run, "-w", bars.root)
+    assert ": cannot be read (" in message
+    assert message.startswith(str(run))
     after = {
         name: data for name, data in list_bytes(bars.root).items() if not name.endswith("lock")
     }
@@ -113,7 +113,7 @@ def test_a_damaged_run_hides_no_other(bars: Workspace) -> None:
     assert "cannot be read" in refuse("evaluate", "-w", bars.root)
 
 
-def test_a_comparison_with_damaged_scores_asks_for_another_evaluation(bars: Workspace) -> None:
+def test_a_comparison_with_damaged_scores_names_the_evaluation_as_fix(bars: Workspace) -> None:
     runs = bars.root / "runs"
     shutil.copytree(runs / "bars", runs / "other")
     for name in ("bars", "other"):
@@ -139,8 +139,8 @@ def test_a_damaged_state_is_one_line(bars: Workspace) -> None:
     (run / "metrics.json").unlink()
     for text in ("", '{"a": 1}', '{"epoch": 1, "file": "epoch-0001.weights.h5"}'):
         (run / "state.json").write_text(text)
-        told = refuse("run", "--resume", "-w", bars.root)
-        assert told.endswith("train anew under another --name")
+        message = refuse("run", "--resume", "-w", bars.root)
+        assert message.endswith("train anew under another --name")
     change_record(run, options={"future": 1})
     assert "recipe.json: cannot be read (" in refuse("run", "--resume", "-w", bars.root)
 
@@ -148,8 +148,8 @@ def test_a_damaged_state_is_one_line(bars: Workspace) -> None:
 def test_no_seed_is_trained_where_the_folder_of_another_is_taken(bars: Workspace) -> None:
     runs = bars.root / "runs"
     shutil.copytree(runs / "bars", runs / "many-s1")
-    told = refuse("run", "-w", bars.root, "--name", "many", "--seeds", "2", *SMALL)
-    assert told == f"{runs / 'many-s1'}: already exists: choose another --name"
+    message = refuse("run", "-w", bars.root, "--name", "many", "--seeds", "2", *SMALL)
+    assert message == f"{runs / 'many-s1'}: already exists: choose another --name"
     assert not (runs / "many-s0").exists()
 
 
@@ -161,8 +161,8 @@ def test_the_run_of_another_is_no_seed_of_a_series(bars: Workspace, is_finished:
     change_record(runs / "many-s0", series={"name": "many", "seed": 0, "seeds": 2})
     (runs / ("many-s0" if is_finished else "many-s1") / "metrics.json").unlink()
     before = list_bytes(runs)
-    told = refuse("run", "-w", bars.root, "--resume", "--name", "many")
-    assert told.startswith(f"{runs / 'many-s1'}: is not seed 1 of this run")
+    message = refuse("run", "-w", bars.root, "--resume", "--name", "many")
+    assert message.startswith(f"{runs / 'many-s1'}: is not seed 1 of this run")
     assert list_bytes(runs) == before
 
 
@@ -177,7 +177,7 @@ def test_a_name_is_that_of_one_folder(bars: Workspace, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("--rate-decay", "0.1"), "--rate-decay: schedule linear has no use for it"),
         (("--plateau-patience", "3"), "--plateau-patience: schedule linear has no use for it"),
@@ -192,24 +192,30 @@ def test_a_name_is_that_of_one_folder(bars: Workspace, name: str) -> None:
         ),
         (("--strategy", "foo"), "--strategy foo: must be one of none, mirrored, multiworker"),
         (("--soft-labels",), "no row of split train has votes"),
-        (("--recipe", ""), "no such recipe"),
-        (("--recipe", "vgg16", "--size", "20"), "--size 20: vgg16 sees nothing below 32 pixels"),
+        (("--recipe", "vgg16", "--size", "20"), "--size 20: vgg16 needs at least 32 pixels a side"),
         (("--runs", __file__), "is no folder: name another"),
     ],
 )
 def test_a_dry_run_refuses_what_the_training_refuses(
-    bars: Workspace, words: tuple[str, ...], told: str
+    bars: Workspace, words: tuple[str, ...], message: str
 ) -> None:
     for more in (("--dry-run",), ()):
-        assert told in refuse("run", "-w", bars.root, "--name", "new", *words, *more)
+        assert message in refuse("run", "-w", bars.root, "--name", "new", *words, *more)
     assert not (bars.root / "runs" / "new").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "preview", "tune"])
+def test_an_unknown_recipe_is_wrong_usage(bars: Workspace, command: str) -> None:
+    done = call(command, "-w", bars.root, "--recipe", "slow")
+    assert done.exit_code == 2
+    assert "'slow' is not one of 'fast', 'long', " in done.stderr
 
 
 def test_a_class_of_val_alone_is_refused_by_a_dry_run(bars: Workspace) -> None:
     manifest = bars.read()
     manifest.loc[manifest["path"] == "bars/sad/17.png", "label"] = "fear"
     write_manifest(bars.manifest, manifest)
-    assert "split val: 1 rows are labelled fear" in refuse(
+    assert "split val: 1 rows have the labels fear" in refuse(
         "run", "-w", bars.root, *SMALL, "--dry-run"
     )
 
@@ -225,10 +231,10 @@ def test_class_weights_are_one_finite_number_each(
     bars: Workspace, tmp_path: Path, table: str
 ) -> None:
     (tmp_path / "w.csv").write_text(table)
-    told = refuse(
+    message = refuse(
         "run", "-w", bars.root, *SMALL, "--class-weights", tmp_path / "w.csv", "--dry-run"
     )
-    assert told.startswith(str(tmp_path / "w.csv"))
+    assert message.startswith(str(tmp_path / "w.csv"))
 
 
 def test_too_many_views_are_refused(bars: Workspace) -> None:

@@ -34,10 +34,8 @@ def write_faces(root, names):
 
 
 def build_rows(tmp_path, *wanted, **options):
-    said = SourceOptions(**options)
-    return build(
-        Workspace(tmp_path / "ws"), [str(w) for w in wanted], BuildOptions(said, workers=1)
-    )
+    reading = BuildOptions(SourceOptions(**options), workers=1)
+    return build(Workspace(tmp_path / "ws"), list(map(str, wanted)), reading)
 
 
 @pytest.fixture
@@ -138,8 +136,8 @@ def test_an_archives_outer_folder_is_passed_through_and_odd_files_are_named(tmp_
     built = build_rows(tmp_path, f"mine={root}")
     assert list(built.rows["path"]) == ["mine/happy/a.png", "mine/sad/b.png"]
     assert built.notes == [
-        "mine: 1 files are no pictures and were passed over (happy/notes.txt)",
-        "mine: 1 pictures lie outside of a class folder and were passed over (stray.png)",
+        "mine: 1 files are no pictures and were skipped (happy/notes.txt)",
+        "mine: 1 pictures lie outside of a class folder and were skipped (stray.png)",
     ]
 
 

@@ -348,8 +348,9 @@ def test_ferplus_needs_pixels_for_jpeg_folders_and_rows_that_fit(
     shutil.copy(challenge / "fer2013new.csv", tmp_path / "fer2013new.csv")
     refused = curate("build", f"s={challenge / 'jpeg'}", *words)
     assert refused.stderr == (
-        f"curate: {tmp_path}/fer2013new.csv: of these 42 pictures it is not known which of its 42 rows they are, so their pixels "
-        "must find it: put the whole fer2013.csv beside the votes or name it with --pixels\n"
+        f"curate: {tmp_path}/fer2013new.csv: the row numbers of these 42 pictures among its 42 rows "
+        "are unknown, so they are matched by pixels: put the whole fer2013.csv beside the votes or "
+        "name it with --pixels\n"
     )
     missing = curate("build", f"s={challenge / 'jpeg'}", "--pixels", tmp_path / "none.csv", *words)
     assert (missing.exit_code, missing.stderr) == (

@@ -2,17 +2,15 @@
 
 import shutil
 
-import imagehash
 import numpy as np
 import pytest
 from tables import make_manifest
 
-from curate.duplicates.pairs import near_hashes
 from curate.stages.dedup import group_duplicates
 from curate.workspace.journal import derive_verdicts, new_decisions
 from curate.workspace.manifest import write_manifest
 from curate.workspace.receipts import StageResult
-from curate.workspace.workspace import apply_result
+from curate.workspace.run import apply_result
 
 
 def dedup(manifest, near=(), journal=()):
@@ -126,26 +124,6 @@ def test_a_degenerate_image_is_neither_kept_for_a_copy_nor_a_copy():
     assert list(rows["reason"]) == ["degenerate", "degenerate"]
 
 
-@pytest.mark.parametrize("distance", [0, 9, 10, 11])
-def test_near_hashes_are_found_up_to_the_bound_and_not_beyond(distance):
-    flipped = f"{(1 << distance) - 1:016x}"
-    first, second = near_hashes(["0" * 16, flipped, "f" * 16], 10)
-    assert list(zip(first, second, strict=True)) == ([(0, 1)] if distance <= 10 else [])
-
-
-def test_near_hashes_agree_with_imagehash_on_every_pair():
-    hashes = [
-        f"{value:016x}"
-        for value in np.random.default_rng(0).integers(0, 2**63, 60, dtype=np.uint64)
-    ]
-    by_library = [imagehash.hex_to_hash(text) for text in hashes]
-    expected = [
-        (i, j) for i in range(60) for j in range(i + 1, 60) if by_library[i] - by_library[j] <= 26
-    ]
-    assert len(expected) > 20
-    assert list(zip(*near_hashes(hashes, 26), strict=True)) == expected
-
-
 def test_only_new_gives_the_table_that_comparing_all_gives(curate, tiny_faces, tmp_path):
     """Half of the faces first, then all of them; an exact, a near and a conflicting copy are among the later ones."""
     folder, parts = tmp_path / "faces" / "tiny", tmp_path / "parts"
@@ -175,7 +153,7 @@ def test_only_new_without_an_earlier_comparison_says_what_to_do(curate, built):
     failed = curate("dedup", "--only-new", "-w", built.root)
     assert failed.exit_code == 1
     assert (
-        "no earlier comparison is remembered here: run `curate dedup` without --only-new"
+        "no earlier comparison is recorded here: run `curate dedup` without --only-new"
         in failed.stderr
     )
 

@@ -10,7 +10,7 @@ from tables import make_manifest
 from curate.class_weights import weigh_classes
 from curate.errors import ManifestError, PredictionsError
 from curate.label_issues.scores import margin, self_confidence
-from curate.reports.audit import audit, format_audit
+from curate.reports.audit import audit, format_audit, summarize_audit
 from curate.stages.flag import flag, gather_evidence
 from curate.stages.weights import weights
 
@@ -88,7 +88,7 @@ def test_a_row_that_is_all_another_class_to_the_model_says_nothing_of_those_here
 def test_the_score_of_the_dynamics_needs_them_and_is_the_mean_of_the_models_that_learned_the_row():
     manifest, table = predicted()
     with pytest.raises(
-        PredictionsError, match="--score margin_auc: no table tells how the rows were learned"
+        PredictionsError, match="--score margin_auc: no table has the column margin_auc"
     ):
         flag(manifest, [table], score="margin_auc")
     one, two = (
@@ -195,7 +195,7 @@ def test_audit_counts_exact_and_near_copies_in_train_and_whether_their_labels_ag
     assert (everything.agree, everything.disagree) == (1, 1)
     assert (found["test", "fear"].rows, found["test", "fear"].copies) == (3, 1)
     assert (
-        format_audit(list(found.values()))
+        summarize_audit(list(found.values()))
         == "audit: source_split: 2 of 4 val and test rows have a copy in train (1 exact)"
     )
     assert "50.0 %" in format_audit(list(found.values()))

@@ -1,4 +1,4 @@
-"""The ten laws of the design, over random tables. Law 9 (killed at any moment) is in test_workspace_killed, 8 also in test_bad_input."""
+"""The ten laws of the design, over random tables. Law 9 (killed at any moment) is in test_workspace_killed, 8 also in test_stages_dry_and_second_runs."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tables import CLASSES, make_manifest, manifests
 
 from curate.stages import dedup, flag, fold, split, weights
-from curate.workspace.invariants import broken_laws, linked_by
+from curate.workspace.invariants import broken_laws, group_keys
 from curate.workspace.journal import (
     Decision,
     current_decisions,
@@ -23,7 +23,8 @@ from curate.workspace.journal import (
 )
 from curate.workspace.manifest import NAMES, check_rows, owned_by, write_manifest
 from curate.workspace.receipts import StageResult
-from curate.workspace.workspace import Workspace, apply_result, run_stage
+from curate.workspace.run import apply_result, run_stage
+from curate.workspace.workspace import Workspace
 
 Stage = Callable[[pd.DataFrame], StageResult]
 
@@ -53,7 +54,7 @@ def fold_stage(manifest: pd.DataFrame) -> StageResult:
     """fold where two units exist, else nothing folded."""
     rows = manifest[manifest["pixel_hash"] != ""]
     units = (
-        fold.link_rows([key.reset_index(drop=True) for key in linked_by(rows).values()])
+        fold.link_rows([key.reset_index(drop=True) for key in group_keys(rows).values()])
         if len(rows)
         else []
     )
@@ -175,7 +176,7 @@ def test_law_5_no_group_subject_or_sequence_crosses_a_fold_or_a_split(
         after = apply_result(after, source_split_stage(after), "split", journal)
     for part, rows in (("fold", after), ("split", after[after["status"] == "keep"])):
         rows = rows[rows[part] != ""]
-        for key in linked_by(rows).values():
+        for key in group_keys(rows).values():
             assert (rows[key != ""].groupby(key[key != ""])[part].nunique() <= 1).all()
     assert broken_laws(after) == []
 

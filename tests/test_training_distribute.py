@@ -1,4 +1,4 @@
-"""Batches through `tf.data` are those of the loop in memory; shares of replicas make up the batch; two workers are one."""
+"""Batches of `tf.data` equal those of the memory loop; replicas and workers equal one process."""
 
 import json
 import os
@@ -19,20 +19,21 @@ from typer.testing import CliRunner, Result
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.data.batches import stream_batches
-from train.data.images import Examples
+from train.data.dataset import Examples
 from train.data.tf_batches import stream_dataset
 from train.oof import aum as margins
 from train.recipes.presets import RECIPES
 from train.training import distribute, tune
-from train.training.fit import DivergedError, streams
+from train.training.fit import DivergedError, uses_tf_data
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword"
 )
-# A rounding error in a gradient is a whole step of Adam where the gradient is nearly 0, so few and small steps are compared.
+# A rounding error is a whole step of Adam where the gradient is nearly 0: compare few, small steps.
 SMALL = (
-    "--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0", "--precision", "float32",
-    "--schedule", "plateau", "--plateau-patience", "1", "--self-distillation", "0",
+    "--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0",
+    "--precision", "float32", "--schedule", "plateau", "--plateau-patience", "1",
+    "--self-distillation", "0",
 )  # fmt: skip
 RECIPE = replace(
     RECIPES["fast"],
@@ -79,7 +80,7 @@ def read_history(workspace: Workspace, name: str) -> pd.DataFrame:
 
 def test_the_stream_of_tf_data_has_the_bytes_of_the_loop() -> None:
     train = make_examples(10)
-    assert streams(train)
+    assert uses_tf_data(train)
     streamed = stream_dataset(RECIPE, 3, train, (7,)).as_numpy_iterator()
     for _, ours, theirs in zip(
         range(9), stream_batches(RECIPE, 3, train, (7,)), streamed, strict=False
@@ -91,7 +92,7 @@ def test_the_stream_of_tf_data_has_the_bytes_of_the_loop() -> None:
 
 
 def test_the_stream_has_the_distribution_of_the_loop_under_another_seed() -> None:
-    """A bright bar, off the middle and upright, shows where, how large and at which angle each warp has put it."""
+    """An upright bright bar off the middle shows shift, zoom and rotation of each warp."""
     images = np.full((600, 48, 48), 40, np.uint8)
     images[:, 10:30, 12:17] = 200
     train = Examples(Mapped(images), np.arange(600), np.zeros(600, int), np.ones(600, np.float32))
@@ -122,11 +123,11 @@ def measure_bars(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 def test_margins_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     train = make_examples(10)
-    asked: list[int] = []
+    requested: list[int] = []
 
     class Watched(Mapped):
         def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-            asked.append(len(rows))
+            requested.append(len(rows))
             return super().__getitem__(rows)
 
     def believe(pixels: np.ndarray, **_: object) -> np.ndarray:
@@ -134,7 +135,7 @@ def test_margins_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> Non
         return shares / shares.sum(axis=1, keepdims=True)
 
     def follow() -> np.ndarray:
-        follower = margins.FollowMargins(
+        follower = margins.MarginRecorder(
             replace(train, images=Watched(train.images.images)), epochs=1
         )
         follower.set_model(SimpleNamespace(predict=believe))
@@ -144,7 +145,7 @@ def test_margins_are_read_block_by_block(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = follow()
     monkeypatch.setattr(margins, "BLOCK", 4)
     assert (follow() == whole).all()
-    assert asked == [10, 4, 4, 2]
+    assert requested == [10, 4, 4, 2]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_the_shares_of_the_replicas_make_up_the_batch() -> None:
     train = make_examples(10)
     whole = list(zip(range(3), stream_batches(RECIPE, 3, train, (0,)), strict=False))
     shares = [
-        stream_dataset(RECIPE, 3, train, (0,), replicas=[r], of=2).as_numpy_iterator()
+        stream_dataset(RECIPE, 3, train, (0,), own_replicas=[r], replicas=2).as_numpy_iterator()
         for r in (0, 1)
     ]
     for _, (pixels, _, weights) in whole:
@@ -179,14 +180,14 @@ def test_the_shares_of_the_replicas_make_up_the_batch() -> None:
         assert (one[0] == pixels[0::2]).all()
         assert (two[2] == weights[1::2]).all()
     both = stream_dataset(
-        RECIPE, 3, make_examples(5), (0,), replicas=[0, 1], of=2
+        RECIPE, 3, make_examples(5), (0,), own_replicas=[0, 1], replicas=2
     ).as_numpy_iterator()
     assert [len(next(both)[2]) for _ in range(4)] == [
         2,
         2,
         1,
         1,
-    ]  # the last batch has one row, which stands for two
+    ]  # the last batch has one row, which counts for two
 
 
 def test_a_stream_trains_as_the_loop(workspace: Workspace) -> None:
@@ -201,7 +202,8 @@ import sys
 import tensorflow
 
 (cpu,) = tensorflow.config.list_physical_devices("CPU")
-tensorflow.config.set_logical_device_configuration(cpu, [tensorflow.config.LogicalDeviceConfiguration()] * 2)
+logical = [tensorflow.config.LogicalDeviceConfiguration()] * 2
+tensorflow.config.set_logical_device_configuration(cpu, logical)
 from train.cli.training import app
 from train.training.distribute import list_cpus
 
@@ -247,16 +249,20 @@ def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) 
         "two",
         *SMALL,
     ]
-    workers = [
-        subprocess.Popen(
-            [*words, "--strategy", "multiworker"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env={**os.environ, "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": "worker", "index": k}})},
+    workers = []
+    for k in range(2):
+        config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": k}})
+        process = subprocess.Popen(
+            [*words, "--strategy", "multiworker"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "TF_CONFIG": config},
         )
-        for k in range(2)
-    ]  # fmt: skip
-    told = [worker.communicate(timeout=200)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], told
-    assert told[1].splitlines()[-1] == "run: worker 1 is done; the first worker writes the run"
+        workers.append(process)
+    outputs = [worker.communicate(timeout=200)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    assert outputs[1].splitlines()[-1] == "run: worker 1 is done; the first worker writes the run"
     pd.testing.assert_frame_equal(
         read_history(workspace, "one"), read_history(workspace, "two"), rtol=1e-3
     )
@@ -268,11 +274,13 @@ def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) 
         (("--strategy", "tpu"), "--strategy tpu: must be one of none, mirrored, multiworker"),
         (
             ("--strategy", "multiworker", "--self-distillation", "0"),
-            "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as TensorFlow says",
+            "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as "
+            "TensorFlow documents",
         ),
         (
             ("--strategy", "mirrored", "--recipe", "long"),
-            "--strategy mirrored: remembers nothing of the rows, and long distils itself: add --self-distillation 0",
+            "--strategy mirrored: keeps no predictions of the rows, which the self-distillation of "
+            "long needs: add --self-distillation 0",
         ),
         (
             ("--strategy", "multiworker", "--resume"),
@@ -290,13 +298,13 @@ def test_a_strategy_that_cannot_be_had_is_one_line(
 def test_tuning_begins_with_the_recipe_and_writes_every_trial(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
-    real = tune.choose_rows
+    requested: list[str] = []
+    real = tune.select_examples
     monkeypatch.setattr(
         tune,
-        "choose_rows",
+        "select_examples",
         lambda made, images, split, *others: (
-            asked.append(split) or real(made, images, split, *others)
+            requested.append(split) or real(made, images, split, *others)
         ),
     )
     done = call(
@@ -313,7 +321,7 @@ def test_tuning_begins_with_the_recipe_and_writes_every_trial(
         "20",
     )
     assert done.exit_code == 0, done.output
-    assert asked == ["train", "val"]
+    assert requested == ["train", "val"]
     folder = workspace.root / "tuning" / "fast"
     trials = pd.read_csv(folder / "trials.csv")
     assert trials.loc[0, ["learning_rate", "batch_size"]].tolist() == [0.005, 20]
@@ -337,12 +345,12 @@ def test_a_trial_that_falls_behind_or_diverges_is_pruned(
     ends = iter(["whole", "behind", "diverged"])
 
     def end(
-        *_: object, watchers: list[tune._Report], **__: object
+        *_: object, callbacks: list[tune._Report], **__: object
     ) -> tuple[None, list[dict[str, float]]]:
         how = next(ends)
         if how == "diverged":
             raise DivergedError("training diverged")
-        watchers[0].is_given_up = how == "behind"
+        callbacks[0].is_pruned = how == "behind"
         return None, [{"val_accuracy": 0.5 if how == "whole" else 0.25, "val_loss": 1.0}]
 
     studies = []
@@ -395,9 +403,10 @@ def test_where_every_trial_diverges_there_is_no_best_one(
 
 
 def test_a_trial_that_optuna_gives_up_stops() -> None:
-    told: list[tuple[float, int]] = []
+    reports: list[tuple[float, int]] = []
     trial = SimpleNamespace(
-        report=lambda value, epoch: told.append((value, epoch)), should_prune=lambda: len(told) == 2
+        report=lambda value, epoch: reports.append((value, epoch)),
+        should_prune=lambda: len(reports) == 2,
     )
     report = tune._Report(trial)
     model = SimpleNamespace(stop_training=False)
@@ -405,4 +414,4 @@ def test_a_trial_that_optuna_gives_up_stops() -> None:
     for epoch in range(2):
         assert not model.stop_training
         report.on_epoch_end(epoch, {"val_accuracy": 0.5})
-    assert (told, model.stop_training, report.is_given_up) == ([(0.5, 0), (0.5, 1)], True, True)
+    assert (reports, model.stop_training, report.is_pruned) == ([(0.5, 0), (0.5, 1)], True, True)

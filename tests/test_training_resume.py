@@ -1,4 +1,7 @@
-"""A run that was killed goes on at its last finished epoch and ends as an unbroken one; Ctrl-C keeps what there is."""
+"""A killed run goes on after its last finished epoch and ends as an unbroken one.
+
+Ctrl-C keeps the finished epochs.
+"""
 
 import json
 import os
@@ -7,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,20 +27,23 @@ from train.cli.training import app
 from train.evaluation.metrics import find_best
 from train.recipes.presets import FAST
 from train.recipes.recipe import override
+from train.runs.errors import RunError
 from train.runs.find import find_unfinished_run
-from train.runs.folder import RunError, hold_folder, make_folder, read_made, require_free
-from train.training import fit, seeds
+from train.runs.folder import lock_folder, make_folder
+from train.runs.record import read_run_record
+from train.training import fit, series
 from train.training.checkpoint import Checkpoint
-from train.training.resume import read_options
+from train.training.command import require_free
+from train.training.series import restore_options
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy keyword"
 )
-# A resumed run must drop the same units and remember what was believed of the rows.
+# A resumed run must drop the same units and restore the predictions of the rows.
 SMALL = (
-    "--widths", "4", "--batch-size", "16", "--epochs", "5", "--dropout", "0.5", "--precision", "float32",
-    "--schedule", "plateau", "--plateau-patience", "1", "--plateau-factor", "0.5",
-    "--self-distillation", "0.5",
+    "--widths", "4", "--batch-size", "16", "--epochs", "5", "--dropout", "0.5",
+    "--precision", "float32", "--schedule", "plateau", "--plateau-patience", "1",
+    "--plateau-factor", "0.5", "--self-distillation", "0.5",
 )  # fmt: skip
 
 
@@ -111,14 +118,16 @@ def test_ctrl_c_keeps_the_finished_epochs_and_resume_ends_as_an_unbroken_run(
     folder = copy.root / "runs" / "torn"
     assert (stopped.exit_code, stopped.stderr) == (
         130,
-        f"train: {folder}: interrupted; 2 of 5 epochs are kept: `train run --resume --name torn -w {copy.root}` goes on\n",
-    )  # fmt: skip
+        f"train: {folder}: interrupted; 2 of 5 epochs are kept: "
+        f"`train run --resume --name torn -w {copy.root}` goes on\n",
+    )
     taken = call("run", "-w", copy.root, "--name", "torn", *SMALL)
     assert (taken.exit_code, taken.stderr) == (
         1,
-        f"train: {folder}: holds an unfinished run: `train run --resume --name torn -w {copy.root}` goes on with it, or "
-        "choose another --name\n",
-    )  # fmt: skip
+        f"train: {folder}: holds an unfinished run: "
+        f"`train run --resume --name torn -w {copy.root}` goes on with it, or choose another "
+        "--name\n",
+    )
     spent = json.loads((folder / "state.json").read_text())
     spent |= {"seconds": spent["seconds"] + 1000, "cpu_seconds": spent["cpu_seconds"] + 2000}
     (folder / "state.json").write_text(json.dumps(spent))
@@ -127,7 +136,7 @@ def test_ctrl_c_keeps_the_finished_epochs_and_resume_ends_as_an_unbroken_run(
     done = call("run", "-w", copy.root, "--resume")
     assert done.exit_code == 0, done.output
     assert done.output.startswith("run: fast, 5 epochs")
-    assert ", in float32 (asked for), " in done.output
+    assert ", in float32 (requested), " in done.output
     assert_same_run(copy, "torn")
     assert (
         not list(folder.glob("epoch-*"))
@@ -149,9 +158,9 @@ def test_resume_without_an_unfinished_run_or_on_another_manifest_is_an_error(
         f"train: {runs}: no unfinished run here: leave --resume out\n",
     )
     whole = call("run", "-w", copy.root, "--resume", "--name", "whole")
-    assert (
-        whole.stderr
-        == f"train: {runs / 'whole'}: there is no unfinished run here: leave --resume out, or name another\n"
+    assert whole.stderr == (
+        f"train: {runs / 'whole'}: there is no unfinished run here: leave --resume out, or name "
+        "another\n"
     )
     stop_after(monkeypatch, 1)
     call("run", "-w", copy.root, "--name", "torn", *SMALL)
@@ -159,7 +168,8 @@ def test_resume_without_an_unfinished_run_or_on_another_manifest_is_an_error(
     (runs / "torn" / "recipe.json").write_text(json.dumps(made | {"manifest_sha256": "0"}))
     changed = call("run", "-w", copy.root, "--resume")
     assert changed.stderr == (
-        f"train: {runs / 'torn'}: the manifest has changed since this run began: train anew, without --resume\n"
+        f"train: {runs / 'torn'}: the manifest has changed since this run began: train anew, "
+        "without --resume\n"
     )
 
 
@@ -199,7 +209,7 @@ def test_an_option_that_a_resumed_run_did_not_begin_with_is_refused(
         assert (done.exit_code, done.stderr) == (2, f"train: {message.format(folder=folder)}{rest}")
     else:
         assert done.output.startswith(
-            "run: would train fast for up to 5 epochs in float32 (asked for) on train 47 rows"
+            "run: would train fast for up to 5 epochs in float32 (requested) on train 47 rows"
         )
 
 
@@ -210,9 +220,9 @@ def test_a_run_that_another_backend_began_is_refused(begun: Workspace) -> None:
     done = call("run", "-w", begun.root, "--resume")
     assert (done.exit_code, done.stderr) == (
         1,
-        f"train: {folder}: began under the Keras backend jax, and this is tensorflow: set KERAS_BACKEND=jax, or train anew "
-        "without --resume\n",
-    )  # fmt: skip
+        f"train: {folder}: began under the Keras backend jax, and this is tensorflow: "
+        "set KERAS_BACKEND=jax, or train anew without --resume\n",
+    )
 
 
 def test_best_weights_that_a_kill_kept_from_the_disk_are_those_of_the_state(
@@ -235,28 +245,31 @@ def test_best_weights_that_a_kill_kept_from_the_disk_are_those_of_the_state(
 def test_seeds_on_a_manifest_that_changes_meanwhile_are_refused(
     copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = seeds.train_run
+    real = series.train
 
     def train_and_edit(*arguments: Any, **options: Any) -> Any:
         result = real(*arguments, **options)
         write_manifest(copy.manifest, copy.read().assign(width="99"))
         return result
 
-    monkeypatch.setattr(seeds, "train_run", train_and_edit)
+    monkeypatch.setattr(series, "train", train_and_edit)
     done = call("run", "-w", copy.root, "--seeds", "2", "--name", "many", *SMALL, "--epochs", "1")
     assert (done.exit_code, done.stderr) == (
-        1, f"train: {copy.manifest}: has changed since this training began: train anew under another --name\n"
-    )  # fmt: skip
+        1,
+        f"train: {copy.manifest}: has changed since this training began: train anew under another "
+        "--name\n",
+    )
 
 
 def test_a_run_that_is_being_trained_is_left_alone(begun: Workspace) -> None:
     runs = begun.root / "runs"
     folder = runs / "begun"
-    with hold_folder(folder):
+    with lock_folder(folder):
         for words, message in (
             (
                 ("--resume",),
-                f"{runs}: no unfinished run here but what another command trains (begun): leave --resume out",
+                f"{runs}: no unfinished run here but one that another command trains (begun): "
+                "leave --resume out",
             ),
             (
                 ("--resume", "--name", "begun"),
@@ -274,11 +287,11 @@ def test_a_run_that_is_being_trained_is_left_alone(begun: Workspace) -> None:
 
 def test_a_resumed_run_has_the_options_that_it_began_with(begun: Workspace) -> None:
     folder = begun.root / "runs" / "begun"
-    made = read_made(folder)
-    asked = {"precision": "float32", "strategy": "none", "stream": False, "tensorboard": False}
-    assert made["options"] == asked
-    made["options"] = asked | {"strategy": "mirrored", "stream": True, "tensorboard": True}
-    _, options = read_options(folder, made)
+    record = read_run_record(folder)
+    began = {"precision": "float32", "strategy": "none", "stream": False, "tensorboard": False}
+    assert record.options == began
+    others = began | {"strategy": "mirrored", "stream": True, "tensorboard": True}
+    options = restore_options(replace(record, options=others))
     assert (options.strategy, options.stream, options.tensorboard) == ("mirrored", True, True)
     assert (options.name, options.runs, options.seed, options.precision) == (
         "begun",
@@ -286,8 +299,9 @@ def test_a_resumed_run_has_the_options_that_it_began_with(begun: Workspace) -> N
         0,
         "float32",
     )
-    made["options"]["strategy"] = "multiworker"  # one worker ends what several began
-    assert read_options(folder, made)[1].strategy == "none"
+    # One worker finishes what several began.
+    others["strategy"] = "multiworker"
+    assert restore_options(replace(record, options=others)).strategy == "none"
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
@@ -301,7 +315,7 @@ def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> Non
         make_folder(tmp_path, "now-fast", is_given=True)
 
 
-def test_a_training_that_diverges_ends_and_says_what_to_do(copy: Workspace) -> None:
+def test_a_training_that_diverges_ends_with_an_error_that_names_the_fix(copy: Workspace) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit, "plan_rate", lambda *_: 1e38)
         done = call("run", "-w", copy.root, "--name", "wild", *SMALL)
@@ -320,11 +334,11 @@ def test_a_training_that_diverges_ends_and_says_what_to_do(copy: Workspace) -> N
 
 
 def test_epochs_whose_scores_are_kept_alike_are_a_tie() -> None:
-    watcher = Checkpoint(override(FAST, monitor="loss"))
-    watcher.set_model(SimpleNamespace(get_weights=list))
+    checkpoint = Checkpoint(override(FAST, monitor="loss"))
+    checkpoint.set_model(SimpleNamespace(get_weights=list))
     for epoch, loss in enumerate((0.7, 0.5 + 2e-8, 0.5 + 1e-8, 0.6)):
-        watcher.on_epoch_end(epoch, {"val_loss": loss, "val_accuracy": 0.5})
-    assert watcher.state.best_epoch == find_best(watcher.state.history, "loss") == 2
+        checkpoint.on_epoch_end(epoch, {"val_loss": loss, "val_accuracy": 0.5})
+    assert checkpoint.state.best_epoch == find_best(checkpoint.state.history, "loss") == 2
 
 
 def read_epoch(folder: Path) -> int:
@@ -337,7 +351,7 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was(
     copy: Workspace, how: signal.Signals
 ) -> None:
     folder = copy.root / "runs" / "torn"
-    # The share of the beliefs depends on the number of epochs, which changes here.
+    # The share of the predictions depends on the number of epochs, which changes here.
     words = ["-w", str(copy.root), *SMALL, "--self-distillation", "0"]
     command = [sys.executable, "-m", "train", "run", "--name", "torn", *words, "--epochs", "500"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -351,8 +365,8 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was(
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert (
-            f"interrupted; {state['epoch']} of 500 epochs are kept: `train run --resume --name torn -w "
-            in stderr
+            f"interrupted; {state['epoch']} of 500 epochs are kept: "
+            "`train run --resume --name torn -w " in stderr
         )
         return  # what follows is no other than after a kill
     assert call("run", "--name", "plain", *words).exit_code == 0
@@ -366,7 +380,7 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was(
     pd.testing.assert_frame_equal(history.head(5), whole, rtol=1e-4)
 
 
-def test_several_seeds_tell_mean_and_spread_and_resume_goes_on_with_all_of_them(
+def test_several_seeds_report_mean_and_spread_and_resume_goes_on_with_all_of_them(
     copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short = (*SMALL, "--epochs", "1")

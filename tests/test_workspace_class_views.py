@@ -9,18 +9,18 @@ from conftest import Curate
 from tables import make_manifest
 
 from curate.errors import ManifestError, UsageError
-from curate.labels import (
-    CLASS_SETS,
-    GROUPS,
-    VOCABULARY,
-    canonical_label,
-    find_class_view,
-    name_class_view,
-)
+from curate.labels import VOCABULARY, canonical_label
 from curate.reports.status import read_status
 from curate.stages.split import split
 from curate.stages.weights import weights
-from curate.workspace.class_views import count_outside, look_through
+from curate.workspace.class_views import (
+    CLASS_SETS,
+    GROUPS,
+    apply_class_view,
+    count_outside,
+    find_class_view,
+    name_class_view,
+)
 from curate.workspace.workspace import Workspace
 
 
@@ -38,7 +38,7 @@ def manifest() -> pd.DataFrame:
 
 def test_a_view_changes_labels_in_the_eye_only(manifest: pd.DataFrame) -> None:
     before = manifest.copy()
-    seen = look_through(manifest, find_class_view("polarity"))
+    seen = apply_class_view(manifest, find_class_view("polarity"))
     assert manifest.equals(before)
     assert seen["given_label"].equals(before["given_label"])
     pairs = set(zip(before["label"], seen["label"], seen["status"], strict=True))

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,7 +23,10 @@ from filelock import FileLock
 
 from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
-from curate.workspace.receipts import read_receipts
+from curate.stages.build import BuildOptions, build
+from curate.workspace.manifest import sources_of
+from curate.workspace.receipts import BuildResult, read_receipts
+from curate.workspace.run import run_build
 from curate.workspace.workspace import Workspace
 
 DECIDED = "tiny/test/angry/0.png"
@@ -403,7 +408,7 @@ def test_ctrl_c_before_anything_is_written_changes_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("curate.workspace.workspace.require_laws", interrupt)
+    monkeypatch.setattr("curate.workspace.run.require_laws", interrupt)
     result = curate("fold", "--k", "3", "-w", built.root)
     assert (result.exit_code, result.stdout) == (130, "")
     assert result.stderr == "curate: interrupted; the workspace is whole; run the command again\n"
@@ -553,9 +558,12 @@ def test_a_workspace_below_a_regular_file_is_one_line(
     root = tmp_path / "file" / "manifests"
     table = tmp_path / "fer2013.csv"
     table.write_text(f"emotion,pixels,Usage\n3,{' '.join(['9'] * 2304)},Training\n")
-    for source, place in ((tiny_faces, root), (table, root / "images/fer2013/Training/00000.png")):
+    for source in (tiny_faces, table):
         result = curate("build", source, "-w", root, "-j", "1")
-        message = f"{place}: cannot be written (Not a directory): free or unlock the disk; nothing was changed"
+        message = (
+            f"{root}: cannot be written (Not a directory): "
+            "free or unlock the disk; nothing was changed"
+        )
         assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"curate: {message}\n")
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -580,7 +588,7 @@ def test_a_second_command_that_waited_long_enough_says_why_it_gives_up(
     before = read_files(built.root)
     with FileLock(built.root / ".lock"):
         result = curate(*command, "-w", built.root)
-    message = f"curate: {built.root}: another command is writing here: run again when it is done\n"
+    message = f"curate: {built.root}: another command is writing here: wait until it is done\n"
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", message)
     assert read_files(built.root) == before
 
@@ -594,8 +602,9 @@ def test_a_decision_made_while_a_stage_runs_is_recorded_and_says_so(
     batch = built.read_journal()[0].batch
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == (
-        f"curate: batch {batch} is recorded; do not decide again, the next stage that runs applies it: "
-        f"{built.root}: another command is writing here: run again when it is done\n"
+        f"curate: batch {batch} is recorded; do not decide again, "
+        "the next command that writes the manifest applies it: "
+        f"{built.root}: another command is writing here: wait until it is done\n"
     )
     assert curate("check", "-w", built.root).exit_code == 3
     assert curate("inspect", "-w", built.root, "-j", "1").exit_code == 0
@@ -637,46 +646,75 @@ def test_decisions_of_several_processes_at_once_are_all_kept(
     assert curate("check", "-w", built.root).exit_code == 0
 
 
-def test_two_builds_at_once_lose_no_row(
-    curate: Curate, tiny_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def build_source(root: Path, source: str) -> Callable[[], BuildResult]:
+    return partial(build, Workspace(root), [source], BuildOptions(workers=1))
+
+
+def test_a_second_build_waits_for_the_first_and_nothing_of_either_is_lost(
+    curate: Curate, tiny_faces: Path, tmp_path: Path
 ) -> None:
-    from curate.workspace import workspace as module
+    faces, root = Path(shutil.copytree(tiny_faces, tmp_path / "faces")), tmp_path / "ws"
+    events: list[str] = []
 
-    root, run_build = tmp_path / "ws", module.run_build
+    def build_second() -> BuildResult:
+        events.append("the second begins")
+        return build_source(root, f"two={tiny_faces}")()
 
-    def run_after_another(*arguments: object, **named: object) -> object:
-        monkeypatch.setattr(module, "run_build", run_build)
-        assert curate("build", f"one={tiny_faces}", "-w", root, "-j", "1").exit_code == 0
-        return run_build(*arguments, **named)  # type: ignore[arg-type]
+    second = threading.Thread(target=run_build, args=(Workspace(root), build_second))
 
-    monkeypatch.setattr(module, "run_build", run_after_another)
-    assert curate("build", f"two={tiny_faces}", "-w", root, "-j", "1").exit_code == 0
-    sources = Workspace(root).read()["path"].str.split("/").str[0]
-    assert sources.value_counts().to_dict() == {"one": 47, "two": 47}
+    def build_first() -> BuildResult:
+        second.start()
+        result = build_source(root, f"one={faces}")()
+        time.sleep(0.3)
+        events.append("the first ends")
+        return result
+
+    assert curate("build", f"one={faces}", "-w", root, "-j", "1").exit_code == 0
+    (faces / "train/happy/2.png").unlink()
+    run_build(Workspace(root), build_first)
+    second.join()
+    assert events == ["the first ends", "the second begins"]
+    paths = Workspace(root).read()["path"]
+    assert sources_of(paths).value_counts().to_dict() == {"two": 47, "one": 46}
+    assert "one/train/happy/2.png" not in set(paths)
     assert set(Workspace(root).read_sources()) == {"one", "two"}
     assert curate("check", "-w", root).exit_code == 0
 
 
-def test_a_build_does_not_take_back_what_another_found_meanwhile(
+def test_a_second_build_that_waited_long_enough_names_the_first(
     curate: Curate, tiny_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from curate.workspace import workspace as module
+    monkeypatch.setattr("curate.workspace.workspace.LOCK_SECONDS", 0.05)
+    root = tmp_path / "ws"
+    words = ("build", f"two={tiny_faces}", "-w", root, "-j", "1")
 
-    faces, root, run_build = tmp_path / "faces", tmp_path / "ws", module.run_build
-    shutil.copytree(tiny_faces, faces)
-    words = ("-w", root, "-j", "1")
-    assert curate("build", f"one={faces}", f"two={tiny_faces}", *words).exit_code == 0
-    (faces / "train/happy/2.png").unlink()
+    def build_during_another() -> BuildResult:
+        refused = curate(*words)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        holder = rf"`curate build`, process {os.getpid()}, since \d\d:\d\d:\d\d UTC"
+        message = rf"another command is writing here \({holder}\): wait until it is done"
+        assert re.fullmatch(f"curate: {re.escape(str(root))}: {message}\n", refused.stderr)
+        return build_source(root, f"one={tiny_faces}")()
 
-    def run_after_another(*arguments: object, **named: object) -> object:
-        monkeypatch.setattr(module, "run_build", run_build)
-        assert curate("build", f"one={faces}", *words).exit_code == 0
-        return run_build(*arguments, **named)  # type: ignore[arg-type]
+    run_build(Workspace(root), build_during_another)
+    assert set(Workspace(root).read_sources()) == {"one"}
+    assert curate(*words).exit_code == 0
+    assert set(Workspace(root).read_sources()) == {"one", "two"}
+    assert not (root / ".holder.lock").exists()
 
-    monkeypatch.setattr(module, "run_build", run_after_another)
-    done = curate("build", f"two={tiny_faces}", *words)
-    assert (done.exit_code, done.stderr) == (
-        1, f"curate: {root}: another build wrote here meanwhile: run this one again\n",
-    )  # fmt: skip
-    assert "one/train/happy/2.png" not in set(Workspace(root).read()["path"])
-    assert curate("build", f"two={tiny_faces}", *words).exit_code == 0
+
+def test_a_decision_made_during_a_build_is_recorded_and_applied_by_the_build(
+    curate: Curate, built: Workspace, tiny_faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("curate.workspace.workspace.LOCK_SECONDS", 0.05)
+
+    def build_while_deciding() -> BuildResult:
+        result = build_source(built.root, f"tiny={tiny_faces}")()
+        decided = curate(*DECIDE, "-w", built.root)
+        assert decided.exit_code == 1
+        assert "is recorded; do not decide again" in decided.stderr
+        return result
+
+    run_build(built, build_while_deciding)
+    assert built.read().set_index("path").at[DECIDED, "label"] == "sad"
+    assert curate("check", "-w", built.root).exit_code == 0

@@ -1,9 +1,9 @@
-"""The door to Keras: a quiet import, and the number format this machine is fast in.
+"""Import Keras quietly, choose the number format that is fast here, describe the machine.
 
-Every module that needs Keras imports it from here (`from train.backend import keras`). TensorFlow 2.21 logs lines about
-CUDA and oneDNN that no setting of TF_CPP_MIN_LOG_LEVEL suppresses before its logger has started, so the import itself
-runs with the file descriptor of stderr pointed away; an exception still shows, and what the native code had written is
-given back with it.
+Every module that needs Keras imports it from here (`from train.backend import keras`). TensorFlow
+2.21 logs lines about CUDA and oneDNN that no setting of TF_CPP_MIN_LOG_LEVEL suppresses before its
+logger has started. So the import runs with the file descriptor of stderr redirected; if it fails,
+the exception and the redirected text are shown.
 """
 
 import os
@@ -20,16 +20,17 @@ from curate.errors import UsageError
 FLOAT32 = "float32"
 BFLOAT16 = "mixed_bfloat16"
 PRECISIONS = ("auto", FLOAT32, BFLOAT16)
-# CPU flags under which bfloat16 was measured to be faster than float32, in CPU-seconds for an epoch of FER2013:
-# avx512_bf16 (AMD Zen 4): `fast` 81 -> 50, `five-layer` 173 -> 99; amx_bf16 (Intel): `five-layer` 121 -> 48.
+# CPU flags with which bfloat16 was measured to be faster than float32, in CPU-seconds for an epoch
+# of FER2013. avx512_bf16 (AMD Zen 4): `fast` 81 -> 50, `five-layer` 173 -> 99; amx_bf16 (Intel):
+# `five-layer` 121 -> 48.
 FAST_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
-# CUDA's compute capability of the first GPUs that multiply in bfloat16 (Ampere).
+# CUDA compute capability of the first GPUs that multiply in bfloat16 (Ampere).
 BFLOAT16_CAPABILITY = (8, 0)
 
 
 @contextmanager
 def mute_stderr() -> Iterator[None]:
-    """Keep native code from writing to stderr; what it wrote is shown if the block fails."""
+    """Suppress what native code writes to stderr; if the block fails, the text is shown."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
         stderr = os.dup(2)
@@ -66,30 +67,30 @@ with mute_stderr():
         HAS_GPU = False
 
 __all__ = [
-    "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "compiles_whole", "describe_machine", "keras",
-    "mute_stderr", "use_one_thread", "use_precision",
+    "BFLOAT16", "FLOAT32", "HAS_GPU", "PRECISIONS", "choose_precision", "compiles_whole",
+    "describe_machine", "keras", "mute_stderr", "use_one_thread", "use_precision",
 ]  # fmt: skip
 
 
 def compiles_whole() -> bool:
-    """Whether Keras is told to compile each step as a whole (its `jit_compile`).
+    """Whether Keras compiles each step as a whole (its `jit_compile`).
 
-    Under JAX, or it would compute operation by operation. Never under TensorFlow: on a CPU, XLA costs 5 to 12 times the
-    time. Torch computes as it is.
+    True with JAX, which would otherwise compute operation by operation. False with TensorFlow: on a
+    CPU, XLA takes 5 to 12 times as long. False with Torch, which needs no compilation.
     """
     return bool(keras.backend.backend() == "jax")
 
 
-def choose_precision(asked: str = "auto") -> tuple[str, str]:
-    """The Keras dtype policy to train with, and why.
+def choose_precision(precision: str = "auto") -> tuple[str, str]:
+    """The Keras dtype policy to train with, and the reason.
 
-    The rule: a CPU that names one of `FAST_BFLOAT16_FLAGS`, or a GPU of at least `BFLOAT16_CAPABILITY`, trains in bfloat16
-    (weights and sums stay float32); every other machine in float32, because there bfloat16 is emulated and several times
-    slower.
+    A CPU with one of `FAST_BFLOAT16_FLAGS`, or a GPU of at least `BFLOAT16_CAPABILITY`, trains in
+    bfloat16 (weights and sums stay float32). Every other machine trains in float32, because it
+    emulates bfloat16, which is several times slower.
 
     Parameters
     ----------
-    asked : auto, float32 or mixed_bfloat16
+    precision : auto, float32 or mixed_bfloat16
 
     Returns
     -------
@@ -97,12 +98,12 @@ def choose_precision(asked: str = "auto") -> tuple[str, str]:
 
     Raises
     ------
-    UsageError  if it is none of these
+    UsageError  if `precision` is none of these
     """
-    if asked not in PRECISIONS:
-        raise UsageError(f"--precision {asked}: must be one of {', '.join(PRECISIONS)}")
-    if asked != "auto":
-        return asked, "asked for"
+    if precision not in PRECISIONS:
+        raise UsageError(f"--precision {precision}: must be one of {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        return precision, "requested"
     if HAS_GPU:
         return _choose_on_gpu(read_gpu_capability())
     found = [flag for flag in FAST_BFLOAT16_FLAGS if flag in cpu_flags()]
@@ -113,35 +114,34 @@ def choose_precision(asked: str = "auto") -> tuple[str, str]:
 
 def _choose_on_gpu(capability: tuple[int, int] | None) -> tuple[str, str]:
     if capability is None:
-        return FLOAT32, "the GPU does not tell its compute capability"
-    told = ".".join(map(str, capability))
+        return FLOAT32, "the GPU reports no compute capability"
+    version = ".".join(map(str, capability))
     if capability >= BFLOAT16_CAPABILITY:
-        return BFLOAT16, f"the GPU has compute capability {told}"
-    least = ".".join(map(str, BFLOAT16_CAPABILITY))
-    return FLOAT32, f"the GPU has compute capability {told}, and bfloat16 begins with {least}"
+        return BFLOAT16, f"the GPU has compute capability {version}"
+    required = ".".join(map(str, BFLOAT16_CAPABILITY))
+    return FLOAT32, f"the GPU has compute capability {version}, and bfloat16 needs {required}"
 
 
 def read_gpu_capability() -> tuple[int, int] | None:
-    """The least compute capability of the GPUs of this machine; None where one does not tell."""
+    """The lowest compute capability of this machine's GPUs; None if any GPU reports none."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         gpus = tensorflow.config.list_physical_devices("GPU")
-        told = [
-            tensorflow.config.experimental.get_device_details(gpu).get("compute_capability")
-            for gpu in gpus
-        ]
+        details = [tensorflow.config.experimental.get_device_details(gpu) for gpu in gpus]
+        reported = [each.get("compute_capability") for each in details]
     elif backend == "jax":
-        told = [getattr(gpu, "compute_capability", None) for gpu in jax.devices("gpu")]
+        reported = [getattr(gpu, "compute_capability", None) for gpu in jax.devices("gpu")]
     else:
-        told = [torch.cuda.get_device_capability(gpu) for gpu in range(torch.cuda.device_count())]
-    found = [parse_capability(each) for each in told]
-    known = [each for each in found if each is not None]
-    return min(known) if known and len(known) == len(found) else None
+        numbers = range(torch.cuda.device_count())
+        reported = [torch.cuda.get_device_capability(number) for number in numbers]
+    capabilities = [parse_capability(each) for each in reported]
+    known = [each for each in capabilities if each is not None]
+    return min(known) if known and len(known) == len(capabilities) else None
 
 
-def parse_capability(told: Any) -> tuple[int, int] | None:
-    """(8, 6) or "8.6", as the backends tell it; None for anything else, such as AMD's "gfx90a"."""
-    parts = told.split(".") if isinstance(told, str) else told
+def parse_capability(reported: Any) -> tuple[int, int] | None:
+    """(8, 6) or "8.6", as the backends report it; None for other values, as AMD's "gfx90a"."""
+    parts = reported.split(".") if isinstance(reported, str) else reported
     try:
         major, minor = parts
         return int(major), int(minor)
@@ -151,7 +151,10 @@ def parse_capability(told: Any) -> tuple[int, int] | None:
 
 @contextmanager
 def use_precision(policy: str) -> Iterator[None]:
-    """Layers built inside take this dtype policy; the policy of before is restored (clear_session would lose it)."""
+    """Build layers with this dtype policy; the previous one is restored afterwards.
+
+    `keras.utils.clear_session` would reset it to the default.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -161,19 +164,19 @@ def use_precision(policy: str) -> Iterator[None]:
 
 
 def use_one_thread() -> None:
-    """Compute in one thread from now on; too late, and without effect, where TensorFlow has computed before."""
+    """Compute in one thread from now on; without effect if TensorFlow has already computed."""
     if keras.backend.backend() == "tensorflow":
         with suppress(RuntimeError):
             tensorflow.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def cpu_flags() -> frozenset[str]:
-    """The instruction sets of this CPU; empty where the system does not tell."""
+    """The instruction sets of this CPU; empty if the system does not report them."""
     return frozenset(read_cpuinfo("flags").split())
 
 
 def read_cpuinfo(name: str) -> str:
-    """What Linux tells of the first core under that name; empty where it does not, and on other systems."""
+    """A field of the first core in Linux's /proc/cpuinfo; empty if absent or on another system."""
     if platform.system() != "Linux":
         return ""
     for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
@@ -194,7 +197,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def name_gpus() -> list[str]:
-    """The GPUs that the backend sees, each by its name."""
+    """The names of the GPUs that the backend finds."""
     if not HAS_GPU:
         return []
     backend = keras.backend.backend()

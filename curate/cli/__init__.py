@@ -1,4 +1,4 @@
-"""The command line of `curate`: each command imports its module, calls it once and prints the result.
+"""The command line of `curate`: each command imports its stage, calls it and prints the result.
 
 `pipeline` holds the stages and reports, `review` the decisions of people. No work is done here.
 """

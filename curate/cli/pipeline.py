@@ -1,6 +1,9 @@
-"""The program `curate`: each command calls its stage once and prints the summary."""
+"""The program `curate`: its stages and reports.
 
-import json
+In: the options of a command. Out: the result that its stage returns, printed. `review.py` adds the
+commands of review.
+"""
+
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,13 +22,16 @@ from curate.console import (
     Workers,
     WorkspaceDir,
     new_app,
+    print_line,
+    print_report,
     print_result,
 )
 
 app = new_app(
-    "Make a face-expression dataset trustworthy: find copies and wrong labels, decide, split without leaks.\n\n"
-    "The usual order: build, inspect, dedup, fold, `train oof`, flag, relabel, split, weights, `train run`. "
-    "`curate status` says where a workspace stands and names the next command."
+    "Make a face-expression dataset trustworthy: find copies and wrong labels, decide, split "
+    "without leaks.\n\n"
+    "The usual order: build, inspect, dedup, fold, `train oof`, flag, relabel, split, weights, "
+    "`train run`. `curate status` shows the state of a workspace and the next command."
 )
 
 Ratios = Annotated[
@@ -45,14 +51,15 @@ def build(
         list[str] | None,
         typer.Argument(
             metavar="[NAME=]PATH...",
-            help="Datasets as they lie on disk; none: those of the last build again.",
+            help="Datasets as downloaded; none: those of the last build again.",
         ),
     ] = None,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     votes: Annotated[
         Path | None,
         typer.Option(
-            help="Crowd votes: FER+'s fer2013new.csv, or a CSV of path and one column of counts per class."
+            help="Crowd votes: FER+'s fer2013new.csv, or a CSV of path and one column of counts "
+            "per class."
         ),
     ] = None,
     pixels: Annotated[
@@ -81,13 +88,14 @@ def build(
         typer.Option(
             "--column",
             metavar="ROLE=NAME",
-            help="Read a CSV of pictures: the column of path, label, split, subject, sequence, box; repeatable.",
+            help="Read a CSV of pictures: the column of path, label, split, subject, sequence, "
+            "box; repeatable.",
         ),
     ] = None,
     codes: Annotated[
         str | None,
         typer.Option(
-            metavar="official|alphabetical", help="What AffectNet's numbers mean, where in doubt."
+            metavar="official|alphabetical", help="The order of AffectNet's numbers, if in doubt."
         ),
     ] = None,
     neutral_frames: Annotated[
@@ -109,34 +117,37 @@ def build(
 ) -> None:
     """List every face image of the datasets, with its label, hashes and size.
 
-    The layout is detected; `curate sources` lists those known. Decisions survive a rebuild for as long as their images do. A
-    dry run prints layout, counts per class and split, and warnings, and opens no picture.
+    The layout is detected; `curate sources` lists those known. Decisions survive a rebuild as long
+    as their images do. A dry run prints layout, counts per class and split, and warnings, and opens
+    no picture.
     """
     from curate.sources.options import SourceOptions
     from curate.stages import build as stage
-    from curate.workspace.workspace import Workspace, run_build
+    from curate.workspace.run import run_build
+    from curate.workspace.workspace import Workspace
 
     files = Workspace(workspace)
-    said = SourceOptions(spellings or (), columns or (), codes, labels, neutral_frames, peak_frames)
-    options = stage.BuildOptions(said, votes, pixels, engine, workers)
-    built = stage.build(files, sources or [], options, dry_run=dry_run)
-    result = run_build(
-        files, built.rows, built.sources, built.result, measured=built.read, dry_run=dry_run
+    reading = SourceOptions(
+        spellings or (), columns or (), codes, labels, neutral_frames, peak_frames
     )
-    print_result(result, as_json=as_json, dry_run=dry_run, notes=built.notes)
+    options = stage.BuildOptions(reading, votes, pixels, engine, workers)
+    build = partial(stage.build, files, sources or [], options, dry_run=dry_run)
+    result = run_build(files, build, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run, notes=result.notes)
 
 
 @app.command()
 def sources(
     name: Annotated[
-        str | None, typer.Argument(metavar="[LAYOUT]", help="Draw the tree of this one.")
+        str | None, typer.Argument(metavar="[LAYOUT]", help="Draw the folder tree of this one.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the dataset layouts that build knows: what each looks like and how it is told from the others."""
+    """List the dataset layouts that build knows: the files of each, and how build recognises it."""
     from curate.sources.layout import format_layouts, list_layouts
 
-    typer.echo(json.dumps({"layouts": list_layouts()}) if as_json else format_layouts(name))
+    text = "" if as_json else format_layouts(name)
+    print_report({"layouts": list_layouts()}, text, as_json=as_json)
 
 
 @app.command()
@@ -147,22 +158,22 @@ def inspect(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Find the images that show no face: unreadable, blank, black-and-white, almost no information, unlike the other faces.
+    """Find the images that show no face, and drop them.
 
-    They are dropped; `curate decide PATH --keep` brings back one that can be read. A dry run shows a sample.
+    Kinds: unreadable, blank, black-and-white, almost no information, unlike the other faces.
+    `curate decide PATH --keep` restores one that can be read. A dry run prints a sample.
     """
     from curate.stages import inspect as stage
-    from curate.workspace.workspace import Workspace, run_stage
+    from curate.workspace.run import run_stage
+    from curate.workspace.workspace import Workspace
 
     files = Workspace(workspace)
-    look = partial(stage.inspect, locate=files.locate(), engine_name=engine, workers=workers)
-    result = run_stage(files, "inspect", look, input_columns=stage.INPUT_COLUMNS, dry_run=dry_run)
-    print_result(
-        result,
-        as_json=as_json,
-        dry_run=dry_run,
-        notes=stage.sample_lines(result) if dry_run else [],
+    compute = partial(stage.inspect, locate=files.locate(), engine_name=engine, workers=workers)
+    result = run_stage(
+        files, "inspect", compute, input_columns=stage.INPUT_COLUMNS, dry_run=dry_run
     )
+    notes = stage.sample_lines(result) if dry_run else []
+    print_result(result, as_json=as_json, dry_run=dry_run, notes=notes)
 
 
 @app.command()
@@ -184,14 +195,14 @@ def dedup(
         bool,
         typer.Option(
             "--only-new",
-            help="Compare the images added since the last run with all; redo no old pair.",
+            help="Compare the images added since the last run with all; repeat no old comparison.",
         ),
     ] = False,
     memory: Annotated[
         float,
         typer.Option(
             min=0.25,
-            help="GB for thumbnails and waiting candidates; the index takes 0.8 KB an image more.",
+            help="GB for thumbnails and candidates; the index takes 0.8 KB an image more.",
         ),
     ] = 4,
     engine: EngineName = "local",
@@ -199,16 +210,18 @@ def dedup(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Find the copies of one photograph: exact ones, and altered ones by neighbourhood and alignment of their pixels.
+    """Find the copies of an image: exact ones by hash, altered ones by neighbourhood and alignment.
 
-    Zoomed, shifted, rotated, mirrored, relit, re-encoded or watermarked copies are found. Of the copies under one label the
-    best is kept. A copy under another label is never dropped: it is a label conflict. Verified pairs go to pairs.csv, `sure`
-    ones and those to `look` at. A run that was killed goes on where it was.
+    Zoomed, shifted, rotated, mirrored, relit, re-encoded or watermarked copies are found. Of the
+    copies under one label the best is kept. A copy under another label is never dropped: it is a
+    label conflict. Verified pairs go to pairs.csv, `sure` ones and those to `look` at. After a kill
+    the next run continues where this one was.
     """
     from curate.duplicates import pairs
     from curate.errors import UsageError
     from curate.stages import dedup as stage
-    from curate.workspace.workspace import Workspace, run_stage
+    from curate.workspace.run import run_stage
+    from curate.workspace.workspace import Workspace
 
     files = Workspace(workspace)
     if only_new and not near:
@@ -220,9 +233,11 @@ def dedup(
         engine, workers, None if dry_run else files.cache, int(memory * 2**30)
     )
     since = files.cache if only_new else None
-    find = partial(stage.dedup, locate=files.locate(), new_since=since, options=search, **options)
+    compute = partial(
+        stage.dedup, locate=files.locate(), new_since=since, options=search, **options
+    )
     result = run_stage(
-        files, "dedup", find, input_columns=stage.INPUT_COLUMNS, options=options, dry_run=dry_run
+        files, "dedup", compute, input_columns=stage.INPUT_COLUMNS, options=options, dry_run=dry_run
     )
     print_result(result, as_json=as_json, dry_run=dry_run)
 
@@ -235,9 +250,13 @@ def fold(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Cut the images into K stratified folds for out-of-fold predictions; no photograph or subject crosses two folds."""
+    """Cut the images into K stratified folds for out-of-fold predictions.
+
+    All images of a duplicate group, and all of a subject, are in one fold.
+    """
     from curate.stages import fold as stage
-    from curate.workspace.workspace import Workspace, run_stage
+    from curate.workspace.run import run_stage
+    from curate.workspace.workspace import Workspace
 
     options: dict[str, Any] = {"k": k, "seed": seed}
     result = run_stage(
@@ -265,29 +284,32 @@ def flag(
     ] = "combined",
     precision: Annotated[
         float,
-        typer.Option(min=0.05, max=0.99, help="Share of the marked labels that shall be wrong."),
+        typer.Option(min=0.05, max=0.99, help="Share of the marked labels that should be wrong."),
     ] = 0.5,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Rank the images by how far out-of-fold models doubt their label, mark the wrong ones, and suggest another label.
+    """Rank the images by how much out-of-fold models doubt their label, and mark the wrong labels.
 
-    Reads the tables of `train oof`, or of any model: path, model, fold, p_<class>… per row. Decisions and crowd votes turn the
-    score into a probability: judge a random sample of 200, run flag again, and it says how many labels are wrong, and ranks
-    what is left by what it learned. issues.csv has the reasons of each rank, label_errors.csv the errors per pair of classes.
+    Reads the tables of `train oof`, or of any model: path, model, fold, p_<class>… per row. A wrong
+    label gets another one as suggestion. Decisions and crowd votes turn the score into a
+    probability: judge a random sample of 200 and run flag again; it then estimates how many labels
+    are wrong, and ranks the rest by what it learned.
+    issues.csv has the reasons of each rank, label_errors.csv the errors per pair of classes.
     """
     from curate.stages import flag as stage
-    from curate.workspace.workspace import Workspace, run_stage
+    from curate.workspace.run import run_stage
+    from curate.workspace.workspace import Workspace
 
     files = Workspace(workspace)
     tables = predictions or files.find_predictions()
     options: dict[str, Any] = {"score": score, "precision": precision}
-    rank = partial(stage.flag_tables, files=tables, **options)
+    compute = partial(stage.flag_tables, files=tables, **options)
     result = run_stage(
         files,
         "flag",
-        rank,
+        compute,
         input_columns=stage.INPUT_COLUMNS,
         inputs=tables,
         options=options,
@@ -306,7 +328,7 @@ def split(
         bool,
         typer.Option(
             "--by-subject",
-            help="Refuse if a kept image names no person: nobody could keep people apart.",
+            help="Refuse if a kept image has no subject: people could be in two parts then.",
         ),
     ] = False,
     classes: Classes = None,
@@ -316,10 +338,14 @@ def split(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Split the kept images into train, val and test: stratified, and no photograph or subject in two of them."""
-    from curate.labels import name_class_view
+    """Split the kept images into train, val and test, stratified by class.
+
+    All images of a duplicate group, and all of a subject, are in one part.
+    """
     from curate.stages import split as stage
-    from curate.workspace.workspace import Workspace, run_stage
+    from curate.workspace.class_views import name_class_view
+    from curate.workspace.run import run_stage
+    from curate.workspace.workspace import Workspace
 
     class_view = name_class_view(classes, group)
     options: dict[str, Any] = {"ratios": ratios, "from_source": from_source, "seed": seed}
@@ -347,10 +373,11 @@ def weights(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Weigh the classes of the train split for the weighted cross-entropy of `train run --class-weights`."""
-    from curate.labels import name_class_view
+    """Weight the classes of the train split for the loss of `train run --class-weights`."""
     from curate.stages import weights as stage
-    from curate.workspace.workspace import Workspace, run_stage
+    from curate.workspace.class_views import name_class_view
+    from curate.workspace.run import run_stage
+    from curate.workspace.workspace import Workspace
 
     class_view = name_class_view(classes, group)
     result = run_stage(
@@ -375,9 +402,10 @@ def audit(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Count the val and test images that have a copy in train, in the dataset's own split and in ours.
+    """Count the val and test images that have a copy in train, in the source's split and in ours.
 
-    A model is scored on them as it was trained on them. `train evaluate` gives its accuracy with and without such rows.
+    A model has trained on the copies, so its score on these images is too high. `train evaluate`
+    prints its accuracy with and without them.
     """
     from curate.reports import audit as stage
     from curate.reports.leaks import write_leaks
@@ -385,28 +413,26 @@ def audit(
 
     files = Workspace(workspace)
     leaks = stage.audit_workspace(files)
-    written = write_leaks(files, page=html, table=csv) if html or csv else []
-    if as_json:
-        typer.echo(json.dumps(stage.audit_rows(leaks)))
-    else:
-        typer.echo("\n".join([stage.format_audit(leaks), *written, stage.summarize_audit(leaks)]))
+    written = write_leaks(files, page=html, table=csv)
+    lines = [stage.format_audit(leaks), *written, stage.summarize_audit(leaks)]
+    print_report(stage.audit_rows(leaks), "\n".join(lines), as_json=as_json)
 
 
 @app.command()
 def status(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
-    """Say where the workspace stands, which stage is stale, and which command comes next."""
+    """Show what the workspace holds, which stage is stale, and which command comes next."""
     from curate.reports import status as stage
     from curate.workspace.workspace import Workspace
 
     state = stage.read_status(Workspace(workspace))
-    typer.echo(json.dumps(stage.status_as_dict(state)) if as_json else stage.format_status(state))
+    print_report(stage.status_as_dict(state), stage.format_status(state), as_json=as_json)
 
 
 @app.command()
 def check(
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     files: Annotated[
-        bool, typer.Option("--files", help="Hash every image file again too.")
+        bool, typer.Option("--files", help="Also hash every image file again.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -417,37 +443,39 @@ def check(
 
     findings = stage.check_workspace(Workspace(workspace), files=files)
     if as_json:
-        typer.echo(json.dumps(findings))
+        print_report(findings, "", as_json=True)
     require_no_findings(findings, "laws are broken")
     if not as_json:
-        typer.echo("check: every law holds")
+        print_line("check: every law holds")
 
 
 @app.command()
 def report(
     workspace: WorkspaceDir = DEFAULT_WORKSPACE, dry_run: DryRun = False, as_json: Json = False
 ) -> None:
-    """Write report.html: what was kept and dropped and why, with pictures of copies, suspects and degenerate images."""
+    """Write report.html: what was kept and dropped and why.
+
+    The page shows copies, label conflicts, suspect labels and degenerate images.
+    """
     from curate.reports import report as stage
     from curate.workspace.workspace import Workspace
 
-    print_result(
-        stage.report(Workspace(workspace), dry_run=dry_run), as_json=as_json, dry_run=dry_run
-    )
+    result = stage.report(Workspace(workspace), dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
 def demo(
     folder: Annotated[
-        Path, typer.Argument(help="Where the drawn faces and their workspace go; made anew.")
+        Path, typer.Argument(help="New folder for the drawn faces and their workspace.")
     ] = Path("candid-demo"),
     faces: Annotated[int, typer.Option(min=300, help="Number of drawn faces.")] = 2500,
     seed: Seed = 0,
 ) -> None:
     """Draw a dataset with planted copies and wrong labels, run the whole chain on it, and compare.
 
-    Nothing is needed beforehand: every command of both programs runs as a user would run it, and the end says what was
-    found against what was planted, and the test accuracy before and after curation.
+    It needs no data: every command of both programs runs as a user would run it. The last lines
+    compare what was found with what was planted, and the test accuracy before and after curation.
     """
     from curate.demo import command as stage
 

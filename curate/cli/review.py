@@ -1,13 +1,22 @@
-"""The commands of review: a person's decisions, one reviewer's or several, and the curated set that comes out."""
+"""The commands of review: decisions of one reviewer or several, and the export of the curated set.
 
-import json
+In: the options of a command. Out: the result that its stage returns, printed.
+"""
+
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from curate.console import DEFAULT_WORKSPACE, DryRun, Json, WorkspaceDir, print_result
+from curate.console import (
+    DEFAULT_WORKSPACE,
+    DryRun,
+    Json,
+    WorkspaceDir,
+    print_report,
+    print_result,
+)
 
 By = Annotated[str, typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides.")]
 Note = Annotated[str, typer.Option(help="Why; kept in the journal.")]
@@ -19,7 +28,7 @@ def relabel(
         typer.Option(
             min=1,
             help="Only the N most suspect.",
-            show_default="500 of the flagged, or all that is asked for",
+            show_default="500 of the flagged, or all selected",
         ),
     ] = None,
     issues: Annotated[
@@ -30,7 +39,7 @@ def relabel(
         typer.Option(
             "--random",
             min=1,
-            help="N kept images by chance: from them flag learns how many are wrong.",
+            help="N random kept images: from them flag estimates how many labels are wrong.",
         ),
     ] = None,
     conflicts: Annotated[
@@ -40,7 +49,7 @@ def relabel(
         bool,
         typer.Option(
             "--disagreements",
-            help="Images on which reviewers disagree; your decision settles them.",
+            help="Images on which reviewers disagree; your decision counts.",
         ),
     ] = False,
     group: Annotated[
@@ -70,21 +79,23 @@ def relabel(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Review the images with a suggested label in the FiftyOne App, most suspect first: one key per decision.
+    """Review the images with a suggested label in the FiftyOne App, the most suspect first.
 
-    Keys: A accepts the suggestion, K keeps the given label, 1 to 8 set a class, D drops, U is unsure, Z undoes, the arrows
-    only look, Shift with a key decides all copies of the photograph.
+    One key decides an image: A accepts the suggestion, K keeps the given label, 1 to 8 set a class,
+    D drops, U is unsure, Z undoes, the arrows only move, Shift with a key decides for all copies of
+    the image.
 
-    Each key is in the journal, on the disk, before the panel says saved. Finish in the panel, or Ctrl-C here, ends it and
-    derives the verdicts; run again, it opens at the first undecided image.
+    Each key is in the journal, on the disk, before the panel shows "saved". Finish in the panel, or
+    Ctrl-C here, ends the session and derives the verdicts; the next one opens at the first
+    undecided image.
     """
     from curate.relabel import command as session
+    from curate.relabel.prepare import RelabelOptions
     from curate.relabel.queue import Selection
-    from curate.relabel.session import Options
     from curate.workspace.workspace import Workspace
 
     chosen = Selection(top, issues, random, conflicts, disagreements, group, where)
-    options = Options(chosen, by, blind=blind, port=port, opens_browser=browser)
+    options = RelabelOptions(chosen, by, blind=blind, port=port, opens_browser=browser)
     result = session.relabel(
         Workspace(workspace), options, partial(typer.echo, err=True), dry_run=dry_run
     )
@@ -101,7 +112,7 @@ def decide(
         bool, typer.Option("--keep", help="Keep with the given label, whatever a machine found.")
     ] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Drop.")] = False,
-    unsure: Annotated[bool, typer.Option("--unsure", help="Looked at, no verdict.")] = False,
+    unsure: Annotated[bool, typer.Option("--unsure", help="Seen, no verdict.")] = False,
     undo: Annotated[
         str | None, typer.Option(metavar="BATCH", help="Void a batch of decisions (or an undo).")
     ] = None,
@@ -121,8 +132,8 @@ def decide(
 ) -> None:
     """Record a human decision about images in the journal, or undo a batch of them.
 
-    A decision outlives every rerun of every stage, until it is undone or the image's bytes change. The summary names the
-    batch; `curate decide --undo BATCH` restores the table exactly.
+    A decision survives every rerun of every stage, until it is undone or the image's bytes change.
+    The summary names the batch; `curate decide --undo BATCH` restores the table exactly.
     """
     from curate.review import decide as stage
     from curate.workspace.workspace import Workspace
@@ -130,11 +141,8 @@ def decide(
     options = stage.DecideOptions(
         paths or [], label, keep=keep, drop=drop, unsure=unsure, undo=undo, table=table
     )
-    print_result(
-        stage.decide(Workspace(workspace), options, by=by, note=note, dry_run=dry_run),
-        as_json=as_json,
-        dry_run=dry_run,
-    )
+    result = stage.decide(Workspace(workspace), options, by=by, note=note, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 def undo(
@@ -147,18 +155,15 @@ def undo(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Take a batch of decisions back, or a whole session of `curate relabel`; the same as `curate decide --undo BATCH`."""
+    """Undo a batch of decisions or a session of `curate relabel`; as `decide --undo BATCH`."""
     from curate.review import decide as stage
     from curate.workspace.workspace import Workspace
 
     options = stage.DecideOptions(
         [], None, keep=False, drop=False, unsure=False, undo=batch, table=None
     )
-    print_result(
-        stage.decide(Workspace(workspace), options, by=by, note=note, dry_run=dry_run),
-        as_json=as_json,
-        dry_run=dry_run,
-    )
+    result = stage.decide(Workspace(workspace), options, by=by, note=note, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 def log(
@@ -168,12 +173,12 @@ def log(
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     as_json: Json = False,
 ) -> None:
-    """Show every decision about an image, oldest first, and whether it stands."""
+    """Show every decision about an image, oldest first, and whether it is current."""
     from curate.review import history as stage
     from curate.workspace.workspace import Workspace
 
     records = stage.read_log(Workspace(workspace), path)
-    typer.echo(json.dumps(records) if as_json else stage.format_log(records))
+    print_report(records, stage.format_log(records), as_json=as_json)
 
 
 def merge(
@@ -185,28 +190,25 @@ def merge(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Take in another reviewer's journal, in the order of time.
+    """Add another reviewer's journal to ours, in the order of time.
 
-    Merging twice, or the other way round, gives the same decisions. Images with two verdicts queue up for
-    `curate relabel --disagreements`; until then the newer verdict counts.
+    Merging twice, or in the other direction, gives the same decisions. Images with two verdicts
+    wait for `curate relabel --disagreements`; until then the newer verdict counts.
     """
     from curate.review import merge as stage
     from curate.workspace.workspace import Workspace
 
-    print_result(
-        stage.merge(Workspace(workspace), other, dry_run=dry_run), as_json=as_json, dry_run=dry_run
-    )
+    result = stage.merge(Workspace(workspace), other, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 def agreement(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
-    """Compare reviewers: Cohen's kappa on the images that both decided, and who changed what to what."""
+    """Compare reviewers: Cohen's kappa on the images that both decided, and their label changes."""
     from curate.review import agreement as stage
     from curate.workspace.workspace import Workspace
 
     found = stage.agreement(Workspace(workspace))
-    typer.echo(
-        json.dumps(stage.agreement_as_dict(*found)) if as_json else stage.format_agreement(*found)
-    )
+    print_report(stage.agreement_as_dict(*found), stage.format_agreement(*found), as_json=as_json)
 
 
 def export(
@@ -221,14 +223,14 @@ def export(
         Literal["plain", "ferplus"],
         typer.Option(
             "--format",
-            help="ferplus: soft labels too, p_<class>, from the crowd's votes where there are some.",
+            help="ferplus: also soft labels, p_<class>, from the crowd's votes if there are some.",
         ),
     ] = "plain",
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Write the curated set, kept images under the label that counts, for other programs.
+    """Write the curated set for other programs: kept images, each under its current label.
 
     A second export into the same place changes nothing.
     """
@@ -247,6 +249,6 @@ def export(
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Put them on the program."""
+    """Add the commands of this module to the program."""
     for command in (relabel, decide, undo, log, merge, agreement, export):
         app.command()(command)

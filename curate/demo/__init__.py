@@ -1,4 +1,4 @@
-"""Drawn faces whose every fact is known, datasets of them with planted defects, and `curate demo`.
+"""Drawn faces, datasets of them with planted defects of known truth, and `curate demo`.
 
 Nothing here is used on a real dataset.
 """

@@ -1,9 +1,11 @@
-"""demo: the whole chain on a drawn dataset whose truth is known.
+"""`curate demo`: all commands on a drawn dataset whose truth is known.
 
-Draws the faces, runs both programs as a user would (as subprocesses, on files), plays the reviewer who looks at the
-first tenth of the ranking, at every label conflict and at a random sample, and compares what was found with what was
-planted, and the test accuracy before with that after. The fresh faces are other people, drawn clean; no stage ever
-sees them.
+Comes in: a number of faces and a seed. Goes out: a folder with the dataset, its workspaces and a
+report; findings against planted defects, and test accuracy before and after curation.
+
+The demo draws the faces, runs both programs as a user would (as subprocesses, on files), and plays
+the reviewer, who judges the first tenth of the ranking, every label conflict and a random sample.
+The fresh faces are clean and of other people; no stage reads them.
 """
 
 import json
@@ -18,7 +20,7 @@ import pandas as pd
 
 from curate.console import print_line
 from curate.demo.planting import draw_fresh, plant_dataset
-from curate.demo.scoring import LOOKED_AT, format_findings, score_curation
+from curate.demo.scoring import REVIEWED_SHARE, format_findings, score_curation
 from curate.errors import CandidError, WorkspaceError
 from curate.result import Result
 from curate.workspace.manifest import table_bytes
@@ -28,31 +30,33 @@ MARK = ".candid-demo"
 SOURCE = "faces"
 TRAINING = ("--epochs", 10)
 OUT_OF_FOLD = ("--epochs", 12)  # about 300 steps instead of the default 1,000, which take minutes
-FOLDS = 3  # two models less than by default: the demo should end while somebody is watching
-SAMPLE = 200  # judged at random: what the number of wrong labels is estimated from
-VIEWS = 4  # of test-time augmentation
+FOLDS = 3  # two fewer than by default: the demo should end while the user waits
+SAMPLE = 200  # images judged at random, from which the number of wrong labels is estimated
+TTA_VIEWS = 4
 FRESH_SHARE = 0.3  # fresh faces per drawn face: 750 give the accuracy to about two points
 
 
 def demo(folder: Path, *, faces: int, seed: int) -> Result:
-    """Run everything below `folder`, which is made anew.
+    """Run everything inside `folder`; an earlier demo there is removed.
 
     Raises
     ------
-    WorkspaceError  if the folder holds something that is no demo
-    CandidError  if a command fails; its own message stands above
+    WorkspaceError  if the folder holds anything but a demo
+    CandidError  if a command fails; its own message is printed before
     """
     start = time.perf_counter()
     _clear(folder)
-    before, after, fresh = (
-        Workspace(folder / name) for name in ("before", "manifests", "fresh-manifests")
-    )
+    before = Workspace(folder / "before")
+    after = Workspace(folder / "manifests")
+    fresh = Workspace(folder / "fresh-manifests")
     print_line(
-        f"Drawing {faces:,} faces with planted copies and wrong labels, and fresh ones of other people …"
+        f"Drawing {faces:,} faces with planted copies and wrong labels, "
+        "and fresh ones of other people …"
     )
     plant_dataset(folder / SOURCE, faces=faces, seed=seed)
-    truth = pd.read_csv(folder / f"{SOURCE}-planted.csv", dtype=str, keep_default_na=False)
-    truth["path"], truth["copy_of"] = _prefixed(truth["path"]), _prefixed(truth["copy_of"])
+    truth = _read_table(folder / f"{SOURCE}-planted.csv")
+    truth["path"] = _add_source(truth["path"])
+    truth["copy_of"] = _add_source(truth["copy_of"])
     draw_fresh(folder / "fresh", faces=round(FRESH_SHARE * faces), seed=seed)
     _curate(fresh, "build", folder / "fresh")
 
@@ -67,9 +71,7 @@ def demo(folder: Path, *, faces: int, seed: int) -> Result:
         _curate(after, *command)
     _run("train", "oof", "-w", after.root, "--seed", seed, *OUT_OF_FOLD)
     _curate(after, "flag")
-    findings = score_curation(
-        truth, after.read(), pd.read_csv(after.pairs, dtype=str, keep_default_na=False)
-    )
+    findings = score_curation(truth, after.read(), _read_table(after.pairs))
     review = folder / "review.csv"
     review.write_bytes(table_bytes(play_reviewer(after.read(), truth)))
     _curate(after, "decide", "--from", review, "--by", "demo-reviewer")
@@ -98,8 +100,10 @@ def demo(folder: Path, *, faces: int, seed: int) -> Result:
 
 
 def play_reviewer(manifest: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """The decisions of a person who knows the truth and looks at the first tenth of the ranking, at every conflict, and at a
-    random sample: the images that `curate relabel --random` shows.
+    """The decisions of a reviewer who knows the truth.
+
+    The reviewer judges the first tenth of the ranking, every label conflict, and a random sample:
+    the images that `curate relabel --random` shows.
 
     Returns
     -------
@@ -107,30 +111,25 @@ def play_reviewer(manifest: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """
     rank = manifest["issue_rank"].replace("", "0").astype(int)
     kept = manifest["status"] == "keep"
-    sample = manifest["path"].isin(
-        manifest[kept].sort_values("sha256", kind="stable")["path"].head(SAMPLE)
-    )
-    queue = (
-        (rank > 0) & (rank <= round(LOOKED_AT * rank.max()))
-        | (manifest["label_conflict"] == "true")
-        | sample
-    )
-    seen = manifest[queue & kept].merge(truth[["path", "true_label"]], on="path")
-    is_wrong = seen["given_label"] != seen["true_label"]
+    is_first = (rank > 0) & (rank <= round(REVIEWED_SHARE * rank.max()))
+    is_conflict = manifest["label_conflict"] == "true"
+    sample = manifest[kept].sort_values("sha256", kind="stable")["path"].head(SAMPLE)
+    is_queued = is_first | is_conflict | manifest["path"].isin(sample)
+    reviewed = manifest[is_queued & kept].merge(truth[["path", "true_label"]], on="path")
+    is_wrong = reviewed["given_label"] != reviewed["true_label"]
     return pd.DataFrame(
         {
-            "path": seen["path"],
+            "path": reviewed["path"],
             "action": is_wrong.map({True: "relabel", False: "keep"}),
-            "label": seen["true_label"].where(is_wrong, ""),
+            "label": reviewed["true_label"].where(is_wrong, ""),
         }
     )
 
 
 def format_scores(scores: dict[str, dict[str, float]]) -> str:
-    """Accuracy before and after, on each one's own test split and on the fresh faces."""
-    lines = [
-        f"{'accuracy of a model trained on it':<34}{'own test split':>16}{'fresh faces, true labels':>27}"
-    ]
+    """Accuracy before and after curation, on the own test split and on the fresh faces."""
+    header = ("accuracy of a model trained on it", "own test split", "fresh faces, true labels")
+    lines = ["{:<34}{:>16}{:>27}".format(*header)]
     for name, score in scores.items():
         own, fresh = (f"{100 * score[key]:.1f} %" for key in ("own_test", "fresh"))
         lines.append(f"{name + ' curation':<34}{own:>16}{fresh:>27}")
@@ -138,22 +137,13 @@ def format_scores(scores: dict[str, dict[str, float]]) -> str:
 
 
 def _train_and_score(workspace: Workspace, fresh: Workspace, seed: int) -> dict[str, float]:
+    """Train on the workspace, and evaluate on its test split and on the fresh faces."""
     _curate(workspace, "weights")
-    _run(
-        "train",
-        "run",
-        "-w",
-        workspace.root,
-        "--class-weights",
-        "--name",
-        "demo",
-        "--seed",
-        seed,
-        *TRAINING,
-    )
+    name = ("--name", "demo", "--seed", seed)
+    _run("train", "run", "-w", workspace.root, "--class-weights", *name, *TRAINING)
     run = workspace.root / "runs" / "demo"
-    _run("train", "evaluate", run, "-w", workspace.root, "--tta", VIEWS)
-    _run("train", "evaluate", run, "-w", fresh.root, "--rows", "all", "--tta", VIEWS)
+    _run("train", "evaluate", run, "-w", workspace.root, "--tta", TTA_VIEWS)
+    _run("train", "evaluate", run, "-w", fresh.root, "--rows", "all", "--tta", TTA_VIEWS)
     return {
         "own_test": _read_accuracy(run, "test"),
         "fresh": _read_accuracy(run, f"{fresh.root.name}-all"),
@@ -165,7 +155,7 @@ def _curate(workspace: Workspace, command: str, *options: object) -> None:
 
 
 def _run(program: str, *words: object) -> None:
-    """Run a command as a user would, show it with its summary."""
+    """Run a command as a user would; print it and its summary."""
     command = [str(word) for word in words]
     print_line(f"$ {program} {' '.join(command)}")
     start = time.perf_counter()
@@ -179,7 +169,12 @@ def _run(program: str, *words: object) -> None:
     print_line(f"{done.stdout.rstrip()} [{time.perf_counter() - start:.1f} s]")
 
 
-def _prefixed(paths: "pd.Series[str]") -> "pd.Series[str]":
+def _read_table(file: Path) -> pd.DataFrame:
+    return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def _add_source(paths: "pd.Series[str]") -> "pd.Series[str]":
+    """Paths as the manifest has them, with the source in front; "" stays ""."""
     return (SOURCE + "/" + paths).where(paths != "", "")
 
 
@@ -194,4 +189,5 @@ def _clear(folder: Path) -> None:
 
 
 def _read_accuracy(run: Path, rows: str) -> float:
-    return float(json.loads((run / f"evaluation-{rows}" / "metrics.json").read_text())["accuracy"])
+    metrics = json.loads((run / f"evaluation-{rows}" / "metrics.json").read_text())
+    return float(metrics["accuracy"])

@@ -1,8 +1,8 @@
-"""Who is photographed and what the face does: a person's looks, and the facial actions of an expression.
+"""Drawn people: the appearance of a person, and the facial actions of an expression.
 
-A person's number goes in, their looks come out (`make_person`); an expression goes in, the strength of each facial
-action comes out (`choose_actions`). Expressions are mixtures of facial actions after Ekman and Friesen's FACS (1978);
-many show it by half or lean towards a neighbour. The law: a number always gives the same person.
+`make_person` maps a person's number to the person's appearance, always the same; `choose_actions`
+maps an expression to the strength of each facial action. Expressions are mixtures of facial actions
+after Ekman and Friesen's FACS (1978); many are weak, or lean towards a neighbouring expression.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ Floats = npt.NDArray[np.float64]
 
 EXPRESSIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
-# Columns of RECIPES. In FACS: AU1, AU2, AU4, AU5 (below 0: AU7), AU6, AU9, AU10, AU12 (below 0: AU15), AU26,
-# AU24, AU20
+# Columns of RECIPES. In FACS: AU1, AU2, AU4, AU5 (below 0: AU7), AU6, AU9, AU10, AU12 (below 0:
+# AU15), AU26, AU24, AU20.
 ACTIONS = (
     "inner", "outer", "furrow", "lids", "cheeks", "wrinkle", "upper_lip", "corners", "jaw", "press",
     "stretch",
 )  # fmt: skip
 
-# Two ways of showing each expression, mixed anew in every photograph: anger presses the lips or shouts
+# Two forms of each expression, mixed anew in every image: anger presses the lips or shouts.
 RECIPES = {
     "angry": (
         (0.0, 0.1, 1.0, 0.2, 0.1, 0.2, 0.0, -0.4, 0.0, 1.0, 0.0),
@@ -53,17 +53,22 @@ RECIPES = {
     ),
 }
 
-# The expression each one is most often taken for; a photograph leans towards it by up to LEAN
+# The expression with which each one is most often confused; images lean towards it by up to LEAN.
 NEIGHBOURS = {
-    "angry": "disgust", "disgust": "angry", "fear": "surprise", "happy": "neutral", "neutral": "sad",
-    "sad": "neutral", "surprise": "fear",
-}  # fmt: skip
-LEAN = 0.2  # a person could still tell: what nobody can is planted, and recorded as faint
+    "angry": "disgust",
+    "disgust": "angry",
+    "fear": "surprise",
+    "happy": "neutral",
+    "neutral": "sad",
+    "sad": "neutral",
+    "surprise": "fear",
+}
+LEAN = 0.2  # a person still recognises it; what nobody can is planted, and recorded as faint
 
 
 @dataclass(frozen=True)
 class Person:
-    """What stays the same from photograph to photograph; lengths in half frames, tones 0-255."""
+    """What is the same in all images of a person; lengths in half image sides, tones 0-255."""
 
     width: float
     height: float
@@ -89,16 +94,13 @@ class Person:
     beard: str
     glasses: str
     age: float
-    rest: (
-        Floats  # (11,) actions of the face at rest: some people look stern or sad without being so
-    )
+    rest: Floats  # (11,) actions of the face at rest: some people look stern or sad without reason
 
 
 def make_person(identity: int) -> Person:
-    """The looks of one person, always the same for the same number."""
-    rng = np.random.default_rng(
-        [identity, 0xFACE]
-    )  # a stream of its own: photo seeds count from 0 as well
+    """The person with this number, always the same."""
+    # A stream of its own: the seeds of images count from 0 as well.
+    rng = np.random.default_rng([identity, 0xFACE])
     return Person(
         width=rng.uniform(0.56, 0.72),
         height=rng.uniform(0.8, 0.96),
@@ -131,9 +133,10 @@ def make_person(identity: int) -> Person:
 def choose_actions(
     expression: str, person: Person, intensity: float | None, rng: np.random.Generator
 ) -> dict[str, float]:
-    """What each part of the face does in this photograph; 0 is at rest, 1 is full strength."""
-    drawn, way, lean = 0.5 + 0.5 * rng.beta(2.6, 1.1), rng.random(), LEAN * rng.beta(1, 2)
-    recipe = (1 - way) * np.array(RECIPES[expression][0]) + way * np.array(RECIPES[expression][1])
+    """The strength of each facial action in one image; 0 is at rest, 1 is full strength."""
+    drawn, form, lean = 0.5 + 0.5 * rng.beta(2.6, 1.1), rng.random(), LEAN * rng.beta(1, 2)
+    first, second = np.array(RECIPES[expression])
+    recipe = (1 - form) * first + form * second
     neighbour = np.array(RECIPES[NEIGHBOURS[expression]][0])
     strength = drawn if intensity is None else intensity
     mixed = strength * ((1 - lean) * recipe + lean * neighbour)
@@ -142,5 +145,5 @@ def choose_actions(
 
 
 def pick(rng: np.random.Generator, **shares: float) -> str:
-    """One of the names, each as often as its share says; the shares sum to 1."""
+    """One of the names, each with the probability of its share; the shares sum to 1."""
     return str(rng.choice(list(shares), p=list(shares.values())))

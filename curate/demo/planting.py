@@ -1,9 +1,9 @@
-"""A drawn dataset with planted defects and the truth about every file, to see what each stage finds.
+"""A drawn dataset with planted defects, and the truth about every file.
 
-In: how many faces, how many people, a seed. Out: `folder/{train,val,test}/<given label>/face_00001.jpg` and,
-beside the folder so that `build` does not read it, `<folder>-planted.csv`. The law: the same arguments give the same
-bytes on any number of workers, for each file's bytes follow from its plan alone; and no file's name tells what was done
-to it.
+Comes in: numbers of faces and people, a seed. Goes out:
+`folder/{train,val,test}/<given label>/face_00001.jpg` and `<folder>-planted.csv`, beside the folder
+so that `build` does not read it. The same arguments give the same bytes on any number of workers,
+since a file's bytes depend on its plan alone; no file name depends on the defect.
 """
 
 from dataclasses import dataclass
@@ -26,46 +26,37 @@ from curate.demo.people import EXPRESSIONS
 from curate.errors import WorkspaceError
 from curate.files import write_atomically
 
-# Shares of `faces`, which counts every file
-EXACT_COPY_SHARE = (
-    0.04  # a few per cent, as in sets gathered by image search, where one picture is found twice
-)
-NEAR_COPY_SHARE = 0.05  # more than the exact ones: these a perceptual hash can miss
-BLANK_SHARE = 0.004  # a dozen in 3,000: rare, yet enough to count
-BLACK_AND_WHITE_SHARE = 0.004  # as many; downloads leave such "image removed" placeholders behind
-UNREADABLE_FILES = 1  # one truncated download shows that the chain does not stop at it
+# Shares of all files.
+# A few per cent, as in datasets gathered by image search, which finds one picture twice.
+EXACT_COPY_SHARE = 0.04
+NEAR_COPY_SHARE = 0.05  # more than the exact ones: a perceptual hash can miss these
+BLANK_SHARE = 0.004  # a dozen in 3,000: rare, but enough to count
+BLACK_AND_WHITE_SHARE = 0.004  # as many: "image removed" placeholders, left by downloads
+UNREADABLE_FILES = 1  # one truncated download shows that no command stops at it
 
-# Shares of something else
-MISLABELLED_SHARE = (
-    0.08  # of the clean faces; above Northcutt et al. 2021's 3.3 %: expressions are harder to label
-)
-CONFLICTING_SHARE = (
-    0.10  # of the copies: the same picture labelled twice by two annotators who disagreed
-)
-CROSSING_SHARE = (
-    1 / 3
-)  # of the copies: leakage from train to test must be frequent enough to be measured
-BYTE_IDENTICAL_SHARE = (
-    0.5  # of the exact copies; the others hold the same pixels in different bytes
-)
-AMBIGUOUS_SHARE = 0.02  # of the clean faces: so faint that a person could not tell; a handful keeps the ceiling below 1
+# Shares of the clean faces.
+# Above the 3.3 % of Northcutt et al. 2021, since expressions are harder to label.
+MISLABELLED_SHARE = 0.08
+AMBIGUOUS_SHARE = 0.02  # too faint for a person to recognise; a few keep the best accuracy below 1
+PNG_SHARE = 0.05  # so that a PNG is not a sign of a planted copy
 
-SPLITS = {
-    "train": 0.70,
-    "val": 0.15,
-    "test": 0.15,
-}  # drawn per picture, as people do, so that people cross it
+# Shares of the copies.
+CONFLICTING_SHARE = 0.10  # the same picture, labelled by two annotators who disagree
+CROSSING_SHARE = 1 / 3  # leakage from train to test must be frequent enough to be measured
+# Of the exact copies; the others have the same pixels in other bytes.
+BYTE_IDENTICAL_SHARE = 0.5
+
+# Drawn per picture, not per person, as is usual: so people cross the split.
+SPLITS = {"train": 0.70, "val": 0.15, "test": 0.15}
 AMBIGUOUS_INTENSITY = 0.12  # below a person's own variation at rest
-PNG_SHARE = 0.05  # of the clean faces, so that a PNG is not a sign of a planted copy
-PEOPLE_PER_SEED = (
-    1_000_000  # people's numbers start at seed times this; fresh people take the upper half
-)
-FACES_PER_FRESH_PERSON = 4  # fewer than in the planted set: a test should meet many people
-CHUNK_SIZE = (
-    64  # faces sent to a worker at once: about 0.2 s of drawing, far more than sending them costs
-)
+# A seed's people have the numbers from seed times this on; fresh people have the upper half.
+PEOPLE_PER_SEED = 1_000_000
+FACES_PER_FRESH_PERSON = 4  # fewer than in the planted dataset: a test should have many people
+# Faces that a worker gets at once: about 0.2 s of drawing, far more than sending them takes.
+CHUNK_SIZE = 64
 
-# Given label's chances when a label is wrong: row is the true expression, columns in the order of EXPRESSIONS
+# Probability of each given label when the label is wrong: one row per true expression, columns in
+# the order of EXPRESSIONS.
 CONFUSIONS = np.array([
     [0.00, 0.45, 0.10, 0.05, 0.20, 0.20, 0.00],  # angry
     [0.60, 0.00, 0.10, 0.05, 0.10, 0.15, 0.00],  # disgust
@@ -79,7 +70,17 @@ CONFUSIONS = np.array([
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides one file; "" or None where the picture has no such thing."""
+    """Everything on which one file depends; "" or None where the picture has no such fact.
+
+    Attributes
+    ----------
+    kind : clean, exact_copy, near_copy, blank, black_and_white or unreadable
+    seed : of the image, or of the alteration of a copy
+    identity : number of the person
+    intensity : of the expression, 0 to 1; None draws it
+    original : the plan that this file copies
+    transforms : how a copy was altered, or ("faint",)
+    """
 
     path: str
     given_label: str
@@ -111,16 +112,17 @@ def plant_dataset(
     folder : a folder that does not exist or is empty
     faces : number of files in all, copies and other defects among them
     identities : number of people to draw from, below 500,000
-    seed : decides everything
-    workers : processes that draw; None takes one per core, and no byte depends on it
+    seed : of everything that is random
+    workers : processes that draw, None for one per core; no byte depends on it
 
     Returns
     -------
-    The truth table, one row per file sorted by path; `<folder>-planted.csv` is the same, written last
+    the truth table, one row per file, sorted by path; `<folder>-planted.csv`, written last, is the
+    same
 
     Raises
     ------
-    WorkspaceError  if the folder holds anything
+    WorkspaceError  if the folder is not empty
     """
     require_empty(folder)
     truth_path = folder.parent / f"{folder.name}-planted.csv"
@@ -133,60 +135,50 @@ def plant_dataset(
 
 
 def draw_fresh(folder: Path, *, faces: int, seed: int, workers: int | None = None) -> None:
-    """Draw clean faces of people that no planted dataset holds, into `folder/<true label>/`.
+    """Draw clean faces of people who are in no planted dataset, into `folder/<true label>/`.
 
     Raises
     ------
-    WorkspaceError  if the folder holds anything
+    WorkspaceError  if the folder is not empty
     """
     require_empty(folder)
     rng = np.random.default_rng([seed, 2])
     first = seed * PEOPLE_PER_SEED + PEOPLE_PER_SEED // 2
     people = first + rng.integers(0, faces // FACES_PER_FRESH_PERSON + 1, faces)
     plans = []
-    for i, photo in enumerate(draw_photo_seeds(rng, faces)):
+    for i, image_seed in enumerate(draw_image_seeds(rng, faces)):
         label = EXPRESSIONS[i % len(EXPRESSIONS)]
-        plans.append(
-            Plan(f"{label}/{name_file(i + 1)}", label, "clean", photo, label, int(people[i]))
-        )
+        path = f"{label}/{name_file(i + 1)}"
+        plans.append(Plan(path, label, "clean", image_seed, label, int(people[i])))
     write_pictures(folder, plans, workers)
 
 
 def plan_dataset(faces: int, identities: int, seed: int) -> list[Plan]:
-    """What to write, sorted by path; draws no picture."""
+    """The plans of all files, sorted by path; draws no picture."""
     rng = np.random.default_rng([seed, 1])
-    copies = round(EXACT_COPY_SHARE * faces) + round(NEAR_COPY_SHARE * faces)
-    blank, black_and_white = round(BLANK_SHARE * faces), round(BLACK_AND_WHITE_SHARE * faces)
-    clean = faces - copies - blank - black_and_white - UNREADABLE_FILES
-    numbers = (
-        rng.permutation(faces) + 1
-    ).tolist()  # shuffled: a file's number does not tell its kind
-    first = seed * PEOPLE_PER_SEED
-    originals = plan_clean(numbers[:clean], first + rng.integers(0, identities, clean), rng)
-    defects = (
-        ["blank"] * blank
-        + ["black_and_white"] * black_and_white
-        + ["unreadable"] * UNREADABLE_FILES
-    )
-    plans = [
-        *originals,
-        *plan_copies(
-            numbers[clean : clean + copies], round(EXACT_COPY_SHARE * faces), originals, rng
-        ),
-        *plan_defects(numbers[clean + copies :], defects, rng),
-    ]
-    return sorted(plans, key=lambda plan: plan.path)
+    exact, near = round(EXACT_COPY_SHARE * faces), round(NEAR_COPY_SHARE * faces)
+    kinds = ["blank"] * round(BLANK_SHARE * faces)
+    kinds += ["black_and_white"] * round(BLACK_AND_WHITE_SHARE * faces)
+    kinds += ["unreadable"] * UNREADABLE_FILES
+    clean = faces - exact - near - len(kinds)
+    # Shuffled: the number of a file does not depend on its kind.
+    numbers = (rng.permutation(faces) + 1).tolist()
+    people = seed * PEOPLE_PER_SEED + rng.integers(0, identities, clean)
+    originals = plan_clean(numbers[:clean], people, rng)
+    copies = plan_copies(numbers[clean : clean + exact + near], exact, originals, rng)
+    defects = plan_defects(numbers[clean + exact + near :], kinds, rng)
+    return sorted([*originals, *copies, *defects], key=lambda plan: plan.path)
 
 
 def plan_clean(
     numbers: list[int], people: npt.NDArray[np.int64], rng: np.random.Generator
 ) -> list[Plan]:
-    """Faces of known people, some under a wrong label, some too faint to tell; as many of each expression."""
+    """Faces under their label or a wrong one, some too faint; as many of each expression."""
     count = len(numbers)
-    wrong, faint, png = (
-        choose_rows(rng, count, x) for x in (MISLABELLED_SHARE, AMBIGUOUS_SHARE, PNG_SHARE)
-    )
-    splits, seeds = deal_splits(rng, count), draw_photo_seeds(rng, count)
+    wrong = choose_rows(rng, count, MISLABELLED_SHARE)
+    faint = choose_rows(rng, count, AMBIGUOUS_SHARE)
+    png = choose_rows(rng, count, PNG_SHARE)
+    splits, seeds = deal_splits(rng, count), draw_image_seeds(rng, count)
     plans = []
     for i, number in enumerate(numbers):
         true = EXPRESSIONS[i % len(EXPRESSIONS)]
@@ -204,14 +196,16 @@ def plan_clean(
 def plan_copies(
     numbers: list[int], exact: int, originals: list[Plan], rng: np.random.Generator
 ) -> list[Plan]:
-    """Copies of faces chosen at random, the first `exact` pixel for pixel; one face may be copied twice."""
+    """Copies of faces chosen at random, the first `exact` of them pixel for pixel.
+
+    A face may have several copies.
+    """
     count = len(numbers)
     sources = rng.integers(0, len(originals), count).tolist()
-    conflicting, crossing = (
-        choose_rows(rng, count, share) for share in (CONFLICTING_SHARE, CROSSING_SHARE)
-    )
+    conflicting = choose_rows(rng, count, CONFLICTING_SHARE)
+    crossing = choose_rows(rng, count, CROSSING_SHARE)
     byte_identical = choose_rows(rng, exact, BYTE_IDENTICAL_SHARE)
-    seeds = draw_photo_seeds(rng, count)
+    seeds = draw_image_seeds(rng, count)
     plans = []
     for i, number in enumerate(numbers):
         original = originals[sources[i]]
@@ -220,11 +214,7 @@ def plan_copies(
         is_png = original.path.endswith(".png")
         transforms: tuple[str, ...] = ()
         if i >= exact:
-            transforms = tuple(
-                sorted(
-                    rng.choice(TRANSFORMS, rng.choice([1, 2], p=[0.6, 0.4]), replace=False).tolist()
-                )
-            )
+            transforms = draw_transforms(rng)
             is_png = False
         elif not byte_identical[i]:
             transforms = ("png",) if is_png or rng.random() < 0.5 else ("comment",)
@@ -236,14 +226,20 @@ def plan_copies(
     return plans
 
 
+def draw_transforms(rng: np.random.Generator) -> tuple[str, ...]:
+    """One or two alterations of a near copy, sorted."""
+    count = rng.choice([1, 2], p=[0.6, 0.4])
+    return tuple(sorted(rng.choice(TRANSFORMS, count, replace=False).tolist()))
+
+
 def plan_defects(numbers: list[int], kinds: list[str], rng: np.random.Generator) -> list[Plan]:
-    """Files without a face to see, filed under any label."""
-    splits, seeds = deal_splits(rng, len(numbers)), draw_photo_seeds(rng, len(numbers))
+    """Files without a visible face, under any label."""
+    splits, seeds = deal_splits(rng, len(numbers)), draw_image_seeds(rng, len(numbers))
     plans = []
-    for number, kind, split, photo in zip(numbers, kinds, splits, seeds, strict=True):
+    for number, kind, split, image_seed in zip(numbers, kinds, splits, seeds, strict=True):
         label = str(rng.choice(EXPRESSIONS))
         path = f"{split}/{label}/{name_file(number, png=kind == 'black_and_white')}"
-        plans.append(Plan(path, label, kind, photo))
+        plans.append(Plan(path, label, kind, image_seed))
     return plans
 
 
@@ -251,20 +247,19 @@ def name_file(number: int, *, png: bool = False) -> str:
     return f"face_{number:05d}.{'png' if png else 'jpg'}"
 
 
-def draw_photo_seeds(rng: np.random.Generator, count: int) -> list[int]:
-    seeds: list[int] = rng.integers(
-        0, 2**62, count
-    ).tolist()  # so many that no two photographs share one
+def draw_image_seeds(rng: np.random.Generator, count: int) -> list[int]:
+    """`count` seeds out of so many that no two images have the same one."""
+    seeds: list[int] = rng.integers(0, 2**62, count).tolist()
     return seeds
 
 
 def choose_rows(rng: np.random.Generator, count: int, share: float) -> npt.NDArray[np.bool_]:
-    """(count,) bool with exactly round(share * count) true, anywhere."""
+    """(count,) bool, exactly round(share * count) of them true, at random places."""
     return rng.permutation(count) < round(share * count)
 
 
 def deal_splits(rng: np.random.Generator, count: int) -> list[str]:
-    """`count` splits in the shares of SPLITS, shuffled."""
+    """`count` splits with the shares of SPLITS, shuffled."""
     ends = np.round(np.cumsum(list(SPLITS.values())) * count)
     dealt = np.array(list(SPLITS))[np.searchsorted(ends, np.arange(count), side="right")]
     shuffled: list[str] = rng.permutation(dealt).tolist()
@@ -289,7 +284,7 @@ def draw_other_split(rng: np.random.Generator, split: str) -> str:
 
 
 def encode_plan(plan: Plan) -> bytes:
-    """The bytes of one file; a copy draws its original again, so no file waits for another."""
+    """The bytes of one file; a copy draws its original again, so files are independent."""
     rng = np.random.default_rng(plan.seed)
     if plan.kind == "blank":
         return encode_picture(draw_blank(rng))
@@ -320,7 +315,7 @@ def write_pictures(folder: Path, plans: list[Plan], workers: int | None) -> None
 
 
 def tabulate_truth(plans: list[Plan]) -> pd.DataFrame:
-    """One row per file; text columns, "" where absent, and three bool columns."""
+    """One row per file: text columns, "" where absent, and three bool columns."""
     return pd.DataFrame([describe_plan(plan) for plan in plans])
 
 

@@ -1,7 +1,7 @@
 """What a curation found, against what was planted.
 
-In: the truth of `curate.demo.planting`, the manifest and the verified pairs of the curated dataset. Out: one line per kind
-of defect, with precision and recall. Nothing here is used by a stage.
+Comes in: the truth of `curate.demo.planting`, the manifest and the verified pairs of the curated
+dataset. Goes out: one line per kind of defect, with precision and recall. No stage uses this.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-# A person looks at the first tenth of the ranking in the demo; that is where the wrong labels should be.
-LOOKED_AT = 0.10
+# Share of the ranking that the demo's reviewer judges: most wrong labels should be there.
+REVIEWED_SHARE = 0.10
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of defect: how many were planted, how many were reported, and how many of those are right."""
+    """One kind of defect.
+
+    Attributes
+    ----------
+    planted, reported : number of planted defects, number of reported ones
+    right : number of reported ones that are right
+    found : number of planted ones that are reported; differs from `right` where pairs are reported
+    """
 
     kind: str
     planted: int
@@ -26,12 +33,12 @@ class Finding:
 
     @property
     def precision(self) -> float:
-        """Share of the reported that is right, in [0, 1]; it hides what was not reported."""
+        """Share of the reported ones that is right, in [0, 1]; it hides missed defects."""
         return self.right / self.reported if self.reported else 0.0
 
     @property
     def recall(self) -> float:
-        """Share of the planted that was found, in [0, 1]; it hides false alarms."""
+        """Share of the planted ones that is found, in [0, 1]; it hides false alarms."""
         return self.found / self.planted if self.planted else 0.0
 
 
@@ -42,12 +49,12 @@ def score_curation(
 
     Parameters
     ----------
-    truth : table of `plant_dataset`, its `path` prefixed with the source so that it equals the manifest's
+    truth : table of `plant_dataset`, with the source before its paths, as in the manifest
     manifest : after inspect, dedup and flag
     pairs : pairs.csv as text
     """
     rows = manifest.merge(truth, on="path", suffixes=("", "_planted"), validate="one_to_one")
-    rows["photograph"] = rows["copy_of"].where(rows["copy_of"] != "", rows["path"])
+    rows["original"] = rows["copy_of"].where(rows["copy_of"] != "", rows["path"])
     return [
         *_score_copies(rows, pairs),
         _score_conflicts(rows),
@@ -61,7 +68,7 @@ def score_curation(
 
 
 def format_findings(findings: Sequence[Finding]) -> str:
-    """A table for people."""
+    """A table for a terminal."""
     lines = [f"{'what':<34}{'planted':>8}{'reported':>10}{'precision':>11}{'recall':>9}"]
     for finding in findings:
         shares = f"{100 * finding.precision:>9.1f} %{100 * finding.recall:>7.1f} %"
@@ -70,8 +77,12 @@ def format_findings(findings: Sequence[Finding]) -> str:
 
 
 def _score_copies(rows: pd.DataFrame, pairs: pd.DataFrame) -> list[Finding]:
-    """A copy is found if it shares a group with its original; a reported pair is right if it shows one photograph."""
-    photograph = dict(zip(rows["path"], rows["photograph"], strict=True))
+    """Exact and near copies.
+
+    A copy is found if its duplicate group holds its original; a reported pair is right if both
+    images have the same original.
+    """
+    original = dict(zip(rows["path"], rows["original"], strict=True))
     group = dict(zip(rows["path"], rows["duplicate_group"], strict=True))
     sure = pairs[pairs["band"] == "sure"]
     findings = []
@@ -80,38 +91,29 @@ def _score_copies(rows: pd.DataFrame, pairs: pd.DataFrame) -> list[Finding]:
         ("near", sure[sure["transform"] != "identical"]),
     ):
         copies = rows[rows["kind"] == f"{kind}_copy"]
-        found = (copies["duplicate_group"] != "") & (
-            copies["duplicate_group"] == copies["copy_of"].map(group)
-        )
-        right = reported["path_a"].map(photograph) == reported["path_b"].map(photograph)
-        findings.append(
-            Finding(
-                f"{kind} copies (pairs)",
-                len(copies),
-                len(reported),
-                int(right.sum()),
-                int(found.sum()),
-            )
-        )
+        is_grouped = copies["duplicate_group"] != ""
+        found = is_grouped & (copies["duplicate_group"] == copies["copy_of"].map(group))
+        right = reported["path_a"].map(original) == reported["path_b"].map(original)
+        name = f"{kind} copies (pairs)"
+        counts = len(copies), len(reported), int(right.sum()), int(found.sum())
+        findings.append(Finding(name, *counts))
     return findings
 
 
 def _score_conflicts(rows: pd.DataFrame) -> Finding:
-    labels = (
-        rows[rows["kind"] != "unreadable"].groupby("photograph")["given_label"].transform("nunique")
-    )
+    readable = rows[rows["kind"] != "unreadable"]
+    labels = readable.groupby("original")["given_label"].transform("nunique")
     planted = (labels > 1).reindex(rows.index, fill_value=False)
     return _score_rows("images in label conflict", planted, rows["label_conflict"] == "true")
 
 
 def _score_leaks(rows: pd.DataFrame) -> Finding:
-    """Held-out rows of the shipped split with a copy in its training part."""
-    held_out, train = rows["source_split"] != "train", rows["source_split"] == "train"
-    planted = held_out & rows["photograph"].isin(set(rows.loc[train, "photograph"]))
-    in_train = set(rows.loc[train, "duplicate_group"]) - {""}
-    return _score_rows(
-        "leaked val and test images", planted, held_out & rows["duplicate_group"].isin(in_train)
-    )
+    """Val and test rows of the shipped split that have a copy in its train rows."""
+    is_train = rows["source_split"] == "train"
+    planted = ~is_train & rows["original"].isin(set(rows.loc[is_train, "original"]))
+    groups_in_train = set(rows.loc[is_train, "duplicate_group"]) - {""}
+    reported = ~is_train & rows["duplicate_group"].isin(groups_in_train)
+    return _score_rows("leaked val and test images", planted, reported)
 
 
 def _score_empty(rows: pd.DataFrame) -> Finding:
@@ -122,11 +124,12 @@ def _score_empty(rows: pd.DataFrame) -> Finding:
 def _score_labels(rows: pd.DataFrame) -> Finding:
     """Wrong labels among the first tenth of the ranking."""
     rank = rows["issue_rank"].replace("", "0").astype(int)
-    looked_at = (rank > 0) & (rank <= round(LOOKED_AT * rank.max()))
-    wrong = (rows["is_mislabelled"] == "true") & (rank > 0)
-    return _score_rows(f"wrong labels in the first {LOOKED_AT:.0%}", wrong, looked_at)
+    is_first = (rank > 0) & (rank <= round(REVIEWED_SHARE * rank.max()))
+    is_wrong = (rows["is_mislabelled"] == "true") & (rank > 0)
+    return _score_rows(f"wrong labels in the first {REVIEWED_SHARE:.0%}", is_wrong, is_first)
 
 
 def _score_rows(kind: str, planted: "pd.Series[bool]", reported: "pd.Series[bool]") -> Finding:
+    """A finding of rows: a reported row is right if it was planted."""
     right = int(np.sum(planted & reported))
     return Finding(kind, int(planted.sum()), int(reported.sum()), right, right)

@@ -1,14 +1,19 @@
-"""Whether two faces are one photograph: align them in their pixels, then correlate what is left.
+"""Whether two images are copies of one photograph: align their pixels, then correlate them.
 
-Three steps, each on what the one before let through. A look at 24 x 24 pixels under the alignment that the candidate
-came with; Gauss-Newton steps towards the best one; and the score at 48 x 48: the normalised cross-correlation of the
-band-passed pictures over the pixels that both show, without the quarter of them that differ most, so that a watermark or
-a cut corner decides nothing, while another expression changes more.
+Comes in: pairs of thumbnails with an estimated affine map. Goes out: the pairs that pass, with
+scores and refined maps. Three steps, each on the pairs that passed the step before:
+
+1. a correlation at 24 x 24 pixels under the map of the candidate;
+2. Gauss-Newton steps towards the best map;
+3. the score at 48 x 48: the normalised cross-correlation of the band-passed images over the pixels
+   that both show. The quarter of the pixels that differ most is left out, so that a watermark or a
+   cut corner does not decide; another expression changes more pixels than that.
 
 References
 ----------
-S. Baker and I. Matthews, "Lucas-Kanade 20 years on", IJCV 2004 (inverse compositional steps); G. Evangelidis and
-E. Psarakis, "Parametric image alignment using enhanced correlation coefficient maximization", PAMI 2008 (gain and offset).
+S. Baker and I. Matthews, "Lucas-Kanade 20 years on", IJCV 2004 (inverse compositional steps)
+G. Evangelidis and E. Psarakis, "Parametric image alignment using enhanced correlation coefficient
+maximization", PAMI 2008 (gain and offset)
 """
 
 from collections.abc import Sequence
@@ -22,11 +27,13 @@ from curate.images.decode import Pixels, halve
 
 Floats = npt.NDArray[np.float32]
 
-# Correlation at 24 x 24 from which (inclusive) a pair is aligned: nearly all altered copies pass, and few other candidates.
+# Correlation at 24 x 24 from which (inclusive) a pair is aligned: nearly all altered copies pass,
+# and few other candidates.
 PASS = 0.93
 TRIM = 0.25  # share of the pixels left out of the score
 STEPS = 4
-SLICE = 256  # pairs worked on at once: arrays of a size that the allocator keeps, where larger ones are mapped anew
+# Pairs computed at once: the allocator reuses arrays of this size, and maps larger ones again.
+SLICE = 256
 CHANNELS = 64  # images blurred by one call
 # A thumbnail with less contrast (standard deviation, of 255) has no pattern to compare.
 MIN_STD = 2.0
@@ -34,9 +41,13 @@ MIN_STD = 2.0
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Pairs to verify: (n, 48, 48) uint8 pixels of both, and (n, 2, 3) the point of `query` for a point of `other`.
+    """n pairs to verify.
 
-    `other` is already mirrored where the candidate is. Coordinates are half widths from the centre.
+    Attributes
+    ----------
+    query, other : (n, 48, 48) uint8 grey; `other` is already mirrored where the candidate is
+    affine : (n, 2, 3) maps a point of `other` to the same point of the face in `query`, in half
+        widths from the centre
     """
 
     query: Pixels
@@ -46,7 +57,7 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class Verified:
-    """Those of a batch that passed: their places in it, scores in [0, 1] and refined maps (m, 2, 3)."""
+    """The m pairs of a batch that passed: their places in it, scores in [0, 1], refined maps."""
 
     place: npt.NDArray[np.int64]
     score: Floats
@@ -54,51 +65,56 @@ class Verified:
 
 
 def verify_batch(batch: PairBatch) -> Verified:
-    """Align and score the pairs that pass the first look, as they came or unmoved: a watermark misleads the estimate."""
+    """Align and score the pairs that correlate at 24 x 24.
+
+    Each pair starts from its own map or from none, whichever correlates better: a watermark
+    misleads the estimate of the map.
+    """
     found = []
     for start in range(0, max(1, len(batch.affine)), SLICE):
-        part = PairBatch(
-            *(getattr(batch, name)[start : start + SLICE] for name in ("query", "other", "affine"))
+        rows = slice(start, start + SLICE)
+        verified = _verify_slice(
+            PairBatch(batch.query[rows], batch.other[rows], batch.affine[rows])
         )
-        verified = _verify_slice(part)
         found.append(Verified(start + verified.place, verified.score, verified.affine))
     return Verified(
-        *(
-            np.concatenate([getattr(part, name) for part in found])
-            for name in ("place", "score", "affine")
-        )
+        place=np.concatenate([part.place for part in found]),
+        score=np.concatenate([part.score for part in found]),
+        affine=np.concatenate([part.affine for part in found]),
     )
 
 
 def _verify_slice(batch: PairBatch) -> Verified:
-    fixed, moving = (halve(images).astype(np.float32) for images in (batch.other, batch.query))
+    fixed = halve(batch.other).astype(np.float32)
+    moving = halve(batch.query).astype(np.float32)
     unmoved = np.tile(np.eye(2, 3, dtype=np.float32), (len(fixed), 1, 1))
-    looks = _look(_band(fixed, 0.7, 2), _band(moving, 0.7, 2), [batch.affine, unmoved])
-    place = np.flatnonzero(looks.max(axis=0) >= PASS)
+    maps = [batch.affine, unmoved]
+    first = _correlate_half_size(_band(fixed, 0.7, 2), _band(moving, 0.7, 2), maps)
+    place = np.flatnonzero(first.max(axis=0) >= PASS)
     if not len(place):
         return Verified(place, np.zeros(0, np.float32), batch.affine[:0])
-    is_moved = (looks[0] >= looks[1])[place, None, None]
+    is_moved = (first[0] >= first[1])[place, None, None]
     affine = np.where(is_moved, batch.affine[place], unmoved[place])
     affine = _align(_band(fixed[place], 0.5, 2), _band(moving[place], 0.5, 2), affine)
-    a, b = (
-        _band(images[place].astype(np.float32), 0.8, 2) for images in (batch.other, batch.query)
-    )
-    score = _correlate_trimmed(a, _warp(b, affine), _seen(affine, a.shape[1]), TRIM, rounds=2)
+    a = _band(batch.other[place].astype(np.float32), 0.8, 2)
+    b = _band(batch.query[place].astype(np.float32), 0.8, 2)
+    score = _correlate_trimmed(a, _warp(b, affine), _overlap(affine, a.shape[1]), TRIM, rounds=2)
     return Verified(place, np.clip(score, 0, 1), affine)
 
 
 def describe_affine(mirrored: bool, affine: npt.NDArray[np.floating]) -> str:
-    """What was done to the first image of a pair to give the second: `mirror zoom 1.060 angle -3.0 shift 1.2 0.0`.
+    """The change that makes the second image of the first: `mirror zoom 1.060 angle -3.0`.
 
     Parameters
     ----------
     mirrored : whether the first image is mirrored, before all else
-    affine : (2, 3) where a point of the (mirrored) first image lies in the second, in half widths from the centre
+    affine : (2, 3) maps a point of the (mirrored) first image to the second, in half widths from
+        the centre
 
     Returns
     -------
-    zoom in x and y (one number if they differ by under 1 %), angle in degrees counterclockwise, shift in pixels of 48 to
-    the right and down; `none` for an unchanged place
+    zoom in x and y (one number if they differ by under 1 %), angle in degrees counterclockwise,
+    shift in pixels of 48 to the right and down; `none` for an unchanged place
     """
     (a, b, dx), (c, d, dy) = affine.tolist()
     zoom_x, zoom_y = np.hypot(a, c), np.hypot(b, d)
@@ -121,21 +137,17 @@ def has_contrast(images: Pixels) -> npt.NDArray[np.bool_]:
     return np.asarray(images.reshape(len(images), -1).std(axis=1) >= MIN_STD)
 
 
-def _look(fixed: Floats, moving: Floats, affines: Sequence[Floats]) -> Floats:
+def _correlate_half_size(fixed: Floats, moving: Floats, affines: Sequence[Floats]) -> Floats:
     """(maps, n) trimmed correlation at 24 x 24 under each of the maps."""
     window = np.broadcast_to(_window(24).reshape(1, -1), (len(fixed), 24 * 24))
-    return np.stack(
-        [
-            _correlate_trimmed(fixed, _warp(moving, affine), window, TRIM, rounds=1)
-            for affine in affines
-        ]
-    )
+    warped = (_warp(moving, affine) for affine in affines)
+    return np.stack([_correlate_trimmed(fixed, each, window, TRIM, rounds=1) for each in warped])
 
 
 def _align(fixed: Floats, moving: Floats, affine: Floats) -> Floats:
-    """Improve each map by Gauss-Newton steps on the correlation; the best one met is returned.
+    """Improve each map by Gauss-Newton steps on the correlation; returns the best map of each pair.
 
-    The steps compare with the derivatives of the fixed image, so its normal equations are solved once.
+    The steps use the derivatives of the fixed image, so its normal equations are solved once.
     """
     count, side = fixed.shape[:2]
     weight = _window(side).reshape(-1)
@@ -144,44 +156,43 @@ def _align(fixed: Floats, moving: Floats, affine: Floats) -> Floats:
     current, best = affine, affine.copy()
     best_score = np.full(count, -1, np.float32)
     for step in range(STEPS + 1):
-        seen = _warp(moving, current).reshape(count, -1)
-        seen = seen - _weigh(seen, weight)[:, None] / weight.sum()
-        gain = _weigh(seen * target, weight)
-        length = np.sqrt(_weigh(seen * seen, weight)) + np.float32(1e-6)
-        better = gain / length > best_score
-        best_score[better], best[better] = (gain / length)[better], current[better]
+        warped = _warp(moving, current).reshape(count, -1)
+        warped = warped - _weigh(warped, weight)[:, None] / weight.sum()
+        gain = _weigh(warped * target, weight)
+        length = np.sqrt(_weigh(warped * warped, weight)) + np.float32(1e-6)
+        score = gain / length
+        is_better = score > best_score
+        best_score[is_better], best[is_better] = score[is_better], current[is_better]
         if step < STEPS:
-            change = (towards @ seen[:, :, None])[:, :, 0] / np.maximum(gain, 0.2 * length)[:, None]
+            change = (towards @ warped[:, :, None])[:, :, 0]
+            change /= np.maximum(gain, 0.2 * length)[:, None]
             current = _compose(current, change, best)
     return best
 
 
 def _steps(target: Floats, weight: Floats, side: int) -> Floats:
-    """(n, 6, pixels): the product with an image gives the affine change that explains its difference from `target`."""
+    """(n, 6, pixels): its product with an image is the affine change towards `target`."""
     slopes = _affine_derivatives(target.reshape(-1, side, side)).reshape(len(target), 6, -1)
     slopes -= _weigh(slopes, weight)[:, :, None] / weight.sum()
-    slopes -= (slopes @ (target * weight)[:, :, None]) * target[
-        :, None
-    ]  # a change of gain is no movement
+    # A change of gain is no movement.
+    slopes -= (slopes @ (target * weight)[:, :, None]) * target[:, None]
     weighted = slopes * weight
     normal = weighted @ slopes.transpose(0, 2, 1)
     ridge = 0.01 * np.trace(normal, axis1=1, axis2=2) / 6 + np.float32(1e-9)
-    return np.asarray(
-        np.linalg.solve(normal + ridge[:, None, None] * np.eye(6, dtype=np.float32), weighted),
-        np.float32,
-    )
+    damped = normal + ridge[:, None, None] * np.eye(6, dtype=np.float32)
+    return np.asarray(np.linalg.solve(damped, weighted), np.float32)
 
 
 def _compose(current: Floats, change: Floats, best: Floats) -> Floats:
-    """Each map after the inverse of a small change; one that runs away goes back to its best."""
+    """Each map composed with the inverse of a small change; a diverging map becomes its best."""
     change = change / np.maximum(1, np.abs(change).max(axis=1, keepdims=True) / 0.15)
     whole = np.tile(np.eye(3, dtype=np.float32), (len(current), 1, 1))
     step = whole.copy()
     step[:, :2] += change.reshape(-1, 2, 3)
     whole[:, :2] = current
     moved = (whole @ np.linalg.inv(step))[:, :2]
-    is_lost = np.abs(moved - np.eye(2, 3, dtype=np.float32)).max(axis=(1, 2)) > 0.4
-    moved[is_lost] = best[is_lost]
+    is_diverged = np.abs(moved - np.eye(2, 3, dtype=np.float32)).max(axis=(1, 2)) > 0.4
+    moved[is_diverged] = best[is_diverged]
     return np.asarray(moved, np.float32)
 
 
@@ -189,27 +200,32 @@ def _affine_derivatives(images: Floats) -> Floats:
     """(n, 6, side, side): by the coefficients of x, y and 1 in the new x, then in the new y."""
     half = images.shape[1] / 2
     x = _places(images.shape[1])
+    y = x[:, None]
     along_x, along_y = np.gradient(images, axis=2) * half, np.gradient(images, axis=1) * half
-    parts = [
-        slope * place for slope in (along_x, along_y) for place in (x, x[:, None], np.float32(1))
-    ]
+    parts = [along_x * x, along_x * y, along_x, along_y * x, along_y * y, along_y]
     return np.stack(parts, axis=1).astype(np.float32)
 
 
 def _normalise(flat: Floats, weight: Floats) -> Floats:
+    """(n, pixels) with weighted mean 0 and length 1."""
     flat = flat - _weigh(flat, weight)[:, None] / weight.sum()
-    return np.asarray(
-        flat / (np.sqrt(_weigh(flat * flat, weight))[:, None] + np.float32(1e-6)), np.float32
-    )
+    length = np.sqrt(_weigh(flat * flat, weight))[:, None] + np.float32(1e-6)
+    return np.asarray(flat / length, np.float32)
 
 
 def _weigh(values: Floats, weight: Floats) -> Floats:
-    """Weighted sums over the last axis; unlike a matrix product, the same for a pair whatever else is in its batch."""
+    """Weighted sums over the last axis.
+
+    Unlike those of a matrix product, the sums of a pair do not depend on the rest of its batch.
+    """
     return np.asarray((values * weight).sum(axis=-1), np.float32)
 
 
 def _correlate_trimmed(a: Floats, b: Floats, weight: Floats, trim: float, rounds: int) -> Floats:
-    """(n,) weighted correlation of (n, side, side) pictures without the `trim` share of pixels that differ most."""
+    """(n,) weighted correlation of (n, side, side) images.
+
+    The `trim` share of the pixels, those that differ most, is left out; `rounds` times.
+    """
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     score, x, y = _correlate(a, b, weight)
     for _ in range(rounds):
@@ -221,18 +237,22 @@ def _correlate_trimmed(a: Floats, b: Floats, weight: Floats, trim: float, rounds
 
 
 def _correlate(a: Floats, b: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
-    """(n,) correlation, and both pictures normalised (n, pixels)."""
+    """(n,) correlation, and both images normalised (n, pixels)."""
     total = weight.sum(axis=1, keepdims=True) + np.float32(1e-6)
-    x, y = (v - (v * weight).sum(axis=1, keepdims=True) / total for v in (a, b))
-    x, y = (
-        v / (np.sqrt((v * v * weight).sum(axis=1, keepdims=True)) + np.float32(1e-6))
-        for v in (x, y)
-    )
+    x, y = _standardise(a, weight, total), _standardise(b, weight, total)
     return (x * y * weight).sum(axis=1), x, y
 
 
+def _standardise(flat: Floats, weight: Floats, total: Floats) -> Floats:
+    """(n, pixels) with mean 0 and length 1 under each image's weights, whose sum is `total`."""
+    flat = flat - (flat * weight).sum(axis=1, keepdims=True) / total
+    length = np.sqrt((flat * flat * weight).sum(axis=1, keepdims=True)) + np.float32(1e-6)
+    standardised: Floats = flat / length
+    return standardised
+
+
 def _warp(images: Floats, affine: Floats) -> Floats:
-    """(n, side, side): each image as seen through its map, the edge repeated."""
+    """(n, side, side): each image resampled under its map, the edge repeated."""
     side = images.shape[1]
     half, centre = side / 2, (side - 1) / 2
     matrix = affine.astype(np.float64)
@@ -246,18 +266,21 @@ def _warp(images: Floats, affine: Floats) -> Floats:
     return warped
 
 
-def _seen(affine: Floats, side: int) -> Floats:
-    """(n, pixels): 1 where both pictures have a pixel, 0 elsewhere."""
+def _overlap(affine: Floats, side: int) -> Floats:
+    """(n, pixels): 1 where both images have a pixel, 0 elsewhere."""
     x, y = np.meshgrid(_places(side), _places(side))
     points = np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
     return np.asarray((np.abs(affine @ points) <= 1 - 1 / side).all(axis=1), np.float32)
 
 
 def _band(images: Floats, low: float, high: float) -> Floats:
-    """Noise and re-encoding smoothed away (sigma `low`), light and vignetting taken out (sigma `high`)."""
+    """The images band-passed by a difference of two Gaussians.
+
+    Sigma `low` smooths noise and re-encoding; sigma `high` removes light and vignetting.
+    """
     found = np.empty_like(images)
     for start in range(0, len(images), CHANNELS):
-        # The images as channels of one picture: a third of the time of a call for each, and the same bits.
+        # The images as channels of one image: a third of the time of single calls, the same bits.
         part = np.ascontiguousarray(images[start : start + CHANNELS].transpose(1, 2, 0))
         band = cv2.GaussianBlur(part, (0, 0), low) - cv2.GaussianBlur(part, (0, 0), high)
         found[start : start + CHANNELS] = band.reshape(part.shape).transpose(2, 0, 1)
@@ -265,7 +288,7 @@ def _band(images: Floats, low: float, high: float) -> Floats:
 
 
 def _window(side: int) -> Floats:
-    """(side, side): 1 inside, falling to 0 in the outermost twelfth, where most moves leave no pixel."""
+    """(side, side): 1 inside, down to 0 in the outer twelfth, where most moves leave no pixel."""
     edge = np.clip((1 - np.abs(_places(side))) * 6, 0, 1)
     return np.outer(edge, edge).astype(np.float32)
 

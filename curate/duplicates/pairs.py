@@ -1,21 +1,21 @@
-"""Pairs of images that show one photograph: candidates by perceptual hash and by neighbourhood, verified in pixels.
+"""Pairs of copies: candidates by perceptual hash and by nearest neighbours, verified in pixels.
 
-Comes in: the thumbnails and perceptual hashes of images with different pixels. Goes out: every pair that scores `LOOK` or
-more. What has been verified is kept in shards in the cache, so that a run that was killed verifies no shard twice.
+Comes in: the thumbnails and perceptual hashes of images with different pixels. Goes out: every pair
+with a score of `LOOK` or more. The cache keeps verified pairs in shards, so that no shard is
+verified again after a kill.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from curate import engine
+from curate.components import Rows, label_components
 from curate.duplicates.alignment import (
     PairBatch,
     Verified,
@@ -32,35 +32,42 @@ from curate.duplicates.neighbours import (
     relate,
     unmoved,
 )
-from curate.images.thumbnails import Rows, Squares, keep_only, read_array, write_array
+from curate.images.thumbnails import AnyThumbnails, keep_only, read_array, write_array
 
-# Perceptual hashes this near (inclusive) are candidates too: they find watermarked copies whose light the mark changes.
+# Perceptual hashes this near (inclusive) are candidates too: they find watermarked copies whose
+# brightness the mark changes.
 MAX_DISTANCE_BITS = 10
-# Where the index is asked: all pairs within 3 bits share one of four bands, so their search does not grow with the square.
+# Bound of the index: all pairs within 3 bits have one of four bands in common, so the time does not
+# grow with the square.
 BANDS = 4
 BANDED_DISTANCE_BITS = BANDS - 1
-# Chosen on one half of the sources of `benchmarks/near_duplicates.py`, reported on the other: there, precision is over
-# 99.2 % and recall over 99.0 % on FER2013 and on drawn faces. FER2013's pairs of one session with another expression, and
-# drawn faces of two people, lie under it.
+# Chosen on one half of the sources of `benchmarks/near_duplicates.py`, measured on the other:
+# precision over 99.2 % and recall over 99.0 % on FER2013 and on drawn faces. Under SURE are pairs
+# of one photo shoot with different expressions on FER2013, and of two people among drawn faces.
 SURE = 0.975
 LOOK = 0.92
-BATCH = 2048  # pairs verified at once: 10 MB of pixels, 200 MB while they are worked on
+BATCH = 2048  # pairs verified at once: 10 MB of pixels, 200 MB while they are computed
 HASH_BLOCK = 4096
-# In a group larger than this not every image is compared with every other, only with the best connected ones.
+# In a group larger than this an image is compared only with the best connected ones, not with all.
 GROUP_ROWS = 48
-CANDIDATE_BYTES = (
-    200  # of memory that a candidate takes until it is verified, its copies while sorting included
-)
+# Memory of a candidate until it is verified, its copies while sorting included.
+CANDIDATE_BYTES = 200
 FOLDER = "verified"
 PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]  # of pairs.csv
-METHOD = "2"  # of search and verification: what another method found is not reused
+METHOD = "2"  # version of search and verification: cached results of another are not used
 
 
 @dataclass(frozen=True, order=True)
 class Pair:
-    """Two images (rows, first < second), how alike they are in [0, 1], and what was done to the first to give the second.
+    """Two images, how alike they are, and the change from one to the other.
 
-    `transform` is as `curate.duplicates.alignment.describe_affine` words it; `inverse` is what gives the first from the second.
+    Attributes
+    ----------
+    first, second : rows, first < second
+    score : in [0, 1]; higher is more alike
+    transform : the change that makes the second image of the first, as `describe_affine` of
+        `curate.duplicates.alignment` formats it
+    inverse : the change that makes the first image of the second
     """
 
     first: int
@@ -77,8 +84,9 @@ class SearchOptions:
     Attributes
     ----------
     cache : folder of finished shards; None keeps nothing on the disk
-    memory_bytes : bound of what the search holds at once
-    exhaustive : compare every image with every other, or ask an index; None decides by their number
+    memory_bytes : most bytes that the search holds at once
+    exhaustive : compare every image with every other (True) or search an index (False); None
+        decides by their number
     """
 
     engine_name: engine.Engine = "local"
@@ -89,7 +97,7 @@ class SearchOptions:
 
 
 def find_pairs(
-    thumbnails: Squares,
+    thumbnails: AnyThumbnails,
     phashes: Sequence[str],
     *,
     sure: float = SURE,
@@ -97,7 +105,7 @@ def find_pairs(
     is_new: npt.NDArray[np.bool_] | None = None,
     options: SearchOptions | None = None,
 ) -> list[Pair]:
-    """Every verified pair, sorted; bands are left to the caller, nothing under `LOOK` is returned.
+    """Every verified pair with a score of `LOOK` or more, sorted.
 
     Parameters
     ----------
@@ -105,38 +113,56 @@ def find_pairs(
     phashes : (N,) 16 hex digits each
     sure : score from which (inclusive) a pair groups its images
     known : pairs found before
-    is_new : (N,) compare these images with all; the others have been compared, with `known` as the result. None for all
+    is_new : (N,) compare these images with all; the others were compared before, with `known` as
+        the result. None compares all
     """
     options = options or SearchOptions()
     new = np.arange(len(thumbnails)) if is_new is None else np.flatnonzero(is_new)
-    search = _Search(thumbnails, options)
+    verifier = _Verifier(thumbnails, options)
     found = {(pair.first, pair.second): pair for pair in known}
     ways = (_by_neighbourhood(thumbnails, new, options), _by_hash(phashes, new, options.exhaustive))
     for candidates in _rounds(ways, options.memory_bytes):
-        _keep_best(found, search.verify(candidates))
-    # A copy may have more copies than neighbours were asked for: inside a group, all are compared.
-    inside = _pairs_of_groups(
-        [pair for pair in found.values() if pair.score >= sure], len(thumbnails)
-    )
-    _keep_best(found, search.verify(relate(thumbnails, *inside)))
-    search.forget_others()
+        _keep_best(found, verifier.verify(candidates))
+    # An image may have more copies than neighbours were searched: inside a group, compare all.
+    copies = [pair for pair in found.values() if pair.score >= sure]
+    inside = _pairs_of_groups(copies, len(thumbnails))
+    _keep_best(found, verifier.verify(relate(thumbnails, *inside)))
+    verifier.remove_unused_shards()
     return sorted(found.values())
 
 
-def near_hashes(phashes: Sequence[str], max_distance_bits: int) -> Rows:
-    """(2, P) all pairs (i < j) whose hashes differ in at most `max_distance_bits` bits (inclusive), sorted; exhaustive."""
-    every = np.arange(len(phashes))
-    found = [
-        pairs[:, pairs[0] < pairs[1]] for pairs in _near_blocks(phashes, every, max_distance_bits)
-    ]
-    pairs = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
-    return pairs[:, np.lexsort(pairs[::-1])]
+def find_near_hashes(
+    phashes: Sequence[str], queries: Rows, max_distance_bits: int
+) -> Iterator[Rows]:
+    """(2, P) pairs of a query and a row whose hashes are near, block by block.
+
+    A row is its own neighbour, and a pair of two queries comes in both orders. Under `BANDS` bits
+    the search goes by bands, which loses no pair.
+
+    Parameters
+    ----------
+    phashes : (N,) 16 hex digits each
+    queries : rows to search for
+    max_distance_bits : inclusive
+    """
+    import faiss
+
+    words = np.frombuffer(bytes.fromhex("".join(phashes)), np.uint8).reshape(-1, 8)
+    is_banded = max_distance_bits < BANDS
+    banded, flat = faiss.IndexBinaryMultiHash(64, BANDS, 64 // BANDS), faiss.IndexBinaryFlat(64)
+    index: Any = banded if is_banded else flat
+    index.add(words)
+    radius = max_distance_bits + 1  # exclusive in FAISS
+    for start in engine.track(range(0, len(queries), HASH_BLOCK), "hash blocks"):
+        rows = queries[start : start + HASH_BLOCK]
+        limits, _, other = index.range_search(words[rows], radius)
+        yield np.stack([np.repeat(rows, np.diff(limits.astype(np.int64))), other])
 
 
-class _Search:
-    """Verification with what it needs at hand: pixels, options, and the shards that are finished."""
+class _Verifier:
+    """Verifies candidates on the thumbnails, and reads and writes the shards of the cache."""
 
-    def __init__(self, thumbnails: Squares, options: SearchOptions) -> None:
+    def __init__(self, thumbnails: AnyThumbnails, options: SearchOptions) -> None:
         self.thumbnails = thumbnails
         self.options = options
         self.used: set[Path] = set()
@@ -145,15 +171,18 @@ class _Search:
         self.has_contrast = np.concatenate([np.zeros(0, bool), *blocks])
 
     def verify(self, candidates: Candidates) -> Candidates:
-        """Those that score `LOOK` or more: their score as `closeness`, and their refined maps."""
-        candidates = candidates[
-            self.has_contrast[candidates.query] & self.has_contrast[candidates.other]
-        ]
+        """The candidates with a score of `LOOK` or more.
+
+        Their score becomes their `closeness`, and their maps are refined.
+        """
+        has_contrast = self.has_contrast
+        is_comparable = has_contrast[candidates.query] & has_contrast[candidates.other]
+        candidates = candidates[is_comparable]
+        if not len(candidates):
+            return candidates
         parts = [candidates[s : s + BATCH] for s in range(0, len(candidates), BATCH)]
         files = [self._name_shard(part) for part in parts]
-        verified = {
-            k: found for k, file in enumerate(files) if file and (found := _read_shard(file))
-        }
+        verified = _read_shards(files)
         missing = [k for k in range(len(parts)) if k not in verified]
         fresh = engine.map(
             verify_batch,
@@ -166,19 +195,15 @@ class _Search:
             verified[k] = result
             if file := files[k]:
                 _write_shard(file, result)
-        return (
-            concatenate([_apply(part, verified[k]) for k, part in enumerate(parts)])
-            if parts
-            else candidates
-        )
+        return concatenate([_apply(part, verified[k]) for k, part in enumerate(parts)])
 
-    def forget_others(self) -> None:
-        """Remove the shards of earlier runs that this one did not ask for."""
+    def remove_unused_shards(self) -> None:
+        """Remove the shards of earlier runs that this run has not used."""
         if self.options.cache is not None:
             keep_only(self.options.cache / FOLDER, self.used, "*.npy")
 
     def _name_shard(self, part: Candidates) -> Path | None:
-        """A name made from all that the result depends on."""
+        """The file of a shard, named by a hash of everything that the result depends on."""
         if self.options.cache is None:
             return None
         batch = _gather(self.thumbnails, part)
@@ -191,9 +216,9 @@ class _Search:
 
 
 class _Batches(Sequence[PairBatch]):
-    """The batches of candidates, their pixels gathered when they are asked for."""
+    """The batches of candidates; their pixels are gathered at the time of use."""
 
-    def __init__(self, thumbnails: Squares, parts: Sequence[Candidates]) -> None:
+    def __init__(self, thumbnails: AnyThumbnails, parts: Sequence[Candidates]) -> None:
         self.thumbnails = thumbnails
         self.parts = parts
 
@@ -207,9 +232,9 @@ class _Batches(Sequence[PairBatch]):
 
 
 def _by_neighbourhood(
-    thumbnails: Squares, new: Rows, options: SearchOptions
+    thumbnails: AnyThumbnails, new: Rows, options: SearchOptions
 ) -> Iterator[Candidates]:
-    """Neighbours of which one at least is new; a pair may come more than once."""
+    """Pairs of neighbours of which at least one is new; a pair may come more than once."""
     rest = np.setdiff1d(np.arange(len(thumbnails)), new)
     for queries, targets in ((new, np.arange(len(thumbnails))), (rest, new)):
         yield from find_neighbours(
@@ -218,18 +243,21 @@ def _by_neighbourhood(
 
 
 def _by_hash(phashes: Sequence[str], new: Rows, exhaustive: bool | None) -> Iterator[Candidates]:
-    """Pairs with near hashes of which one at least is new; a pair of two new images comes twice."""
+    """Pairs with near hashes of which at least one is new; a pair of two new images comes twice."""
     if exhaustive is None:
         exhaustive = len(phashes) <= EXHAUSTIVE_ROWS
-    for new_one, other in _near_blocks(
-        phashes, new, MAX_DISTANCE_BITS if exhaustive else BANDED_DISTANCE_BITS
-    ):
-        first, second = np.minimum(new_one, other), np.maximum(new_one, other)
-        yield join_candidates([unmoved(first[first != second], second[first != second])])
+    bits = MAX_DISTANCE_BITS if exhaustive else BANDED_DISTANCE_BITS
+    for query, other in find_near_hashes(phashes, new, bits):
+        is_pair = query != other
+        first, second = np.minimum(query, other), np.maximum(query, other)
+        yield join_candidates([unmoved(first[is_pair], second[is_pair])])
 
 
 def _rounds(ways: Sequence[Iterator[Candidates]], memory_bytes: int) -> Iterator[Candidates]:
-    """The candidates in parts of up to a quarter of the memory; one that two ways lead to is tried as either says."""
+    """The candidates in parts of up to a quarter of the memory.
+
+    A pair that two ways find is verified with the alignment of each.
+    """
     limit = memory_bytes // 4 // CANDIDATE_BYTES
     waiting: list[list[Candidates]] = []
     for way in ways:
@@ -243,73 +271,55 @@ def _rounds(ways: Sequence[Iterator[Candidates]], memory_bytes: int) -> Iterator
         yield concatenate([join_candidates(parts) for parts in waiting if parts])
 
 
-def _near_blocks(phashes: Sequence[str], queries: Rows, max_distance_bits: int) -> Iterator[Rows]:
-    """(2, P) of queries and the rows within the distance, block by block; small distances by bands, which miss none."""
-    import faiss
-
-    words = np.frombuffer(bytes.fromhex("".join(phashes)), np.uint8).reshape(-1, 8)
-    is_banded = max_distance_bits < BANDS
-    index = (
-        faiss.IndexBinaryMultiHash(64, BANDS, 64 // BANDS)
-        if is_banded
-        else faiss.IndexBinaryFlat(64)
-    )
-    index.add(words)
-    for start in engine.track(range(0, len(queries), HASH_BLOCK), "hash blocks"):
-        rows = queries[start : start + HASH_BLOCK]
-        limits, _, other = index.range_search(
-            words[rows], max_distance_bits + 1
-        )  # faiss' radius is exclusive
-        yield np.stack([np.repeat(rows, np.diff(limits.astype(np.int64))), other])
-
-
 def _pairs_of_groups(pairs: Sequence[Pair], count: int) -> Rows:
-    """(2, P) the pairs inside each group that are not known yet; of a large group those with its best connected rows."""
-    first, second = (
-        np.array([(pair.first, pair.second) for pair in pairs], np.int64).reshape(-1, 2).T
-    )
-    links = coo_array((np.ones(len(pairs), bool), (first, second)), shape=(count, count))
-    component = connected_components(links, directed=False)[1]
+    """(2, P) the pairs inside each group that are not among `pairs`.
+
+    Of a group over `GROUP_ROWS`, only the pairs with its best connected rows.
+    """
+    linked_rows = [(pair.first, pair.second) for pair in pairs]
+    first, second = np.array(linked_rows, np.int64).reshape(-1, 2).T
+    component = label_components(first, second, count)
     degree = np.bincount(np.concatenate([first, second]), minlength=count)
     linked = np.flatnonzero(degree)
-    known = {(pair.first, pair.second) for pair in pairs}
-    missing: list[tuple[int, int]] = []
+    missing: set[tuple[int, int]] = set()
     order = linked[np.lexsort((linked, -degree[linked], component[linked]))]
     for group in np.split(order, np.flatnonzero(np.diff(component[order])) + 1):
-        members = group.tolist()
-        for place, hub in enumerate(members[:GROUP_ROWS]):
-            missing += [(min(hub, row), max(hub, row)) for row in members[place + 1 :]]
-    return np.array(sorted(set(missing) - known), np.int64).reshape(-1, 2).T
+        rows = group.tolist()
+        for place, hub in enumerate(rows[:GROUP_ROWS]):
+            missing.update((min(hub, row), max(hub, row)) for row in rows[place + 1 :])
+    return np.array(sorted(missing - set(linked_rows)), np.int64).reshape(-1, 2).T
 
 
 def _keep_best(found: dict[tuple[int, int], Pair], verified: Candidates) -> None:
-    """The higher score stays, and of equal ones the simpler transform, in whatever order they come."""
+    """Keep the higher score of each pair; of equal scores the simpler transform, in any order."""
     for k in range(len(verified)):
         pair = _to_pair(verified, k)
         known = found.setdefault((pair.first, pair.second), pair)
-        found[pair.first, pair.second] = min(
-            known, pair, key=lambda p: (-p.score, len(p.transform), p.transform)
-        )
+        found[pair.first, pair.second] = min(known, pair, key=_rank)
+
+
+def _rank(pair: Pair) -> tuple[float, int, str]:
+    return -pair.score, len(pair.transform), pair.transform
 
 
 def _to_pair(verified: Candidates, k: int) -> Pair:
-    """The pair in the words of both directions; the map found leads from `other`, mirrored, to `query`."""
-    query, other, mirrored = (
-        int(verified.query[k]),
-        int(verified.other[k]),
-        bool(verified.mirrored[k]),
-    )
+    """The pair with the change in both directions.
+
+    The map of a candidate leads from `other`, mirrored, to `query`.
+    """
+    query, other = int(verified.query[k]), int(verified.other[k])
+    mirrored = bool(verified.mirrored[k])
     mirror, affine = np.diag([-1.0 if mirrored else 1.0, 1, 1]), np.eye(3)
     affine[:2] = verified.affine[k]
     to_query = describe_affine(mirrored, affine[:2])
     to_other = describe_affine(mirrored, (mirror @ np.linalg.inv(affine) @ mirror)[:2])
-    words = (to_other, to_query) if query < other else (to_query, to_other)
-    return Pair(
-        min(query, other), max(query, other), round(float(verified.closeness[k]), 4), *words
-    )
+    score = round(float(verified.closeness[k]), 4)
+    if query < other:
+        return Pair(query, other, score, to_other, to_query)
+    return Pair(other, query, score, to_query, to_other)
 
 
-def _gather(thumbnails: Squares, part: Candidates) -> PairBatch:
+def _gather(thumbnails: AnyThumbnails, part: Candidates) -> PairBatch:
     other = thumbnails[part.other]
     other[part.mirrored] = other[part.mirrored, :, ::-1]
     return PairBatch(thumbnails[part.query], other, part.affine)
@@ -317,16 +327,20 @@ def _gather(thumbnails: Squares, part: Candidates) -> PairBatch:
 
 def _apply(part: Candidates, verified: Verified) -> Candidates:
     passed = part[verified.place]
-    scored = Candidates(
-        passed.query, passed.other, passed.mirrored, verified.affine, verified.score
-    )
+    scored = replace(passed, affine=verified.affine, closeness=verified.score)
     return scored[verified.score >= LOOK]
 
 
 def _write_shard(file: Path, verified: Verified) -> None:
-    """(m, 8): place, score and the six numbers of the map."""
+    """Write (m, 8): place, score and the six numbers of the map."""
     parts = (verified.place[:, None], verified.score[:, None], verified.affine.reshape(-1, 6))
     write_array(file, np.concatenate(parts, axis=1, dtype=np.float32))
+
+
+def _read_shards(files: Sequence[Path | None]) -> dict[int, Verified]:
+    """The results of the finished shards, by the number of the batch."""
+    shards = {k: _read_shard(file) for k, file in enumerate(files) if file}
+    return {k: shard for k, shard in shards.items() if shard}
 
 
 def _read_shard(file: Path) -> Verified | None:

@@ -1,6 +1,8 @@
-"""What the last search for copies compared, and with which result, so that added images need not redo it.
+"""The result of the last search for copies, kept so that added images do not repeat it.
 
-Kept in the cache by pixel hash, so that a file that was renamed or moved has still been compared.
+Comes in: the pixel hashes of the compared images and the pairs found. Goes out: the pairs among
+those images that are still there. Images are recorded by pixel hash, so that a renamed or moved
+file still counts as compared.
 """
 
 import io
@@ -20,17 +22,18 @@ ARRAYS = {"method", "pixels", "rows", "scores", "transforms"}
 
 
 def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[Pair]) -> None:
-    """Remember the compared images and every verified pair of them, `look` ones too."""
+    """Write the compared images and every verified pair of them, those of the `look` band too."""
+    pixels = np.frombuffer(bytes.fromhex("".join(pixel_hashes)), np.uint8)
+    rows = np.array([(pair.first, pair.second) for pair in pairs], np.int64)
+    transforms = np.array([(pair.transform, pair.inverse) for pair in pairs], np.str_)
     buffer = io.BytesIO()
     np.savez(
         buffer,
         method=np.array(METHOD),
-        pixels=np.frombuffer(bytes.fromhex("".join(pixel_hashes)), np.uint8).reshape(-1, 32),
-        rows=np.array([(pair.first, pair.second) for pair in pairs], np.int64).reshape(-1, 2),
+        pixels=pixels.reshape(-1, 32),
+        rows=rows.reshape(-1, 2),
         scores=np.array([pair.score for pair in pairs], np.float64),
-        transforms=np.array([(pair.transform, pair.inverse) for pair in pairs], np.str_).reshape(
-            -1, 2
-        ),
+        transforms=transforms.reshape(-1, 2),
     )
     write_atomically(cache / FILE, buffer.getvalue())
 
@@ -38,30 +41,35 @@ def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[P
 def read_comparison(
     cache: Path, pixel_hashes: Sequence[str]
 ) -> tuple[list[Pair], npt.NDArray[np.bool_]]:
-    """The pairs found before among images that are still there, and which of the images were compared then.
+    """The pairs found before among images that are still there, and whether each was compared.
+
+    Returns
+    -------
+    pairs by today's rows, and (N,) bool, True for an image that the last search compared
 
     Raises
     ------
-    WorkspaceError  if nothing is remembered, or by another method
+    WorkspaceError  if there is no record, or one of another method
     """
     record = _read(cache / FILE)
     if record is None:
         raise WorkspaceError(
-            "dedup --only-new: no earlier comparison is remembered here: run `curate dedup` without --only-new"
+            "dedup --only-new: no earlier comparison is recorded here: "
+            "run `curate dedup` without --only-new"
         )
-    before = [bytes(row).hex() for row in record["pixels"]]
+    compared = [bytes(row).hex() for row in record["pixels"]]
     row_of = {pixels: row for row, pixels in enumerate(pixel_hashes)}
-    now = [row_of.get(pixels) for pixels in before]
+    rows = [row_of.get(pixels) for pixels in compared]
     pairs = []
-    for (first, second), score, words in zip(
+    for (first, second), score, transforms in zip(
         record["rows"], record["scores"], record["transforms"], strict=True
     ):
-        a, b = now[first], now[second]
+        a, b = rows[first], rows[second]
         if a is not None and b is not None:
-            there, back = (str(word) for word in (words if a < b else words[::-1]))
-            pairs.append(Pair(min(a, b), max(a, b), float(score), there, back))
-    compared = set(before)
-    return pairs, np.array([pixels in compared for pixels in pixel_hashes], bool)
+            transform, inverse = map(str, transforms if a < b else transforms[::-1])
+            pairs.append(Pair(min(a, b), max(a, b), float(score), transform, inverse))
+    known = set(compared)
+    return pairs, np.array([pixels in known for pixels in pixel_hashes], bool)
 
 
 def _read(file: Path) -> dict[str, npt.NDArray[np.generic]] | None:

@@ -1,4 +1,4 @@
-"""The curated set for other tools: image folders, CSV, a FiftyOne dataset.
+"""The curated set for other programs: class folders, a CSV, a FiftyOne dataset.
 
 Reports for people live in `reports`; exported models in `train/export`.
 """

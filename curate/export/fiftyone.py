@@ -1,6 +1,7 @@
-"""The curated set as a FiftyOne dataset in a folder: `fo.Dataset.from_dir(FOLDER, fo.types.FiftyOneDataset)`.
+"""The curated set as a FiftyOne dataset in a folder.
 
-Written by a process of its own (`curate.export.fiftyone_writer`) on a mongod of our own, so that it joins nobody's database.
+Load it with `fo.Dataset.from_dir(FOLDER, fo.types.FiftyOneDataset)`. A process of its own
+(`curate.export.fiftyone_writer`) writes it on a mongod of our own, never in the user's database.
 """
 
 import json
@@ -37,41 +38,36 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     Raises
     ------
     ServiceError  if no mongod runs here, or FiftyOne fails
-    WorkspaceError  if the folder holds something that is no earlier export, or images are missing
+    WorkspaceError  if the folder holds other files than an earlier export, or images are missing
     """
     require_fiftyone()
     kept = kept_rows(workspace.read())
-    wanted = list_files(kept, workspace.locate())
+    exported = list_files(kept, workspace.locate())
     require_free(target)
-    require_images(wanted)
-    table = label_table(kept, [str(item.file.absolute()) for item in wanted], form)
-    rows = [
-        {**row, "box": item.box} for row, item in zip(table.to_dict("records"), wanted, strict=True)
-    ]
-    work = {"target": str(target.absolute()), "rows": rows}
+    require_images(exported)
+    table = label_table(kept, [str(item.file.absolute()) for item in exported], form)
+    boxes = [item.box for item in exported]
+    rows = table.assign(box=boxes).to_dict("records")
     digest = sha256(json.dumps(rows).encode() + "".join(kept["sha256"]).encode()).hexdigest()
     listing = target / LISTING
-    if not dry_run and not (listing.is_file() and read_json(listing).get("digest") == digest):
-        _write(work)
-        files = sorted(
-            str(file.relative_to(target))
-            for file in target.rglob("*")
-            if file.is_file() and file != listing
-        )
-        write_atomically(
-            listing, (json.dumps({"files": files, "digest": digest}, indent=1) + "\n").encode()
-        )
+    is_current = listing.is_file() and read_json(listing).get("digest") == digest
+    if not dry_run and not is_current:
+        _write_dataset({"target": str(target.absolute()), "rows": rows})
+        files = [file for file in target.rglob("*") if file.is_file() and file != listing]
+        names = sorted(str(file.relative_to(target)) for file in files)
+        record = {"files": names, "digest": digest}
+        write_atomically(listing, (json.dumps(record, indent=1) + "\n").encode())
     return format_export(table, kept, f"{target}/")
 
 
-def _write(work: dict[str, Any]) -> None:
+def _write_dataset(order: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="candid-") as scratch:
         folder = Path(scratch)
-        order = folder / "order.json"
-        order.write_text(json.dumps(work))
+        file = folder / "order.json"
+        file.write_text(json.dumps(order))
         mongod = start_mongod(find_mongod(os.environ), folder / "db")
         try:
-            command = [sys.executable, "-P", "-m", "curate.export.fiftyone_writer", str(order)]
+            command = [sys.executable, "-P", "-m", "curate.export.fiftyone_writer", str(file)]
             env = fiftyone_environment(folder, mongod.uri, "fiftyone")
             done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         finally:
@@ -79,5 +75,6 @@ def _write(work: dict[str, Any]) -> None:
     if done.returncode:
         last = "".join(done.stderr.strip().splitlines()[-1:])
         raise ServiceError(
-            f"FiftyOne could not write {work['target']} ({last[:300]}): free the disk and export again"
+            f"FiftyOne could not write {order['target']} ({last[:300]}): free the disk and export "
+            "again"
         )

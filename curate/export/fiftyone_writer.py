@@ -1,4 +1,8 @@
-"""Writes one FiftyOne dataset: `python -m curate.export.fiftyone_writer ORDER.json`, started by `dataset` alone."""
+"""Writes one FiftyOne dataset: `python -m curate.export.fiftyone_writer ORDER.json`.
+
+Comes in: the order, a JSON object with `target` (folder) and `rows`. Goes out: the dataset in the
+folder. Started by `export.fiftyone` alone, in an environment of its own.
+"""
 
 import json
 import sys
@@ -7,16 +11,16 @@ from typing import Any
 
 import fiftyone as fo
 
-SOFT = "p_"
+SOFT = "p_"  # prefix of the columns with soft labels
 
 
 def main() -> None:
-    """The dataset with its images, in place of an earlier one."""
-    work = json.loads(Path(sys.argv[1]).read_bytes())
+    """Write the dataset with its images, in place of an earlier one."""
+    order = json.loads(Path(sys.argv[1]).read_bytes())
     dataset = fo.Dataset("curated")
-    dataset.add_samples([_new_sample(row) for row in work["rows"]], progress=False)
+    dataset.add_samples([_new_sample(row) for row in order["rows"]], progress=False)
     dataset.export(
-        export_dir=work["target"],
+        export_dir=order["target"],
         dataset_type=fo.types.FiftyOneDataset,
         export_media=True,
         overwrite=True,
@@ -25,7 +29,10 @@ def main() -> None:
 
 
 def _new_sample(row: dict[str, Any]) -> fo.Sample:
-    """One kept image: label, split as a tag, the face's box where its picture holds several, soft labels if asked for."""
+    """One kept image.
+
+    The split is a tag; `box` is the face in a picture of several; soft labels if the row has some.
+    """
     soft = {
         name.removeprefix(SOFT): float(value)
         for name, value in row.items()

@@ -1,14 +1,15 @@
 """export: the curated set -> class folders or a table, for other programs to train on.
 
-Only kept rows leave, under the label that counts. A second export into the same place changes nothing; one after new
-decisions removes what is no longer wanted. `ferplus` adds soft labels: the shares of the crowd's votes where there are
-votes, unless a person decided on another class than the crowd's first.
+Only kept rows are exported, under their `label`. A second export into the same place changes
+nothing; one after new decisions removes the files that no longer belong. `ferplus` adds soft
+labels: the shares of the crowd's votes where there are votes, unless a person decided on another
+class than the crowd's first.
 """
 
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,14 +30,22 @@ from curate.workspace.workspace import Workspace
 Format = Literal["plain", "ferplus"]
 
 LABELS = "labels.csv"
-LISTING = "export.json"  # in every folder that export wrote: what it may remove again
+LISTING = "export.json"  # in each exported folder: the files that a later export may remove
 # The order of FER+'s own table (Barsoum et al., ICMI 2016).
 FERPLUS_ORDER = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One file of the exported set: where it goes, where it comes from, the face in it."""
+class ExportedImage:
+    """One image of the exported set.
+
+    Attributes
+    ----------
+    target : path below the exported folder
+    file : the picture
+    box : `x y w h` of the face in it, in pixels; empty for the whole picture
+    path : of the manifest
+    """
 
     target: str
     file: Path
@@ -47,7 +56,8 @@ class Wanted:
 def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
     """Write one table of the kept rows: path, file, label, split (and p_<class> for ferplus)."""
     kept = kept_rows(workspace.read())
-    table = label_table(kept, list(map(str, map(workspace.locate(), kept["path"]))), form)
+    locate = workspace.locate()
+    table = label_table(kept, [str(locate(path)) for path in kept["path"]], form)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder: name a file for `curate export csv`")
     if not dry_run:
@@ -56,51 +66,45 @@ def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: boo
 
 
 def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
-    """Write `target`/<split>/<label>/<image>, without the split where there is none, and labels.csv beside.
+    """Write `target`/<split>/<label>/<image> and `target`/labels.csv; no <split> for unsplit rows.
 
     Raises
     ------
-    WorkspaceError  if the folder holds something that is no earlier export, or images are missing; nothing is written then
+    WorkspaceError  if the folder holds other files than an earlier export, or images are missing;
+        nothing is written then
     """
     kept = kept_rows(workspace.read())
-    wanted = list_files(kept, workspace.locate())
+    exported = list_files(kept, workspace.locate())
     require_free(target)
-    require_images(wanted)
-    table = label_table(kept, [item.target for item in wanted], form)
+    require_images(exported)
+    table = label_table(kept, [item.target for item in exported], form)
     if not dry_run:
-        files = [*(item.target for item in wanted), LABELS]
-        _write_listing(
-            target, {*files, *read_listing(target)}
-        )  # so that an export after a kill knows what is its own
-        for item in wanted:
+        files = [*(item.target for item in exported), LABELS]
+        # Listed first, so that after a kill the next export knows which files are its own.
+        _write_listing(target, {*files, *read_listing(target)})
+        for item in exported:
             write_atomically(target / item.target, _face_bytes(item))
         write_atomically(target / LABELS, table_bytes(table))
         finish_listing(target, files)
     return format_export(table, kept, f"{target}/")
 
 
-def list_files(kept: pd.DataFrame, locate: Callable[[str], Path]) -> list[Wanted]:
-    """Where each image goes; two names that would meet are told apart by their path's hash."""
-    names = [_file_name(path, box) for path, box in zip(kept["path"], kept["box"], strict=True)]
-    folders = [
-        f"{split}/{label}" if split else label
-        for split, label in zip(kept["split"], kept["label"], strict=True)
-    ]
-    targets = [f"{folder}/{name}" for folder, name in zip(folders, names, strict=True)]
-    meeting = {
-        target
-        for target, count in Counter(target.lower() for target in targets).items()
-        if count > 1
-    }
-    return [
-        Wanted(
-            _tell_apart(target, path) if target.lower() in meeting else target,
-            locate(path),
-            box,
-            path,
-        )
-        for target, path, box in zip(targets, kept["path"], kept["box"], strict=True)
-    ]
+def list_files(kept: pd.DataFrame, locate: Callable[[str], Path]) -> list[ExportedImage]:
+    """The target of each image; names equal but for their case get a hash of their path."""
+    columns = [kept[name] for name in ("path", "box", "split", "label")]
+    targets = [_target(*row) for row in zip(*columns, strict=True)]
+    counts = Counter(target.lower() for target in targets)
+    exported = []
+    for path, box, target in zip(kept["path"], kept["box"], targets, strict=True):
+        is_unique = counts[target.lower()] == 1
+        unique = target if is_unique else _add_hash(target, path)
+        exported.append(ExportedImage(unique, locate(path), box, path))
+    return exported
+
+
+def _target(path: str, box: str, split: str, label: str) -> str:
+    folder = f"{split}/{label}" if split else label
+    return f"{folder}/{_file_name(path, box)}"
 
 
 def _file_name(path: str, box: str) -> str:
@@ -109,27 +113,28 @@ def _file_name(path: str, box: str) -> str:
     return f"{flat}__{face or 0}.png" if box else flat
 
 
-def _tell_apart(target: str, path: str) -> str:
+def _add_hash(target: str, path: str) -> str:
     stem, dot, suffix = target.rpartition(".")
     return f"{stem}-{sha256(path.encode()).hexdigest()[:8]}{dot}{suffix}"
 
 
-def _face_bytes(item: Wanted) -> bytes:
+def _face_bytes(item: ExportedImage) -> bytes:
     try:
         return encode_png(read_image(item.file, item.box)) if item.box else item.file.read_bytes()
     except (UnreadableImageError, OSError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise WorkspaceError(
-            f"{item.path}: cannot be read any more ({reason}): run `curate build` again"
+            f"{item.path}: can no longer be read ({reason}): run `curate build` again"
         ) from error
 
 
-def require_images(wanted: list[Wanted]) -> None:
-    """Raise WorkspaceError unless every image is there: a set that has lost rows must not look whole."""
-    gone = [item.path for item in wanted if not item.file.is_file()]
-    if gone:
+def require_images(exported: list[ExportedImage]) -> None:
+    """Raise WorkspaceError if images are missing: an incomplete set must not look whole."""
+    missing = [item.path for item in exported if not item.file.is_file()]
+    if missing:
         raise WorkspaceError(
-            f"{len(gone)} kept images are missing ({examples(gone)}): bring them back, or run `curate build` again"
+            f"{len(missing)} kept images are missing ({examples(missing)}): bring them back, "
+            "or run `curate build` again"
         )
 
 
@@ -138,34 +143,33 @@ def require_free(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise WorkspaceError(f"{target}: is a file: name a folder")
     if target.is_dir() and any(target.iterdir()) and not (target / LISTING).is_file():
-        raise WorkspaceError(f"{target}: holds something that is no export: name a new folder")
+        raise WorkspaceError(f"{target}: holds other files than an export: name a new folder")
 
 
 def finish_listing(target: Path, files: list[str]) -> None:
-    """Remove the files of an earlier export that are wanted no more, then write the listing."""
+    """Remove the files of an earlier export that no longer belong, then write the listing."""
     for name in sorted(set(read_listing(target)) - set(files)):
-        if (
-            (target / name).resolve().is_relative_to(target.resolve())
-        ):  # an edited listing removes nothing elsewhere
-            remove_quietly(target / name)
-            _remove_empty((target / name).parent, target)
+        file = target / name
+        # An edited listing must not remove files elsewhere.
+        if file.resolve().is_relative_to(target.resolve()):
+            remove_quietly(file)
+            _remove_empty(file.parent, target)
     _write_listing(target, files)
 
 
 def read_listing(target: Path) -> list[str]:
-    """What exports have written into the folder, or were about to."""
+    """The files that exports have written into the folder, or would have before a kill."""
     listing = target / LISTING
     return list(read_json(listing).get("files", [])) if listing.is_file() else []
 
 
 def _write_listing(target: Path, files: Iterable[str]) -> None:
-    write_atomically(
-        target / LISTING, (json.dumps({"files": sorted(files)}, indent=1) + "\n").encode()
-    )
+    text = json.dumps({"files": sorted(files)}, indent=1) + "\n"
+    write_atomically(target / LISTING, text.encode())
 
 
 def _remove_empty(folder: Path, top: Path) -> None:
-    """Remove a folder that holds nothing, and those above it: an empty class folder would read as a class."""
+    """Remove empty folders from `folder` up to `top`: other programs read them as classes."""
     with contextlib.suppress(OSError):  # it holds something, or is gone
         while folder != top:
             folder.rmdir()
@@ -173,7 +177,10 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def label_table(kept: pd.DataFrame, files: list[str], form: Format) -> pd.DataFrame:
-    """path, file, label, split of each row; for ferplus also p_<class> in the order of FER+, each row summing to 1."""
+    """path, file, label, split of each row.
+
+    For ferplus also p_<class> in the order of FER+; they sum to 1 in each row.
+    """
     table = kept[["path"]].assign(file=files, label=kept["label"], split=kept["split"])
     if form == "plain":
         return table
@@ -181,28 +188,24 @@ def label_table(kept: pd.DataFrame, files: list[str], form: Format) -> pd.DataFr
         soft_label(votes, label, is_human=reason == "human")
         for votes, label, reason in zip(kept["votes"], kept["label"], kept["reason"], strict=True)
     ]
-    return table.assign(
-        **{f"p_{name}": [f"{share.get(name, 0):.6f}" for share in shares] for name in FERPLUS_ORDER}
-    )
+    for name in FERPLUS_ORDER:
+        table[f"p_{name}"] = [f"{share.get(name, 0):.6f}" for share in shares]
+    return table
 
 
 def soft_label(votes: str, label: str, *, is_human: bool) -> dict[str, float]:
-    """Class -> share, of the manifest's votes: `share_votes` without the answers that are no class."""
-    return share_votes(
-        {name: n for name, n in votes_of(votes).items() if name in VOCABULARY},
-        label,
-        is_human=is_human,
-    )
+    """Class -> share of the votes of a row: `share_votes` without the answers that are no class."""
+    counts = {name: count for name, count in votes_of(votes).items() if name in VOCABULARY}
+    return share_votes(counts, label, is_human=is_human)
 
 
 def format_export(table: pd.DataFrame, kept: pd.DataFrame, where: str) -> Result:
-    """The summary of an export."""
-    soft = int((table.filter(like="p_") != "0.000000").sum(axis=1).gt(1).sum())
-    counts: Mapping[str, object] = {"rows": len(kept), "soft": soft, "target": where}
-    labels = ", ".join(
-        f"{name} {count:,}" for name, count in kept["label"].value_counts().sort_index().items()
-    )
+    """The summary of an export; a soft label has a share above 0 for several classes."""
+    is_share = table.filter(like="p_") != "0.000000"
+    soft = int((is_share.sum(axis=1) > 1).sum())
+    label_counts = kept["label"].value_counts().sort_index()
+    labels = ", ".join(f"{name} {count:,}" for name, count in label_counts.items())
     return Result(
         f"export: {len(kept):,} images ({labels}), {soft:,} with soft labels -> {where}",
-        counts=counts,
+        counts={"rows": len(kept), "soft": soft, "target": where},
     )

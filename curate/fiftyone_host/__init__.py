@@ -1,4 +1,4 @@
-"""What it takes to run FiftyOne beside the user's own: a mongod, its processes, its environment.
+"""What it takes to run FiftyOne beside the user's own: a mongod, processes and an environment.
 
-Knows nothing of labels or reviews. `relabel` and `export` use it.
+Nothing here depends on labels or reviews; `relabel` and `export` use it.
 """

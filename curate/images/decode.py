@@ -1,15 +1,16 @@
-"""Pixels: the one decoder of both programs, and what is measured while the pixels are at hand.
+"""Pixels: the one decoder of both programs, and the hashes and size that `build` records.
 
-The stated form of an image is (H, W) uint8 grey or (H, W, 3) uint8 RGB, 0-255, upright (EXIF orientation applied),
-cropped to its box. An image of another mode is converted; a colour image whose channels are all equal is grey. An image
-that cannot be read is data (`UnreadableImageError`), not a failure.
+Comes in: a file or its bytes, and a box. Goes out: the image in its standard form, (H, W) uint8
+grey or (H, W, 3) uint8 RGB, 0-255, upright (EXIF orientation applied), cropped to its box. An image
+of another mode is converted; a colour image whose channels are all equal is grey. An image that
+cannot be read is data (`UnreadableImageError`), not a failure.
 """
 
 import hashlib
 import io
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -22,19 +23,19 @@ from curate.errors import SourceError
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
-# A larger picture is no face crop, and one of 10,000 x 10,000 in colour would take 0.5 GB to decode and hash.
+# A larger picture is no face crop; 10,000 x 10,000 pixels in colour take 0.5 GB to decode and hash.
 MAX_PIXELS = 50_000_000
 
 Pixels = npt.NDArray[np.uint8]
 
 
 class UnreadableImageError(Exception):
-    """The bytes are no picture; the message says why in a few words."""
+    """The bytes are no picture; the message is the reason in a few words."""
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What `build` records of one image; every field but `sha256` is empty if the picture cannot be read."""
+    """What `build` records of one image; if it cannot be read, `sha256` and `problem` alone."""
 
     sha256: str
     pixel_hash: str = ""
@@ -45,7 +46,7 @@ class ImageFacts:
 
 
 def decode_image(data: bytes, box: str = "") -> Pixels:
-    """Decode to the stated form.
+    """Decode to the standard form.
 
     Parameters
     ----------
@@ -61,7 +62,7 @@ def decode_image(data: bytes, box: str = "") -> Pixels:
     UnreadableImageError  if the bytes are truncated, no picture, or hold over `MAX_PIXELS` pixels
     """
     try:
-        # A large picture and damaged metadata are judged here, not warned about.
+        # The code below judges large pictures and damaged metadata; Pillow's warnings add nothing.
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImageError(
@@ -70,17 +71,11 @@ def decode_image(data: bytes, box: str = "") -> Pixels:
             pixels = np.asarray(_upright(image))
     except (UnreadableImageError, MemoryError):
         raise
-    except (
-        Exception
-    ) as error:  # damaged bytes make Pillow raise anything, struct.error and TypeError among it
-        raise UnreadableImageError(
-            " ".join(str(error).split(" <")[0].split()) or type(error).__name__
-        ) from error
-    if (
-        pixels.ndim == 3
-        and (pixels[..., 0] == pixels[..., 1]).all()
-        and (pixels[..., 0] == pixels[..., 2]).all()
-    ):
+    except Exception as error:
+        # Damaged bytes make Pillow raise anything, struct.error and TypeError among it.
+        reason = " ".join(str(error).split(" <")[0].split())
+        raise UnreadableImageError(reason or type(error).__name__) from error
+    if pixels.ndim == 3 and _has_equal_channels(pixels):
         pixels = np.ascontiguousarray(pixels[..., 0])
     return _crop(pixels, box) if box else pixels
 
@@ -90,7 +85,7 @@ def read_image(file: Path, box: str = "") -> Pixels:
 
     Raises
     ------
-    UnreadableImageError  if the file is gone or closed to us, or is no picture
+    UnreadableImageError  if the file is gone or not readable, or is no picture
     """
     try:
         data = file.read_bytes()
@@ -100,12 +95,12 @@ def read_image(file: Path, box: str = "") -> Pixels:
 
 
 def read_grey(file: Path, box: str = "", size: int = 48) -> Pixels:
-    """One face as the models and the pixel checks see it.
+    """One face as the input of the models and the pixel checks.
 
     Returns
     -------
-    (size, size) uint8 grey (ITU-R 601 luma), area-averaged when shrunk, bilinear when enlarged; the aspect ratio is not
-    kept
+    (size, size) uint8 grey (ITU-R 601 luma), area-averaged when shrunk, bilinear when enlarged; the
+    aspect ratio is not kept
 
     Raises
     ------
@@ -115,7 +110,7 @@ def read_grey(file: Path, box: str = "", size: int = 48) -> Pixels:
 
 
 def to_grey(pixels: Pixels) -> Pixels:
-    """(H, W) uint8 luma of an image in the stated form; equals PIL's convert("L")."""
+    """(H, W) uint8 luma of an image in the standard form; equals PIL's convert("L")."""
     return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
 
 
@@ -123,13 +118,8 @@ def resize_grey(grey: Pixels, size: int) -> Pixels:
     """(H, W) uint8 -> (size, size) uint8."""
     if grey.shape == (size, size):
         return grey
-    shrinks = min(grey.shape) > size
-    return np.asarray(
-        cv2.resize(
-            grey, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        ),
-        np.uint8,
-    )
+    interpolation = cv2.INTER_AREA if min(grey.shape) > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(grey, (size, size), interpolation=interpolation), np.uint8)
 
 
 def halve(images: Pixels) -> Pixels:
@@ -139,7 +129,7 @@ def halve(images: Pixels) -> Pixels:
 
 
 def encode_png(pixels: Pixels) -> bytes:
-    """The bytes of a PNG of an image in the stated form."""
+    """The bytes of a PNG of an image in the standard form."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="png")
     return buffer.getvalue()
@@ -168,17 +158,18 @@ def measure_images(batch: Sequence[tuple[Path, str]]) -> list[ImageFacts]:
             facts.append(ImageFacts(sha256, problem=str(problem)))
             continue
         height, width = pixels.shape[:2]
-        facts.append(ImageFacts(sha256, pixel_hash(pixels), "", str(width), str(height)))
+        size = {"width": str(width), "height": str(height)}
+        facts.append(ImageFacts(sha256, pixel_hash(pixels), **size))
         small.append(shrink_for_phash(pixels))
     hashes = iter(hash_perceptually(np.stack(small)) if small else [])
-    return [
-        ImageFacts(f.sha256, f.pixel_hash, next(hashes), f.width, f.height) if f.pixel_hash else f
-        for f in facts
-    ]
+    return [replace(each, phash=next(hashes)) if each.pixel_hash else each for each in facts]
 
 
 def pixel_hash(pixels: Pixels) -> str:
-    """SHA-256 of shape and decoded pixels: equal exactly for pixel-identical images, whatever their file format."""
+    """SHA-256 of shape and decoded pixels.
+
+    Equal exactly for pixel-identical images, whatever their file format.
+    """
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
@@ -195,9 +186,9 @@ def hash_perceptually(small: Pixels) -> list[str]:
 
     Notes
     -----
-    The 8 x 8 lowest DCT coefficients of each image, each bit whether its coefficient lies above their median. Two matrix
-    products find them for the whole batch; where a coefficient lies too near the median to be sure of the last digits,
-    `imagehash` itself decides.
+    Each bit is whether one of the 8 x 8 lowest DCT coefficients of the image is above their median.
+    Two matrix products compute the coefficients of the whole batch; where one is too near the
+    median for the rounding error, `imagehash` itself computes the hash.
 
     References
     ----------
@@ -209,9 +200,11 @@ def hash_perceptually(small: Pixels) -> list[str]:
     distance = low - np.median(low, axis=1, keepdims=True)
     words = np.packbits(distance > 0, axis=1)
     hashes = [word.tobytes().hex() for word in words]
-    # Coefficients reach 1e6 and the two ways of summing differ by under 1e-9: nearer than this, the sign is not certain.
-    unsure = np.abs(distance).min(axis=1) < 1e-6
-    return [_imagehash(small[k]) if unsure[k] else text for k, text in enumerate(hashes)]
+    # Coefficients reach 1e6, and the two orders of summing differ by under 1e-9.
+    is_uncertain = np.abs(distance).min(axis=1) < 1e-6
+    for k in np.flatnonzero(is_uncertain):
+        hashes[k] = _imagehash(small[k])
+    return hashes
 
 
 def _imagehash(small: Pixels) -> str:
@@ -221,7 +214,7 @@ def _imagehash(small: Pixels) -> str:
 
 
 def _dct_basis() -> npt.NDArray[np.float64]:
-    """(8, 32): the eight lowest rows of the unnormalised type-II DCT of 32 samples, as scipy defines it."""
+    """(8, 32): the lowest rows of the unnormalised type-II DCT of 32 samples, as in scipy."""
     frequency, sample = np.arange(8)[:, None], np.arange(32)[None, :]
     return 2 * np.cos(np.pi * frequency * (2 * sample + 1) / 64)
 
@@ -237,12 +230,15 @@ def _upright(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise UnreadableImageError(f"mode {image.mode} (32 bits a pixel) is no photograph")
-    ImageOps.exif_transpose(image, in_place=True)  # a picture that stands upright is not copied
-    return (
-        image
-        if image.mode in ("L", "RGB")
-        else image.convert("L" if image.mode in ("1", "LA") else "RGB")
-    )
+    ImageOps.exif_transpose(image, in_place=True)  # an upright picture is not copied
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode in ("1", "LA") else "RGB")
+
+
+def _has_equal_channels(pixels: Pixels) -> bool:
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return bool((red == green).all() and (red == blue).all())
 
 
 def _crop(pixels: Pixels, box: str) -> Pixels:

@@ -1,4 +1,11 @@
-"""Histograms of oriented gradients of small grey faces (N. Dalal, B. Triggs, CVPR 2005), and how unlike the others one is."""
+"""Histograms of oriented gradients (HOG) of small grey faces, and how unlike the others a face is.
+
+Comes in: grey squares. Goes out: a descriptor of each, and its distance from what is usual.
+
+References
+----------
+N. Dalal and B. Triggs, "Histograms of oriented gradients for human detection", CVPR 2005
+"""
 
 from collections.abc import Sequence
 
@@ -22,14 +29,15 @@ def describe_gradients(images: Pixels, cells: Sequence[int]) -> Floats:
 
     Returns
     -------
-    (N, F) float32 in [0, 1]; the four histograms of a block have length one together
+    (N, F) float32 in [0, 1]; the four histograms of a block together have length one
     """
     side = images.shape[1]
-    makers = [cv2.HOGDescriptor((side, side), (2 * c, 2 * c), (c, c), (c, c), BINS) for c in cells]
-    plain = np.ascontiguousarray(images)
+    hogs = [cv2.HOGDescriptor((side, side), (2 * c, 2 * c), (c, c), (c, c), BINS) for c in cells]
     length = sum(BINS * 4 * (side // c - 1) ** 2 for c in cells)
-    rows = [np.concatenate([np.ravel(maker.compute(image)) for maker in makers]) for image in plain]
-    return np.stack(rows) if rows else np.zeros((0, length), np.float32)
+    described = np.zeros((len(images), length), np.float32)
+    for row, image in zip(described, np.ascontiguousarray(images), strict=True):
+        row[:] = np.concatenate([np.ravel(hog.compute(image)) for hog in hogs])
+    return described
 
 
 def find_components(described: Floats, count: int) -> tuple[Floats, Floats, float]:
@@ -37,15 +45,14 @@ def find_components(described: Floats, count: int) -> tuple[Floats, Floats, floa
     exact = described.astype(np.float64)
     values, vectors = np.linalg.eigh(np.cov(exact.T))
     kept = vectors[:, ::-1][:, :count].T
-    signs = np.sign(
-        kept[np.arange(len(kept)), np.abs(kept).argmax(axis=1)]
-    )  # eigenvectors have none of their own
+    # An eigenvector has no sign of its own: the largest coefficient of each becomes positive.
+    signs = np.sign(kept[np.arange(len(kept)), np.abs(kept).argmax(axis=1)])
     components = (kept * signs[:, None]).astype(np.float32)
     return exact.mean(axis=0).astype(np.float32), components, float(values[::-1][:count].sum())
 
 
 def measure_strangeness(described: Floats, mean: Floats, components: Floats) -> Floats:
-    """(N,) squared distance from what the components can say: the reconstruction error."""
+    """(N,) reconstruction error: the squared distance from the span of the components."""
     off = described - mean
     error: Floats = (off * off).sum(axis=1) - ((off @ components.T) ** 2).sum(axis=1)
     return error

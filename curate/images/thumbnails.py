@@ -1,13 +1,14 @@
-"""Every face as a small grey square, decoded once: in memory where they fit, else in files that are mapped.
+"""Every face as a small grey square, decoded once: in memory where they fit, else in mapped files.
 
-Comes in: files with their boxes and pixel hashes. Goes out: an array by row number. Decoded shards are kept in the
-workspace's cache under a name made from their pixel hashes, so that a run that was killed decodes no shard twice and a
-changed image is never served stale.
+Comes in: files with their boxes and pixel hashes. Goes out: an array by row number. Decoded shards
+are kept in the workspace's cache under a name made from their pixel hashes, so that no shard is
+decoded again after a kill, and a changed image is never read from an old shard.
 """
 
 import hashlib
 import io
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate import engine
+from curate.components import Rows
 from curate.errors import SourceError
 from curate.files import write_atomically
 from curate.images.decode import Pixels, UnreadableImageError, read_grey
@@ -22,12 +24,14 @@ from curate.images.decode import Pixels, UnreadableImageError, read_grey
 FOLDER = "thumbnails"
 SHARD_IMAGES = 4096
 CHUNK_IMAGES = 256
-Rows = npt.NDArray[np.int64]
-File = tuple[Path, str]
+File = tuple[Path, str]  # image file, box
 
 
 class Thumbnails:
-    """`thumbnails[rows]` is (len(rows), S, S) uint8 grey; shards of `SHARD_IMAGES` rows, held or mapped."""
+    """`thumbnails[rows]` is (len(rows), S, S) uint8 grey.
+
+    The shards hold `SHARD_IMAGES` rows each, in memory or mapped.
+    """
 
     def __init__(self, shards: Sequence[Pixels], size: int) -> None:
         self.shards = shards
@@ -46,7 +50,7 @@ class Thumbnails:
 
 
 class ChosenThumbnails:
-    """Some rows of others, numbered anew."""
+    """A selection of rows of `Thumbnails`, numbered from 0."""
 
     def __init__(self, every: Thumbnails, rows: Rows) -> None:
         self.every = every
@@ -59,7 +63,7 @@ class ChosenThumbnails:
         return self.every[self.rows[rows]]
 
 
-Squares = Thumbnails | ChosenThumbnails
+AnyThumbnails = Thumbnails | ChosenThumbnails
 
 
 def load_thumbnails(
@@ -79,31 +83,27 @@ def load_thumbnails(
     files : (N,) file and box
     pixel_hashes : (N,) 64 hex digits each; empty for an unreadable image, whose square stays black
     cache : folder of finished shards; None keeps nothing on the disk
-    memory_bytes : most that may be held; a larger set is mapped from the cache, None for no bound
+    memory_bytes : most bytes held in memory; a larger set is mapped from the cache. None for no
+        limit
 
     Raises
     ------
     SourceError  if an image that `build` could read is gone
     """
-    hashes = [list(pixel_hashes[s : s + SHARD_IMAGES]) for s in range(0, len(files), SHARD_IMAGES)]
-    stored = [cache / FOLDER / f"{size}-{_digest(part)}.npy" if cache else None for part in hashes]
-    is_mapped = (
-        cache is not None and memory_bytes is not None and len(files) * size * size > memory_bytes
-    )
-    shards = [read_array(file, is_mapped=is_mapped) if file else None for file in stored]
-    missing = [
-        k
-        for k, shard in enumerate(shards)
-        if shard is None or shard.shape != (len(hashes[k]), size, size)
-    ]
-    for k, shard in _decode_shards(files, hashes, missing, size, engine_name, workers):
-        file, shards[k] = stored[k], shard
-        if file is not None:
-            write_array(file, shard)
-            shards[k] = np.asarray(np.load(file, mmap_mode="r")) if is_mapped else shard
-    if cache is not None:
-        keep_only(cache / FOLDER, {file for file in stored if file is not None}, f"{size}-*.npy")
-    return Thumbnails([shard for shard in shards if shard is not None], size)
+    starts = range(0, len(files), SHARD_IMAGES)
+    hashes = [list(pixel_hashes[start : start + SHARD_IMAGES]) for start in starts]
+    decode = partial(_decode_shards, files, hashes, size, engine_name, workers)
+    if cache is None:
+        return Thumbnails([shard for _, shard in decode(range(len(hashes)))], size)
+    stored = [cache / FOLDER / f"{size}-{_digest(part)}.npy" for part in hashes]
+    is_mapped = memory_bytes is not None and len(files) * size * size > memory_bytes
+    shapes = [(len(part), size, size) for part in hashes]
+    shards = _read_shards(stored, shapes, is_mapped=is_mapped)
+    for k, shard in decode([k for k in range(len(hashes)) if k not in shards]):
+        write_array(stored[k], shard)
+        shards[k] = np.asarray(np.load(stored[k], mmap_mode="r")) if is_mapped else shard
+    keep_only(cache / FOLDER, set(stored), f"{size}-*.npy")
+    return Thumbnails([shards[k] for k in range(len(hashes))], size)
 
 
 def read_face(item: tuple[Path, str, int]) -> Pixels:
@@ -111,26 +111,27 @@ def read_face(item: tuple[Path, str, int]) -> Pixels:
 
     Raises
     ------
-    SourceError  if the file is gone or is no picture any more
+    SourceError  if the file is gone or no longer a picture
     """
     file, box, size = item
     try:
         return read_grey(file, box, size)
     except UnreadableImageError as problem:
         raise SourceError(
-            f"{file}: cannot be read any more ({problem}): bring the image back or run `curate build` again"
+            f"{file}: cannot be read any more ({problem}): "
+            "bring the image back or run `curate build` again"
         ) from problem
 
 
 def write_array(file: Path, array: npt.NDArray[np.generic]) -> None:
-    """One .npy file, whole or not at all."""
+    """Write one .npy file, whole or not at all."""
     buffer = io.BytesIO()
     np.save(buffer, array)
     write_atomically(file, buffer.getvalue())
 
 
 def read_array(file: Path, *, is_mapped: bool = False) -> npt.NDArray[Any] | None:
-    """What `write_array` wrote; None if it is not there, or a broken disk has left something else."""
+    """The array of a .npy file; None if the file is missing or damaged."""
     try:
         return np.asarray(np.load(file, mmap_mode="r" if is_mapped else None))
     except (FileNotFoundError, ValueError, EOFError):
@@ -138,22 +139,34 @@ def read_array(file: Path, *, is_mapped: bool = False) -> npt.NDArray[Any] | Non
 
 
 def keep_only(folder: Path, wanted: set[Path], pattern: str) -> None:
-    """Remove the files of a cache that nothing asked for."""
+    """Remove the files of a cache folder that are not wanted."""
     for file in folder.glob(pattern):
         if file not in wanted:
             file.unlink(missing_ok=True)
 
 
+def _read_shards(
+    files: Sequence[Path], shapes: Sequence[tuple[int, int, int]], *, is_mapped: bool
+) -> dict[int, Pixels]:
+    """The finished shards by number, without missing or damaged ones or ones of other shapes."""
+    shards: dict[int, Pixels] = {}
+    for k, file in enumerate(files):
+        shard = read_array(file, is_mapped=is_mapped)
+        if shard is not None and shard.shape == shapes[k]:
+            shards[k] = shard
+    return shards
+
+
 def _decode_shards(
     files: Sequence[File],
     hashes: Sequence[Sequence[str]],
-    missing: Sequence[int],
     size: int,
     engine_name: engine.Engine,
     workers: int | None,
+    missing: Sequence[int],
 ) -> Iterator[tuple[int, Pixels]]:
     """The missing shards, each as soon as it is whole; one progress bar over all of them."""
-    wanted = [(k, n) for k in missing for n, pixels in enumerate(hashes[k]) if pixels]
+    wanted = [(k, n) for k in missing for n, pixel_hash in enumerate(hashes[k]) if pixel_hash]
     work = [(*files[k * SHARD_IMAGES + n], size) for k, n in wanted]
     images = engine.map(
         read_face, work, what="images", engine=engine_name, workers=workers, chunk_size=CHUNK_IMAGES

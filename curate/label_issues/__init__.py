@@ -1,4 +1,4 @@
-"""How suspect a given label is: scores of predicted probabilities, and the error model fitted to verdicts.
+"""How suspect a given label is: scores of predicted probabilities, and an error model of verdicts.
 
 No table is read or written here; `stages/flag.py` does that.
 """

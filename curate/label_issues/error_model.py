@@ -1,10 +1,15 @@
-"""From scores to probabilities: how likely each label is wrong, how many are, fitted to what people said.
+"""The error model: how likely each label is wrong, and how many are, fitted to verdicts.
 
-Verdicts are human decisions, and crowd votes where a source has them. A logistic regression of "wrong" on the score, with an
-intercept of its own for each pair (given, suggested) that is drawn to zero, gives every row its probability; the posterior's
-normal approximation (C. Bishop, Pattern Recognition and Machine Learning, 2006, section 4.5) gives the interval. Which rows
-were reviewed may depend on their score, so a review of the most suspect is welcome; but how many errors hide among the
-unsuspicious only a random sample tells (200 images are enough for an interval of use).
+Comes in: scores and verdicts, which are human decisions, and crowd votes where a source has them.
+Goes out: a probability per row, and counts with an interval. The model is a logistic regression of
+"wrong" on the score, with a separate intercept for each pair (given, suggested) that is shrunk to
+zero. The interval comes from the normal approximation of the posterior. Which rows were reviewed
+may depend on their score, so a review of the most suspect rows is valid; but only a random sample
+shows how many errors are among the unsuspicious ones (200 images give a useful interval).
+
+References
+----------
+C. Bishop, Pattern Recognition and Machine Learning, 2006, section 4.5
 """
 
 from dataclasses import dataclass
@@ -18,10 +23,11 @@ from curate.label_issues.scores import Labels, Probs
 from curate.labels import VOCABULARY
 from curate.workspace.votes import choose_majority, votes_of
 
-# Fewer verdicts, or of one kind alone, say too little about a curve of two parameters.
+# Fewer verdicts, or of one kind alone, are too few for a curve of two parameters.
 FEWEST = 50
 FEWEST_OF_A_KIND = 5
-# Standard deviations of the prior: of a score's own curve nothing is known; pairs differ by a factor of two or so in odds.
+# Standard deviations of the prior: nothing is known about the curve of a score; pairs differ by a
+# factor of about two in odds.
 WIDE = 10.0
 PAIR_SPREAD = 0.7
 DRAWS = 400
@@ -34,9 +40,9 @@ class Calibration:
 
     Attributes
     ----------
-    probability : (N,) for rows with a verdict what the curve says, not the verdict
-    draws : (DRAWS, N) float32 of the same, from the posterior
-    verdicts : how many it was fitted to
+    probability : (N,) in [0, 1], by the curve, also for rows with a verdict
+    draws : (DRAWS, N) float32, the same probabilities drawn from the posterior
+    verdicts : number of verdicts that the curve was fitted to
     """
 
     probability: Probs
@@ -45,17 +51,19 @@ class Calibration:
 
 
 def collect_verdicts(rows: pd.DataFrame) -> Probs:
-    """(N,) 1 where a person, or else the crowd's majority, gives another label than the given one, 0 where the same; NaN none.
+    """(N,) 1 where the verdict is another label than the given one, 0 where the same, NaN for none.
 
-    A dropped image and one that the crowd calls no face say nothing about labels.
+    A person's decision counts before the crowd's majority. A dropped image, or one that is no face
+    by the crowd, has no verdict.
     """
     verdicts = np.full(len(rows), np.nan)
-    voted_for = zip(rows["votes"], rows["given_label"], strict=True)
-    crowd = [choose_majority(votes_of(text), own) if text else "" for text, own in voted_for]
-    voted = pd.Series(crowd, rows.index).isin(VOCABULARY)
-    verdicts[voted] = (pd.Series(crowd, rows.index) != rows["given_label"])[voted]
-    human = (rows["reason"] == "human") & (rows["status"] == "keep")
-    verdicts[human] = (rows["label"] != rows["given_label"])[human]
+    votes = zip(rows["votes"], rows["given_label"], strict=True)
+    majorities = [choose_majority(votes_of(text), given) if text else "" for text, given in votes]
+    crowd = pd.Series(majorities, rows.index)
+    has_majority = crowd.isin(VOCABULARY)
+    verdicts[has_majority] = (crowd != rows["given_label"])[has_majority]
+    is_decided = (rows["reason"] == "human") & (rows["status"] == "keep")
+    verdicts[is_decided] = (rows["label"] != rows["given_label"])[is_decided]
     return verdicts
 
 
@@ -79,14 +87,12 @@ def calibrate(score: Probs, pair: Labels, verdicts: Probs, seed: int = 0) -> Cal
     middle, spread = float(np.median(score)), float(score.std()) or 1.0
     numbers, pair = np.unique(pair, return_inverse=True)
     place = ((score - middle) / spread)[:, None]
-    seen = np.concatenate(
-        [np.ones((known.sum(), 1)), place[known], np.eye(len(numbers))[pair[known]]], axis=1
-    )
+    of_pair = np.eye(len(numbers))[pair[known]]
+    design = np.concatenate([np.ones((known.sum(), 1)), place[known], of_pair], axis=1)
     precision = np.diag([WIDE**-2, WIDE**-2, *[PAIR_SPREAD**-2] * len(numbers)])
-    mean, covariance = _fit_logistic(seen, verdicts[known], precision)
-    drawn = np.random.default_rng(seed).multivariate_normal(
-        mean, covariance, DRAWS, method="cholesky"
-    )
+    mean, covariance = _fit_logistic(design, verdicts[known], precision)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multivariate_normal(mean, covariance, DRAWS, method="cholesky")
     logits = drawn[:, :1] + drawn[:, 1:2] * place[:, 0] + drawn[:, 2:][:, pair]
     best = mean[0] + mean[1] * place[:, 0] + mean[2:][pair]
     return Calibration(_sigmoid(best), _sigmoid(logits).astype(np.float32), int(known.sum()))
@@ -95,13 +101,17 @@ def calibrate(score: Probs, pair: Labels, verdicts: Probs, seed: int = 0) -> Cal
 def count_errors(
     calibration: Calibration, verdicts: Probs, among: npt.NDArray[np.bool_]
 ) -> dict[str, int]:
-    """How many labels of the rows `among` are wrong: the verdicts where there are any, the curve elsewhere."""
+    """How many labels of the rows `among` are wrong, by verdicts, and by the curve elsewhere.
+
+    Returns
+    -------
+    `count`, and `low` and `high` of the 95 % interval
+    """
     unknown = among & ~np.isfinite(verdicts)
     certain = float(np.nansum(verdicts[among]))
     probs = calibration.draws[:, unknown].astype(np.float64)
-    noise = np.random.default_rng(1).standard_normal(DRAWS) * np.sqrt(
-        (probs * (1 - probs)).sum(axis=1)
-    )
+    spread = np.sqrt((probs * (1 - probs)).sum(axis=1))
+    noise = np.random.default_rng(1).standard_normal(DRAWS) * spread
     drawn = np.maximum(certain + probs.sum(axis=1) + noise, certain)
     low, high = np.quantile(drawn, INTERVAL)
     return {
@@ -112,20 +122,22 @@ def count_errors(
 
 
 def count_confidently(labels: Labels, probs: Probs) -> tuple[int, npt.NDArray[np.int64]]:
-    """How many labels the models alone call wrong, and per pair (K, K): the off-diagonal of the calibrated confident joint.
+    """How many labels are wrong by the models alone, in total and per pair (K, K).
 
-    A row counts for the class that is believed most of those believed at least as much as the rows given that class believe
-    in it on average. Without verdicts this has no honest interval.
+    The pairs are the off-diagonal of the calibrated confident joint. A class is a candidate for a
+    row if its probability is at least the mean probability over the rows given that class; the row
+    counts for its most probable candidate. Without verdicts this count has no reliable interval.
 
     References
     ----------
-    Northcutt et al., Confident Learning, JAIR 2021, section 3.1; cleanlab's `compute_confident_joint`
+    Northcutt et al., Confident Learning, JAIR 2021, section 3.1
+    cleanlab's `compute_confident_joint`
     """
     classes = probs.shape[1]
     count = np.bincount(labels, minlength=classes)
-    threshold = np.array(
-        [probs[labels == k, k].mean() if count[k] else np.inf for k in range(classes)]
-    )
+    threshold = np.full(classes, np.inf)
+    for k in np.flatnonzero(count):
+        threshold[k] = probs[labels == k, k].mean()
     over = np.where(probs >= threshold - 1e-12, probs, -1.0)
     confident = over.max(axis=1) >= 0
     joint = np.zeros((classes, classes))
@@ -136,25 +148,31 @@ def count_confidently(labels: Labels, probs: Probs) -> tuple[int, npt.NDArray[np
 
 
 def mark_at_precision(probability: Probs, precision: float) -> npt.NDArray[np.bool_]:
-    """The longest start of the ranking by probability of which at least that share is expected to be wrong."""
+    """(N,) True for the most probable errors, as many as keep the expected precision.
+
+    Parameters
+    ----------
+    probability : (N,) that the label is wrong
+    precision : least expected share of wrong labels among the marked ones, inclusive
+    """
     order = np.argsort(-probability, kind="stable")
     expected = np.cumsum(probability[order]) / np.arange(1, len(order) + 1)
-    count = (
-        int(np.flatnonzero(expected >= precision)[-1]) + 1 if (expected >= precision).any() else 0
-    )
+    enough = np.flatnonzero(expected >= precision)
+    count = int(enough[-1]) + 1 if len(enough) else 0
     marked = np.zeros(len(probability), bool)
     marked[order[:count]] = True
     return marked
 
 
-def _fit_logistic(seen: Probs, wrong: Probs, precision: Probs) -> tuple[Probs, Probs]:
-    """Mean and covariance of the coefficients under a normal prior of mean zero, by Newton steps."""
-    weights: Any = np.zeros(seen.shape[1])
+def _fit_logistic(design: Probs, wrong: Probs, precision: Probs) -> tuple[Probs, Probs]:
+    """Mean and covariance of the coefficients under a normal prior of mean 0, by Newton steps."""
+    weights: Any = np.zeros(design.shape[1])
     covariance: Any = np.linalg.inv(precision)
     for _ in range(50):
-        probs = _sigmoid(seen @ weights)
-        slope = seen.T @ (wrong - probs) - precision @ weights
-        covariance = np.linalg.inv((seen * (probs * (1 - probs))[:, None]).T @ seen + precision)
+        probs = _sigmoid(design @ weights)
+        slope = design.T @ (wrong - probs) - precision @ weights
+        curvature = (design * (probs * (1 - probs))[:, None]).T @ design
+        covariance = np.linalg.inv(curvature + precision)
         step = covariance @ slope
         weights = weights + step * min(1.0, 5.0 / max(np.abs(step).max(), 1e-12))
         if np.abs(step).max() < 1e-9:

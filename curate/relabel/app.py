@@ -1,7 +1,8 @@
 """The App's process: the queue as a FiftyOne dataset, and the server of the App with our plugin.
 
-Started by `session` as `python -m curate.relabel.app SESSION.json`, with an environment of its own, so that one process
-imports FiftyOne once, loads the images and serves: half of the start of `fo.launch_app`, which does so in two.
+`services` starts it as `python -m curate.relabel.app SESSION.json`, in an environment of its own.
+One process imports FiftyOne once, loads the images and serves: half of the start of
+`fo.launch_app`, which uses two processes.
 """
 
 import json
@@ -16,7 +17,9 @@ from curate.fiftyone_host.processes import HOST
 from curate.files import write_atomically
 from curate.labels import VOCABULARY
 from curate.relabel.app_labels import to_fields
-from curate.relabel.save import open_session_journal, read_session
+from curate.relabel.queue import QueueRow
+from curate.relabel.session import Session, read_session
+from curate.relabel.session_journal import open_session_journal
 
 DATASET = "relabel"
 LAYOUT = "review"  # the saved arrangement of panels that the address names
@@ -24,23 +27,23 @@ PANEL = "CandidReview"
 
 
 def main() -> None:
-    """Load, say so in the session's `ready` file, serve until ended."""
+    """Load the images, write the session's `ready` file, serve until ended."""
     session = read_session(Path(sys.argv[1]))
     dataset = load_dataset(session)
-    ready = {
-        "collection": dataset._sample_collection_name
-    }  # private: FiftyOne has no compare-and-set of its own
-    write_atomically(Path(session["ready"]), json.dumps(ready).encode())
-    start_server(port=session["port"], address=HOST)
+    # A private name: FiftyOne itself has no compare-and-set, so we write to its collection.
+    ready = {"collection": dataset._sample_collection_name}
+    write_atomically(session.ready, json.dumps(ready).encode())
+    start_server(port=session.port, address=HOST)
 
 
-def load_dataset(session: dict[str, Any]) -> fo.Dataset:
-    """A dataset of the queue with the labels that the journal gives now; one that lies there already is replaced."""
+def load_dataset(session: Session) -> fo.Dataset:
+    """A new dataset of the queue, with the labels that the journal gives now."""
     if fo.dataset_exists(DATASET):
         fo.delete_dataset(DATASET)
-    dataset = fo.Dataset(DATASET, persistent=True)  # others vanish with their client
+    dataset = fo.Dataset(DATASET, persistent=True)  # others are deleted with their client
     dataset.classes = {"label": list(VOCABULARY)}
-    dataset.add_samples([_new_sample(row, session) for row in session["queue"]], progress=False)
+    samples = [_new_sample(row, session.images[row.path].file) for row in session.queue]
+    dataset.add_samples(samples, progress=False)
     _write_states(dataset, session)
     dataset.create_index("path", unique=True)
     dataset.app_config.sidebar_groups = _sidebar_groups(dataset)
@@ -51,40 +54,48 @@ def load_dataset(session: dict[str, Any]) -> fo.Dataset:
     return dataset
 
 
-def _new_sample(row: dict[str, Any], session: dict[str, Any]) -> fo.Sample:
-    """One image: the facts as fields to filter by, the label as the one thing to edit."""
-    numbers = {"issue_rank": int, "self_confidence": float}
-    values = {name: cast(row[name]) for name, cast in numbers.items() if row[name]}
-    suggestion = fo.Classification(label=row["suggested_label"]) if row["suggested_label"] else None
+def _new_sample(row: QueueRow, file: str) -> fo.Sample:
+    """One image: its facts as fields to filter by, its label as the only field to edit."""
+    suggestion = fo.Classification(label=row.suggested_label) if row.suggested_label else None
     return fo.Sample(
-        filepath=session["images"][row["path"]]["file"],
-        path=row["path"],
-        label=fo.Classification(label=row["given_label"]),
-        given_label=fo.Classification(label=row["given_label"]),
+        filepath=file,
+        path=row.path,
+        label=fo.Classification(label=row.given_label),
+        given_label=fo.Classification(label=row.given_label),
         suggested_label=suggestion,
-        probabilities=dict(zip(VOCABULARY, row["probs"], strict=True)) if row["probs"] else None,
-        duplicate_group=row["duplicate_group"] or None,
-        votes=json.loads(row["votes"]) if row["votes"] else None,
-        written=row["given_label"],
+        probabilities=dict(zip(VOCABULARY, row.probs, strict=True)) if row.probs else None,
+        duplicate_group=row.duplicate_group or None,
+        votes=json.loads(row.votes) if row.votes else None,
+        written=row.given_label,
         decision="",
         by="",
         batch="",
-        **values,
+        **_numbers(row),
     )
 
 
-def _write_states(dataset: fo.Dataset, session: dict[str, Any]) -> None:
-    """Bring the images up to the decisions that stand."""
+def _numbers(row: QueueRow) -> dict[str, float]:
+    """The numbers that the image has; FiftyOne infers the type of a field from its first value."""
+    numbers: dict[str, float] = {}
+    if row.issue_rank:
+        numbers["issue_rank"] = int(row.issue_rank)
+    if row.self_confidence:
+        numbers["self_confidence"] = float(row.self_confidence)
+    return numbers
+
+
+def _write_states(dataset: fo.Dataset, session: Session) -> None:
+    """Write the current decisions to the images."""
     states = open_session_journal(session).states()
     samples = dataset._sample_collection
-    for row in session["queue"]:
-        if states[row["path"]].action:
-            samples.update_one({"path": row["path"]}, {"$set": to_fields(states[row["path"]])})
+    for row in session.queue:
+        if states[row.path].action:
+            samples.update_one({"path": row.path}, {"$set": to_fields(states[row.path])})
     dataset.reload()
 
 
 def _sidebar_groups(dataset: fo.Dataset) -> list[Any]:
-    """The labels first; what the panel shows better, and what we keep for ourselves, is folded away."""
+    """The labels open; the other groups, which the panel shows better, are folded away."""
     groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     for group in groups:
         group.expanded = group.name == "labels"

@@ -1,12 +1,11 @@
-"""A session: from the manifest to an open panel, and from the last key to the verdicts.
+"""`curate relabel`: from the manifest to an open panel, and from the last key to the verdicts.
 
-`relabel` applies what a killed session left, starts the services, keeps them alive, and at Finish or Ctrl-C takes in edits
-made in the App's own tabs and derives the verdicts. The decisions themselves are in the journal from the moment each key
-was acknowledged.
+Records what a killed session left, starts the services and keeps them running. At Finish or Ctrl-C
+it records the edits made in the App's own tabs and derives the verdicts. The decisions themselves
+are in the journal from the moment their key was acknowledged.
 """
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -15,120 +14,139 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from curate.errors import CandidError, ServiceError
 from curate.files import cannot_write, ignore_sigint
-from curate.relabel.app_labels import Database, drop_database, open_database
-from curate.relabel.finish import summarize_session, take_in_edits, write_verdicts
-from curate.relabel.save import open_session_journal, read_session
-from curate.relabel.services import Services, choose_port, start_database, start_services
-from curate.relabel.session import Options, Place, describe_session, draw_for_browser, place_of
+from curate.relabel.app_labels import drop_database, open_app_labels
+from curate.relabel.finish import record_app_edits, summarize_session, write_verdicts
+from curate.relabel.prepare import RelabelOptions, draw_for_browser, prepare_session
+from curate.relabel.services import (
+    DatabaseAddress,
+    Services,
+    choose_port,
+    start_database,
+    start_services,
+)
+from curate.relabel.session import Session, SessionFiles, read_session, session_files
+from curate.relabel.session_journal import open_session_journal
 from curate.result import Result
-from curate.workspace.workspace import Workspace, apply_journal
+from curate.workspace.run import apply_journal
+from curate.workspace.workspace import Workspace
 
-LOOK_SECONDS = 0.2  # between two looks at Finish and at the services
+POLL_SECONDS = 0.2  # between two checks of the Finish file and of the services
 
-Announce = Callable[[str], None]
+PrintLine = Callable[[str], None]
 
 
 def relabel(
-    workspace: Workspace, options: Options, announce: Announce, *, dry_run: bool = False
+    workspace: Workspace,
+    options: RelabelOptions,
+    print_line: PrintLine,
+    *,
+    dry_run: bool = False,
 ) -> Result:
-    """Open the panel and stay until Finish or Ctrl-C.
+    """Open the panel and wait for Finish or Ctrl-C.
+
+    Parameters
+    ----------
+    print_line : prints a line for the reviewer while the session runs
 
     Raises
     ------
-    UsageError, ManifestError, JournalError  if there is nothing to look at or the journal cannot be read
-    ServiceError  if mongod or the App cannot run
-    WorkspaceError  if the images are gone, the reviewer already sits here, or the manifest was changed by another program
+    UsageError, ManifestError, JournalError  if no image is left to review or the journal is damaged
+    ServiceError  if mongod or the App cannot run, or the reviewer has another session here
+    WorkspaceError  if the images are missing, or another program changed the manifest
     """
-    description, notes = describe_session(
-        workspace, workspace.read(), workspace.read_journal(), options
-    )
+    session, notes = prepare_session(workspace, options)
     for note in notes:
-        announce(f"relabel: {note}")
+        print_line(f"relabel: {note}")
     if dry_run:
-        return _summarize_queue(description)
-    place = place_of(workspace, options.by)
-    with _sit_down(place, options.by), _end_as_interrupt():
+        return _summarize_queue(session)
+    files = session_files(workspace, options.by)
+    with _lock_session(files, options.by), _end_as_interrupt():
         started = time.perf_counter()
-        draw_for_browser(place, description)
-        description["port"] = choose_port(options.port)
-        mongod, reach = start_database(place)
+        images = draw_for_browser(session.images, files.pictures)
+        session = replace(session, images=images, port=choose_port(options.port))
+        mongod, address = start_database(files)
+        session = replace(session, uri=address.uri, database=address.database)
         try:
-            _take_in_leftovers(place, reach, announce)
-            launch = apply_journal(workspace)
-            services = start_services(place, description | reach, mongod)
-            _announce_panel(services, time.perf_counter() - started, announce)
+            _recover_killed_session(workspace, files, address, print_line)
+            at_start = apply_journal(workspace)
+            services = start_services(files, session, mongod)
+            _print_address(services, time.perf_counter() - started, print_line)
             if options.opens_browser and _has_screen():
                 webbrowser.open(services.address)
-            missed = _stay(services)
+            missed_edits = _serve(services)
         finally:
             if mongod:
                 mongod.stop()
-        _forget(place, services)
-        result = summarize_session(
-            workspace.read_journal(), description["batch"], time.perf_counter() - started, missed
-        )
+        _remove_session(services)
+        seconds = time.perf_counter() - started
+        result = summarize_session(workspace.read_journal(), session.batch, seconds, missed_edits)
         try:
-            write_verdicts(workspace, launch)
+            write_verdicts(workspace, at_start)
         except CandidError:
-            announce(result.summary)
+            print_line(result.summary)
             raise
     return result
 
 
-def _summarize_queue(description: dict[str, Any]) -> Result:
-    states = open_session_journal(description).states()
-    queue = [row["path"] for row in description["queue"]]
-    done = sum(states[path].is_done for path in queue)
-    first = next((path for path in queue if not states[path].is_done), "none left")
-    summary = f"relabel: {len(queue):,} images, {done:,} decided; the first to look at: {first}"
-    return Result(summary, counts={"images": len(queue), "decided": done, "first": first})
+def _summarize_queue(session: Session) -> Result:
+    counts = _count_queue(session)
+    summary = f"relabel: {counts['images']:,} images, {counts['decided']:,} decided"
+    return Result(f"{summary}; the first to review: {counts['first']}", counts=counts)
+
+
+def _count_queue(session: Session) -> dict[str, Any]:
+    states = open_session_journal(session).states()
+    undecided = [row.path for row in session.queue if not states[row.path].is_done]
+    return {
+        "images": len(session.queue),
+        "decided": len(session.queue) - len(undecided),
+        "first": undecided[0] if undecided else "none left",
+    }
 
 
 @contextlib.contextmanager
-def _sit_down(place: Place, by: str) -> Iterator[None]:
-    """One session a reviewer at a time."""
+def _lock_session(files: SessionFiles, by: str) -> Iterator[None]:
+    """Hold the reviewer's lock: each reviewer has one session at a time."""
     try:
-        place.root.mkdir(
-            mode=0o700, parents=True, exist_ok=True
-        )  # a database's address may hold a password
-        held = FileLock(place.root / ".lock", timeout=0).acquire()
+        # For the user alone: the address of a database may hold a password.
+        files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = FileLock(files.lock, timeout=0).acquire()
     except Timeout as error:
         raise ServiceError(
-            f"{by} is reviewing here already: finish that, or say who you are with --by NAME"
+            f"{by} is reviewing here already: finish that session, or name another reviewer with "
+            "--by NAME"
         ) from error
     except OSError as error:
-        raise cannot_write(place.root, error) from error
+        raise cannot_write(files.folder, error) from error
     with held:
         yield
 
 
 @contextlib.contextmanager
 def _end_as_interrupt() -> Iterator[None]:
-    """A closed terminal or `kill` ends a session as Ctrl-C does: in order."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only there can signals be handled
-        yield
+    """Let a closed terminal or `kill` end a session in order, as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can handle signals
         return
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    heard = [
+    # `nohup` ignores a closed terminal: that stays so.
+    handled = [
         number
         for number in (signal.SIGTERM, signal.SIGHUP)
         if signal.getsignal(number) is not signal.SIG_IGN
     ]
-    before = {
-        number: signal.signal(number, interrupt) for number in heard
-    }  # `nohup` stays deaf to a closed terminal
+    before = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
     finally:
@@ -136,64 +154,77 @@ def _end_as_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _take_in_leftovers(place: Place, reach: dict[str, str], announce: Announce) -> None:
-    """What was edited in the App when the last session was killed; its keys are in the journal anyway."""
-    if not place.ready.is_file() or not place.description.is_file():
+def _recover_killed_session(
+    workspace: Workspace, files: SessionFiles, address: DatabaseAddress, print_line: PrintLine
+) -> None:
+    """Record the edits made in the App before the last session was killed.
+
+    Its keys need no recovery: they are in the journal.
+    """
+    if not files.ready.is_file() or not files.record.is_file():
         return
-    session = read_session(place.description)
-    taken, missed = take_in_edits(_open(place, reach), session)
-    announce(
-        f"relabel: the last session was cut off; {taken} edits of the App taken in, {missed} not"
+    killed = replace(
+        read_session(files.record),
+        journal=workspace.journal.absolute(),  # the workspace may have been moved since
+        ready=files.ready,
+        uri=address.uri,
+        database=address.database,
+    )
+    recorded, missed = record_app_edits(open_app_labels(killed), killed)
+    print_line(
+        f"relabel: the last session was killed; {recorded} edits of the App recorded, {missed} not"
     )
 
 
-def _open(place: Place, reach: Mapping[str, str]) -> Database:
-    collection = json.loads(place.ready.read_bytes())["collection"]
-    return open_database(reach["uri"], reach["database"], collection)
-
-
-def _announce_panel(services: Services, seconds: float, announce: Announce) -> None:
-    description = services.description
-    port, host = description["port"], socket.gethostname()
-    told = _summarize_queue(description).counts
-    announce(
-        f"relabel: {told['images']:,} images, {told['decided']:,} decided, ready in {seconds:.1f} s"
-    )
-    announce(f"  open    {services.address}")
-    announce(f"  remote  ssh -L {port}:127.0.0.1:{port} {host}   and open the same address there")
-    announce("  end     the panel's Finish, or Ctrl-C here")
+def _print_address(services: Services, seconds: float, print_line: PrintLine) -> None:
+    counts, port = _count_queue(services.session), services.session.port
+    images = f"{counts['images']:,} images, {counts['decided']:,} decided"
+    print_line(f"relabel: {images}, ready in {seconds:.1f} s")
+    print_line(f"  open    {services.address}")
+    tunnel = f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
+    print_line(f"  remote  {tunnel}   and open the same address there")
+    print_line("  end     the panel's Finish, or Ctrl-C here")
 
 
 def _has_screen() -> bool:
-    """Without one, Linux would open a browser that takes the terminal over."""
-    return not sys.platform.startswith("linux") or bool(
-        {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
-    )
+    """Whether a graphical browser can open; without one, Linux opens one in the terminal."""
+    displays = {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    return not sys.platform.startswith("linux") or bool(displays)
 
 
-def _stay(services: Services) -> int:
-    """Wait for the end; returns how many edits of the App could not be taken in."""
+def _serve(services: Services) -> int:
+    """Wait for Finish or Ctrl-C, then record the edits made in the App.
 
-    def take_in() -> tuple[int, int]:
-        return take_in_edits(_open(services.place, services.description), services.description)
+    Returns
+    -------
+    how many edits were not recorded
+    """
+
+    def record_edits() -> tuple[int, int]:
+        return record_app_edits(open_app_labels(services.session), services.session)
 
     try:
-        while not services.place.finish.exists():
-            time.sleep(LOOK_SECONDS)
-            services.keep_alive(before_app=take_in)
+        while not services.files.finish.exists():
+            time.sleep(POLL_SECONDS)
+            services.keep_alive(before_app=record_edits)
     except KeyboardInterrupt:
         pass
     finally:
         services.stop_app()
     with ignore_sigint():
         services.keep_database()
-        return take_in()[1]
+        _, missed = record_edits()
+    return missed
 
 
-def _forget(place: Place, services: Services) -> None:
-    """Remove the App's copy, which the journal and the manifest hold too; a killed session leaves its for the next."""
+def _remove_session(services: Services) -> None:
+    """Remove the App's copy, which the journal and the manifest hold too.
+
+    A killed session leaves its copy for the next session.
+    """
+    files, session = services.files, services.session
     if services.mongod is None:
-        drop_database(services.description["uri"], services.description["database"])
-    shutil.rmtree(place.data, ignore_errors=True)
-    for file in (place.ready, place.finish, place.description):
+        drop_database(session.uri, session.database)
+    shutil.rmtree(files.database, ignore_errors=True)
+    for file in (files.ready, files.finish, files.record):
         file.unlink(missing_ok=True)

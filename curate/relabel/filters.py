@@ -10,7 +10,7 @@ from curate.errors import UsageError
 from curate.workspace.manifest import NAMES
 
 _CLAUSE = re.compile(r"\s*(\w+)\s*(==|!=|<=|>=|<|>)\s*(.*?)\s*")
-_NUMBERS: dict[str, Callable[..., "pd.Series[bool]"]] = {
+_COMPARE: dict[str, Callable[..., "pd.Series[bool]"]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -23,24 +23,25 @@ def match_rows(manifest: pd.DataFrame, condition: str) -> "pd.Series[bool]":
 
     Parameters
     ----------
-    condition : clauses `COLUMN OPERATOR VALUE` joined by `and`; == and != compare text (quotes are optional), the others
-        numbers, and an empty cell fulfils none of those
+    condition : clauses `COLUMN OPERATOR VALUE` joined by `and`; == and != compare text (quotes are
+        optional), the others compare numbers, and an empty cell fulfils none of those
 
     Raises
     ------
-    UsageError  if a clause cannot be read, or names no column
+    UsageError  if a clause cannot be read or names no column
     """
-    found = pd.Series(True, index=manifest.index)
+    is_match = pd.Series(True, index=manifest.index)
     for clause in re.split(r"\s+and\s+", condition.strip()):
-        found &= _match_clause(manifest, clause)
-    return found
+        is_match &= _match_clause(manifest, clause)
+    return is_match
 
 
 def _match_clause(manifest: pd.DataFrame, clause: str) -> "pd.Series[bool]":
     parts = _CLAUSE.fullmatch(clause)
     if not parts or parts[1] not in NAMES:
         raise UsageError(
-            f"--where: cannot read '{clause}': write COLUMN==VALUE with a column of the manifest, as in 'label==sad'"
+            f"--where: cannot read '{clause}': write COLUMN==VALUE with a column of the manifest, "
+            "as in 'label==sad'"
         )
     name, sign, value = parts[1], parts[2], parts[3].strip("'\"")
     if sign in ("==", "!="):
@@ -49,6 +50,6 @@ def _match_clause(manifest: pd.DataFrame, clause: str) -> "pd.Series[bool]":
         bound = float(value)
     except ValueError as error:
         raise UsageError(
-            f"--where: '{value}' in '{clause}' is no number: {sign} compares numbers"
+            f"--where: '{value}' in '{clause}' is not a number: {sign} compares numbers"
         ) from error
-    return _NUMBERS[sign](pd.to_numeric(manifest[name], errors="coerce"), bound)
+    return _COMPARE[sign](pd.to_numeric(manifest[name], errors="coerce"), bound)

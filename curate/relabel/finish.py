@@ -1,18 +1,19 @@
-"""The end of a session: edits made around the panel are journaled, the verdicts derived, the summary told."""
+"""The end of a session: edits of the App go to the journal, the verdicts to the manifest.
+
+Also here: the summary of the session, from its lines in the journal.
+"""
 
 import secrets
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
 from curate.errors import WorkspaceError
 from curate.labels import VOCABULARY
-from curate.relabel.app_labels import Database
-from curate.relabel.save import open_session_journal
-from curate.relabel.session_journal import DecisionRequest
+from curate.relabel.app_labels import AppLabels
+from curate.relabel.session import Session
+from curate.relabel.session_journal import DecisionRequest, open_session_journal
 from curate.result import Result
 from curate.workspace.journal import (
     Decision,
@@ -28,98 +29,105 @@ from curate.workspace.workspace import Workspace
 EDITED = "edited in the App"
 
 
-def take_in_edits(database: Database, session: dict[str, Any]) -> tuple[int, int]:
-    """Journal the labels that were edited in the App's own tabs; one edited before a later decision gives way to it.
+def record_app_edits(app_labels: AppLabels, session: Session) -> tuple[int, int]:
+    """Journal the labels that were edited in the App's own tabs.
+
+    A later decision wins over an edit.
 
     Returns
     -------
-    how many were journaled, and how many could not be: no class, or somebody decided since
+    how many were journaled, and how many were not: no class, or somebody decided since
     """
-    session_journal, edits = open_session_journal(session), database.edits()
+    session_journal, edits = open_session_journal(session), app_labels.edits()
     states = session_journal.states()
     requests = [
         DecisionRequest(path, "relabel", label, states[path].label, batch)
         for path, (label, batch) in sorted(edits.items())
         if label in VOCABULARY and path in states
     ]
-    token = f"{session['batch']}.app-{secrets.token_hex(3)}"
-    blank = replace(new_batch(session["by"]), batch=token, note=session["note"] or EDITED)
-    late = session_journal.decide(blank, requests) if requests else []
-    return len(requests) - len(late), len(edits) - len(requests) + len(late)
+    name = f"{session.batch}.app-{secrets.token_hex(3)}"
+    header = new_batch(session.by, name=name, note=session.note or EDITED)
+    outdated = session_journal.decide(header, requests) if requests else []
+    recorded = len(requests) - len(outdated)
+    return recorded, len(edits) - recorded
 
 
-def write_verdicts(workspace: Workspace, launch: pd.DataFrame) -> None:
-    """Derive the verdicts into the manifest, if it still is the one that the session began with.
+def write_verdicts(workspace: Workspace, at_start: pd.DataFrame) -> None:
+    """Derive the verdicts into the manifest, unless another program has changed it.
 
     Parameters
     ----------
-    launch : the manifest as it was when the session began; verdicts that the journal explains may have changed since
+    at_start : the manifest when the session began; verdicts that the journal explains may have
+        changed since
 
     Raises
     ------
     WorkspaceError  if another program has changed it meanwhile; it is left as it is
     """
-    with workspace.lock():
+    with workspace.lock("`curate relabel`"):
         now = workspace.read()
         journal = workspace.read_journal()
-        if _is_foreign(now, launch, journal):
+        if _is_changed_elsewhere(now, at_start, journal):
             raise WorkspaceError(
-                f"{workspace.manifest}: was changed by another program during the session and is not overwritten; your "
-                "decisions are safe in the journal: run the stage that comes next (see `curate status`) to apply them"
+                f"{workspace.manifest}: was changed by another program during the session and is "
+                "not overwritten; your decisions are safe in the journal: run the stage that comes "
+                "next (see `curate status`) to apply them"
             )
         write_manifest(workspace.manifest, derive_verdicts(now, journal))
 
 
-def _is_foreign(now: pd.DataFrame, launch: pd.DataFrame, journal: Sequence[Decision]) -> bool:
-    """Whether a fact differs from the launch, or the verdict of an image that no decision is about.
+def _is_changed_elsewhere(
+    now: pd.DataFrame, at_start: pd.DataFrame, journal: Sequence[Decision]
+) -> bool:
+    """Whether a fact has changed since the start, or the verdict of an image without a decision.
 
-    The verdicts of decided images, and of their copies, may have been written by other commands meanwhile: they follow from
-    the journal, now as then.
+    Another command may have derived the verdicts of decided images and of their copies meanwhile:
+    they follow from the journal.
     """
     verdicts = list(owned_by("apply"))
-    facts = [name for name in launch.columns if name not in verdicts]
-    if not now[facts].equals(launch[facts]):
+    facts = [name for name in at_start.columns if name not in verdicts]
+    if not now[facts].equals(at_start[facts]):
         return True
     decided = {line.path for line in journal if line.path}
     decided |= set(current_decisions(now, journal).moved.values())
-    follows = now["path"].isin(decided) | now["duplicate_of"].isin(decided)
-    return bool(((now[verdicts] != launch[verdicts]).any(axis=1) & ~follows).any())
+    is_explained = now["path"].isin(decided) | now["duplicate_of"].isin(decided)
+    is_changed = (now[verdicts] != at_start[verdicts]).any(axis=1)
+    return bool((is_changed & ~is_explained).any())
 
 
 def summarize_session(
     journal: Sequence[Decision], batch: str, seconds: float, missed_edits: int
 ) -> Result:
-    """The summary of a session, from its lines in the journal."""
+    """The summary of a session, from its lines in the journal.
+
+    Parameters
+    ----------
+    batch : the session's batch
+    seconds : how long the session took
+    missed_edits : edits of the App that were not recorded
+    """
     lines = [line for line in journal if session_of(line.batch) == batch]
-    standing = {
-        line.path: line.action for line in drop_undone(journal) if session_of(line.batch) == batch
-    }
-    done = Counter(standing.values())
-    other = Counter(line.action for line in lines)
-    edited = sum(line.note == EDITED for line in lines)
+    current = [line for line in drop_undone(journal) if session_of(line.batch) == batch]
+    action_of = {line.path: line.action for line in current}
+    decided = Counter(action_of.values())
+    written = Counter(line.action for line in lines)
     counts = {
         "batch": batch,
-        "decisions": len(standing),
-        **{action: done[action] for action in ("relabel", "keep", "drop", "unsure")},
-        "undone": other["undo"],
-        "refused": other["refused"],
-        "edited_in_app": edited,
+        "decisions": len(action_of),
+        **{action: decided[action] for action in ("relabel", "keep", "drop", "unsure")},
+        "undone": written["undo"],
+        "refused": written["refused"],
+        "edited_in_app": sum(line.note == EDITED for line in lines),
         "edits_not_taken": missed_edits,
         "seconds": round(seconds),
     }
-    parts = f"{done['relabel']:,} relabelled, {done['keep']:,} kept, {done['drop']:,} dropped, {done['unsure']:,} unsure"
-    extra = (
-        f"; {other['undo']:,} undone, {other['refused']:,} refused"
-        if other["undo"] or other["refused"]
-        else ""
-    )
-    missed = (
-        f"; {missed_edits:,} edits of the App not taken in (no class, or decided since)"
-        if missed_edits
-        else ""
-    )
-    summary = (
-        f"relabel: {len(standing):,} images decided in {seconds:.0f} s ({parts}){extra}{missed}"
-    )
-    undo = f"; batch {batch}, `curate undo {batch}` takes it back" if lines else ""
-    return Result(summary + undo, counts=counts)
+    verbs = {"relabel": "relabelled", "keep": "kept", "drop": "dropped", "unsure": "unsure"}
+    parts = ", ".join(f"{decided[action]:,} {verb}" for action, verb in verbs.items())
+    summary = f"relabel: {len(action_of):,} images decided in {seconds:.0f} s ({parts})"
+    if written["undo"] or written["refused"]:
+        summary += f"; {written['undo']:,} undone, {written['refused']:,} refused"
+    if missed_edits:
+        summary += f"; {missed_edits:,} edits of the App not recorded (no class, or decided since)"
+    if lines:
+        summary += f"; batch {batch}, `curate undo {batch}` takes it back"
+    return Result(summary, counts=counts)

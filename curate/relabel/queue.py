@@ -1,12 +1,12 @@
-"""The queue of a session: which images a person is shown, in which order, and what is known of each.
+"""The queue of a session: which images a person reviews, in which order, with which facts.
 
-Pure: a manifest, the journal and predictions in, rows out. The order is frozen at the start, most suspect first; decided
-images stay in the queue, so that a person can go back, and the session opens at the first undecided one.
+Pure: a manifest, the journal and predictions in, rows out. The order is fixed at the start, most
+suspect first. Decided images stay in the queue, so that a person can go back; the session opens at
+the first undecided one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -18,17 +18,16 @@ from curate.workspace.journal import Decision
 from curate.workspace.predictions import PREFIX, class_names
 
 TOP = 500  # about a quarter of an hour at two seconds an image
-OPINIONS = (
-    "suggested_label",
-    "self_confidence",
-    "issue_rank",
-    "votes",
-)  # what a blind reviewer is not told
+# The columns with opinions of the model and the crowd: a blind reviewer does not see them.
+OPINIONS = ("suggested_label", "self_confidence", "issue_rank", "votes")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the command line asked for; the conditions hold together, and nothing asked means the `TOP` with a suggested label."""
+    """The options that choose the queue; all of them must hold.
+
+    Without any, the queue is the `TOP` most suspect images with a suggested label.
+    """
 
     top: int | None = None
     issues: bool = False
@@ -39,6 +38,31 @@ class Selection:
     where: str | None = None
 
 
+@dataclass(frozen=True)
+class QueueRow:
+    """The facts about one image of the queue, as the App and the panel get them.
+
+    Attributes
+    ----------
+    path, given_label, duplicate_group, suggested_label, self_confidence, issue_rank, votes :
+        cells of the manifest; those in `OPINIONS` are empty in a blind review
+    probs : (8,) probabilities in the order of the vocabulary; empty if unknown or in a blind review
+    verdicts : reviewer -> verdict, of an image in disagreement
+    copies : paths of the other readable images in its duplicate group
+    """
+
+    path: str
+    given_label: str
+    duplicate_group: str
+    suggested_label: str
+    self_confidence: str
+    issue_rank: str
+    votes: str
+    probs: Sequence[float] = ()
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    copies: Sequence[str] = ()
+
+
 def choose_rows(
     manifest: pd.DataFrame, journal: Sequence[Decision], selection: Selection
 ) -> pd.DataFrame:
@@ -46,92 +70,102 @@ def choose_rows(
 
     Raises
     ------
-    UsageError  if two kinds of queue are asked for at once
-    ManifestError  if no image is left to look at; the message names the stage that would find some
+    UsageError  if two kinds of queue are requested at once
+    ManifestError  if no image is left to review; the message names the stage that would find some
     """
+    _require_one_kind(selection)
     rows, advice = _choose_kind(manifest, journal, selection)
     if selection.where:
         rows = rows[match_rows(rows, selection.where)]
     rows = rows[rows["pixel_hash"] != ""]  # nobody can see an unreadable image
     if rows.empty:
-        raise ManifestError(f"manifest.csv: no image to look at: {advice}")
-    ordered = _order(rows, by_group=selection.conflicts)
-    if (
-        selection.random is not None
-    ):  # hashes of the bytes: the same images for every reviewer, spread over the ranks
+        raise ManifestError(f"manifest.csv: no image to review: {advice}")
+    if selection.random is not None:
+        # In the order of the hashes: the same images for every reviewer, spread over the ranks.
         return rows.sort_values("sha256", kind="stable").head(selection.random)
-    is_bare = not (
-        selection.issues or selection.conflicts or selection.disagreements or selection.group
-    )
-    top = selection.top or (TOP if is_bare and not selection.where else None)
+    ordered = _order(rows, by_group=selection.conflicts)
+    top = selection.top or (None if _is_narrowed(selection) else TOP)
     return ordered.head(top) if top else ordered
+
+
+def _require_one_kind(selection: Selection) -> None:
+    is_requested = [
+        selection.issues,
+        selection.conflicts,
+        selection.disagreements,
+        selection.random is not None,
+        selection.group is not None,
+    ]
+    if sum(is_requested) > 1:
+        raise UsageError(
+            "relabel: choose one of --issues, --random, --conflicts, --disagreements, --group"
+        )
+
+
+def _is_narrowed(selection: Selection) -> bool:
+    has_kind = selection.issues or selection.conflicts or selection.disagreements
+    return bool(has_kind or selection.group or selection.where)
 
 
 def _choose_kind(
     manifest: pd.DataFrame, journal: Sequence[Decision], selection: Selection
 ) -> tuple[pd.DataFrame, str]:
-    is_random, is_group = selection.random is not None, selection.group is not None
-    if (
-        sum([selection.issues, selection.conflicts, selection.disagreements, is_random, is_group])
-        > 1
-    ):
-        raise UsageError(
-            "relabel: say one of --issues, --random, --conflicts, --disagreements, --group"
-        )
+    """The rows of the requested kind of queue, and the advice for when there are none."""
     offered = manifest[(manifest["status"] == "keep") | (manifest["reason"] == "human")]
     if selection.conflicts:
-        return offered[
-            offered["label_conflict"] == "true"
-        ], "no label conflicts here; `curate dedup` finds them"
+        advice = "no label conflicts here; `curate dedup` finds them"
+        return offered[offered["label_conflict"] == "true"], advice
     if selection.disagreements:
-        disputed = manifest["path"].isin(list(disagreements(manifest, journal)))
-        return manifest[
-            disputed
-        ], "the reviewers agree; `curate merge OTHER/decisions.jsonl` takes in another's decisions"
+        merge = "`curate merge OTHER/decisions.jsonl` takes in another's decisions"
+        is_disputed = manifest["path"].isin(list(disagreements(manifest, journal)))
+        return manifest[is_disputed], f"the reviewers agree; {merge}"
     if selection.group is not None:
-        member = manifest.loc[manifest["path"] == selection.group, "duplicate_group"]
-        group = member.iloc[0] if len(member) and member.iloc[0] else selection.group
-        return manifest[
-            manifest["duplicate_group"] == group
-        ], f"no duplicate group '{group}': see the column duplicate_group"
-    if is_random:
+        group = _group_of(manifest, selection.group)
+        advice = f"no duplicate group '{group}': see the column duplicate_group"
+        return manifest[manifest["duplicate_group"] == group], advice
+    if selection.random is not None:
         return offered, "no image is kept"
     if selection.issues:
-        return offered[
-            offered["issue"] != ""
-        ], "nothing is marked; run `curate flag`, perhaps with a lower --precision"
+        advice = "nothing is marked; run `curate flag`, perhaps with a lower --precision"
+        return offered[offered["issue"] != ""], advice
     if selection.where:
         return offered, f"no kept image fulfils '{selection.where}'"
-    return offered[
-        offered["suggested_label"] != ""
-    ], "no image has a suggested label; run `train oof` and `curate flag` first"
+    advice = "no image has a suggested label; run `train oof` and `curate flag` first"
+    return offered[offered["suggested_label"] != ""], advice
+
+
+def _group_of(manifest: pd.DataFrame, path: str) -> str:
+    """The duplicate group of an image, or the path itself if it has none."""
+    groups = manifest.loc[manifest["path"] == path, "duplicate_group"]
+    return next((str(group) for group in groups if group), path)
 
 
 def _order(rows: pd.DataFrame, *, by_group: bool) -> pd.DataFrame:
-    """Most suspect first, unranked last; in conflicts a group stays together, at its most suspect member."""
-    rank = pd.to_numeric(rows["issue_rank"]).fillna(
-        len(rows) + rows["issue_rank"].replace("", "0").astype(int).max() + 1
-    )
-    first = rank.groupby(rows["duplicate_group"]).transform("min") if by_group else rank
-    keys = pd.DataFrame(
-        {"first": first, "group": rows["duplicate_group"] if by_group else "", "rank": rank}
-    )
-    return rows.loc[
-        keys.assign(path=rows["path"]).sort_values(["first", "group", "rank", "path"]).index
-    ]
+    """Most suspect first, unranked last.
+
+    With `by_group` the images of a duplicate group stay together, where its most suspect image is.
+    """
+    last = rows["issue_rank"].replace("", "0").astype(int).max() + len(rows) + 1
+    rank = pd.to_numeric(rows["issue_rank"]).fillna(last)
+    group = rows["duplicate_group"] if by_group else pd.Series("", index=rows.index)
+    first = rank.groupby(group).transform("min") if by_group else rank
+    keys = pd.DataFrame({"first": first, "group": group, "rank": rank, "path": rows["path"]})
+    return rows.loc[keys.sort_values(["first", "group", "rank", "path"]).index]
 
 
 def average_predictions(tables: Sequence[pd.DataFrame]) -> dict[str, list[float]]:
-    """Path -> (8,) probabilities in the order of the vocabulary, the mean over the models; 0 for a class no model knows."""
+    """The mean probabilities of the models.
+
+    Returns
+    -------
+    path -> (8,) probabilities in the order of the vocabulary; 0 for a class that no model predicts
+    """
     if not tables:
         return {}
-    columns = [PREFIX + name for name in VOCABULARY]
-    known = [
-        table.reindex(columns=["path", *columns], fill_value=0.0).set_index("path")
-        for table in tables
-    ]
-    mean = (sum(known[1:], start=known[0]) / len(known)).round(4)
     assert all(name in VOCABULARY for table in tables for name in class_names(table))
+    columns = ["path", *(PREFIX + name for name in VOCABULARY)]
+    probs = [table.reindex(columns=columns, fill_value=0.0).set_index("path") for table in tables]
+    mean = (sum(probs[1:], start=probs[0]) / len(probs)).round(4)
     return dict(zip(mean.index, mean.to_numpy().tolist(), strict=True))
 
 
@@ -142,28 +176,33 @@ def describe_rows(
     verdicts: Mapping[str, Mapping[str, str]],
     *,
     blind: bool,
-) -> list[dict[str, Any]]:
-    """What the App is told of each image of the queue.
+) -> list[QueueRow]:
+    """The rows of the queue with all that the App shows of them.
 
     Parameters
     ----------
+    rows : the rows of the queue, in its order
     probs : path -> (8,) probabilities in the order of the vocabulary; a path may be missing
     verdicts : path -> reviewer -> verdict, of the images in disagreement
-    blind : leave out what others think: the model, the crowd, the reviewers
+    blind : leave out the opinions of the model, the crowd and the reviewers
     """
-    grouped = manifest[(manifest["duplicate_group"] != "") & (manifest["pixel_hash"] != "")]
-    members = {
-        str(group): list(of_group["path"]) for group, of_group in grouped.groupby("duplicate_group")
+    readable = manifest[(manifest["duplicate_group"] != "") & (manifest["pixel_hash"] != "")]
+    paths_of = {
+        str(group): list(paths) for group, paths in readable.groupby("duplicate_group")["path"]
     }
     described = []
     for row in rows.to_dict("records"):
         path, group = row["path"], row["duplicate_group"]
-        facts = {"path": path, "given_label": row["given_label"], "duplicate_group": group}
         opinions = {name: "" if blind else row[name] for name in OPINIONS}
-        opinions |= {
-            "probs": [] if blind else probs.get(path, []),
-            "verdicts": {} if blind else verdicts.get(path, {}),
-        }
-        copies = [member for member in members.get(group, []) if member != path]
-        described.append({**facts, **opinions, "copies": copies})
+        described.append(
+            QueueRow(
+                path,
+                row["given_label"],
+                group,
+                **opinions,
+                probs=[] if blind else probs.get(path, []),
+                verdicts={} if blind else verdicts.get(path, {}),
+                copies=[copy for copy in paths_of.get(group, []) if copy != path],
+            )
+        )
     return described

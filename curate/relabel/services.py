@@ -1,4 +1,4 @@
-"""The two services of a session: mongod and the App's process; started, kept alive, ended."""
+"""The two services of a session, mongod and the App's process: started, kept running, stopped."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from signal import SIGKILL
-from typing import Any
 
 import psutil
 
 from curate.errors import ServiceError
-from curate.fiftyone_host.environment import PLUGIN, fiftyone_environment, require_fiftyone
+from curate.fiftyone_host.environment import fiftyone_environment, require_fiftyone
 from curate.fiftyone_host.mongod import Mongod, find_mongod, start_mongod
 from curate.fiftyone_host.processes import (
     HOST,
@@ -26,106 +26,120 @@ from curate.fiftyone_host.processes import (
     start_service,
     stop_process,
 )
-from curate.relabel.app_labels import mend_counts, require_server
-from curate.relabel.save import SESSION, read_session
-from curate.relabel.session import Place, write_description
+from curate.relabel.app_labels import repair_counts, require_server
+from curate.relabel.save import SESSION
+from curate.relabel.session import Session, SessionFiles, write_session
 
+PLUGINS = Path(__file__).parent / "plugins"
+PLUGIN = "@candid/review"
 START_SECONDS = 90.0  # ten on two idle cores
+STOP_SECONDS = 5.0
 MOST_RESTARTS = 5
 
 
 @dataclass
 class Services:
-    """What runs for a session; `mongod` is None where FIFTYONE_DATABASE_URI names a database of the user's."""
+    """The running services; `mongod` is None if FIFTYONE_DATABASE_URI names the user's server."""
 
-    place: Place
-    description: dict[str, Any]
+    files: SessionFiles
+    session: Session
     mongod: Mongod | None
     app: "subprocess.Popen[bytes]"
     restarts: int = 0
 
     @property
     def address(self) -> str:
-        """Where the panel is."""
-        return f"http://{HOST}:{self.description['port']}/datasets/relabel?workspace=review"
+        """The URL of the panel."""
+        return f"http://{HOST}:{self.session.port}/datasets/relabel?workspace=review"
 
     def keep_alive(self, before_app: Callable[[], object]) -> None:
-        """Start again what has died.
+        """Restart the services that have died.
 
         Parameters
         ----------
-        before_app : called before the App's process loads the images anew
+        before_app : called before a new App process loads the images again
 
         Raises
         ------
-        ServiceError  if it dies again and again
+        ServiceError  after more than `MOST_RESTARTS` restarts
         """
         self.keep_database()
         if self.app.poll() is not None:
             self._count_restart("the App's process")
             before_app()
-            self.place.ready.unlink(missing_ok=True)
-            self.app = _start_app(self.place)
+            self.files.ready.unlink(missing_ok=True)
+            self.app = _start_app(self.files, self.session)
 
     def keep_database(self) -> None:
-        """Start mongod again if it has died; the App's process finds it by itself."""
+        """Restart mongod if it has died; the App's process connects again by itself."""
         if self.mongod and not self.mongod.is_running:
             self._count_restart("mongod")
             self.mongod.restart()
-            mend_counts(self.description["uri"], self.description["database"])
+            repair_counts(self.session.uri, self.session.database)
 
-    def _count_restart(self, what: str) -> None:
+    def _count_restart(self, service: str) -> None:
         self.restarts += 1
         if self.restarts > MOST_RESTARTS:
             raise ServiceError(
-                f"{what} dies again and again: see {self.place.root}/app.log; every saved decision is safe"
+                f"{service} dies again and again: see {self.files.log}; every saved decision is "
+                "safe"
             )
 
     def stop_app(self) -> None:
-        """No key is taken any more."""
-        stop_process(self.app, 5)
+        """Stop the App's process: no key is accepted from now on."""
+        stop_process(self.app, STOP_SECONDS)
 
     def stop(self) -> None:
-        """End both."""
+        """Stop both."""
         self.stop_app()
         if self.mongod:
             self.mongod.stop()
 
 
-def start_database(place: Place) -> tuple[Mongod | None, dict[str, str]]:
-    """mongod, and the part of the description that says how to reach it.
+@dataclass(frozen=True)
+class DatabaseAddress:
+    """A MongoDB server and the database in it."""
+
+    uri: str
+    database: str
+
+
+def start_database(files: SessionFiles) -> tuple[Mongod | None, DatabaseAddress]:
+    """Start mongod, unless FIFTYONE_DATABASE_URI names a server of the user's.
 
     Raises
     ------
-    ServiceError  if no mongod runs here, or FiftyOne is not installed
+    ServiceError  if no mongod runs here, the user's does not answer, or FiftyOne is not installed
     """
     require_fiftyone()
-    end_leftovers(place)
+    stop_leftovers(files)
     if uri := os.environ.get("FIFTYONE_DATABASE_URI"):
         require_server(uri)
-        name = f"candid-{sha256(str(place.root).encode()).hexdigest()[:12]}"  # beside the user's datasets, not among them
-        return None, {"uri": uri, "database": name}
-    mongod = start_mongod(find_mongod(os.environ), place.data)
-    return mongod, {"uri": mongod.uri, "database": "fiftyone"}
+        # A database of its own, beside the user's datasets.
+        name = f"candid-{sha256(str(files.folder).encode()).hexdigest()[:12]}"
+        return None, DatabaseAddress(uri, name)
+    mongod = start_mongod(find_mongod(os.environ), files.database)
+    return mongod, DatabaseAddress(mongod.uri, "fiftyone")
 
 
-def start_services(place: Place, description: dict[str, Any], mongod: Mongod | None) -> Services:
+def start_services(files: SessionFiles, session: Session, mongod: Mongod | None) -> Services:
     """Start the App's process and wait until it serves our panel.
 
     Raises
     ------
-    ServiceError  if it does not come up, with the last line of its log
+    ServiceError  if it does not start, with the last line of its log
     """
-    for file in (place.ready, place.finish):
+    for file in (files.ready, files.finish):
         file.unlink(missing_ok=True)
-    write_description(place, description)
-    services = Services(place, description, mongod, _start_app(place))
+    write_session(files.record, session)
+    services = Services(files, session, mongod, _start_app(files, session))
     deadline = time.monotonic() + START_SECONDS
     try:
-        while not _is_serving(place, int(description["port"])):
+        while not _is_serving(files, session.port):
             if services.app.poll() is not None or time.monotonic() > deadline:
-                log = place.root / "app.log"
-                raise ServiceError(f"FiftyOne's App does not start ({last_line(log)}): see {log}")
+                raise ServiceError(
+                    f"FiftyOne's App does not start ({last_line(files.log)}): see {files.log}"
+                )
             time.sleep(0.1)
     except BaseException:  # Ctrl-C too
         services.stop()
@@ -134,48 +148,38 @@ def start_services(place: Place, description: dict[str, Any], mongod: Mongod | N
 
 
 def choose_port(port: int | None) -> int:
-    """The port asked for, if it is free, else any free one."""
+    """The requested port, or a free one if none is requested; ServiceError if it is in use."""
     if port is None:
         return free_port()
     require_free_port(port)
     return port
 
 
-def _start_app(place: Place) -> "subprocess.Popen[bytes]":
-    session = read_session(place.description)
-    env = fiftyone_environment(place.root, session["uri"], session["database"]) | {
-        SESSION: str(place.description)
-    }
-    command = [sys.executable, "-P", "-m", "curate.relabel.app", str(place.description)]
-    return start_service(command, place.root / "app.log", ends_by=SIGKILL, env=env)
+def _start_app(files: SessionFiles, session: Session) -> "subprocess.Popen[bytes]":
+    env = fiftyone_environment(files.folder, session.uri, session.database, plugins=PLUGINS)
+    command = [sys.executable, "-P", "-m", "curate.relabel.app", str(files.record)]
+    return start_service(
+        command, files.log, ends_by=SIGKILL, env=env | {SESSION: str(files.record)}
+    )
 
 
-def _is_serving(place: Place, port: int) -> bool:
-    if not place.ready.is_file() or not is_listening(port):
+def _is_serving(files: SessionFiles, port: int) -> bool:
+    if not files.ready.is_file() or not is_listening(port):
         return False
-    direct = urllib.request.build_opener(
-        urllib.request.ProxyHandler({})
-    )  # no proxy of the environment knows this machine
-    with (
-        contextlib.suppress(OSError),
-        direct.open(f"http://{HOST}:{port}/plugins", timeout=10) as answer,
-    ):
+    # No proxy of the environment reaches this machine's own address.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    url = f"http://{HOST}:{port}/plugins"
+    with contextlib.suppress(OSError), direct.open(url, timeout=10) as answer:
         return PLUGIN.encode() in answer.read()
     return False
 
 
-def end_leftovers(place: Place) -> None:
-    """End what a killed session left running here: our mongod and our App's process, known by their arguments."""
-    ours = {str(place.data), str(place.description)}
+def stop_leftovers(files: SessionFiles) -> None:
+    """Stop the mongod and the App's process of a killed session, recognised by their arguments."""
     left = [
         process
         for process in psutil.process_iter(["cmdline"])
-        if ours & set(process.info["cmdline"] or [])
-    ]
-    left = [
-        process
-        for process in left
-        if {"--dbpath", "curate.relabel.app"} & set(process.info["cmdline"])
+        if _is_leftover(set(process.info["cmdline"] or []), files)
     ]
     for process in left:
         with contextlib.suppress(psutil.Error):
@@ -183,3 +187,8 @@ def end_leftovers(place: Place) -> None:
     for process in psutil.wait_procs(left, timeout=10)[1]:
         with contextlib.suppress(psutil.Error):
             process.kill()
+
+
+def _is_leftover(arguments: set[str], files: SessionFiles) -> bool:
+    is_ours = arguments & {str(files.database), str(files.record)}
+    return bool(is_ours and arguments & {"--dbpath", "curate.relabel.app"})

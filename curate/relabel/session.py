@@ -1,162 +1,151 @@
-"""What a session is: the queue and all that the App's process must know, as one JSON file.
+"""The record of one review session, and the files of a reviewer's sessions.
 
-It outlives a killed session, so that the next one can take in what was edited in the App meanwhile.
+`prepare` makes the record, `services` writes it as JSON, and the App's process reads it. The file
+outlives a killed session, so that the reviewer's next session can record what was edited in the App
+meanwhile.
 """
 
-import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from curate.errors import PredictionsError, WorkspaceError
 from curate.files import write_atomically
-from curate.images.decode import UnreadableImageError, encode_png, read_image
-from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
-from curate.relabel.session_journal import Image
-from curate.review.reviewers import ADJUDICATED, disagreements
-from curate.workspace.journal import Decision, current_decisions, new_batch
-from curate.workspace.predictions import read_predictions
+from curate.relabel.queue import QueueRow
 from curate.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the command line asked for."""
+class Image:
+    """An image of the queue, or a copy of one.
 
-    selection: Selection
-    by: str
-    blind: bool = False
-    port: int | None = None
-    opens_browser: bool = True
+    Attributes
+    ----------
+    sha256 : of the file's bytes; a decision about the image is bound to it
+    given_label : class
+    file : absolute path of a picture that a browser can draw
+    box : `x y w h` of the face in the picture, in pixels; empty for the whole picture
+    is_redundant : whether it is a redundant copy, which follows the decision about its original
+    """
 
-
-# Forms of `curate.images.decode.SUFFIXES` that no browser draws; JAFFE is shipped in one.
-NOT_DRAWN = frozenset({".tif", ".tiff", ".pgm", ".ppm"})
+    sha256: str
+    given_label: str
+    file: str
+    box: str = ""
+    is_redundant: bool = False
 
 
 @dataclass(frozen=True)
-class Place:
-    """The files of one reviewer's sessions, inside the workspace; all but a running session's can be made again."""
+class Session:
+    """What the program `curate` and the App's process share about one session.
 
-    root: Path
+    Attributes
+    ----------
+    batch : name of the session in the journal; each key is a batch `BATCH.KEY`
+    by : the reviewer
+    blind : whether the panel hides the opinions of the model, the crowd and other reviewers
+    note : the note of each decision: `ADJUDICATED` in a session over disagreements, else empty
+    journal : the journal's file
+    ready : file that the App's process writes once the images are loaded
+    finish : file that the panel's Finish creates
+    moved : as in `CurrentDecisions`
+    images : path -> image, of the queue and of its copies
+    queue : the images in the order of the review
+    port : port of the App on 127.0.0.1; 0 until one is chosen
+    uri, database : the MongoDB server and the database in it; empty until the server runs
+    """
+
+    batch: str
+    by: str
+    blind: bool
+    note: str
+    journal: Path
+    ready: Path
+    finish: Path
+    moved: Mapping[tuple[str, str], str]
+    images: Mapping[str, Image]
+    queue: Sequence[QueueRow]
+    port: int = 0
+    uri: str = ""
+    database: str = ""
+
+    def to_json(self) -> bytes:
+        """The record as one JSON object, its keys in the order of the attributes."""
+        values = asdict(self)
+        for name in ("journal", "ready", "finish"):
+            values[name] = str(values[name])
+        values["moved"] = [[*line, path] for line, path in self.moved.items()]
+        return json.dumps(values).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> "Session":
+        """The record that `to_json` wrote."""
+        values = json.loads(data)
+        for name in ("journal", "ready", "finish"):
+            values[name] = Path(values[name])
+        values["moved"] = {(old, sha256): path for old, sha256, path in values["moved"]}
+        values["images"] = {path: Image(**image) for path, image in values["images"].items()}
+        values["queue"] = [QueueRow(**row) for row in values["queue"]]
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class SessionFiles:
+    """The files of one reviewer's sessions, in a folder of their own in the workspace's cache.
+
+    All of them can be made again, except those of a session that runs or was killed.
+    """
+
+    folder: Path
 
     @property
-    def description(self) -> Path:
-        """What the App's process must know."""
-        return self.root / "sitting.json"
+    def record(self) -> Path:
+        """The `Session` as JSON."""
+        return self.folder / "sitting.json"
 
     @property
     def ready(self) -> Path:
-        """Written by the App's process when the images are loaded."""
-        return self.root / "ready.json"
+        """Written by the App's process once the images are loaded: the name of their collection."""
+        return self.folder / "ready.json"
 
     @property
     def finish(self) -> Path:
-        """Made by the panel's Finish."""
-        return self.root / "finish"
+        """Created by the panel's Finish."""
+        return self.folder / "finish"
 
     @property
-    def data(self) -> Path:
-        """mongod's own."""
-        return self.root / "db"
+    def database(self) -> Path:
+        """mongod's data."""
+        return self.folder / "db"
+
+    @property
+    def pictures(self) -> Path:
+        """PNG copies of the pictures that no browser draws."""
+        return self.folder / "pictures"
+
+    @property
+    def log(self) -> Path:
+        """Output of the App's process."""
+        return self.folder / "app.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by a running session."""
+        return self.folder / ".lock"
 
 
-def place_of(workspace: Workspace, by: str) -> Place:
-    """Where a reviewer's sessions lie: two reviewers can sit at one workspace."""
-    return Place((workspace.cache / "relabel" / (re.sub(r"[^\w-]", "_", by) or "_")).absolute())
+def session_files(workspace: Workspace, by: str) -> SessionFiles:
+    """The files of a reviewer: each reviewer has a folder, so several can review one workspace."""
+    name = re.sub(r"[^\w-]", "_", by) or "_"
+    return SessionFiles((workspace.cache / "relabel" / name).absolute())
 
 
-def describe_session(
-    workspace: Workspace, manifest: pd.DataFrame, journal: Sequence[Decision], options: Options
-) -> tuple[dict[str, Any], list[str]]:
-    """The description, but for the addresses of its services, and what the reviewer should know beforehand.
-
-    Raises
-    ------
-    UsageError, ManifestError  if there is nothing to look at
-    WorkspaceError  if none of the images is there
-    """
-    rows = choose_rows(manifest, journal, options.selection)
-    standing = current_decisions(manifest, journal)
-    probs, notes = _read_probs(workspace, manifest)
-    verdicts = disagreements(manifest, journal) if options.selection.disagreements else {}
-    queue = describe_rows(rows, manifest, probs, verdicts, blind=options.blind)
-    shown = {path for row in queue for path in (row["path"], *row["copies"])}
-    images = _describe_images(workspace, manifest[manifest["path"].isin(shown)])
-    notes += _warn_of_missing([images[row["path"]].file for row in queue])
-    if standing.stale:
-        notes.append(
-            f"{len(standing.stale)} decisions are stale, their images gone or changed (first: {standing.stale[0].path}, "
-            f"batch {standing.stale[0].batch}); undo the batch or bring the images back"
-        )
-    place = place_of(workspace, options.by)
-    description = {
-        "batch": new_batch(options.by).batch,
-        "by": options.by,
-        "blind": options.blind,
-        "note": ADJUDICATED if options.selection.disagreements else "",
-        "journal": str(workspace.journal.absolute()),
-        "ready": str(place.ready),
-        "finish": str(place.finish),
-        "moved": [(*line, here) for line, here in standing.moved.items()],
-        "images": {path: asdict(image) for path, image in images.items()},
-        "queue": queue,
-    }
-    return description, notes
+def write_session(file: Path, session: Session) -> None:
+    """Write the record for the App's process, and for the next session if this one is killed."""
+    write_atomically(file, session.to_json())
 
 
-def write_description(place: Place, description: Mapping[str, Any]) -> None:
-    """Keep it for the App's process, and for the next session if this one is killed."""
-    write_atomically(place.description, json.dumps(description).encode())
-
-
-def _describe_images(workspace: Workspace, rows: pd.DataFrame) -> dict[str, Image]:
-    locate = workspace.locate()
-    redundant = rows["reason"].isin(["exact_copy", "near_copy"])
-    values = zip(
-        rows["path"], rows["sha256"], rows["given_label"], rows["box"], redundant, strict=True
-    )
-    return {
-        path: Image(sha256, label, str(locate(path).absolute()), box, bool(is_redundant))
-        for path, sha256, label, box, is_redundant in values
-    }
-
-
-def draw_for_browser(place: Place, description: Mapping[str, Any]) -> None:
-    """Give the pictures that no browser draws as PNG; one that cannot be read stays, and is seen to be missing."""
-    for image in description["images"].values():
-        file, drawn = Path(image["file"]), place.root / "pictures" / f"{image['sha256']}.png"
-        if file.suffix.lower() in NOT_DRAWN:
-            with contextlib.suppress(UnreadableImageError):
-                write_atomically(drawn, encode_png(read_image(file)))
-                image["file"] = str(drawn)
-
-
-def _read_probs(
-    workspace: Workspace, manifest: pd.DataFrame
-) -> tuple[dict[str, list[float]], list[str]]:
-    """The models' mean probabilities; tables that no longer fit are left out, for the labels can be judged without."""
-    try:
-        tables = [read_predictions(file, manifest) for file in workspace.find_predictions()]
-    except PredictionsError as error:
-        return {}, [f"no likelihoods are shown: {error}"]
-    return average_predictions(tables), []
-
-
-def _warn_of_missing(files: Sequence[str]) -> list[str]:
-    missing = [file for file in files if not Path(file).is_file()]
-    if len(missing) == len(files):
-        raise WorkspaceError(
-            f"none of the {len(files)} images is there (first: {missing[0]}): bring the folder back, or run "
-            "`curate build NAME=FOLDER` with its new place"
-        )
-    return (
-        [f"{len(missing)} of {len(files)} images are missing (first: {missing[0]})"]
-        if missing
-        else []
-    )
+def read_session(file: Path) -> Session:
+    """The record that `write_session` wrote."""
+    return Session.from_json(file.read_bytes())

@@ -1,7 +1,8 @@
-"""The journal as one session sees it: what stands about each image, and appends that compare before they set.
+"""The journal in one session: the current decision about each image, and checked appends.
 
-A decision names the batch that stood when the person looked; under the journal's lock it is appended only if that still
-stands. The journal is read from where the last reading ended: a key costs 5 ms at its begin, 30 ms after 30,000 lines.
+A request names the batch that was current when the person looked at the image. Under the journal's
+lock it is appended only if that batch is still current. Each read continues where the last one
+ended: a key takes 5 ms in an empty journal and 30 ms after 30,000 lines.
 """
 
 import os
@@ -9,26 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from curate.relabel.session import Image, Session
 from curate.review.reviewers import ADJUDICATED
-from curate.workspace.journal import Decision, append_locked, drop_undone, lock_journal, parse_line
-
-
-@dataclass(frozen=True)
-class Image:
-    """What a session knows of an image of its queue, or of a copy of one."""
-
-    sha256: str
-    given_label: str
-    file: str
-    box: str = ""
-    is_redundant: bool = False
+from curate.workspace.journal import (
+    BatchHeader,
+    Decision,
+    append_locked,
+    drop_undone,
+    lock_journal,
+    parse_line,
+)
 
 
 @dataclass(frozen=True)
 class State:
-    """What stands about an image: the label, and the decision that says so (all empty if there is none).
+    """The label of an image, and the current decision about it (all empty if there is none).
 
-    `is_done` tells whether this session need not look at it: it is decided, or its disagreement is settled.
+    `is_done` : this session need not show the image: it is decided, or its disagreement is settled.
     """
 
     label: str
@@ -40,7 +38,7 @@ class State:
 
 @dataclass(frozen=True)
 class DecisionRequest:
-    """One decision a person wants: `expected` is the label and `seen` the batch that they had in front of them."""
+    """One decision of a person: `expected` is the label and `seen` the batch on their screen."""
 
     path: str
     action: str
@@ -51,153 +49,162 @@ class DecisionRequest:
 
 @dataclass
 class SessionJournal:
-    """The journal seen through the images of a session.
+    """The journal, restricted to the images of a session.
 
-    `moved` is that of `CurrentDecisions`; with `alone` only this reviewer's decisions count, as in a blind review; a session that
-    `settles` disagreements is done with what was settled, not with what was decided.
+    Attributes
+    ----------
+    file : the journal
+    images : path -> image
+    moved : as in `CurrentDecisions`
+    only_by : the one reviewer whose decisions count, in a blind review; None if all count
+    is_adjudication : an image is done once its disagreement is settled, not once it is decided
     """
 
     file: Path
     images: Mapping[str, Image]
     moved: Mapping[tuple[str, str], str]
-    alone: str | None = None
-    settles: bool = False
+    only_by: str | None = None
+    is_adjudication: bool = False
     _lines: list[Decision] = field(default_factory=list)
-    _place: tuple[int, int] = (0, 0)
+    _position: tuple[int, int] = (0, 0)  # inode of the file, bytes that were read of it
     _states: dict[str, State] = field(default_factory=dict)
 
     def states(self) -> dict[str, State]:
-        """The state of every image now."""
+        """Path -> the state of the image now."""
         self._catch_up()
         return self._states
 
-    def decide(self, blank: Decision, requests: Sequence[DecisionRequest]) -> list[str]:
-        """Append a batch of decisions; a batch that already stands in the journal is not appended again.
+    def decide(self, header: BatchHeader, requests: Sequence[DecisionRequest]) -> list[str]:
+        """Append a batch of decisions, unless the journal already holds it.
 
         Returns
         -------
-        the paths that were not recorded, because something else stands there than was seen
+        the paths that were not recorded, because another decision is current than the person saw
         """
         with lock_journal(self.file):
             self._catch_up()
-            mine = [line for line in self._lines if line.batch == blank.batch]
-            if mine:
-                recorded = {line.path for line in mine}
+            recorded = {line.path for line in self._lines if line.batch == header.batch}
+            if recorded:
                 return [request.path for request in requests if request.path not in recorded]
-            late = [
-                request.path
-                for request in requests
-                if self._states[request.path].batch != request.seen
-            ]
-            self._append(
-                [self._line(blank, request) for request in requests if request.path not in late]
-            )
-        return late
+            seen = {request.path: request.seen for request in requests}
+            outdated = [path for path in seen if self._states[path].batch != seen[path]]
+            valid = [request for request in requests if request.path not in outdated]
+            self._append([self._to_line(header, request) for request in valid])
+        return outdated
 
-    def undo(self, blank: Decision, batch: str) -> list[str] | None:
-        """Void a batch of this session's reviewer while it stands.
+    def undo(self, header: BatchHeader, batch: str) -> list[str] | None:
+        """Void a batch of this session's reviewer while it is current.
 
         Returns
         -------
-        its paths, or None if it was not recorded here, is another's, or something newer stands
+        its paths; None if it is unknown, another reviewer's, or a newer decision is current
         """
         with lock_journal(self.file):
             self._catch_up()
-            mine = [
-                self._path_of(line)
-                for line in self._lines
-                if line.batch == batch and line.by == blank.by
-            ]
-            paths = [
-                path for path in mine if path in self._states
-            ]  # a batch of before may hold other images too
-            if any(line.batch == blank.batch for line in self._lines):
+            # A batch of an earlier session may hold images that this session does not have.
+            paths = [path for path in self._paths_in(batch, header.by) if path in self._states]
+            if any(line.batch == header.batch for line in self._lines):
                 return paths
-            standing = [path for path in paths if self._states[path].batch == batch]
-            if not standing or any(
-                self._states[path].batch not in (batch, "") for path in set(paths) - set(standing)
-            ):
+            batches = {path: self._states[path].batch for path in paths}
+            current = [path for path in paths if batches[path] == batch]
+            if not current or not set(batches.values()) <= {batch, ""}:
                 return None
-            self._append([replace(blank, action="undo", undoes=batch)])
-        return standing
+            self._append([header.to_decision("undo", undoes=batch)])
+        return current
 
-    def refuse(self, blank: Decision, paths: Sequence[str]) -> None:
-        """Void some images of a batch, because the App held another label than was seen."""
-        note = "the App held another label"
-        void = replace(
-            blank, batch=f"{blank.batch}-refused", action="refused", undoes=blank.batch, note=note
-        )
-        lines = [replace(void, path=path, sha256=self.images[path].sha256) for path in paths]
+    def refuse(self, header: BatchHeader, paths: Sequence[str]) -> None:
+        """Void some images of a batch, because the App held another label than the person saw."""
+        void = replace(header, batch=f"{header.batch}-refused", note="the App held another label")
         with lock_journal(self.file):
             self._catch_up()
-            known = {(line.path, line.undoes) for line in self._lines if line.action == "refused"}
-            self._append([line for line in lines if (line.path, line.undoes) not in known])
+            refused = [line for line in self._lines if line.action == "refused"]
+            known = {line.path for line in refused if line.undoes == header.batch}
+            lines = [
+                void.to_decision(
+                    "refused", path=path, sha256=self.images[path].sha256, undoes=header.batch
+                )
+                for path in paths
+                if path not in known
+            ]
+            self._append(lines)
 
     def batches(self, reviewer: str) -> list[str]:
-        """The standing batches that the reviewer typed, oldest first: what Z undoes, from the last on."""
-        self._catch_up()
-        standing = {
-            state.batch
-            for state in self._states.values()
-            if state.by == reviewer and "." in state.batch
-        }
-        return [
-            batch
-            for batch in dict.fromkeys(line.batch for line in self._lines)
-            if batch in standing
-        ]
+        """The current batches of the reviewer's keys, oldest first: Z undoes from the end."""
+        states = self.states().values()
+        current = {state.batch for state in states if state.by == reviewer}
+        oldest_first = dict.fromkeys(line.batch for line in self._lines)
+        return [batch for batch in oldest_first if batch in current and "." in batch]
 
     def _append(self, lines: Sequence[Decision]) -> None:
         if lines:
             append_locked(self.file, lines)
             self._catch_up()
 
-    def _line(self, blank: Decision, request: DecisionRequest) -> Decision:
-        label = request.label if request.action == "relabel" else ""
-        sha256 = self.images[request.path].sha256
-        return replace(
-            blank,
+    def _to_line(self, header: BatchHeader, request: DecisionRequest) -> Decision:
+        return header.to_decision(
+            request.action,
             path=request.path,
-            sha256=sha256,
-            action=request.action,
-            label=label,
+            sha256=self.images[request.path].sha256,
+            label=request.label if request.action == "relabel" else "",
             expected=request.expected,
         )
 
     def _catch_up(self) -> None:
-        """Read what was appended since; a journal that was replaced (by a merge) is read anew."""
-        if not self.file.is_file():
-            self._lines, self._place, data = [], (0, 0), b""
-        else:
-            with self.file.open("rb") as stream:
-                inode, end = self._place
-                status = os.fstat(stream.fileno())
-                if status.st_ino != inode or status.st_size < end:
-                    self._lines, end = [], 0
-                stream.seek(end)
-                data = stream.read()
-                data = data[: data.rfind(b"\n") + 1]
-                self._place = (status.st_ino, end + len(data))
+        """Read the lines that were appended since the last call."""
+        data = self._read_new()
         where = f"{self.file.name} after line {len(self._lines)}"
         self._lines += [parse_line(line, where) for line in data.split(b"\n") if line.strip()]
         if data or not self._states:
-            self._states = self._derive()
+            self._states = self._derive_states()
 
-    def _derive(self) -> dict[str, State]:
+    def _read_new(self) -> bytes:
+        """The whole lines behind the last position; a replaced journal (merge) is read anew."""
+        if not self.file.is_file():
+            self._lines, self._position = [], (0, 0)
+            return b""
+        with self.file.open("rb") as stream:
+            inode, end = self._position
+            status = os.fstat(stream.fileno())
+            if status.st_ino != inode or status.st_size < end:
+                self._lines, end = [], 0
+            stream.seek(end)
+            data = stream.read()
+        data = data[: data.rfind(b"\n") + 1]
+        self._position = (status.st_ino, end + len(data))
+        return data
+
+    def _derive_states(self) -> dict[str, State]:
         states = {path: State(image.given_label) for path, image in self.images.items()}
         for line in drop_undone([line for line in self._lines if self._counts(line)]):
             path = self._path_of(line)
-            if path in self.images and self.images[path].sha256 == line.sha256:
-                label = line.label if line.action == "relabel" else self.images[path].given_label
-                is_done = not self.settles or line.note == ADJUDICATED
+            image = self.images.get(path)
+            if image and image.sha256 == line.sha256:
+                label = line.label if line.action == "relabel" else image.given_label
+                is_done = not self.is_adjudication or line.note == ADJUDICATED
                 states[path] = State(label, line.action, line.by, line.batch, is_done)
         return states
 
     def _counts(self, line: Decision) -> bool:
-        if self.alone is None or line.action in ("undo", "refused"):
+        """Whether the line decides in this session, or voids a line that may."""
+        if self.only_by is None or line.action in ("undo", "refused"):
             return True
-        return line.by == self.alone and (line.note == ADJUDICATED) == self.settles
+        return line.by == self.only_by and (line.note == ADJUDICATED) == self.is_adjudication
+
+    def _paths_in(self, batch: str, by: str) -> list[str]:
+        lines = [line for line in self._lines if line.batch == batch and line.by == by]
+        return [self._path_of(line) for line in lines]
 
     def _path_of(self, line: Decision) -> str:
-        """Where its image is now."""
+        """The path of the line's image now."""
         return self.moved.get((line.path, line.sha256), line.path)
+
+
+def open_session_journal(session: Session) -> SessionJournal:
+    """The journal of a session; nothing is read yet."""
+    return SessionJournal(
+        session.journal,
+        session.images,
+        session.moved,
+        only_by=session.by if session.blind else None,
+        is_adjudication=session.note == ADJUDICATED,
+    )

@@ -1,9 +1,11 @@
-"""audit: which test and val images have a copy in train, in the dataset's own split and in ours.
+"""audit: how many test and val images have a copy in train, in the dataset's own split and in ours.
 
-A leaked image is scored on what the model was shown in training. Exact means pixel-identical; a copy is any member of the
-same duplicate group. Reads the manifest only; changes nothing.
+In: the manifest. Out: counts per split, part and class. Nothing is written. A model has trained on
+a copy of a leaked image, so its score on that image is too high. Exact means pixel-identical; a
+copy is any other image of the same duplicate group.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import pandas as pd
@@ -17,9 +19,18 @@ HELD_OUT = ("val", "test")
 
 @dataclass(frozen=True)
 class Leak:
-    """Leakage of one held-out part, for one class or all: rows, and how many of them have a copy in train.
+    """Leakage of one held-out part of a split, for one class or for all.
 
-    `agree` counts the rows with a copy under their own label, `disagree` those whose copies all have another.
+    Attributes
+    ----------
+    split : column of the split, `source_split` or `split`
+    part : val or test
+    label : class, or `all`
+    rows : number of rows
+    exact : rows with a pixel-identical copy in train
+    copies : rows with any copy in train
+    agree, disagree : rows with a copy in train under their own label; rows all of whose copies have
+        another label
     """
 
     split: str
@@ -33,7 +44,7 @@ class Leak:
 
 
 def audit_workspace(workspace: Workspace) -> list[Leak]:
-    """`audit` of a workspace whose copies are known.
+    """`audit` of a workspace in which dedup is up to date.
 
     Raises
     ------
@@ -41,42 +52,43 @@ def audit_workspace(workspace: Workspace) -> list[Leak]:
     """
     manifest = workspace.read()
     receipt = read_receipts(workspace.root).get("dedup")
-    known = receipt and {**receipt["reads"], **receipt["outputs"]}
-    if not known or any(
-        known[name] != digest_column(manifest, name) for name in ("pixel_hash", "duplicate_group")
-    ):
+    if not receipt or _has_changed(manifest, {**receipt["reads"], **receipt["outputs"]}):
         raise ManifestError(
             "manifest.csv: the copies are not known yet, or no longer: run `curate dedup` first"
         )
     return audit(manifest)
 
 
+def _has_changed(manifest: pd.DataFrame, digests: Mapping[str, str]) -> bool:
+    """Whether a column on which the copies rest differs from the one that dedup left."""
+    columns = ("pixel_hash", "duplicate_group")
+    return any(digests[name] != digest_column(manifest, name) for name in columns)
+
+
 def audit(manifest: pd.DataFrame) -> list[Leak]:
-    """Every leak of the source's split (all rows) and of ours (kept rows), per part and class, `all` last.
+    """The leakage of the source's split (all rows) and of ours (kept rows), per part and class.
+
+    The last entry of a part is the sum, with the label `all`.
 
     Raises
     ------
     ManifestError  if there is neither split, or dedup has not run
     """
-    if (
-        not (manifest["duplicate_group"] != "").any()
-        and manifest.loc[manifest["pixel_hash"] != "", "pixel_hash"].duplicated().any()
-    ):
+    pixel_hashes = manifest.loc[manifest["pixel_hash"] != "", "pixel_hash"]
+    if not (manifest["duplicate_group"] != "").any() and pixel_hashes.duplicated().any():
         raise ManifestError("manifest.csv: the copies are not known yet: run `curate dedup` first")
-    found = [
-        leak
-        for name, rows, label in filled_splits(manifest)
-        for leak in _audit_split(name, rows, rows[name], rows[label])
-    ]
-    if not found:
+    leaks: list[Leak] = []
+    for split, rows, label_column in filled_splits(manifest):
+        leaks += _audit_split(split, rows, rows[label_column])
+    if not leaks:
         raise ManifestError(
             "manifest.csv: no split to audit: the source has none and `curate split` has not run"
         )
-    return found
+    return leaks
 
 
 def filled_splits(manifest: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
-    """The split columns that are filled, with the rows and the label that they stand for."""
+    """(column, its rows, column of their label) of each split that has a train part."""
     kept = manifest[manifest["status"] == "keep"]
     splits = (("source_split", manifest, "given_label"), ("split", kept, "label"))
     return [(name, rows, label) for name, rows, label in splits if (rows[name] == "train").any()]
@@ -90,58 +102,50 @@ def audit_rows(leaks: list[Leak]) -> list[dict[str, object]]:
 def format_audit(leaks: list[Leak]) -> str:
     """A table for people."""
     lines = [
-        f"{'split':<14}{'part':<6}{'class':<10}{'rows':>8}{'exact':>8}{'any copy':>10}{'share':>8}{'same label':>12}{'other':>7}"
+        f"{'split':<14}{'part':<6}{'class':<10}{'rows':>8}{'exact':>8}{'any copy':>10}"
+        f"{'share':>8}{'same label':>12}{'other':>7}"
     ]
     for leak in leaks:
         share = f"{100 * leak.copies / leak.rows:.1f} %" if leak.rows else "-"
         lines.append(
-            f"{leak.split:<14}{leak.part:<6}{leak.label:<10}{leak.rows:>8,}{leak.exact:>8,}{leak.copies:>10,}{share:>8}"
-            f"{leak.agree:>12,}{leak.disagree:>7,}"
+            f"{leak.split:<14}{leak.part:<6}{leak.label:<10}"
+            f"{leak.rows:>8,}{leak.exact:>8,}{leak.copies:>10,}"
+            f"{share:>8}{leak.agree:>12,}{leak.disagree:>7,}"
         )
     return "\n".join(lines)
 
 
 def summarize_audit(leaks: list[Leak]) -> str:
     """The summary: the held-out rows of each split together."""
-    stories = []
+    sentences = []
     for split in dict.fromkeys(leak.split for leak in leaks):
         totals = [leak for leak in leaks if leak.split == split and leak.label == "all"]
-        rows, exact, copies = (
-            sum(getattr(leak, name) for leak in totals) for name in ("rows", "exact", "copies")
+        rows = sum(leak.rows for leak in totals)
+        exact = sum(leak.exact for leak in totals)
+        copies = sum(leak.copies for leak in totals)
+        sentences.append(
+            f"{split}: {copies:,} of {rows:,} val and test rows have a copy in train"
+            f" ({exact:,} exact)"
         )
-        stories.append(
-            f"{split}: {copies:,} of {rows:,} val and test rows have a copy in train ({exact:,} exact)"
-        )
-    return "audit: " + "; ".join(stories)
+    return "audit: " + "; ".join(sentences)
 
 
-def _audit_split(
-    name: str, rows: pd.DataFrame, part: "pd.Series[str]", label: "pd.Series[str]"
-) -> list[Leak]:
+def _audit_split(split: str, rows: pd.DataFrame, label: "pd.Series[str]") -> list[Leak]:
+    part, group = rows[split], rows["duplicate_group"]
     train = part == "train"
     exact = rows["pixel_hash"].isin(set(rows.loc[train, "pixel_hash"]) - {""})
-    group = rows["duplicate_group"]
-    in_train = group[train & (group != "")]
-    copies = exact | group.isin(set(in_train))
-    labelled = set(zip(in_train, label[in_train.index], strict=True))
-    agree = copies & pd.Series(
-        [pair in labelled for pair in zip(group, label, strict=True)], index=rows.index, dtype=bool
-    )
+    group_in_train = group[train & (group != "")]
+    copies = exact | group.isin(set(group_in_train))
+    labelled = set(zip(group_in_train, label[group_in_train.index], strict=True))
+    has_own_label = [pair in labelled for pair in zip(group, label, strict=True)]
+    agree = copies & pd.Series(has_own_label, index=rows.index, dtype=bool)
     leaks = []
     for held_out in HELD_OUT:
         inside = part == held_out
         for value in [*sorted(set(label[inside])), "all"]:
             chosen = inside if value == "all" else inside & (label == value)
-            leaks.append(
-                Leak(
-                    name,
-                    held_out,
-                    value,
-                    int(chosen.sum()),
-                    *(
-                        int((chosen & what).sum())
-                        for what in (exact, copies, agree, copies & ~agree)
-                    ),
-                )
-            )
+            found = (chosen, chosen & exact, chosen & copies, chosen & agree)
+            n_rows, n_exact, n_copies, n_agree = (int(mask.sum()) for mask in found)
+            disagree = n_copies - n_agree
+            leaks.append(Leak(split, held_out, value, n_rows, n_exact, n_copies, n_agree, disagree))
     return leaks

@@ -1,4 +1,8 @@
-"""check: every law that a workspace at rest can show, and whether its files fit together."""
+"""check: the laws that can be tested on the files of a workspace.
+
+In: the manifest, the journal, sources.json and, on request, every image file. Out: one sentence per
+broken law. Nothing is written.
+"""
 
 import pandas as pd
 
@@ -6,6 +10,7 @@ from curate import engine
 from curate.files import sha256_of
 from curate.workspace.invariants import broken_laws
 from curate.workspace.journal import current_decisions, derive_verdicts
+from curate.workspace.manifest import sources_of
 from curate.workspace.workspace import Workspace
 
 
@@ -14,44 +19,49 @@ def check_workspace(workspace: Workspace, *, files: bool = False) -> list[str]:
 
     Parameters
     ----------
-    files : hash every image file again as well, so that a changed or missing image is found
+    files : also hash every image file again, to find changed and missing images
 
     Raises
     ------
     ManifestError, JournalError  if a table or the journal cannot be read at all
     """
     manifest = workspace.read()
-    found = [
+    broken = [
         *broken_laws(manifest),
         *_check_verdicts(workspace, manifest),
         *_check_sources(workspace, manifest),
     ]
-    return found + (_check_files(workspace, manifest) if files else [])
+    if files:
+        broken += _check_files(workspace, manifest)
+    return broken
 
 
 def _check_verdicts(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
-    """Laws 2 and 7: the verdicts are what the facts and the journal say."""
+    """Laws 2 and 7: the verdicts follow from the facts and the journal."""
     journal = workspace.read_journal()
     derived = derive_verdicts(manifest, journal)
     verdicts = ["label", "status", "reason"]
-    wrong = manifest.loc[(derived[verdicts] != manifest[verdicts]).any(axis=1), "path"]
-    found = []
+    is_wrong = (derived[verdicts] != manifest[verdicts]).any(axis=1)
+    wrong = manifest.loc[is_wrong, "path"]
+    broken = []
     if len(wrong):
-        found.append(
-            f"{len(wrong)} verdicts are not what the journal says (first: {wrong.iloc[0]}); run any stage again"
+        broken.append(
+            f"{len(wrong)} verdicts do not follow from the journal (first: {wrong.iloc[0]}); "
+            "run any stage again"
         )
     stale = current_decisions(manifest, journal).stale
     if stale:
-        found.append(
-            f"{len(stale)} decisions are stale, their images gone or changed (first: {stale[0].path}, batch {stale[0].batch}); "
+        broken.append(
+            f"{len(stale)} decisions are stale, their images gone or changed "
+            f"(first: {stale[0].path}, batch {stale[0].batch}); "
             "undo the batch or bring the images back"
         )
-    return found
+    return broken
 
 
 def _check_sources(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
     known = workspace.read_sources()
-    unknown = sorted(set(manifest["path"].str.split("/", n=1).str[0]) - set(known))
+    unknown = sorted(set(sources_of(manifest["path"])) - set(known))
     return [
         f"source '{name}' is not in {workspace.sources.name}; run `curate build {name}=FOLDER`"
         for name in unknown
@@ -60,17 +70,19 @@ def _check_sources(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
 
 def _check_files(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
     locate = workspace.locate()
+    rows = list(zip(manifest["path"], manifest["sha256"], strict=True))
     gone, changed = [], []
-    for path, sha256 in engine.track(
-        list(zip(manifest["path"], manifest["sha256"], strict=True)), "files"
-    ):
+    for path, sha256 in engine.track(rows, "files"):
         file = locate(path)
         if not file.is_file():
             gone.append(path)
         elif sha256_of(file) != sha256:
             changed.append(path)
-    return [
-        f"{len(paths)} image files are {what} since the build (first: {paths[0]}); run `curate build` again"
-        for what, paths in (("gone", gone), ("changed", changed))
-        if paths
-    ]
+    broken = []
+    for change, paths in (("gone", gone), ("changed", changed)):
+        if paths:
+            broken.append(
+                f"{len(paths)} image files are {change} since the build (first: {paths[0]}); "
+                "run `curate build` again"
+            )
+    return broken

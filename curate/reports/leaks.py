@@ -1,10 +1,13 @@
-"""Leaked images one by one: each held-out row that has a copy in train beside that copy, as a table and as a page.
+"""leaks: each held-out image that has a copy in train, beside that copy.
 
-Reads the manifest and the verified pairs of dedup; the numbers are those of `curate.reports.audit`.
+In: the manifest and the verified pairs of dedup. Out: leaks.csv with every leaked row, audit.html
+with pairs of images. The counts are those of `curate.reports.audit`.
 """
 
-import html
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,14 +15,32 @@ from curate.duplicates.pairs import PAIR_COLUMNS
 from curate.errors import WorkspaceError
 from curate.files import write_atomically
 from curate.reports.audit import HELD_OUT, audit, filled_splits, format_audit, summarize_audit
-from curate.reports.html import Album, make_page, make_section
+from curate.reports.html import embed_image, render_page, to_records
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
 
 LEAK_COLUMNS = [
-    "split", "part", "path", "label", "copy", "copy_label", "kind", "score", "transform", "same_label",
+    "split", "part", "path", "label",
+    "copy", "copy_label", "kind", "score", "transform", "same_label",
 ]  # fmt: skip
 SHOWN = 60  # pairs a section of the page: enough to see what kind of copies they are
+
+
+class Copy(NamedTuple):
+    """The copy in train of a held-out image; its fields are columns of leaks.csv."""
+
+    path: str
+    kind: str
+    score: str
+    transform: str
+
+
+@dataclass(frozen=True)
+class LeakSection:
+    """One section of the page: rows of leaks.csv with the data: URLs `image` and `copy_image`."""
+
+    title: str
+    shown: list[dict[str, str]]
 
 
 def list_leaks(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
@@ -31,29 +52,39 @@ def list_leaks(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    `kind` is exact, near, or group where both are copies of a third image only; `score` and `transform` are those of the
-    pair, empty for a group
+    `kind` is exact, near, or group where both are copies of a third image only; `score` and
+    `transform` are those of the pair, empty for a group
     """
-    rows = [
-        row
-        for name, part, label in filled_splits(manifest)
-        for row in _pair_up(name, part, part[label], pairs)
-    ]
-    return pd.DataFrame(rows, columns=LEAK_COLUMNS, dtype=str)
+    leaks: list[tuple[str, ...]] = []
+    for split, rows, label_column in filled_splits(manifest):
+        leaks += _list_split(split, rows, label_column, pairs)
+    return pd.DataFrame(leaks, columns=LEAK_COLUMNS, dtype=str)
 
 
 def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
-    """audit.html with the pairs side by side, leaks.csv with all of them; returns where they are."""
-    manifest, pairs = workspace.read(), _read_pairs(workspace.pairs)
-    leaks = list_leaks(manifest, pairs)
-    written = {}
+    """Write leaks.csv (if `table`) and audit.html (if `page`).
+
+    Returns
+    -------
+    one line per file written
+
+    Raises
+    ------
+    WorkspaceError  if the workspace has no verified pairs
+    """
+    if not page and not table:
+        return []
+    manifest = workspace.read()
+    leaks = list_leaks(manifest, _read_pairs(workspace.pairs))
+    contents = {}
     if table:
-        written[workspace.root / "leaks.csv"] = table_bytes(leaks)
+        contents[workspace.root / "leaks.csv"] = table_bytes(leaks)
     if page:
-        written[workspace.root / "audit.html"] = _page(workspace, manifest, leaks).encode()
-    for file, data in written.items():
+        html = _render_page(workspace, manifest, leaks)
+        contents[workspace.root / "audit.html"] = html.encode()
+    for file, data in contents.items():
         write_atomically(file, data)
-    return [f"audit: {len(leaks):,} leaked rows -> {file}" for file in written]
+    return [f"audit: {len(leaks):,} leaked rows -> {file}" for file in contents]
 
 
 def _read_pairs(file: Path) -> pd.DataFrame:
@@ -66,86 +97,80 @@ def _read_pairs(file: Path) -> pd.DataFrame:
     return pairs
 
 
-def _pair_up(
-    name: str, rows: pd.DataFrame, label: "pd.Series[str]", pairs: pd.DataFrame
+def _list_split(
+    split: str, rows: pd.DataFrame, label_column: str, pairs: pd.DataFrame
 ) -> list[tuple[str, ...]]:
-    """The leaked rows of one split in the form of `LEAK_COLUMNS`, each with its nearest copy in train."""
-    part = dict(zip(rows["path"], rows[name], strict=True))
-    of = dict(zip(rows["path"], label, strict=True))
-    in_train = rows[(rows[name] == "train") & (rows["duplicate_group"] != "")]
-    first_of_group = in_train.groupby("duplicate_group")["path"].min()
-    same_pixels = in_train.groupby("pixel_hash")["path"].min()
-    pixels = dict(zip(rows["path"], rows["pixel_hash"], strict=True))
-    best = _nearest_in_train(part, pairs)
-    best |= {
-        path: (same_pixels[of_path], "exact", "1.0000", "identical")
-        for path, of_path in pixels.items()
-        if of_path in same_pixels.index
-    }
-    found: list[tuple[str, ...]] = []
+    """The leaked rows of one split in the form of `LEAK_COLUMNS`, each with its nearest copy."""
+    part_of = dict(zip(rows["path"], rows[split], strict=True))
+    label_of = dict(zip(rows["path"], rows[label_column], strict=True))
+    in_train = rows[(rows[split] == "train") & (rows["duplicate_group"] != "")]
+    first_of_group = in_train.groupby("duplicate_group")["path"].min().to_dict()
+    copy_of = _nearest_in_train(part_of, pairs) | _exact_in_train(rows, in_train)
+    leaks: list[tuple[str, ...]] = []
     for path, group in zip(rows["path"], rows["duplicate_group"], strict=True):
-        if part[path] not in HELD_OUT or group not in first_of_group.index:
+        part, label = part_of[path], label_of[path]
+        if part not in HELD_OUT or group not in first_of_group:
             continue
-        copy, kind, score, transform = best.get(path, (first_of_group[group], "group", "", ""))
-        same = "true" if of[copy] == of[path] else "false"
-        found.append(
-            (name, part[path], path, of[path], copy, of[copy], kind, score, transform, same)
-        )
-    return found
+        copy = copy_of.get(path) or Copy(first_of_group[group], "group", "", "")
+        copy_label = label_of[copy.path]
+        same_label = "true" if copy_label == label else "false"
+        leaks.append((split, part, path, label, copy.path, copy_label, *copy[1:], same_label))
+    return leaks
 
 
-def _nearest_in_train(
-    part: dict[str, str], pairs: pd.DataFrame
-) -> dict[str, tuple[str, str, str, str]]:
-    """Held-out path -> (train path, near, score, transform) of its highest sure pair."""
-    best: dict[str, tuple[str, str, str, str]] = {}
-    sure = pairs[pairs["band"] == "sure"].sort_values(
-        ["score", "path_a", "path_b"], ascending=[False, True, True]
-    )
+def _exact_in_train(rows: pd.DataFrame, in_train: pd.DataFrame) -> dict[str, Copy]:
+    """Path -> its first copy in train with the same pixels."""
+    first_of_pixels = in_train.groupby("pixel_hash")["path"].min().to_dict()
+    copies = {}
+    for path, pixel_hash in zip(rows["path"], rows["pixel_hash"], strict=True):
+        if pixel_hash in first_of_pixels:
+            copies[path] = Copy(first_of_pixels[pixel_hash], "exact", "1.0000", "identical")
+    return copies
+
+
+def _nearest_in_train(part_of: dict[str, str], pairs: pd.DataFrame) -> dict[str, Copy]:
+    """Held-out path -> its copy in train of the highest score among the sure pairs."""
+    sure = pairs[pairs["band"] == "sure"]
+    ranked = sure.sort_values(["score", "path_a", "path_b"], ascending=[False, True, True])
+    nearest: dict[str, Copy] = {}
     for a, b, score, transform in zip(
-        sure["path_a"], sure["path_b"], sure["score"], sure["transform"], strict=True
+        ranked["path_a"], ranked["path_b"], ranked["score"], ranked["transform"], strict=True
     ):
-        for held_out, copy in ((a, b), (b, a)):
-            if part.get(held_out) in HELD_OUT and part.get(copy) == "train":
-                best.setdefault(held_out, (copy, "near", score, transform))
-    return best
+        for path, copy in ((a, b), (b, a)):
+            if part_of.get(path) in HELD_OUT and part_of.get(copy) == "train":
+                nearest.setdefault(path, Copy(copy, "near", score, transform))
+    return nearest
 
 
-def _page(workspace: Workspace, manifest: pd.DataFrame, leaks: pd.DataFrame) -> str:
-    """The counts, then pairs side by side: those under different labels first, evenly over the whole list."""
+def _render_page(workspace: Workspace, manifest: pd.DataFrame, leaks: pd.DataFrame) -> str:
+    """The counts, then the pairs side by side: those under different labels first."""
     counts = audit(manifest)
-    sections = [
-        make_section(
-            "How many",
-            f"<pre>{html.escape(format_audit(counts))}\n{html.escape(summarize_audit(counts))}</pre>",
-        )
-    ]
-    album = Album(workspace.locate())
     box = dict(zip(manifest["path"], manifest["box"], strict=True))
-    for name, of_split in leaks.groupby("split", sort=True):
-        for same, words in (
-            ("false", "whose nearest copy in train has another label"),
-            ("true", "whose nearest copy in train has the same label"),
-        ):
-            rows = of_split[of_split["same_label"] == same]
-            shown = rows.iloc[:: -(-len(rows) // SHOWN) or 1]
-            pictures = "".join(
-                _side_by_side(album, dict(zip(LEAK_COLUMNS, row, strict=True)), box)
-                for row in shown.to_numpy()
-            )
-            sections.append(
-                make_section(f"{name}: {len(rows):,} rows {words}, {len(shown)} shown", pictures)
-            )
-    return make_page(
-        f"Leakage: {workspace.root.name}", "Held-out images with a copy in train", sections
+    locate = workspace.locate()
+
+    def embed(path: str) -> str:
+        return embed_image(locate, path, box[path])
+
+    sections = []
+    for split, of_split in leaks.groupby("split", sort=True):
+        for same_label, words in (("false", "another label"), ("true", "the same label")):
+            rows = of_split[of_split["same_label"] == same_label]
+            shown = _take_evenly(rows, SHOWN)
+            title = f"{split}: {len(rows):,} rows whose nearest copy in train has {words}"
+            images = [embed(path) for path in shown["path"]]
+            copy_images = [embed(path) for path in shown["copy"]]
+            pictured = shown.assign(image=images, copy_image=copy_images)
+            sections.append(LeakSection(f"{title}, {len(shown)} shown", to_records(pictured)))
+    return render_page(
+        "audit.html.j2",
+        title=f"Leakage: {workspace.root.name}",
+        heading="Held-out images with a copy in train",
+        counts=f"{format_audit(counts)}\n{summarize_audit(counts)}",
+        leaks=sections,
     )
 
 
-def _side_by_side(album: Album, leak: dict[str, str], box: dict[str, str]) -> str:
-    held_out = album.figure(leak["path"], box[leak["path"]], f"{leak['part']}: {leak['label']}")
-    copy = album.figure(
-        leak["copy"],
-        box[leak["copy"]],
-        f"train: {leak['copy_label']}<br>{leak['transform']} {leak['score']}",
-    )
-    return f'<span class="pair">{held_out}{copy}</span>'
+def _take_evenly(rows: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most `most` rows, at equal steps from the first on."""
+    step = max(1, math.ceil(len(rows) / most))
+    return rows.iloc[::step]

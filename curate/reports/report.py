@@ -1,144 +1,162 @@
-"""report: one self-contained page that shows what curation did -> report.html.
+"""report: one self-contained page that shows what curation did.
 
-Numbers from the manifest, pictures of what a person would want to see: degenerate images, copies, label conflicts, and the
-most suspect labels. Pictures are embedded, so the page can be sent; it is made of the same data to the same bytes.
+In: the manifest, receipts and label_errors.csv of a workspace. Out: report.html with the counts and
+with images of copies, label conflicts, suspect labels and degenerate images; the same bytes for the
+same data.
 """
 
-import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
 from curate.errors import ManifestError
 from curate.files import write_atomically
 from curate.reports.audit import audit_workspace, format_audit
-from curate.reports.html import Album, html_table, make_page, make_section
+from curate.reports.html import embed_images, render_page
 from curate.reports.status import format_status, read_status
 from curate.result import Result
 from curate.workspace.manifest import kept_rows
 from curate.workspace.workspace import Workspace
 
-SHOWN = 24  # pictures or groups a section
+SHOWN = 24  # images a section
+SHOWN_GROUPS = 12
+SHOWN_OF_GROUP = 8  # images a duplicate group
+
+Locate = Callable[[str], Path]
+Records = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """One row per given label: the label and a count per column."""
+
+    columns: list[str]
+    rows: list[tuple[str, list[int]]]
+
+
+@dataclass(frozen=True)
+class LeakageTable:
+    """The table of `curate audit`, or the reason why there is none."""
+
+    table: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ErrorCell:
+    """How many labels of one pair of classes are wrong, with the interval.
+
+    `share` is the count divided by the highest count of the table, in [0, 1]: the darkness.
+    """
+
+    count: str
+    low: str
+    high: str
+    share: str
+
+
+@dataclass(frozen=True)
+class ErrorTable:
+    """One row per given label: the label and a cell per suggested label, None without an error."""
+
+    suggested: list[str]
+    rows: list[tuple[str, list[ErrorCell | None]]]
 
 
 def report(workspace: Workspace, *, dry_run: bool = False) -> Result:
-    """Write the page (unless `dry_run`).
+    """Write report.html (unless `dry_run`).
 
     Raises
     ------
     ManifestError  if there is no manifest
     """
     manifest = workspace.read()
-    album = Album(workspace.locate())
-    sections = [
-        make_section(
-            "Where it stands", f"<pre>{html.escape(format_status(read_status(workspace)))}</pre>"
-        ),
-        make_section("Classes", _class_table(manifest)),
-        make_section("Leakage", _leakage(workspace)),
-        make_section("Wrong labels, by class", _error_table(workspace)),
-        make_section("Most suspect labels", _suspects(manifest, album)),
-        make_section("Copies under different labels", _conflicts(manifest, album)),
-        make_section("Near copies", _near_copies(manifest, album)),
-        make_section("Images without a face to see", _degenerate(manifest, album)),
-    ]
-    page = make_page(f"Candid: {workspace.root.name}", "What curation did", sections)
+    locate = workspace.locate()
+    page = render_page(
+        "report.html.j2",
+        title=f"Candid: {workspace.root.name}",
+        heading="What curation did",
+        status=format_status(read_status(workspace)),
+        classes=count_classes(manifest),
+        leakage=_audit(workspace),
+        errors=read_errors(workspace.root / "label_errors.csv"),
+        suspects=_suspects(manifest, locate),
+        conflicts=_conflicts(manifest, locate),
+        near_copies=_near_copies(manifest, locate),
+        degenerate=_degenerate(manifest, locate),
+    ).encode()
     file = workspace.root / "report.html"
     if not dry_run:
-        write_atomically(file, page.encode())
-    return Result(
-        f"report: {len(page) / 1e6:.1f} MB -> {file}",
-        counts={"file": str(file), "bytes": len(page)},
-    )
+        write_atomically(file, page)
+    summary = f"report: {len(page) / 1e6:.1f} MB -> {file}"
+    return Result(summary, counts={"file": str(file), "bytes": len(page)})
 
 
-def _class_table(manifest: pd.DataFrame) -> str:
-    """Rows per given label: all, kept, kept under that label, and dropped by reason."""
-    table = pd.crosstab(
-        manifest["given_label"], manifest["reason"].where(manifest["status"] == "drop", "kept")
-    )
-    table = (
-        table[["kept", *(name for name in table.columns if name != "kept")]]
-        if "kept" in table
-        else table
-    )
+def count_classes(manifest: pd.DataFrame) -> ClassTable:
+    """Per given label: rows given, kept, dropped by reason, and kept under this label now."""
+    fate = manifest["reason"].where(manifest["status"] == "drop", "kept")
+    table = pd.crosstab(manifest["given_label"], fate)
+    if "kept" in table:
+        reasons = [name for name in table.columns if name != "kept"]
+        table = table[["kept", *reasons]]
     table.insert(0, "given", table.sum(axis=1))
-    table["label now"] = (
-        kept_rows(manifest)["label"].value_counts().reindex(table.index, fill_value=0)
-    )
-    return html_table(
-        ["class", *table.columns],
-        [[name, *map(int, row)] for name, row in zip(table.index, table.to_numpy(), strict=True)],
-    )
+    kept_labels = kept_rows(manifest)["label"].value_counts()
+    table["label now"] = kept_labels.reindex(table.index, fill_value=0)
+    counts = [[int(count) for count in row] for row in table.to_numpy()]
+    labels = [str(label) for label in table.index]
+    return ClassTable(list(table.columns), list(zip(labels, counts, strict=True)))
 
 
-def _leakage(workspace: Workspace) -> str:
+def _audit(workspace: Workspace) -> LeakageTable:
     try:
-        return f"<pre>{html.escape(format_audit(audit_workspace(workspace)))}</pre>"
-    except ManifestError as reason:
-        return f"<p>{html.escape(str(reason))}</p>"
+        return LeakageTable(table=format_audit(audit_workspace(workspace)))
+    except ManifestError as error:
+        return LeakageTable(reason=str(error))
 
 
-def _error_table(workspace: Workspace) -> str:
-    """Given label (row) against suggested class: how many are wrong, the darker the more; intervals on the pointer."""
-    file = workspace.root / "label_errors.csv"
+def read_errors(file: Path) -> ErrorTable | None:
+    """The counts that flag wrote to label_errors.csv; None if there is no such file."""
     if not file.is_file():
-        return "<p>run `curate flag` first</p>"
+        return None
     pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
-    counts = pairs.pivot(index="given_label", columns="suggested_label", values="count")
-    bounds = pairs.assign(text=pairs["low"] + " to " + pairs["high"]).pivot(
-        index="given_label", columns="suggested_label", values="text"
-    )
-    most = max(pairs["count"].astype(int).max(), 1) if len(pairs) else 1
-    lines = [
-        "<tr><th>given</th>" + "".join(f"<th>{name}</th>" for name in counts.columns) + "</tr>"
-    ]
-    for name, row in zip(map(str, counts.index), counts.fillna("").to_numpy(), strict=True):
-        cells = "".join(
-            f'<td title="{bounds.at[name, other]!s}" style="background:rgba(200,40,40,{int(count or 0) / most:.2f})">{count}</td>'
-            for other, count in zip(map(str, counts.columns), row, strict=True)
-        )
-        lines.append(f"<tr><th>{name}</th>{cells}</tr>")
-    return f"<table>{''.join(lines)}</table>"
+    most = max([1, *pairs["count"].astype(int)])
+    cells = {}
+    for pair in pairs.to_dict("records"):
+        share = f"{int(pair['count']) / most:.2f}"
+        cell = ErrorCell(pair["count"], pair["low"], pair["high"], share)
+        cells[pair["given_label"], pair["suggested_label"]] = cell
+    suggested = sorted(set(pairs["suggested_label"]))
+    rows = []
+    for label in sorted(set(pairs["given_label"])):
+        rows.append((label, [cells.get((label, other)) for other in suggested]))
+    return ErrorTable(suggested, rows)
 
 
-def _suspects(manifest: pd.DataFrame, album: Album) -> str:
-    flagged = manifest[(manifest["issue_rank"] != "") & (manifest["suggested_label"] != "")]
-    first = flagged.loc[flagged["issue_rank"].astype(int).sort_values().index[:SHOWN]]
-    suggestion = (
-        first["given_label"]
-        + " <b>&rarr; "
-        + first["suggested_label"]
-        + "</b><br>"
-        + first["self_confidence"]
-    )
-    return album.figures(first, suggestion)
+def _suspects(manifest: pd.DataFrame, locate: Locate) -> Records:
+    is_flagged = (manifest["issue_rank"] != "") & (manifest["suggested_label"] != "")
+    flagged = manifest[is_flagged]
+    ranked = flagged["issue_rank"].astype(int).sort_values().index
+    return embed_images(locate, flagged.loc[ranked[:SHOWN]])
 
 
-def _conflicts(manifest: pd.DataFrame, album: Album) -> str:
-    return _groups(manifest[manifest["label_conflict"] == "true"], album)
+def _conflicts(manifest: pd.DataFrame, locate: Locate) -> list[Records]:
+    return _groups(manifest[manifest["label_conflict"] == "true"], locate)
 
 
-def _near_copies(manifest: pd.DataFrame, album: Album) -> str:
-    near = set(manifest.loc[manifest["duplicate_kind"] == "near", "duplicate_group"])
-    return _groups(
-        manifest[manifest["duplicate_group"].isin(near) & (manifest["label_conflict"] == "")], album
-    )
+def _near_copies(manifest: pd.DataFrame, locate: Locate) -> list[Records]:
+    near = manifest.loc[manifest["duplicate_kind"] == "near", "duplicate_group"]
+    is_shown = manifest["duplicate_group"].isin(set(near)) & (manifest["label_conflict"] == "")
+    return _groups(manifest[is_shown], locate)
 
 
-def _groups(rows: pd.DataFrame, album: Album) -> str:
-    """The first groups, each with up to eight of its images."""
-    shown = []
-    for _, members in list(rows.groupby("duplicate_group", sort=True))[: SHOWN // 2]:
-        first = members.head(8)
-        captions = (
-            first["given_label"]
-            + "<br>"
-            + first["reason"].where(first["reason"] != "", first["status"])
-        )
-        shown.append(f'<div class="group">{album.figures(first, captions)}</div>')
-    return "".join(shown)
+def _groups(rows: pd.DataFrame, locate: Locate) -> list[Records]:
+    """The first duplicate groups, each with its first images."""
+    groups = list(rows.groupby("duplicate_group", sort=True))[:SHOWN_GROUPS]
+    return [embed_images(locate, group.head(SHOWN_OF_GROUP)) for _, group in groups]
 
 
-def _degenerate(manifest: pd.DataFrame, album: Album) -> str:
+def _degenerate(manifest: pd.DataFrame, locate: Locate) -> Records:
     found = manifest[manifest["quality"] != ""]
-    return album.figures(found.head(SHOWN), found["quality"])
+    return embed_images(locate, found.head(SHOWN))

@@ -1,4 +1,7 @@
-"""status: where a workspace stands, which stage is stale, and the next command."""
+"""status: what a workspace holds, which stage is stale, and which command comes next.
+
+In: the manifest, the journal and the receipts. Out: a `Status` and its text. Nothing is written.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -6,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
-from curate.labels import show_class_view
+from curate.workspace.class_views import format_class_view
 from curate.workspace.journal import current_decisions
 from curate.workspace.manifest import kept_rows
 from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.workspace import Workspace
 
-# The order of the work; each stage with the command that runs it.
+# The stages in the order of the work, each with its command.
 COMMANDS = {
     "build": "curate build FOLDER",
     "inspect": "curate inspect",
@@ -26,7 +29,7 @@ COMMANDS = {
     "evaluate": "train evaluate --tta 10",
 }
 
-# Options that a command is named with only where they were other ones, and those of them that take no value.
+# Options of a stage that its command shows only if the last run had another value.
 USUAL: Mapping[str, Mapping[str, object]] = {
     "dedup": {"near": True, "sure": 0.975},
     "fold": {"seed": 0},
@@ -34,12 +37,24 @@ USUAL: Mapping[str, Mapping[str, object]] = {
     "split": {"by_subject": False, "seed": 0},
     "weights": {"scheme": "balanced"},
 }
+# Those of them that take no value.
 SWITCHES = {"near": "--exact-only", "by_subject": "--by-subject"}
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a workspace; `stages` maps each stage to done, stale or never, `errors` is what flag counted last."""
+    """The state of a workspace.
+
+    Attributes
+    ----------
+    per_class, per_split : kept rows
+    per_reason : dropped rows
+    decisions : images with a current decision
+    stale_decisions : decisions whose image is gone or changed
+    suspects_left : kept rows with a suggested label and no decision
+    errors : the counts of the last run of flag; empty before the first
+    stages : stage -> done, stale or never
+    """
 
     rows: int
     kept: int
@@ -55,10 +70,15 @@ class Status:
 
 
 def read_status(workspace: Workspace) -> Status:
-    """Count what is there; ManifestError if there is no manifest."""
+    """Count what the workspace holds.
+
+    Raises
+    ------
+    ManifestError  if there is no manifest
+    """
     manifest = workspace.read()
     journal = workspace.read_journal()
-    standing = current_decisions(manifest, journal)
+    current = current_decisions(manifest, journal)
     kept = kept_rows(manifest)
     receipts = read_receipts(workspace.root)
     stages = judge_stages(workspace, manifest, receipts)
@@ -69,8 +89,8 @@ def read_status(workspace: Workspace) -> Status:
         per_class=_count(kept["label"]),
         per_reason=_count(manifest.loc[manifest["status"] == "drop", "reason"]),
         per_split=_count(kept["split"]),
-        decisions=len(standing.by_path),
-        stale_decisions=len(standing.stale),
+        decisions=len(current.by_path),
+        stale_decisions=len(current.stale),
         suspects_left=len(undecided),
         errors=_read_errors(receipts),
         stages=stages,
@@ -81,25 +101,27 @@ def read_status(workspace: Workspace) -> Status:
 def judge_stages(
     workspace: Workspace, manifest: pd.DataFrame, receipts: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Stage -> done, stale (something it read has changed since it ran) or never."""
+    """Stage -> done, stale (an input has changed since it ran) or never."""
     states = {}
     for stage in COMMANDS:
         if stage not in receipts:
             states[stage] = "never"
+        elif is_stale(workspace.root, manifest, receipts[stage]):
+            states[stage] = "stale"
         else:
-            states[stage] = (
-                "stale" if is_stale(workspace.root, manifest, receipts[stage]) else "done"
-            )
+            states[stage] = "done"
     return states
 
 
 def _name_next(stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
-    """The command of the first stage that is not done, as it was run before; predictions may be anybody's."""
+    """The command of the first stage that is not done, with the options of its last run."""
     for stage, state in stages.items():
-        if state == "done" or (stage == "oof" and state == "never" and stages["flag"] != "never"):
+        # The predictions that flag read may come from another program than `train oof`.
+        is_oof_replaced = stage == "oof" and state == "never" and stages["flag"] != "never"
+        if state == "done" or is_oof_replaced:
             continue
         options = receipts.get(stage, {}).get("options", {})
-        return _name_command(stage, options) + show_class_view(options.get("view", ""))
+        return _name_command(stage, options) + format_class_view(options.get("view", ""))
     return "curate report"
 
 
@@ -108,59 +130,63 @@ def _name_command(stage: str, options: Mapping[str, Any]) -> str:
     if stage == "split" and options.get("from_source"):
         command = "curate split --from-source"
     elif stage == "split" and options.get("ratios"):
-        command = f"curate split --ratios {' '.join(f'{ratio:g}' for ratio in options['ratios'])}"
+        ratios = " ".join(f"{ratio:g}" for ratio in options["ratios"])
+        command = f"curate split --ratios {ratios}"
     elif stage == "fold" and options:
         command = f"curate fold --k {options['k']}"
     usual = USUAL.get(stage, {})
-    return command + "".join(
-        f" {SWITCHES[name]}" if name in SWITCHES else f" --{name} {value}"
-        for name, value in options.items()
-        if name in usual and value != usual[name]
-    )
+    for name, value in options.items():
+        if name in usual and value != usual[name]:
+            command += f" {SWITCHES[name]}" if name in SWITCHES else f" --{name} {value}"
+    return command
 
 
 def format_status(status: Status) -> str:
     """Lines for people."""
 
-    def listed(counts: Mapping[str, int]) -> str:
-        return ", ".join(f"{name or 'none'} {count:,}" for name, count in counts.items()) or "none"
-
-    stand = f"{status.decisions:,} stand, {status.stale_decisions:,} stale"
-    return "\n".join(
-        (
-            f"rows       {status.rows:,}, kept {status.kept:,}",
-            f"classes    {listed(status.per_class)}",
-            f"dropped    {listed(status.per_reason)}",
-            f"splits     {listed(status.per_split)}",
-            f"decisions  {stand}; {status.suspects_left:,} suspects undecided",
-            f"labels     {_format_errors(status)}",
-            f"stages     {', '.join(f'{stage} {state}' for stage, state in status.stages.items())}",
-            f"next       {status.next_command}",
-        )
+    stages = ", ".join(f"{stage} {state}" for stage, state in status.stages.items())
+    decisions = f"{status.decisions:,} current, {status.stale_decisions:,} stale"
+    lines = (
+        f"rows       {status.rows:,}, kept {status.kept:,}",
+        f"classes    {_format_counts(status.per_class)}",
+        f"dropped    {_format_counts(status.per_reason)}",
+        f"splits     {_format_counts(status.per_split)}",
+        f"decisions  {decisions}; {status.suspects_left:,} suspects undecided",
+        f"labels     {_format_errors(status)}",
+        f"stages     {stages}",
+        f"next       {status.next_command}",
     )
+    return "\n".join(lines)
+
+
+def _format_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name or 'none'} {count:,}" for name, count in counts.items()) or "none"
 
 
 def _read_errors(receipts: Mapping[str, Any]) -> dict[str, Any]:
     counts = receipts.get("flag", {}).get("counts", {})
-    return {
-        name: counts[name]
-        for name in ("errors", "errors_left", "next_looks", "verdicts")
-        if name in counts
-    }
+    names = ("errors", "errors_left", "next_looks", "verdicts")
+    return {name: counts[name] for name in names if name in counts}
 
 
 def _format_errors(status: Status) -> str:
-    """When to stop: how many errors are left, and what looking on will find."""
+    """How many labels are still wrong and how many of them the next decisions will find.
+
+    A person stops when the second number is no longer worth the work.
+    """
     errors = status.errors
     if not errors:
         return "not judged yet"
     if "errors_left" not in errors:
-        return f"the models call {errors['errors']['count']:,} wrong; judge a random sample of 200 to know better"
+        wrong = errors["errors"]["count"]
+        return (
+            f"the models call {wrong:,} wrong; judge a random sample of 200 for a better estimate"
+        )
     left, looks = errors["errors_left"], errors["next_looks"]
-    since = " when flag ran last; run it again" if status.stages["flag"] == "stale" else ""
+    stale = " when flag ran last; run it again" if status.stages["flag"] == "stale" else ""
     return (
-        f"about {left['count']:,} wrong ones are left ({left['low']:,} to {left['high']:,}); the next {looks['looks']:,} looks "
-        f"find about {looks['errors']:,}{since}"
+        f"about {left['count']:,} wrong ones are left ({left['low']:,} to {left['high']:,}); "
+        f"the next {looks['looks']:,} decisions find about {looks['errors']:,}{stale}"
     )
 
 

@@ -1,10 +1,11 @@
-"""agreement: how far reviewers agree, and who changed what to what.
+"""agreement: how far reviewers agree, and who changed which label to which verdict.
 
-Compares what each reviewer decided on their own; a settled disagreement is nobody's own verdict.
+Each reviewer counts with their own verdicts; the settlement of a disagreement is nobody's own.
 """
 
+import operator
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -15,7 +16,7 @@ from curate.workspace.workspace import Workspace
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two reviewers on the images that both decided; `kappa` is None where chance alone explains everything."""
+    """Two reviewers on the images that both decided; `kappa` as in `cohen_kappa`."""
 
     first: str
     second: str
@@ -35,30 +36,35 @@ class Change:
 
 
 def agreement(workspace: Workspace) -> tuple[list[Agreement], list[Change]]:
-    """Every pair of reviewers, and every kind of change; ManifestError if there is no manifest."""
+    """Each pair of reviewers, and each kind of change; ManifestError if there is no manifest."""
     manifest = workspace.read()
     verdicts = own_verdicts(manifest, workspace.read_journal())
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
-    changes = [
-        Change(by, *kind, images)
-        for by, of_reviewer in verdicts.items()
-        for kind, images in sorted(
-            Counter((given[path], v) for path, v in of_reviewer.items() if v != given[path]).items()
-        )
+    pairs = [_compare(verdicts, first, second) for first, second in combinations(verdicts, 2)]
+    changes: list[Change] = []
+    for by, verdict_at in verdicts.items():
+        changes += _count_changes(by, verdict_at, given)
+    return pairs, changes
+
+
+def _count_changes(
+    by: str, verdict_at: Mapping[str, str], given: Mapping[str, str]
+) -> list[Change]:
+    """The changes of one reviewer, sorted by the given label and the verdict."""
+    kinds = Counter((given[path], verdict) for path, verdict in verdict_at.items())
+    return [
+        Change(by, label, verdict, images)
+        for (label, verdict), images in sorted(kinds.items())
+        if label != verdict
     ]
-    return [_compare(verdicts, *pair) for pair in combinations(verdicts, 2)], changes
 
 
 def _compare(verdicts: Verdicts, first: str, second: str) -> Agreement:
     shared = sorted(verdicts[first].keys() & verdicts[second].keys())
-    a, b = ([verdicts[name][path] for path in shared] for name in (first, second))
-    return Agreement(
-        first,
-        second,
-        len(shared),
-        sum(x == y for x, y in zip(a, b, strict=True)),
-        cohen_kappa(a, b),
-    )
+    of_first = [verdicts[first][path] for path in shared]
+    of_second = [verdicts[second][path] for path in shared]
+    agreed = sum(map(operator.eq, of_first, of_second))
+    return Agreement(first, second, len(shared), agreed, cohen_kappa(of_first, of_second))
 
 
 def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
@@ -70,8 +76,8 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
 
     Returns
     -------
-    1 for full agreement, 0 for what chance gives, negative for less; None if N is 0 or both gave one and the same verdict
-    throughout, where chance agrees fully too
+    1 for full agreement, 0 for as much as by chance, negative for less; None if N is 0, or if both
+    gave the same one verdict throughout, where chance would agree fully too
 
     References
     ----------
@@ -81,35 +87,33 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
     if count == 0:
         return None
     agreed = sum(a == b for a, b in zip(first, second, strict=True)) / count
-    shares = Counter(first), Counter(second)
-    by_chance = sum(shares[0][verdict] * shares[1][verdict] for verdict in shares[0]) / count**2
+    counts, others = Counter(first), Counter(second)
+    by_chance = sum(counts[verdict] * others[verdict] for verdict in counts) / count**2
     return None if by_chance == 1 else (agreed - by_chance) / (1 - by_chance)
 
 
 def format_agreement(pairs: Sequence[Agreement], changes: Sequence[Change]) -> str:
-    """Tables for people."""
-    lines = [f"{'reviewers':<24}{'images':>8}{'agreed':>8}{'kappa':>8}"] if pairs else []
+    """A table of the pairs, one of the changes, and the summary line."""
+    lines = []
+    if pairs:
+        lines.append(f"{'reviewers':<24}{'images':>8}{'agreed':>8}{'kappa':>8}")
     for pair in pairs:
+        names = f"{pair.first}, {pair.second}"
         kappa = "-" if pair.kappa is None else f"{pair.kappa:.3f}"
-        lines.append(
-            f"{pair.first + ', ' + pair.second:<24}{pair.images:>8,}{pair.agreed:>8,}{kappa:>8}"
-        )
-    lines += ["", f"{'by':<16}{'given':<12}{'verdict':<12}{'images':>6}"] if changes else []
-    lines += [
-        f"{change.by:<16}{change.given:<12}{change.verdict:<12}{change.images:>6,}"
-        for change in changes
-    ]
-    changed = sum(change.images for change in changes)
-    return "\n".join(
-        [
-            *lines,
-            f"agreement: {len(pairs)} pairs of reviewers, {changed:,} labels changed or images dropped",
-        ]
-    )
+        lines.append(f"{names:<24}{pair.images:>8,}{pair.agreed:>8,}{kappa:>8}")
+    if changes:
+        lines += ["", f"{'by':<16}{'given':<12}{'verdict':<12}{'images':>6}"]
+    for change in changes:
+        label = f"{change.by:<16}{change.given:<12}{change.verdict:<12}"
+        lines.append(f"{label}{change.images:>6,}")
+    count = sum(change.images for change in changes)
+    changed = f"{count:,} labels changed or images dropped"
+    lines.append(f"agreement: {len(pairs)} pairs of reviewers, {changed}")
+    return "\n".join(lines)
 
 
 def agreement_as_dict(pairs: Sequence[Agreement], changes: Sequence[Change]) -> dict[str, Any]:
-    """The same as a record, for JSON."""
+    """Pairs and changes as one record, for JSON."""
     return {
         "pairs": [asdict(pair) for pair in pairs],
         "changes": [asdict(change) for change in changes],

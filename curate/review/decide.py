@@ -1,4 +1,4 @@
-"""decide: a person's verdict from the command line -> lines in the journal."""
+"""decide: a person's verdicts from the command line or a CSV -> one batch in the journal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,16 @@ import pandas as pd
 from curate.errors import JournalError, UsageError, examples
 from curate.result import Result
 from curate.workspace.journal import Decision, derive_verdicts, new_decisions, undo_batch
-from curate.workspace.workspace import Workspace, record_decisions
+from curate.workspace.run import record_decisions
+from curate.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class DecideOptions:
-    """What the command line asked for; exactly one kind of decision."""
+    """The options of `curate decide`; exactly one kind of decision must be set.
+
+    `table` is a CSV with the columns path, action and label.
+    """
 
     paths: Sequence[str]
     label: str | None
@@ -32,7 +36,7 @@ def decide(
 
     Raises
     ------
-    UsageError  unless exactly one kind of decision is asked for
+    UsageError  unless exactly one kind of decision is requested
     JournalError  if an image, class or batch is unknown; nothing is recorded then
     """
     action = _read_action(options)
@@ -40,20 +44,14 @@ def decide(
     if action == "undo":
         made = undo_batch(journal, options.undo or "", by=by, note=note)
     else:
-        wanted = (
-            _read_table(options.table)
-            if options.table
-            else [(path, action, options.label or "") for path in options.paths]
-        )
-        made = new_decisions(before, wanted, note=note, by=by)
-    after = (
-        derive_verdicts(before, [*journal, *made]) if dry_run else record_decisions(workspace, made)
-    )
-    return _summarise(made, before, after)
+        made = new_decisions(before, _read_wanted(options, action), note=note, by=by)
+    lines = [*journal, *made]
+    after = derive_verdicts(before, lines) if dry_run else record_decisions(workspace, made)
+    return _summarize(made, before, after)
 
 
 def _read_action(options: DecideOptions) -> str:
-    asked = {
+    is_requested = {
         "relabel": options.label is not None,
         "keep": options.keep,
         "drop": options.drop,
@@ -61,20 +59,29 @@ def _read_action(options: DecideOptions) -> str:
         "undo": options.undo is not None,
         "table": options.table is not None,
     }
-    chosen = [name for name, is_asked in asked.items() if is_asked]
-    if len(chosen) != 1:
+    actions = [name for name, requested in is_requested.items() if requested]
+    if len(actions) != 1:
         raise UsageError(
-            "decide: say one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, --from CSV"
+            "decide: choose one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, "
+            "--from CSV"
         )
-    if bool(options.paths) == (chosen[0] in ("undo", "table")):
+    needs_path = actions[0] not in ("undo", "table")
+    if bool(options.paths) != needs_path:
         raise UsageError("decide: --undo and --from take no PATH, the others need at least one")
-    return chosen[0]
+    return actions[0]
+
+
+def _read_wanted(options: DecideOptions, action: str) -> list[tuple[str, str, str]]:
+    """(path, action, label) of each decision."""
+    if options.table:
+        return _read_table(options.table)
+    return [(path, action, options.label or "") for path in options.paths]
 
 
 def _read_table(file: Path) -> list[tuple[str, str, str]]:
     try:
         table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise JournalError(
             f"{file}: cannot be read as a CSV with the columns path, action, label"
         ) from error
@@ -84,15 +91,16 @@ def _read_table(file: Path) -> list[tuple[str, str, str]]:
     return list(zip(table["path"], table["action"], table["label"], strict=True))
 
 
-def _summarise(made: Sequence[Decision], before: pd.DataFrame, after: pd.DataFrame) -> Result:
+def _summarize(made: Sequence[Decision], before: pd.DataFrame, after: pd.DataFrame) -> Result:
     verdicts = ["label", "status", "reason"]
     old, new = (table.set_index("path")[verdicts] for table in (before, after))
-    both = old.index.intersection(new.index)  # a build may have come between
+    both = old.index.intersection(new.index)  # a build may have changed the rows meanwhile
     changed = int((old.loc[both] != new.loc[both]).any(axis=1).sum())
     kept = int((after["status"] == "keep").sum())
     batch, action = made[0].batch, made[0].action
     what = f"undid {made[0].undoes}" if action == "undo" else f"{len(made):,} decisions"
+    rows = f"{kept:,} of {len(after):,} rows kept"
     return Result(
-        f"decide: {what}, {changed:,} verdicts changed, {kept:,} of {len(after):,} rows kept; batch {batch}",
+        f"decide: {what}, {changed:,} verdicts changed, {rows}; batch {batch}",
         counts={"batch": batch, "decisions": len(made), "changed": changed, "kept": kept},
     )

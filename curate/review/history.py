@@ -1,14 +1,23 @@
-"""log: the journal for people -> every decision about an image, oldest first, and whether it still stands."""
+"""log: the journal -> every decision about an image, oldest first, and whether it still counts.
+
+For reading: nothing is written.
+"""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
 from curate.errors import JournalError
-from curate.workspace.journal import Decision, current_decisions, drop_undone
+from curate.workspace.journal import (
+    CurrentDecisions,
+    Decision,
+    current_decisions,
+    drop_undone,
+)
 from curate.workspace.workspace import Workspace
 
 FIELDS = ("at", "by", "batch", "path", "action", "label", "expected", "state", "note")
+VOIDING = ("undo", "refused")  # actions that decide about no image
 
 
 def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
@@ -16,69 +25,63 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
 
     Returns
     -------
-    the fields of `FIELDS`; `state` is stands, superseded, undone, stale, or empty for an undo or a refusal
+    the fields of `FIELDS`; `state` is `stands` for the current decision, `superseded`, `undone`,
+    `stale`, or empty for an undo or a refusal
 
     Raises
     ------
-    JournalError  if neither the manifest nor the journal knows the path
+    JournalError  if neither the manifest nor the journal holds the path
     """
     manifest, journal = workspace.read(), workspace.read_journal()
-    standing = current_decisions(manifest, journal)
-    states = _states(journal, list(standing.by_path.values()), list(standing.stale))
-    paths = [standing.moved.get((line.path, line.sha256), line.path) for line in journal]
-    lines = [
-        _record(line, states.get(id(line), ""), now)
-        for line, now in zip(journal, paths, strict=True)
-    ]
+    decisions = current_decisions(manifest, journal)
+    states = _states(journal, decisions)
+    records = []
+    for line in journal:
+        path_now = decisions.moved.get((line.path, line.sha256), line.path)
+        records.append(_to_record(line, states.get(id(line), ""), path_now))
     if path is None:
-        return lines
-    batches = {line["batch"] for line in lines if line["path"] == path}
+        return records
+    batches = {record["batch"] for record in records if record["path"] == path}
     if not batches and path not in set(manifest["path"]):
         raise JournalError(
             f"no image '{path}' in the manifest or the journal: copy it from the path column"
         )
     return [
         record
-        for record, line in zip(lines, journal, strict=True)
+        for record, line in zip(records, journal, strict=True)
         if record["path"] == path or (line.action == "undo" and _undoes_any(line, batches))
     ]
 
 
 def _undoes_any(line: Decision, batches: set[str]) -> bool:
+    """Whether an undo voids one of the batches, by its name or by that of its session."""
     return line.undoes in batches or any(batch.startswith(line.undoes + ".") for batch in batches)
 
 
-def _states(
-    journal: Sequence[Decision], standing: Sequence[Decision], stale: Sequence[Decision]
-) -> dict[int, str]:
-    """The state of each verdict, by its identity: two equal lines are two lines."""
-    states = {id(line): "undone" for line in journal if line.action not in ("undo", "refused")}
+def _states(journal: Sequence[Decision], decisions: CurrentDecisions) -> dict[int, str]:
+    """The state of each decision, by the identity of its line: two equal lines are two lines."""
+    states = {id(line): "undone" for line in journal if line.action not in VOIDING}
     states |= {id(line): "superseded" for line in drop_undone(journal)}
-    return (
-        states | {id(line): "stale" for line in stale} | {id(line): "stands" for line in standing}
-    )
+    states |= {id(line): "stale" for line in decisions.stale}
+    return states | {id(line): "stands" for line in decisions.by_path.values()}
 
 
-def _record(line: Decision, state: str, path: str) -> dict[str, str]:
-    about = line.undoes if line.action in ("undo", "refused") else line.label
-    values = {
+def _to_record(line: Decision, state: str, path: str) -> dict[str, str]:
+    return {
         "at": line.at,
         "by": line.by,
         "batch": line.batch,
         "action": line.action,
         "note": line.note,
-    }
-    return {
-        **values,
         "path": path,
-        "label": about,
+        "label": line.undoes if line.action in VOIDING else line.label,
         "expected": line.expected,
         "state": state,
     }
 
 
 def format_log(records: Sequence[dict[str, str]]) -> str:
-    """A table for people; `label` of an undo or a refusal is the batch that it voids."""
+    """A table; `label` of an undo or a refusal is the batch that it voids."""
     if not records:
         return "log: no decision yet"
     return str(pd.DataFrame(records, columns=list(FIELDS)).to_string(index=False, justify="left"))

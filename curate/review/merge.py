@@ -1,8 +1,8 @@
-"""merge: another copy's journal -> ours, both in the order of time.
+"""merge: another workspace's journal -> ours, both in the order of time.
 
-Every line keeps its words, and the lines of one journal keep their order among themselves, so merging A into B gives the
-same decisions as merging B into A, and merging twice changes nothing. The only writer of the journal that does not append:
-it replaces the file whole.
+Lines stay as they are, and the lines of one journal keep their order among themselves. So merging A
+into B gives the same decisions as merging B into A, and merging twice changes nothing. The only
+writer of the journal that does not append: it replaces the whole file.
 """
 
 import heapq
@@ -14,15 +14,16 @@ from curate.files import write_atomically
 from curate.result import Result
 from curate.review.reviewers import disagreements
 from curate.workspace.journal import Decision, lock_journal, read_journal, to_line
-from curate.workspace.workspace import Workspace, apply_journal
+from curate.workspace.run import apply_journal
+from curate.workspace.workspace import Workspace
 
 
 def merge(workspace: Workspace, other: Path, *, dry_run: bool) -> Result:
-    """Take in the decisions of another journal and derive the verdicts again (unless `dry_run`).
+    """Add the decisions of another journal and derive the verdicts (nothing with `dry_run`).
 
     Raises
     ------
-    JournalError  if the other file is missing or no journal
+    JournalError  if the other file is missing or is no journal
     """
     if not other.is_file():
         raise JournalError(
@@ -37,15 +38,16 @@ def merge(workspace: Workspace, other: Path, *, dry_run: bool) -> Result:
     if not dry_run:
         apply_journal(workspace)
     taken, queue = len(merged) - len(ours), len(disagreements(manifest, merged))
-    summary = f"merge: {taken:,} of {len(theirs):,} lines taken in, {len(merged):,} in all; {queue:,} images in disagreement"
-    advice = "; look at them with `curate relabel --disagreements`" if queue else ""
-    return Result(
-        summary + advice, counts={"taken": taken, "lines": len(merged), "disagreements": queue}
-    )
+    lines = f"{taken:,} of {len(theirs):,} lines added, {len(merged):,} in all"
+    summary = f"merge: {lines}; {queue:,} images in disagreement"
+    if queue:
+        summary += "; review them with `curate relabel --disagreements`"
+    counts = {"taken": taken, "lines": len(merged), "disagreements": queue}
+    return Result(summary, counts=counts)
 
 
 def interleave(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision]:
-    """Both journals in the order of time; lines that stand in both stand once, each list keeps its own order."""
+    """Both journals in the order of time; each keeps its order, a line of both comes once."""
     known = set(ours)
     return list(heapq.merge(ours, [line for line in theirs if line not in known], key=_rank))
 

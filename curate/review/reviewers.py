@@ -1,7 +1,7 @@
-"""Several reviewers: what each of them decided on their own, and the images on which they disagree.
+"""Several reviewers: the own verdicts of each, and the images on which they disagree.
 
-A decision whose note is `ADJUDICATED` was made in front of a disagreement (`curate relabel --disagreements`): it settles it
-and is nobody's own verdict.
+A decision with the note `ADJUDICATED` was made with a disagreement on the screen (`curate relabel
+--disagreements`): it settles the disagreement and is nobody's own verdict.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,27 +16,28 @@ Verdicts = Mapping[str, Mapping[str, str]]
 
 
 def verdict_of(decision: Decision, given_label: str) -> str:
-    """What a decision makes of an image: a class, or `drop`; empty for unsure."""
+    """The verdict of a decision: a class, or `drop`; empty for unsure."""
     return {"keep": given_label, "relabel": decision.label, "drop": "drop"}.get(decision.action, "")
 
 
 def own_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Verdicts:
-    """Reviewer -> path -> verdict of their newest standing decision; unsure is no verdict."""
+    """Reviewer -> path -> verdict of their current decision; unsure is no verdict."""
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
+    reviewers = {line.by for line in journal if line.path and line.action != "refused"}
     found = {}
-    for reviewer in sorted(
-        {decision.by for decision in journal if decision.path and decision.action != "refused"}
-    ):
-        standing = current_decisions(manifest, lines_of(journal, reviewer)).by_path
+    for reviewer in sorted(reviewers):
+        decisions = current_decisions(manifest, lines_of(journal, reviewer)).by_path
         verdicts = {
-            path: verdict_of(decision, given[path]) for path, decision in sorted(standing.items())
+            path: verdict_of(decision, given[path]) for path, decision in sorted(decisions.items())
         }
-        found[reviewer] = {path: verdict for path, verdict in verdicts.items() if verdict}
-    return {reviewer: verdicts for reviewer, verdicts in found.items() if verdicts}
+        decided = {path: verdict for path, verdict in verdicts.items() if verdict}
+        if decided:
+            found[reviewer] = decided
+    return found
 
 
 def lines_of(journal: Sequence[Decision], reviewer: str) -> list[Decision]:
-    """The journal as if this reviewer had been alone: their own decisions, and every undo."""
+    """The journal with one reviewer alone: their own decisions, and every undo and refusal."""
     voiding = ("undo", "refused")
     return [
         line
@@ -46,7 +47,7 @@ def lines_of(journal: Sequence[Decision], reviewer: str) -> list[Decision]:
 
 
 def disagreements(manifest: pd.DataFrame, journal: Sequence[Decision]) -> dict[str, dict[str, str]]:
-    """Path -> reviewer -> verdict of the images with two verdicts that no adjudication has settled since."""
+    """Path -> reviewer -> verdict, of images with several verdicts and no adjudication since."""
     by_path: dict[str, dict[str, str]] = {}
     for reviewer, verdicts in own_verdicts(manifest, journal).items():
         for path, verdict in verdicts.items():

@@ -1,15 +1,16 @@
 """AffectNet as first released: pictures in numbered folders, and lists.
 
     root/Manually_Annotated_Images/<n>/<hash>.jpg
-    root/Manually_Annotated_file_lists/{training,validation}.csv        (the latter often without its header)
-    root/Automatically_Annotated_Images/…                               (labels by a machine: source_label says `auto`)
+    root/Manually_Annotated_file_lists/{training,validation}.csv   (the latter often has no header)
+    root/Automatically_Annotated_Images/…             (labels by a machine: source_label has `auto`)
     root/Automatically_Annotated_file_lists/automatically_annotated.csv
 
-    subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal
+Columns of a list: subDirectory_filePath, face_x, face_y, face_width, face_height, facial_landmarks,
+expression, valence, arousal.
 
-The face is the box, clipped to the picture; where a box has no area or is NULL the whole picture is the face. Codes 8 to 10
-(none, uncertain, no face) are no class: such faces are counted and passed over, never trained. The official validation set
-is `val` here; the literature reports it as its test set.
+The face is the box, clipped to the picture; where a box has no area or is NULL the whole picture is
+the face. Codes 8 to 10 (none, uncertain, no face) are no class: such faces are counted and skipped,
+never trained. The official validation set is `val` here; the literature reports it as its test set.
 """
 
 from collections import Counter
@@ -26,11 +27,11 @@ NAME = "affectnet"
 LOOKS_LIKE = (
     "Manually_Annotated_file_lists/{training,validation}.csv beside Manually_Annotated_Images/"
 )
-TOLD_BY = "the folder of lists; codes 0 to 7 by the published training counts or --codes"
+RECOGNISED_BY = "the folder of lists; codes 0 to 7 by the published training counts or --codes"
 
 COLUMNS = (
-    "subdirectory_filepath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression", "valence",
-    "arousal",
+    "subdirectory_filepath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
+    "expression", "valence", "arousal",
 )  # fmt: skip
 # list -> (split, its folder of pictures)
 LISTS: Mapping[str, tuple[str, str]] = {
@@ -50,28 +51,28 @@ def detect(root: Path) -> bool:
     return root.is_dir() and find_top(root, *LISTS) is not None
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every face with one of the eight classes.
 
     Raises
     ------
-    SourceError  if a line is not of the form, a code is unknown or in doubt, or a list's pictures are not there
+    SourceError  if a line has another form, a code is unknown or ambiguous, or all pictures of a
+        list are missing
     """
     top = find_top(root, *LISTS)
     assert top is not None
     faces = {name: list(_read_lines(top / name)) for name in LISTS if (top / name).is_file()}
-    first = next(
-        iter(faces)
-    )  # the training list, where it is there: its counts tell the order of the codes
-    judged = [code for _, _, code in faces[first] if code not in NO_CLASS]
-    label_of = label_codes(judged, asked.codes, str(top / first), default="official")
+    # The training list, if it is there: its counts decide the order of the codes.
+    first = next(iter(faces))
+    counted = [code for _, _, code in faces[first] if code not in NO_CLASS]
+    label_of = label_codes(counted, options.codes, str(top / first), default="official")
     found: list[SourceRow] = []
     notes: list[str] = []
     for name, listed in faces.items():
         _refuse_unknown({code for _, _, code in listed} - set(label_of) - set(NO_CLASS), top / name)
         present, missing = keep_present(_make_rows(name, listed, label_of), top, str(top / name))
         found += present
-        notes += [*_format_passed(name, listed), *missing]
+        notes += [*_note_skipped(name, listed), *missing]
     return Listing(top, found, tuple(notes))
 
 
@@ -88,23 +89,24 @@ def _make_rows(name: str, listed: Sequence[Face], label_of: Mapping[str, str]) -
 def _refuse_unknown(codes: set[str], table: Path) -> None:
     if codes:
         raise SourceError(
-            f"{table}: expression '{min(codes)}' is no code: 0 to 7 are classes, 8 to 10 none, uncertain, no face"
+            f"{table}: expression '{min(codes)}' is no code: "
+            "0 to 7 are classes, 8 to 10 none, uncertain, no face"
         )
 
 
-def _format_passed(name: str, listed: Sequence[Face]) -> list[str]:
-    codes = Counter(code for _, _, code in listed)
-    passed = [f"{codes[code]:,} {what} ({code})" for code, what in NO_CLASS.items() if codes[code]]
-    boxless = sum(not box for _, box, code in listed if code not in NO_CLASS)
+def _note_skipped(name: str, listed: Sequence[Face]) -> list[str]:
     table = name.rpartition("/")[2]
-    notes = (
-        [f"{table}: faces without a class were passed over: {', '.join(passed)}"] if passed else []
-    )
-    return notes + (
-        [f"{table}: {boxless:,} faces have no usable box: the whole picture is the face"]
-        if boxless
-        else []
-    )
+    codes = Counter(code for _, _, code in listed)
+    skipped = [f"{codes[code]:,} {what} ({code})" for code, what in NO_CLASS.items() if codes[code]]
+    boxless = sum(not box for _, box, code in listed if code not in NO_CLASS)
+    notes = []
+    if skipped:
+        notes.append(f"{table}: faces without a class were skipped: {', '.join(skipped)}")
+    if boxless:
+        notes.append(
+            f"{table}: {boxless:,} faces have no usable box: the whole picture is the face"
+        )
+    return notes
 
 
 def _read_lines(table: Path) -> Iterator[Face]:
@@ -114,7 +116,8 @@ def _read_lines(table: Path) -> Iterator[Face]:
             continue
         if len(line) != len(COLUMNS):
             raise SourceError(
-                f"{table} line {number}: {len(line)} values where {len(COLUMNS)} should be ({', '.join(COLUMNS)})"
+                f"{table} line {number}: {len(line)} values where {len(COLUMNS)} should be "
+                f"({', '.join(COLUMNS)})"
             )
         yield line[0], _read_box(line[1:5]), line[6]
 

@@ -1,13 +1,14 @@
-"""AffectNet as a 96 x 96 copy on Kaggle ships it: class folders, and a list that disagrees with them.
+"""AffectNet as a 96 x 96 copy on Kaggle: class folders, and a list that contradicts some of them.
 
     root/labels.csv                     <unnamed>,pth,label,relFCs
     root/anger/image0000006.jpg         in `pth` as anger/image0000006.jpg
 
-The labels are a model's guesses, not the annotators'. Where list and folder disagree the list wins, and source_label keeps
-both, as in `surprise (folder anger)`. relFCs (the model's certainty) stays in labels.csv. A label that is a number is taken
-as AffectNet's code.
+The labels are a model's guesses, not the annotators'. Where list and folder disagree the list wins,
+and source_label keeps both, as in `surprise (folder anger)`. relFCs (the model's certainty) stays
+in labels.csv. A label that is a number is AffectNet's code.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from curate.errors import SourceError
@@ -18,7 +19,7 @@ from curate.sources.tables.pictures import (
     find_top,
     is_picture,
     keep_present,
-    note_passed,
+    note_skipped,
     subfolders,
     walk_files,
 )
@@ -26,7 +27,7 @@ from curate.sources.tables.text_tables import read_header, read_rows
 
 NAME = "affectnet_kaggle"
 LOOKS_LIKE = "labels.csv with the columns pth, label, relFCs beside class folders"
-TOLD_BY = "the columns pth and label of labels.csv"
+RECOGNISED_BY = "the columns pth and label of labels.csv"
 
 LIST = "labels.csv"
 COLUMNS = ("pth", "label")
@@ -38,53 +39,57 @@ def detect(root: Path) -> bool:
     return top is not None and set(COLUMNS) <= set(read_header(top / LIST))
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every listed picture under the list's label.
 
     Raises
     ------
-    SourceError  if a label is unknown or a code in doubt, or no listed picture is there
+    SourceError  if a label is unknown, a code is ambiguous, or all listed pictures are missing
     """
     top = find_top(root, LIST)
     assert top is not None
     table = top / LIST
-    listed = [
-        (row["pth"], row["label"]) for row in read_rows(table, COLUMNS, looks_like=LOOKS_LIKE)
-    ]
+    records = read_rows(table, COLUMNS, looks_like=LOOKS_LIKE)
+    listed = [(record["pth"], record["label"]) for record in records]
     if not listed:
         raise SourceError(f"{table}: the table has no row")
-    codes = [label for _, label in listed]
-    numbered = (
-        label_codes(codes, asked.codes, str(table)) if all(code.isdigit() for code in codes) else {}
-    )
-    label_of = canonical_labels(
-        sorted(set(codes)), where=str(table), extra={**numbered, **asked.spellings}
-    )
-    found = [_judge(path, label, label_of[label]) for path, label in listed]
+    label_of = _label_all([label for _, label in listed], options, table)
+    found = [_make_row(path, label, label_of[label]) for path, label in listed]
     present, notes = keep_present(found, top, str(table))
-    apart = [row.path for row in present if "(folder" in row.source_label]
-    known = {path for path, _ in listed}
-    unlisted = [
-        p
-        for each in subfolders(top)
-        for p in walk_files(each, top)
-        if is_picture(p) and p not in known
-    ]
-    disagree = (
-        f"{len(apart):,} of {len(present):,} faces lie in another class's folder: labels.csv wins"
-    )
+    unlisted = _list_pictures(top) - {path for path, _ in listed}
     return Listing(
         top,
         present,
         (
             *notes,
-            *note_passed(unlisted, "pictures are not in labels.csv"),
-            *([disagree] if apart else []),
+            *note_skipped(sorted(unlisted), "pictures are not in labels.csv"),
+            *_note_contradictions(present),
         ),
     )
 
 
-def _judge(path: str, label: str, given: str) -> SourceRow:
+def _label_all(labels: Sequence[str], options: LayoutOptions, table: Path) -> dict[str, str]:
+    """The class of each label of the list, be it a name or a code."""
+    is_coded = all(label.isdigit() for label in labels)
+    codes = label_codes(labels, options.codes, str(table)) if is_coded else {}
+    return canonical_labels(
+        sorted(set(labels)), where=str(table), extra={**codes, **options.spellings}
+    )
+
+
+def _list_pictures(top: Path) -> set[str]:
+    paths = (path for folder in subfolders(top) for path in walk_files(folder, top))
+    return {path for path in paths if is_picture(path)}
+
+
+def _note_contradictions(present: Sequence[SourceRow]) -> tuple[str, ...]:
+    apart = sum("(folder" in row.source_label for row in present)
+    if not apart:
+        return ()
+    return (f"{apart:,} of {len(present):,} faces lie in another class's folder: labels.csv wins",)
+
+
+def _make_row(path: str, label: str, given: str) -> SourceRow:
     folder = path.rpartition("/")[0].rpartition("/")[2]
     agrees = canonical_label(folder) in (given, None)
     return SourceRow(path, given, label if agrees else f"{label} (folder {folder})")

@@ -1,10 +1,12 @@
 """AffectNet as released since 2021: cropped faces with an array file for each number.
 
-    root/train_set/images/0.jpg       root/train_set/annotations/0_exp.npy  0_aro.npy  0_val.npy  0_lnd.npy
+    root/train_set/images/0.jpg
+    root/train_set/annotations/0_exp.npy  0_aro.npy  0_val.npy  0_lnd.npy
     root/val_set/images/…             root/val_set/annotations/…
 
-With 8 classes 287,651 + 3,999 (or 4,000) faces, with 7 (no contempt) 283,901 + 3,500. `_exp.npy` holds one code, as a number
-or as text. A picture without its code has no label; it is counted and passed over. The faces are cropped already.
+With 8 classes 287,651 + 3,999 (or 4,000) faces, with 7 (no contempt) 283,901 + 3,500. `_exp.npy`
+holds one code, as a number or as text. A picture without its code has no label; it is counted and
+skipped. The faces are already cropped.
 """
 
 import ast
@@ -20,16 +22,20 @@ from curate.engine import track
 from curate.errors import SourceError
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.affectnet_labels import NO_CLASS, label_codes
-from curate.sources.tables.pictures import find_folder, is_picture, list_names, note_passed
+from curate.sources.tables.pictures import find_folder, is_picture, list_names, note_skipped
 
 NAME = "affectnet_npy"
 LOOKS_LIKE = (
     "train_set/{images,annotations}/ and val_set/{images,annotations}/ with <n>.jpg and <n>_exp.npy"
 )
-TOLD_BY = "the folders train_set/annotations or val_set/annotations; codes by the published training counts or --codes"
+RECOGNISED_BY = (
+    "the folders train_set/annotations or val_set/annotations; "
+    "codes by the published training counts or --codes"
+)
 
 PARTS = {"train_set": "train", "val_set": "val"}
-# A disk that holds none of it in memory answers several readers at once: 300,000 arrays in seconds instead of a minute.
+# Several readers at once hide the latency of a disk: 300,000 uncached arrays in seconds, not a
+# minute.
 READERS, CHUNK = 8, 500
 _MAGIC = b"\x93NUMPY"
 
@@ -39,39 +45,48 @@ def detect(root: Path) -> bool:
     return root.is_dir() and any(find_folder(root, f"{part}/annotations") for part in PARTS)
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture with its code.
 
     Raises
     ------
-    SourceError  if a code is unknown, in doubt, or cannot be read
+    SourceError  if a code is unknown, ambiguous, or cannot be read
     """
     annotations = [find_folder(root, f"{part}/annotations") for part in PARTS]
     top = next(folder.parents[1] for folder in annotations if folder)
     faces = [(part, *face) for part in PARTS for face in _list_faces(top / part)]
-    training = [
-        code for part, _, code in faces if part == "train_set" and code and code not in NO_CLASS
-    ]
-    known = label_codes(
-        training or [code for *_, code in faces if code], asked.codes, str(root), default="official"
-    )
+    known = _label_codes(faces, options, root)
     foreign = sorted({code for *_, code in faces} - set(known) - set(NO_CLASS) - {""})
     if foreign:
         raise SourceError(
-            f"{root}: code '{foreign[0]}' in _exp.npy is none of AffectNet's: 0 to 7 (8 to 10 no class)"
+            f"{root}: code '{foreign[0]}' in _exp.npy is none of AffectNet's: "
+            "0 to 7 (8 to 10 no class)"
         )
     found = [
         SourceRow(f"{part}/images/{name}", known[code], code, PARTS[part])
         for part, name, code in faces
         if code in known
     ]
+    return Listing(top, found, _note_unlabelled(faces))
+
+
+def _note_unlabelled(faces: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
     codeless = [f"{part}/images/{name}" for part, name, code in faces if not code]
     no_class = [f"{part}/images/{name}" for part, name, code in faces if code in NO_CLASS]
-    notes = (
-        *note_passed(codeless, "pictures have no _exp.npy"),
-        *note_passed(no_class, "faces have codes 8 to 10, no class,"),
+    return (
+        *note_skipped(codeless, "pictures have no _exp.npy"),
+        *note_skipped(no_class, "faces have codes 8 to 10, no class,"),
     )
-    return Listing(top, found, notes)
+
+
+def _label_codes(
+    faces: Sequence[tuple[str, str, str]], options: LayoutOptions, root: Path
+) -> dict[str, str]:
+    """The class of each code, by the counts of the training part if there is one."""
+    training = [code for part, _, code in faces if part == "train_set" and code]
+    counted = [code for code in training if code not in NO_CLASS]
+    every = [code for *_, code in faces if code]
+    return label_codes(counted or every, options.codes, str(root), default="official")
 
 
 def _list_faces(part: Path) -> Iterator[tuple[str, str]]:
@@ -80,20 +95,15 @@ def _list_faces(part: Path) -> Iterator[tuple[str, str]]:
         return
     codes = list_names(part / "annotations")
     annotations = f"{part / 'annotations'}{os.sep}"
-    pictures = sorted(
-        name
-        for name in list_names(part / "images")
-        if is_picture(name) and not name.startswith(".")
-    )
+    names = sorted(list_names(part / "images"))
+    pictures = [name for name in names if is_picture(name) and not name.startswith(".")]
     arrays = [f"{name.rpartition('.')[0]}_exp.npy" for name in pictures]
     chunks = [arrays[start : start + CHUNK] for start in range(0, len(arrays), CHUNK)]
     read = partial(_read_codes, annotations, codes)
+    found: list[str] = []
     with ThreadPoolExecutor(READERS) as pool:
-        found = [
-            code
-            for chunk in track(pool.map(read, chunks), f"codes of {part.name}")
-            for code in chunk
-        ]
+        for chunk in track(pool.map(read, chunks), f"codes of {part.name}"):
+            found += chunk
     yield from zip(pictures, found, strict=True)
 
 
@@ -102,13 +112,14 @@ def _read_codes(folder: str, present: frozenset[str], names: Sequence[str]) -> l
 
 
 def _read_code(file: str) -> str:
-    """The one number or text of an array file; np.load takes six times as long, which hundreds of thousands of files feel."""
+    """The one number or text of an array file.
+
+    np.load takes six times as long, which matters for hundreds of thousands of files.
+    """
     with open(file, "rb") as stream:  # noqa: PTH123 - a Path for each of 300,000 files is slow
         data = stream.read()
-    wide = (
-        data[6:7] != b"\x01"
-    )  # the length of the header has two bytes in version 1 of the format, four later
-    start = 12 if wide else 10
+    # The length of the header has two bytes in version 1 of the format, four in later versions.
+    start = 10 if data[6:7] == b"\x01" else 12
     end = start + int.from_bytes(data[8:start], "little")
     try:
         if data[:6] != _MAGIC:

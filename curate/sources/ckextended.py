@@ -2,9 +2,10 @@
 
     ckextended.csv        emotion,pixels,Usage        920 rows: 327 peaks and 593 neutral frames
 
-FER2013's codes and 7 for contempt. The table names no person, though CK+ shows 123 of them several times: whoever splits it
-anew cannot keep people apart, so `curate split --by-subject` refuses it. Its Usage was drawn by rows and crosses people too.
-Take CK+48 or the official tree instead where they are at hand.
+FER2013's codes and 7 for contempt. The table names no person, though CK+ shows 123 of them several
+times: a new split cannot keep people apart, so `curate split --by-subject` refuses it. Its Usage
+was drawn by rows and separates no people either. Use CK+48 or the official tree where you have
+them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from curate.sources.tables.text_tables import read_header, read_rows
 
 NAME = "ckextended"
 LOOKS_LIKE = "ckextended.csv (or its folder): columns emotion, pixels, Usage, codes 0 to 7"
-TOLD_BY = "the file name, or exactly 920 rows of pixels"
+RECOGNISED_BY = "the file name, or exactly 920 rows of pixels"
 
 FILE = "ckextended.csv"
 ROWS = 920  # 327 peaks and 593 neutral frames
@@ -34,27 +35,23 @@ NOTE = (
 def detect(root: Path) -> bool:
     """Whether it is the file of that name, or a pixel table of exactly its length."""
     table = root / FILE if root.is_dir() else root
-    if (
-        table.suffix.lower() != ".csv"
-        or not table.is_file()
-        or not set(COLUMNS) <= set(read_header(table))
-    ):
+    if table.suffix.lower() != ".csv" or not table.is_file():
+        return False
+    if not set(COLUMNS) <= set(read_header(table)):
         return False
     if table.name == FILE:
         return True
-    return (
-        sum(1 for _ in islice(read_rows(table, COLUMNS, looks_like=LOOKS_LIKE), ROWS + 1)) == ROWS
-    )
+    first_rows = islice(read_rows(table, COLUMNS, looks_like=LOOKS_LIKE), ROWS + 1)
+    return sum(1 for _ in first_rows) == ROWS
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Write the pictures and list them; raises what FER2013's table raises."""
     table = root / FILE if root.is_dir() else root
-    found = list_rows(
-        partial(_records, table), partial(read_row, table, CODES), str(table), asked.unpack_to
-    )
-    return Listing(asked.unpack_to or table.parent, found, (NOTE,))
+    read = partial(read_row, table, CODES)
+    found = list_rows(partial(_read_records, table), read, str(table), options.unpack_to)
+    return Listing(options.unpack_to or table.parent, found, (NOTE,))
 
 
-def _records(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def _read_records(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     return enumerate(read_rows(table, COLUMNS, looks_like=LOOKS_LIKE))

@@ -1,9 +1,10 @@
 """CK+48: the three last frames of each labelled CK+ sequence, cut to 48 x 48 (Kaggle).
 
-    CK+48/{anger,contempt,disgust,fear,happy,sadness,surprise}/S010_004_00000017.png     981 = 327 x 3, no neutral
+    CK+48/{anger,contempt,disgust,fear,happy,sadness,surprise}/S010_004_00000017.png
 
-Subject (S010) and sequence (004) are in the name. The frames of a sequence are nearly the same picture, so a split drawn by
-pictures has every test face in train; Candid's splits keep people whole.
+981 = 327 x 3 pictures, none of them neutral. Subject (S010) and sequence (004) are in the name. The
+frames of a sequence are nearly the same picture, so a split drawn by pictures has every test face
+in train; Candid's splits keep people whole.
 """
 
 import re
@@ -12,11 +13,11 @@ from pathlib import Path
 
 from curate.errors import SourceError, examples
 from curate.sources import folder
-from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.layout import LayoutOptions, Listing
 
 NAME = "ckplus48"
 LOOKS_LIKE = "class folders of S<subject>_<sequence>_<frame>.png"
-TOLD_BY = "the file names S010_004_00000017"
+RECOGNISED_BY = "the file names S010_004_00000017"
 
 _NAME = re.compile(r"(S[0-9]{3})_([0-9]{3})_[0-9]{8}\.[a-z]+")
 
@@ -30,26 +31,25 @@ def detect(root: Path) -> bool:
     )
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture with its person and sequence.
 
     Raises
     ------
-    SourceError  if a file name tells no person; and what the folder layout raises
+    SourceError  if a file name has no person; and what the folder layout raises
     """
-    listing = folder.rows(root, asked)
-    nameless = [
-        row.path for row in listing.rows if not _NAME.fullmatch(row.path.rpartition("/")[2])
-    ]
+    listing = folder.rows(root, options)
+    matches = {row.path: _NAME.fullmatch(row.path.rpartition("/")[2]) for row in listing.rows}
+    nameless = [path for path, match in matches.items() if not match]
     if nameless:
         raise SourceError(
-            f"{root}: {len(nameless)} file names tell no person ({examples(nameless)}): must be like S010_004_00000017.png, "
-            "or the person could stand on both sides of a split; remove or rename them"
+            f"{root}: {len(nameless)} file names name no person ({examples(nameless)}): must be "
+            "like S010_004_00000017.png, or the person could be on both sides of a split; "
+            "remove or rename them"
         )
-    return replace(listing, rows=[_draw_person_seed(row) for row in listing.rows])
-
-
-def _draw_person_seed(row: SourceRow) -> SourceRow:
-    match = _NAME.fullmatch(row.path.rpartition("/")[2])
-    assert match is not None
-    return replace(row, subject=match[1], sequence=match[2])
+    named = [
+        replace(row, subject=match[1], sequence=match[2])
+        for row in listing.rows
+        if (match := matches[row.path])
+    ]
+    return replace(listing, rows=named)

@@ -3,9 +3,10 @@
     root/image/origin/*.jpg
     root/label/label.lst          image_name face_id_in_image top left right bottom confidence label
 
-Mind the order: top, left, right, bottom. Each line is a face, `origin`'s picture cut to its box, with the path
-`<image_name>#<face id>`; the faces of a picture never cross a split (they share a sequence). A face whose line stands twice
-is one face; one without an area is counted and passed over. 91,793 faces as published.
+Mind the order: top, left, right, bottom. Each line is a face, `origin`'s picture cut to its box,
+with the path `<image_name>#<face id>`; the faces of a picture never cross a split (they have the
+same sequence). A face on two lines is one face; one without an area is counted and skipped. 91,793
+faces as published.
 """
 
 from collections import Counter
@@ -14,11 +15,11 @@ from pathlib import Path
 
 from curate.errors import SourceError
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
-from curate.sources.tables.pictures import clip_box, find_top, keep_present, note_passed
+from curate.sources.tables.pictures import clip_box, find_top, keep_present, note_skipped
 
 NAME = "expw"
 LOOKS_LIKE = "image/origin/*.jpg beside label/label.lst"
-TOLD_BY = "the file label/label.lst (or label.lst), eight values a line"
+RECOGNISED_BY = "the file label/label.lst (or label.lst), eight values a line"
 
 FILES = ("label/label.lst", "label.lst")
 FOLDERS = ("image/origin", "origin", "image")
@@ -30,32 +31,38 @@ def detect(root: Path) -> bool:
     return root.is_dir() and _find_list(root) is not None
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:  # noqa: ARG001 - codes, not names
+def rows(root: Path, options: LayoutOptions) -> Listing:  # noqa: ARG001 - codes, not names
     """Every face with its box.
 
     Raises
     ------
-    SourceError  if a line is not of the form, or no picture is there
+    SourceError  if a line has another form, or all pictures are missing
     """
     table = _find_list(root)
     assert table is not None
-    place = table.parent.parent if table.parent.name == "label" else table.parent
-    top = next((place / name for name in FOLDERS if (place / name).is_dir()), place / FOLDERS[0])
+    top = _find_pictures(table)
     faces = list(_read_faces(table))
-    times = Counter(face.path for face in faces)
+    lines_of = Counter(face.path for face in faces)
+    repeated = [path for path, count in lines_of.items() if count > 1]
     first = {face.path: face for face in reversed(faces)}  # the first line of each face
     flat = [path for path, face in first.items() if not face.box]
     present, notes = keep_present([face for face in first.values() if face.box], top, str(table))
-    again = [path for path, count in times.items() if count > 1]
-    return Listing(
-        top, present, (*notes, *note_passed(again, "faces stand on several lines: the first counts; the others are repeats"),
-                       *note_passed(flat, "faces have a box without an area"))
-    )  # fmt: skip
+    repeats = "faces are on several lines: the first counts; the others are repeats"
+    notes += note_skipped(repeated, repeats) + note_skipped(
+        flat, "faces have a box without an area"
+    )
+    return Listing(top, present, notes)
 
 
 def _find_list(root: Path) -> Path | None:
     top = find_top(root, *FILES)
     return next((top / name for name in FILES if (top / name).is_file()), None) if top else None
+
+
+def _find_pictures(table: Path) -> Path:
+    """The folder of the pictures of a list."""
+    place = table.parent.parent if table.parent.name == "label" else table.parent
+    return next((place / name for name in FOLDERS if (place / name).is_dir()), place / FOLDERS[0])
 
 
 def _read_faces(table: Path) -> Iterator[SourceRow]:
@@ -74,8 +81,8 @@ def _read_face(values: list[str], where: str) -> SourceRow:
         name, label = [], ""
     if not name or not label or not face.isdigit():
         raise SourceError(
-            f"{where}: '{' '.join(values)[:60]}' is no face: must be image_name, face id, top, left, right, "
-            "bottom, confidence, label 0 to 6"
+            f"{where}: '{' '.join(values)[:60]}' is no face: must be image_name, face id, "
+            "top, left, right, bottom, confidence, label 0 to 6"
         )
     image = " ".join(name)
     return SourceRow(f"{image}#{int(face)}", label, code, sequence=image, box=clip_box(*edges))

@@ -1,13 +1,15 @@
-"""FER2013 as Kaggle ships it in folders (msambare/fer2013 and its kin).
+"""FER2013 in class folders, as on Kaggle (msambare/fer2013 and similar copies).
 
     root/train/{angry,disgust,fear,happy,neutral,sad,surprise}/Training_<n>.jpg
     root/test/{…}/{PublicTest,PrivateTest}_<n>.jpg
     root/validation/…                                  (some copies)
-    root/test/disgust/PrivateTest_11895083.jpg0.jpg    (some copies: an altered copy of PrivateTest_11895083.jpg)
+    root/test/disgust/PrivateTest_11895083.jpg0.jpg    (some copies: an altered copy)
 
-The challenge's validation (PublicTest) and test (PrivateTest) images lie mixed in `test/`; the file name tells them
-apart, and wins over the folder. The data set has no subjects, and the file name is not unique: keys are whole paths.
-Copies that somebody altered to enlarge a class are no photographs of the data set; they are counted and passed over.
+The challenge's validation (PublicTest) and test (PrivateTest) images are mixed in `test/`; the file
+name separates them, and wins over the folder. The dataset has no subjects, and the file name is not
+unique: keys are whole paths. Altered copies, which somebody added to enlarge a class (as
+PrivateTest_11895083.jpg0.jpg of PrivateTest_11895083.jpg), are not part of the dataset; they are
+counted and skipped.
 """
 
 import re
@@ -17,13 +19,13 @@ from pathlib import Path
 
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing
-from curate.sources.tables.pictures import note_passed
+from curate.sources.tables.pictures import note_skipped
 
 NAME = "fer2013"
 LOOKS_LIKE = (
     "train/ and test/ with class folders of Training_*.jpg, PublicTest_*.jpg, PrivateTest_*.jpg"
 )
-TOLD_BY = "the usage at the start of the file names"
+RECOGNISED_BY = "the usage at the start of the file names"
 
 USAGES: Mapping[str, str] = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 _NAME = re.compile(rf"({'|'.join(USAGES)})_[0-9]+\.")
@@ -35,28 +37,24 @@ def detect(root: Path) -> bool:
     if not folder.detect(root):
         return False
     top = folder.image_root(root)
-    return any(_NAME.match(file.name) for file in top.glob("t*/*/P*Test_*")) and any(
-        top.glob("train/*/Training_*")
-    )
+    has_test = any(_NAME.match(file.name) for file in top.glob("t*/*/P*Test_*"))
+    return has_test and any(top.glob("train/*/Training_*"))
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture but the altered copies; raises what the folder layout raises."""
-    listing = folder.rows(root, asked)
+    listing = folder.rows(root, options)
     altered = [row.path for row in listing.rows if _ALTERED.search(row.path)]
     found = [
         replace(row, source_split=usage_of(row.path) or row.source_split)
         for row in listing.rows
         if not _ALTERED.search(row.path)
     ]
-    return replace(
-        listing,
-        rows=found,
-        notes=(*listing.notes, *note_passed(altered, "pictures are altered copies of others")),
-    )
+    notes = note_skipped(altered, "pictures are altered copies of others")
+    return replace(listing, rows=found, notes=(*listing.notes, *notes))
 
 
 def usage_of(path: str) -> str:
-    """The split that the file name tells, or empty."""
+    """The split that the file name has, or empty."""
     match = _NAME.match(path.rpartition("/")[2])
     return USAGES[match[1]] if match else ""

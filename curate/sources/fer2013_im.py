@@ -1,12 +1,13 @@
-"""FER2013 as Kaggle ships it with numbered pictures (ananthu017/emotion-detection-fer).
+"""FER2013 with numbered pictures, as on Kaggle (ananthu017/emotion-detection-fer).
 
     root/train/{angry,disgusted,fearful,happy,neutral,sad,surprised}/im<k>.png
     root/test/{…}/im<k>.png
 
-`k` counts the rows of one class in the order of fer2013.csv, where PublicTest (validation) stands before PrivateTest (test).
-So the first pictures of each class in `test/` are the validation ones. That holds only where every class of `test/` has its
-published count; elsewhere the folder is the split. The order itself is how the usual script works, not a published fact:
-check it with `--votes fer2013new.csv --pixels fer2013.csv`, which finds the row by its pixels.
+`k` counts the rows of one class in the order of fer2013.csv, where PublicTest (validation) comes
+before PrivateTest (test). So the first pictures of each class in `test/` are the validation ones.
+That holds only where every class of `test/` has its published count; elsewhere the folder is the
+split. The order itself is how the usual script works, not a published fact: check it with
+`--votes fer2013new.csv --pixels fer2013.csv`, which finds the row by its pixels.
 """
 
 import re
@@ -19,29 +20,19 @@ from curate.sources.layout import LayoutOptions, Listing, SourceRow
 
 NAME = "fer2013_im"
 LOOKS_LIKE = "train/ and test/ with class folders of im<k>.png"
-TOLD_BY = (
+RECOGNISED_BY = (
     "the file names im<k>.png; the challenge's validation part by the published counts per class"
 )
 
 # Rows of PublicTest and of PrivateTest per class: counted in fer2013.csv.
 PUBLIC = {
-    "angry": 467,
-    "disgust": 56,
-    "fear": 496,
-    "happy": 895,
-    "neutral": 607,
-    "sad": 653,
+    "angry": 467, "disgust": 56, "fear": 496, "happy": 895, "neutral": 607, "sad": 653,
     "surprise": 415,
-}
+}  # fmt: skip
 PRIVATE = {
-    "angry": 491,
-    "disgust": 55,
-    "fear": 528,
-    "happy": 879,
-    "neutral": 626,
-    "sad": 594,
+    "angry": 491, "disgust": 55, "fear": 528, "happy": 879, "neutral": 626, "sad": 594,
     "surprise": 416,
-}
+}  # fmt: skip
 _NAME = re.compile(r"im([0-9]+)\.png")
 
 
@@ -56,19 +47,23 @@ def detect(root: Path) -> bool:
     )
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture; raises what the folder layout raises."""
-    listing = folder.rows(root, asked)
+    listing = folder.rows(root, options)
     counts = Counter(row.given_label for row in listing.rows if row.source_split == "test")
     if counts != Counter(PUBLIC) + Counter(PRIVATE):
-        note = f"test/ has not the challenge's counts ({sum(counts.values()):,} pictures), so it is test as a whole"
+        note = (
+            f"test/ has not the challenge's counts ({sum(counts.values()):,} pictures), "
+            "so it is test as a whole"
+        )
         return replace(listing, notes=(*listing.notes, note))
-    return replace(listing, rows=[_format_usage(row) for row in listing.rows])
+    return replace(listing, rows=[_mark_public_test(row) for row in listing.rows])
 
 
-def _format_usage(row: SourceRow) -> SourceRow:
+def _mark_public_test(row: SourceRow) -> SourceRow:
+    """The row, as `val` if it is among the first of its class in test/."""
     match = _NAME.fullmatch(row.path.rpartition("/")[2])
-    is_public = (
-        row.source_split == "test" and match is not None and int(match[1]) < PUBLIC[row.given_label]
-    )
+    if row.source_split != "test" or match is None:
+        return row
+    is_public = int(match[1]) < PUBLIC[row.given_label]
     return replace(row, source_split="val") if is_public else row

@@ -1,10 +1,11 @@
-"""FER2013 as Kaggle ships it with a split of its own (jonathanoheix/face-expression-recognition-dataset).
+"""FER2013 with its own split, as on Kaggle (jonathanoheix/face-expression-recognition-dataset).
 
     root/images/{train,validation}/{angry,disgust,fear,happy,neutral,sad,surprise}/<n>.jpg
-    root/images/images/{train,validation}/…      (some mounts hold everything twice; the outer one is read)
+    root/images/images/{train,validation}/…
+        (some mounts hold everything twice; the outer one is read)
 
-Its split is not the challenge's, and pictures of the challenge's test set stand in `train`: compare no result with
-published ones.
+Its split is not the challenge's, and pictures of the challenge's test set are in `train`: compare
+no result with published ones.
 """
 
 import re
@@ -17,7 +18,9 @@ from curate.sources.tables.pictures import subfolders, unwrap
 
 NAME = "fer2013_images"
 LOOKS_LIKE = "images/train/ and images/validation/ with class folders of <n>.jpg"
-TOLD_BY = "the folder images/ with train/ and validation/ in it, and file names that are numbers"
+RECOGNISED_BY = (
+    "the folder images/ with train/ and validation/ in it, and file names that are numbers"
+)
 
 _NAME = re.compile(r"[0-9]+\.jpg")
 NOTE = (
@@ -31,11 +34,11 @@ def detect(root: Path) -> bool:
     return top is not None and any(_NAME.fullmatch(file.name) for file in top.glob("train/*/*.jpg"))
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture below the outermost pair of splits; raises what the folder layout raises."""
     top = _find_top(root)
     assert top is not None
-    listing = folder.rows(top, asked)
+    listing = folder.rows(top, options)
     return replace(listing, notes=(*listing.notes, NOTE))
 
 
@@ -46,11 +49,8 @@ def _find_top(root: Path) -> Path | None:
     place = unwrap(root)
     images = [place, *(inner for inner in subfolders(place) if inner.name == "images")]
     images += [inner / "images" for inner in images if (inner / "images").is_dir()]
-    return next(
-        (
-            top
-            for top in images
-            if top.name == "images" and (top / "train").is_dir() and (top / "validation").is_dir()
-        ),
-        None,
-    )
+    for top in images:
+        has_splits = (top / "train").is_dir() and (top / "validation").is_dir()
+        if top.name == "images" and has_splits:
+            return top
+    return None

@@ -1,12 +1,15 @@
 """FER+: ten crowd votes for every row of FER2013, joined to any form of FER2013.
 
-    fer2013new.csv      Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
+    fer2013new.csv      Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,
+                        contempt,unknown,NF
 
-The table has neither pixels nor Kaggle's file names: only the order of fer2013.csv. Pictures that came from the whole of that
-CSV know their row. JPEG folders and tables from which rows were taken do not, so each picture looks for the row of fer2013.csv
-that shows it: the nearest in pixels, and accepted only if it is near and no other photograph is nearly as near. Rows with
-identical pixels are one photograph: the row with the picture's own usage and label is taken, else the first of them. What
-finds no row gets no votes and is counted.
+Comes in: a listing of faces and the table of votes. Goes out: the listing with votes. The table has
+neither pixels nor Kaggle's file names: only the order of fer2013.csv. Pictures that were unpacked
+from the whole of that CSV have their row number. JPEG folders and incomplete tables do not, so each
+picture is matched to the row of fer2013.csv with the nearest pixels, and accepted only if it is
+near and no other image is nearly as near. Rows with identical pixels are one image: the row with
+the picture's own usage and label is taken, else the first of them. A picture without a row gets no
+votes and is counted.
 """
 
 from collections.abc import Sequence
@@ -28,17 +31,20 @@ from curate.workspace.manifest import split_face
 from curate.workspace.votes import CROWD, votes_to_json
 
 HEADER = (
-    "usage", "image name", "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "nf",
+    "usage", "image name", "neutral", "happiness", "surprise", "sadness", "anger", "disgust",
+    "fear", "contempt", "unknown", "nf",
 )  # fmt: skip
-# Root mean square of grey levels, 0-255. FER2013 saved again as JPEG lies 1.7 (quality 90) to 5.3 (75) from itself, 8.8 at
-# most; half of all photographs lie over 40 from any other, and those nearer than 10 are re-crops of one photograph.
+# Root mean square of grey levels, 0-255. FER2013 saved again as JPEG lies 1.7 (quality 90) to 5.3
+# (75) from itself, 8.8 at most; half of all images lie over 40 from any other, and those nearer
+# than 10 are re-crops of one photograph.
 MAX_DISTANCE = 10.0
-# Another photograph within this factor of the nearest is a rival: then usage and label must decide. FER2013 saved again at
-# quality 92 (Kaggle's) finds every row up to a factor of 1.3; at 75 it loses 23 of 35,887 pictures here, 94 at 1.15; none of
-# these finds a wrong photograph.
+# Another image within this factor of the nearest is a rival: then usage and label must decide.
+# FER2013 saved again at quality 92 (Kaggle's) finds every row up to a factor of 1.3; at 75 it loses
+# 23 of 35,887 pictures here, 94 at 1.15; none of these finds a wrong image.
 RIVAL_FACTOR = 1.02
+ROUNDING = 0.5  # grey levels; nearer than this two distances may be equal
 CANDIDATES = 6
-POOLED = 12  # side of the thumbnails that are searched: a sixteenth of the pixels finds the same neighbours
+POOLED = 12  # side of the searched thumbnails: a sixteenth of the pixels, the same neighbours
 BLOCK = 2048  # pictures compared at once: 113 MB of floats
 
 Floats = npt.NDArray[np.float32]
@@ -67,14 +73,14 @@ def is_ferplus(file: Path) -> bool:
     return tuple(read_header(file)) == HEADER
 
 
-def find_pixels(votes: Path, asked: Path | None) -> Path | None:
-    """The pixel table to join by: the one asked for, or one that lies beside the votes."""
-    if asked is not None and not asked.is_file():
+def find_pixels(votes: Path, given: Path | None) -> Path | None:
+    """The pixel table to join by: the given one, else one that lies beside the votes."""
+    if given is not None and not given.is_file():
         raise UsageError(
-            f"build: --pixels {asked}: no such file: name fer2013.csv or icml_face_data.csv"
+            f"build: --pixels {given}: no such file: name fer2013.csv or icml_face_data.csv"
         )
     beside = (votes.parent / name for name in FILES[:2])
-    return asked or next((file for file in beside if file.is_file()), None)
+    return given or next((file for file in beside if file.is_file()), None)
 
 
 def join_votes(
@@ -89,31 +95,33 @@ def join_votes(
 
     Raises
     ------
-    SourceError  if a table is damaged, the tables do not fit each other or the rows, or there are no pixels to join by
+    SourceError  if a table is damaged, the tables do not fit each other or the rows, or there are
+        no pixels to join by
     """
     table = _read_crowd(votes)
     if _knows_rows(listing, table):
         return _join_by_row(listing, table, votes)
     if pixels is None:
         raise SourceError(
-            f"{votes}: of these {len(listing.rows):,} pictures it is not known which of its {len(table.votes):,} rows they are, "
-            "so their pixels must find it: put the whole fer2013.csv beside the votes or name it with --pixels"
+            f"{votes}: the row numbers of these {len(listing.rows):,} pictures among its "
+            f"{len(table.votes):,} rows are unknown, so they are matched by pixels: put the whole "
+            "fer2013.csv beside the votes or name it with --pixels"
         )
     known = _read_pixels(pixels)
     if known.splits != table.splits:
         raise SourceError(
-            f"{pixels}: its {len(known.splits):,} rows are not the {len(table.splits):,} rows of {votes.name} "
-            "(number or Usage differ): take the CSV of the challenge in its own order"
+            f"{pixels}: its {len(known.splits):,} rows are not the {len(table.splits):,} rows of "
+            f"{votes.name} (number or Usage differ): take the CSV of the challenge in its own order"
         )
     images, readable = _read_images(listing, engine_name, workers)
     found = match_pixels(images, [listing.rows[k] for k in readable], known)
-    row_of = dict(zip(readable, found.tolist(), strict=True))
+    row_of = {k: row for k, row in zip(readable, found.tolist(), strict=True) if row >= 0}
     joined = [
-        replace(row, votes=table.votes[row_of[k]]) if row_of.get(k, -1) >= 0 else row
+        replace(row, votes=table.votes[row_of[k]]) if k in row_of else row
         for k, row in enumerate(listing.rows)
     ]
-    lost = [row.path for k, row in enumerate(listing.rows) if row_of.get(k, -1) < 0]
-    return replace(listing, rows=joined), _summarize(len(joined), lost, "by pixels")
+    unmatched = [row.path for k, row in enumerate(listing.rows) if k not in row_of]
+    return replace(listing, rows=joined), _summarize(len(joined), unmatched, "by pixels")
 
 
 def match_pixels(images: Pixels, rows: Sequence[SourceRow], known: PixelTable) -> Rows:
@@ -122,55 +130,54 @@ def match_pixels(images: Pixels, rows: Sequence[SourceRow], known: PixelTable) -
     Parameters
     ----------
     images : (M, 48, 48) uint8 grey
-    rows : (M,) what the pictures' dataset says of them; split and label decide between equals
+    rows : (M,) the pictures in their own dataset; split and label decide between equals
     known : N rows
     """
     if not len(images):
         return np.full(0, -1, np.int64)
-    first, photograph = _find_photographs(known.pixels)
+    first, image_of = _find_distinct(known.pixels)
     nearest, distance = _find_nearest(images, known.pixels[first])
     rows_of: dict[int, list[int]] = {}
-    for table_row, number in enumerate(photograph.tolist()):
+    for table_row, number in enumerate(image_of.tolist()):
         rows_of.setdefault(number, []).append(table_row)
     found = np.full(len(images), -1, np.int64)
     for k, row in enumerate(rows):
-        near = distance[k] <= max(
-            distance[k, 0] * RIVAL_FACTOR, 0.5
-        )  # 0.5: rounding, should two be all but equal
         if distance[k, 0] <= MAX_DISTANCE:
-            found[k] = _choose_row(
-                [rows_of[number] for number in nearest[k, near].tolist()], row, known
-            )
+            near = distance[k] <= max(distance[k, 0] * RIVAL_FACTOR, ROUNDING)
+            candidates = [rows_of[number] for number in nearest[k, near].tolist()]
+            found[k] = _choose_row(candidates, row, known)
     return found
 
 
-def _choose_row(photographs: Sequence[list[int]], wanted: SourceRow, known: PixelTable) -> int:
-    """The row of the nearest photograph, unless a rival is as good a match; -1 then."""
+def _choose_row(candidates: Sequence[list[int]], wanted: SourceRow, known: PixelTable) -> int:
+    """The row of the nearest image, or -1 if a rival is as good a match.
+
+    `candidates` are the table rows of each near image, nearest image first.
+    """
+    agrees = (wanted.source_split, wanted.given_label)
     agreeing = [
-        [
-            r
-            for r in rows
-            if (known.splits[r], known.labels[r]) == (wanted.source_split, wanted.given_label)
-        ]
-        for rows in photographs
+        [row for row in rows if (known.splits[row], known.labels[row]) == agrees]
+        for rows in candidates
     ]
-    if len(photographs) == 1:
-        return (agreeing[0] or photographs[0])[0]
-    only = [rows for rows in agreeing if rows]
-    return only[0][0] if len(only) == 1 else -1
+    if len(candidates) == 1:
+        return (agreeing[0] or candidates[0])[0]
+    matches = [rows for rows in agreeing if rows]
+    return matches[0][0] if len(matches) == 1 else -1
 
 
-def _find_photographs(pixels: Pixels) -> tuple[Rows, Rows]:
-    """The first row of each photograph, and the photograph of each row; identical pixels are one photograph."""
+def _find_distinct(pixels: Pixels) -> tuple[Rows, Rows]:
+    """The first row of each distinct image, and the number of the distinct image of each row."""
     number_of: dict[bytes, int] = {}
-    photograph = np.array(
-        [number_of.setdefault(image.tobytes(), len(number_of)) for image in pixels], np.int64
-    )
-    return np.unique(photograph, return_index=True)[1].astype(np.int64), photograph
+    numbers = [number_of.setdefault(image.tobytes(), len(number_of)) for image in pixels]
+    image_of = np.array(numbers, np.int64)
+    return np.unique(image_of, return_index=True)[1].astype(np.int64), image_of
 
 
 def _find_nearest(images: Pixels, known: Pixels) -> tuple[Rows, Floats]:
-    """(M, C) photographs and their distances in grey levels, nearest first; candidates by thumbnails, distances in full."""
+    """(M, C) distinct images and their distances in grey levels, nearest first.
+
+    The candidates are searched by thumbnails; the distances are of the full images.
+    """
     import faiss
 
     index = faiss.IndexFlatL2(POOLED * POOLED)
@@ -179,25 +186,25 @@ def _find_nearest(images: Pixels, known: Pixels) -> tuple[Rows, Floats]:
     for start in engine.track(range(0, len(images), BLOCK), "picture blocks"):
         block = images[start : start + BLOCK].astype(np.float32)
         _, near = index.search(_pool(images[start : start + BLOCK]), min(CANDIDATES, len(known)))
-        distance = np.stack(
-            [
-                np.sqrt(((block - known[near[:, c]]) ** 2).mean(axis=(1, 2)))
-                for c in range(near.shape[1])
-            ],
-            axis=1,
-        )
+        columns = [_measure_distance(block, known[column]) for column in near.T]
+        distance = np.stack(columns, axis=1)
         order = np.argsort(distance, axis=1, kind="stable")
         numbers.append(np.take_along_axis(near, order, 1))
         distances.append(np.take_along_axis(distance, order, 1))
     return np.concatenate(numbers), np.concatenate(distances)
 
 
+def _measure_distance(a: Floats, b: Pixels) -> Floats:
+    """(M,) root mean square difference of (M, 48, 48) images in grey levels."""
+    distance: Floats = np.sqrt(((a - b) ** 2).mean(axis=(1, 2)))
+    return distance
+
+
 def _pool(images: Pixels) -> Floats:
     """(M, 48, 48) -> (M, 144) means of 4 x 4 pixels."""
     side = SIDE // POOLED
-    pooled: Floats = images.reshape(-1, POOLED, side, POOLED, side).mean(
-        axis=(2, 4), dtype=np.float32
-    )
+    blocks = images.reshape(-1, POOLED, side, POOLED, side)
+    pooled: Floats = blocks.mean(axis=(2, 4), dtype=np.float32)
     return pooled.reshape(-1, POOLED**2)
 
 
@@ -231,11 +238,14 @@ def _read_images(
 
 
 def _knows_rows(listing: Listing, table: CrowdTable) -> bool:
-    """Whether every picture knows its row: rows that were counted in a table are those of the whole table alone."""
+    """Whether the row numbers are those of the whole table.
+
+    Rows numbered 0 to n - 1 are those of a shorter table, unless n is the length of the whole one.
+    """
     numbers = {row.table_row for row in listing.rows}
-    return None not in numbers and (
-        len(numbers) == len(table.votes) or numbers != set(range(len(numbers)))
-    )
+    if None in numbers:
+        return False
+    return len(numbers) == len(table.votes) or numbers != set(range(len(numbers)))
 
 
 def _join_by_row(listing: Listing, table: CrowdTable, file: Path) -> tuple[Listing, str]:
@@ -247,17 +257,19 @@ def _join_by_row(listing: Listing, table: CrowdTable, file: Path) -> tuple[Listi
     ]
     if wrong:
         raise SourceError(
-            f"{file}: its {len(table.splits):,} rows are not those of the pictures: Usage differs at {len(wrong):,} of "
-            f"{len(listing.rows):,} ({examples(wrong)}): take the table of the challenge in its own order"
+            f"{file}: its {len(table.splits):,} rows are not those of the pictures: Usage differs "
+            f"at {len(wrong):,} of {len(listing.rows):,} ({examples(wrong)}): "
+            "take the table of the challenge in its own order"
         )
     joined = [replace(row, votes=table.votes[row.table_row or 0]) for row in listing.rows]
     return replace(listing, rows=joined), _summarize(len(joined), [], "by row")
 
 
-def _summarize(total: int, lost: Sequence[str], how: str) -> str:
-    share = 100 * (total - len(lost)) / total
-    rest = f"; {len(lost):,} found no row ({examples(lost)})" if lost else ""
-    return f"FER+ votes joined {how}: {total - len(lost):,} of {total:,} pictures ({share:.2f} %){rest}"
+def _summarize(total: int, unmatched: Sequence[str], how: str) -> str:
+    matched = total - len(unmatched)
+    share = 100 * matched / total
+    rest = f"; {len(unmatched):,} found no row ({examples(unmatched)})" if unmatched else ""
+    return f"FER+ votes joined {how}: {matched:,} of {total:,} pictures ({share:.2f} %){rest}"
 
 
 def _read_crowd(file: Path) -> CrowdTable:
@@ -276,11 +288,11 @@ def _read_crowd(file: Path) -> CrowdTable:
 def _read_pixels(file: Path) -> PixelTable:
     images, labels, splits = [], [], []
     needs = ("emotion", "pixels", "usage")
-    for number, row in enumerate(
-        engine.track(read_rows(file, needs, looks_like="the challenge's fer2013.csv"), "rows")
-    ):
+    known_codes = set(map(str, range(len(CODES))))
+    records = engine.track(read_rows(file, needs, looks_like="the challenge's fer2013.csv"), "rows")
+    for number, row in enumerate(records):
         where = f"{file} row {number}"
-        if row["usage"] not in USAGES or row["emotion"] not in map(str, range(len(CODES))):
+        if row["usage"] not in USAGES or row["emotion"] not in known_codes:
             raise SourceError(
                 f"{where}: emotion '{row['emotion']}', Usage '{row['usage']}': restore the file"
             )

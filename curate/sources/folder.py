@@ -3,7 +3,8 @@
     root/happy/a.jpg            or        root/train/happy/a.jpg
     root/sad/b.png                        root/test/sad/b.png
 
-Folder names are labels in any known spelling. A root that holds nothing but one folder stands for that folder.
+Folder names are labels in any known spelling. If the only content of the root is one folder, that
+folder is read in its place.
 """
 
 from dataclasses import replace
@@ -13,11 +14,11 @@ from curate.errors import SourceError
 from curate.images.decode import SUFFIXES
 from curate.labels import canonical_label, canonical_labels
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
-from curate.sources.tables.pictures import is_picture, note_passed, subfolders, walk_files
+from curate.sources.tables.pictures import is_picture, note_skipped, subfolders, walk_files
 
 NAME = "folder"
 LOOKS_LIKE = "class folders (happy/, sad/, …), with or without train/, val/, test/ above them"
-TOLD_BY = "a folder whose name is a class in any known spelling"
+RECOGNISED_BY = "a folder whose name is a class in any known spelling"
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "train_set"), "train"),
@@ -33,7 +34,7 @@ def detect(root: Path) -> bool:
     )
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture below a class folder.
 
     Raises
@@ -44,33 +45,34 @@ def rows(root: Path, asked: LayoutOptions) -> Listing:
     folders = class_folders(top)
     names = {folder.relative_to(top).as_posix() for _, folder in folders}
     _refuse_twins(sorted(names | {name.partition("/")[0] for name in names}), root)
-    label_of = canonical_labels(
-        sorted({folder.name for _, folder in folders}), where=str(root), extra=asked.spellings
-    )
+    labels = sorted({folder.name for _, folder in folders})
+    label_of = canonical_labels(labels, where=str(root), extra=options.spellings)
     found: list[SourceRow] = []
-    passed_over: list[str] = []
+    skipped: list[str] = []
     for split, folder in folders:
         row = SourceRow("", label_of[folder.name], folder.name, split)
         for path in walk_files(folder, top):
             if is_picture(path):
                 found.append(replace(row, path=path))
             else:
-                passed_over.append(path)
+                skipped.append(path)
     if not found:
         raise SourceError(
-            f"{root}: {len(folders)} class folders without one picture ({', '.join(sorted(SUFFIXES))})"
+            f"{root}: {len(folders)} class folders without one picture "
+            f"({', '.join(sorted(SUFFIXES))})"
         )
-    return Listing(top, found, (*note_passed(passed_over, "files are no pictures"), *_strays(top)))
+    return Listing(top, found, (*note_skipped(skipped, "files are no pictures"), *_strays(top)))
 
 
 def image_root(root: Path) -> Path:
-    """The root itself, or the folder that is its only content (an archive unpacked into a folder of its own)."""
+    """The root itself, or the folder that is its only content (an archive's own folder)."""
     while True:
         inside = subfolders(root)
-        only = len(inside) == 1 and not any(
-            entry.is_file() and not entry.name.startswith(".") for entry in root.iterdir()
-        )
-        if not only or split_of(inside[0]) or canonical_label(inside[0].name):
+        files = (entry for entry in root.iterdir() if entry.is_file())
+        has_file = any(not file.name.startswith(".") for file in files)
+        if len(inside) != 1 or has_file:
+            return root
+        if split_of(inside[0]) or canonical_label(inside[0].name):
             return root
         root = inside[0]
 
@@ -89,21 +91,15 @@ def split_of(folder: Path) -> str:
 
 
 def _strays(top: Path) -> tuple[str, ...]:
-    places = [top, *(folder for folder in subfolders(top) if split_of(folder))]
-    strays = sorted(
-        entry.name
-        for place in places
-        for entry in place.iterdir()
-        if is_picture(entry.name) and entry.is_file()
-    )
-    beside = (
-        [folder.name for folder in subfolders(top) if not split_of(folder)]
-        if len(places) > 1
-        else []
-    )
+    """Notes about pictures outside of a class folder, and folders beside the splits."""
+    inside = subfolders(top)
+    splits = [folder for folder in inside if split_of(folder)]
+    entries = (entry for place in (top, *splits) for entry in place.iterdir())
+    strays = sorted(entry.name for entry in entries if is_picture(entry.name) and entry.is_file())
+    beside = [folder.name for folder in inside if splits and folder not in splits]
     return (
-        *note_passed(strays, "pictures lie outside of a class folder"),
-        *note_passed(beside, "folders beside the splits are no split"),
+        *note_skipped(strays, "pictures lie outside of a class folder"),
+        *note_skipped(beside, "folders beside the splits are no split"),
     )
 
 
@@ -114,6 +110,6 @@ def _refuse_twins(folders: list[str], root: Path) -> None:
     twins = [names for names in by_name.values() if len(names) > 1]
     if twins:
         raise SourceError(
-            f"{root}: folders '{twins[0][0]}' and '{twins[0][1]}' differ only by case and would be one folder on another "
-            "disk: merge or rename one"
+            f"{root}: folders '{twins[0][0]}' and '{twins[0][1]}' differ only by case and would be "
+            "one folder on another disk: merge or rename one"
         )

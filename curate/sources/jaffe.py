@@ -1,6 +1,6 @@
 """JAFFE: ten women, seven expressions, in one flat folder.
 
-    root/KA.AN1.39.tiff          subject KA, expression AN, its first pose, running number 39; 213 pictures
+    root/KA.AN1.39.tiff   subject KA, expression AN, its first pose, running number 39; 213 pictures
 
 Expressions: AN DI FE HA NE SA SU. Re-encoded copies such as `KA.AN1.39.tiff.bmp` occur.
 """
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from curate.labels import canonical_labels
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
-from curate.sources.tables.pictures import is_picture, note_passed, unwrap, walk_files
+from curate.sources.tables.pictures import is_picture, note_skipped, unwrap, walk_files
 
 NAME = "jaffe"
 LOOKS_LIKE = "KA.AN1.39.tiff and the like in one folder"
-TOLD_BY = "the file names: two letters, an expression code with a number, a number"
+RECOGNISED_BY = "the file names: two letters, an expression code with a number, a number"
 
 _NAME = re.compile(r"([A-Z]{2})\.(AN|DI|FE|HA|NE|SA|SU)([0-9])\.([0-9]+)\.\w+(\.\w+)?")
 
@@ -26,17 +26,17 @@ def detect(root: Path) -> bool:
     )
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
-    """Every picture whose name tells person and expression; other pictures are counted and passed over."""
+def rows(root: Path, options: LayoutOptions) -> Listing:
+    """Every picture named by person and expression; other pictures are counted and skipped."""
     top = unwrap(root)
     pictures = [path for path in walk_files(top, top) if is_picture(path)]
     matches = {path: _NAME.fullmatch(path.rpartition("/")[2]) for path in pictures}
     codes = sorted({match[2] for match in matches.values() if match})
-    label_of = canonical_labels(codes, where=str(root), extra=asked.spellings)
+    label_of = canonical_labels(codes, where=str(root), extra=options.spellings)
     found = [
         SourceRow(path, label_of[match[2]], match[2], subject=match[1])
         for path, match in matches.items()
         if match
     ]
     nameless = [path for path, match in matches.items() if not match]
-    return Listing(top, found, note_passed(nameless, "pictures have no name of JAFFE's form"))
+    return Listing(top, found, note_skipped(nameless, "pictures have no name of JAFFE's form"))

@@ -1,9 +1,11 @@
-"""KDEF: 70 people, seven expressions, five angles, photographed twice.
+"""KDEF: 70 people, seven expressions, five angles, each photographed twice.
 
-    root/KDEF/AF01/AF01ANS.JPG      session A or B, sex F or M, number 01, expression AN, angle S; 4,900 pictures
+    root/KDEF/AF01/AF01ANS.JPG
+        session A or B, sex F or M, number 01, expression AN, angle S; 4,900 pictures
 
-Expressions: AF (afraid) AN DI HA NE SA SU. Angles: S straight, HL HR half, FL FR full profile. A person is sex and number:
-AF01 and BF01 are the same woman in two sessions, F01, and AF01 and AM01 are two people.
+Expressions: AF (afraid) AN DI HA NE SA SU. Angles: S straight, HL HR half, FL FR full profile. A
+person is sex and number: AF01 and BF01 are the same woman, F01, in two recording sessions, and AF01
+and AM01 are two people.
 """
 
 import re
@@ -11,11 +13,11 @@ from pathlib import Path
 
 from curate.labels import canonical_labels
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
-from curate.sources.tables.pictures import is_picture, note_passed, unwrap, walk_files
+from curate.sources.tables.pictures import is_picture, note_skipped, unwrap, walk_files
 
 NAME = "kdef"
 LOOKS_LIKE = "folders AF01, BM35, … of AF01ANS.JPG and the like"
-TOLD_BY = "the file names: session, sex, number, expression code, angle"
+RECOGNISED_BY = "the file names: session, sex, number, expression code, angle"
 
 _NAME = re.compile(r"[AB]([FM][0-9]{2})(AF|AN|DI|HA|NE|SA|SU)(S|HL|HR|FL|FR)\.JPE?G", re.IGNORECASE)
 
@@ -32,17 +34,17 @@ def detect(root: Path) -> bool:
     )
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
-    """Every picture whose name tells person and expression; other pictures are counted and passed over."""
+def rows(root: Path, options: LayoutOptions) -> Listing:
+    """Every picture named by person and expression; other pictures are counted and skipped."""
     top = unwrap(root)
     pictures = [path for path in walk_files(top, top) if is_picture(path)]
-    matches = {path: _NAME.fullmatch(path.rpartition("/")[2]) for path in pictures}
-    codes = sorted({match[2].upper() for match in matches.values() if match})
-    label_of = canonical_labels(codes, where=str(root), extra=asked.spellings)
+    matches = {path: _NAME.fullmatch(path.rpartition("/")[2].upper()) for path in pictures}
+    codes = sorted({match[2] for match in matches.values() if match})
+    label_of = canonical_labels(codes, where=str(root), extra=options.spellings)
     found = [
-        SourceRow(path, label_of[match[2].upper()], match[2].upper(), subject=match[1].upper())
+        SourceRow(path, label_of[match[2]], match[2], subject=match[1])
         for path, match in matches.items()
         if match
     ]
     nameless = [path for path, match in matches.items() if not match]
-    return Listing(top, found, note_passed(nameless, "pictures have no name of KDEF's form"))
+    return Listing(top, found, note_skipped(nameless, "pictures have no name of KDEF's form"))

@@ -1,7 +1,10 @@
-"""Dataset layouts: one small module each, with `NAME`, `LOOKS_LIKE`, `TOLD_BY`, `detect` and `rows`.
+"""Dataset layouts: what a layout module offers, and which layout a folder or file has.
 
-A new layout is a new module named in `LAYOUTS`, the special before the general. No layout guesses: labels come by a
-declared code or spelling, a face without a label is no row, and whatever is passed over is counted in a note.
+Comes in: the path of a dataset. Goes out: its layout, and a listing of all its faces. Each layout
+is one module with `NAME`, `LOOKS_LIKE`, `RECOGNISED_BY`, `detect` and `rows`. A new layout is a new
+module named in `LAYOUTS`, the special before the general. No layout guesses: labels come by a
+declared code or spelling, a face without a label gives no row, and a note counts whatever is
+skipped.
 """
 
 import re
@@ -15,9 +18,9 @@ from typing import Protocol, cast
 from curate.errors import SourceError, examples
 
 LAYOUTS = (
-    "ckextended", "fer2013_csv", "ferplus", "ckplus", "ckplus48", "affectnet", "affectnet_npy", "affectnet_kaggle",
-    "rafdb", "rafdb_folders", "expw", "sfew", "jaffe", "kdef", "fer2013", "fer2013_im", "fer2013_images",
-    "affectnet_numbered", "table", "folder",
+    "ckextended", "fer2013_csv", "ferplus", "ckplus", "ckplus48", "affectnet", "affectnet_npy",
+    "affectnet_kaggle", "rafdb", "rafdb_folders", "expw", "sfew", "jaffe", "kdef", "fer2013",
+    "fer2013_im", "fer2013_images", "affectnet_numbered", "table", "folder",
 )  # fmt: skip
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -27,8 +30,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class SourceRow:
     """One face as the dataset ships it, before a pixel is read.
 
-    `path` is posix, relative to the image root, with `#k` for the k-th face of a picture; `given_label` is canonical;
-    `box` is "x y w h"; `votes` is JSON of counts; `table_row` is the row of fer2013.csv, counted from 0, where it is known.
+    Attributes
+    ----------
+    path : posix, relative to the image root, with `#k` for the k-th face of a picture
+    given_label : canonical
+    source_label : as the dataset spells it
+    box : "x y w h" in pixels; empty for the whole picture
+    votes : JSON of counts
+    table_row : the row of fer2013.csv, counted from 0, where it is known
     """
 
     path: str
@@ -44,7 +53,7 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class Listing:
-    """All faces of a dataset, where its images lie, and what a user should know (files passed over, say)."""
+    """All faces of a dataset, the folder of its images, and notes for the user (skipped files)."""
 
     image_root: Path
     rows: list[SourceRow]
@@ -53,15 +62,16 @@ class Listing:
 
 @dataclass(frozen=True)
 class LayoutOptions:
-    """What a user may say about how a dataset is read.
+    """The user's options for reading one dataset, as a layout receives them.
 
     Attributes
     ----------
-    unpack_to : where pictures of a pixel table go; None lists the table and writes none
+    unpack_to : folder for the pictures of a pixel table; None lists the table and writes none
     spellings : the user's own labels -> classes
     codes : `official` or `alphabetical` for numbered AffectNet copies, empty for neither
     columns : role (path, label, split, subject, sequence, box) -> column of a table
-    neutral_frames, peak_frames : of each labelled CK+ sequence, the first and last frames taken
+    neutral_frames, peak_frames : number of first and last frames taken of each labelled CK+
+        sequence
     """
 
     unpack_to: Path | None = None
@@ -73,17 +83,21 @@ class LayoutOptions:
 
 
 class Layout(Protocol):
-    """What a module of this package offers: its name, what it looks like, and what tells it from the others."""
+    """What a layout module offers: its name, its form, and what distinguishes it from the others.
+
+    `LOOKS_LIKE` describes the files in one line; `RECOGNISED_BY` names the feature that `detect`
+    checks.
+    """
 
     NAME: str
     LOOKS_LIKE: str
-    TOLD_BY: str
+    RECOGNISED_BY: str
 
     def detect(self, root: Path) -> bool:
         """Whether the file or folder has this layout; cheap, decodes no picture."""
 
-    def rows(self, root: Path, asked: LayoutOptions) -> Listing:
-        """List every face; raises SourceError where the dataset is not as the layout says."""
+    def rows(self, root: Path, options: LayoutOptions) -> Listing:
+        """List every face; raises SourceError where the dataset breaks the layout's rules."""
 
 
 def load_layout(name: str) -> Layout:
@@ -96,7 +110,7 @@ def detect_layout(root: Path) -> Layout:
 
     Raises
     ------
-    SourceError  if nothing is there, or no layout fits what is there
+    SourceError  if `root` does not exist, or no layout fits it
     """
     if not root.exists():
         raise SourceError(
@@ -107,18 +121,20 @@ def detect_layout(root: Path) -> Layout:
         if layout.detect(root):
             return layout
     raise SourceError(
-        f"{root}: {_describe(root)}: no known layout (tried {', '.join(LAYOUTS)}): `curate sources` shows what each looks like"
+        f"{root}: {_describe(root)}: no known layout (tried {', '.join(LAYOUTS)}): "
+        "`curate sources` shows what each looks like"
     )
 
 
-def list_faces(layout: Layout, root: Path, asked: LayoutOptions) -> Listing:
+def list_faces(layout: Layout, root: Path, options: LayoutOptions) -> Listing:
     """The faces of the dataset, sorted by path, each path once and plain text.
 
     Raises
     ------
-    SourceError  if there is none, two share a path, or a file name is not plain text; and what the layout raises
+    SourceError  if there is none, two have the same path, or a file name is not plain text; and
+        what the layout raises
     """
-    listing = layout.rows(root, asked)
+    listing = layout.rows(root, options)
     if not listing.rows:
         raise SourceError(f"{root}: no labelled picture ({layout.NAME}: {layout.LOOKS_LIKE})")
     found = sorted(listing.rows, key=lambda row: row.path)
@@ -127,13 +143,13 @@ def list_faces(layout: Layout, root: Path, asked: LayoutOptions) -> Listing:
 
 
 def list_layouts() -> list[dict[str, str]]:
-    """name, looks_like, told_by and tree of every layout, in the order in which they are tried."""
+    """Name, form, recognised feature and tree of every layout, in the order of detection."""
     layouts = [load_layout(name) for name in LAYOUTS]
     return [
         {
             "name": each.NAME,
             "looks_like": each.LOOKS_LIKE,
-            "told_by": each.TOLD_BY,
+            "told_by": each.RECOGNISED_BY,
             "tree": (each.__doc__ or "").strip(),
         }
         for each in layouts
@@ -141,7 +157,7 @@ def list_layouts() -> list[dict[str, str]]:
 
 
 def format_layouts(name: str | None = None) -> str:
-    """Three lines about every layout, or all about one.
+    """Three lines for every layout, or the whole description of one.
 
     Raises
     ------
@@ -152,39 +168,38 @@ def format_layouts(name: str | None = None) -> str:
         raise SourceError(f"sources: no layout '{name}': one of {', '.join(known)}")
     if name is not None:
         return known[name]["tree"]
-    lines = [
-        f"{key}\n    looks like  {it['looks_like']}\n    told by     {it['told_by']}"
-        for key, it in known.items()
-    ]
-    return "\n".join(
-        [
-            *lines,
-            "The first that fits is taken. `curate sources NAME` draws its tree and says what is done.",
-        ]
+    lines = []
+    for key, layout in known.items():
+        lines.append(key)
+        lines.append(f"    looks like     {layout['looks_like']}")
+        lines.append(f"    recognised by  {layout['told_by']}")
+    lines.append(
+        "The first that fits is taken. `curate sources NAME` shows its tree and how it is read."
     )
+    return "\n".join(lines)
 
 
 def _describe(root: Path) -> str:
     if root.is_file():
         return f"a file named {root.name}"
     inside = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
-    return (
-        f"holds {', '.join(inside[:5])}{' …' if len(inside) > 5 else ''}"
-        if inside
-        else "an empty folder"
-    )
+    if not inside:
+        return "an empty folder"
+    rest = " …" if len(inside) > 5 else ""
+    return f"holds {', '.join(inside[:5])}{rest}"
 
 
 def _check_names(paths: Sequence[str], root: Path) -> None:
-    odd = [path for path in paths if _CONTROL.search(path) or not _is_utf8(path)]
+    odd = [repr(path) for path in paths if _CONTROL.search(path) or not _is_utf8(path)]
     if odd:
         raise SourceError(
-            f"{root}: {len(odd)} file names are not plain text ({examples([repr(p) for p in odd])}): rename them"
+            f"{root}: {len(odd)} file names are not plain text ({examples(odd)}): rename them"
         )
     twice = [a for a, b in pairwise(paths) if a == b]
     if twice:
         raise SourceError(
-            f"{root}: {len(twice)} faces are listed twice ({examples(twice)}): list each picture once"
+            f"{root}: {len(twice)} faces are listed twice ({examples(twice)}): "
+            "list each picture once"
         )
 
 

@@ -1,6 +1,8 @@
-"""What a user said about how a source is read: from the command line, and kept in sources.json for the next build.
+"""The options of `curate build` that decide how a source is read, and their record in sources.json.
 
-A bare `curate build` reads every source as it was read before; an option given anew replaces what was kept.
+Comes in: the command line. Goes out: the record kept for the next build, and the `LayoutOptions`
+that a layout receives. A bare `curate build` reads every source as the build before did; an option
+given again replaces the kept one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,17 @@ LABELS = ("source", "ferplus")
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """The options of one build that concern reading; empty or None where the user said nothing."""
+    """The options of one build about reading, as typed; empty or None where none was given.
+
+    Attributes
+    ----------
+    spellings : NAME=CLASS, from `--map`
+    columns : ROLE=NAME, from `--column`
+    codes : `official` or `alphabetical`, the order of AffectNet's codes
+    labels : `source` or `ferplus`, where the labels come from
+    neutral_frames : first frames taken of each labelled CK+ sequence, 0 or more
+    peak_frames : last frames taken of each labelled CK+ sequence, 1 or more
+    """
 
     spellings: Sequence[str] = ()
     columns: Sequence[str] = ()
@@ -27,54 +39,55 @@ class SourceOptions:
     peak_frames: int | None = None
 
 
-def check_options(said: SourceOptions) -> None:
-    """Refuse what means nothing.
+def check_options(given: SourceOptions) -> None:
+    """Refuse impossible values.
 
     Raises
     ------
-    UsageError  if a spelling, role, order or number is impossible, or two spellings contradict each other
+    UsageError  if a spelling, role, order or number is impossible, or one spelling has two classes
     """
-    spellings = [text.partition("=")[::2] for text in said.spellings]
-    wrong = [f"{name}={label}" for name, label in spellings if label not in VOCABULARY]
-    if wrong:
-        raise UsageError(
-            f"build: --map {wrong[0]}: must be NAME=CLASS with a class of {', '.join(VOCABULARY)}"
-        )
-    twice = [name for name, label in spellings if dict(spellings)[name] != label]
-    if twice:
-        raise UsageError(f"build: --map {twice[0]}: is given two classes: name one")
-    half = [text for text in said.columns if not all(text.partition("=")[::2])]
-    if half:
-        raise UsageError(f"build: --column {half[0]}: must be ROLE=NAME, as in path=filename")
-    for option, value, choices in (
-        ("--codes", said.codes, tuple(ORDERS)),
-        ("--labels", said.labels, LABELS),
-    ):
+    _check_spellings(given.spellings)
+    incomplete = [text for text in given.columns if not all(text.partition("=")[::2])]
+    if incomplete:
+        raise UsageError(f"build: --column {incomplete[0]}: must be ROLE=NAME, as in path=filename")
+    choices_of = {"--codes": (given.codes, tuple(ORDERS)), "--labels": (given.labels, LABELS)}
+    for option, (value, choices) in choices_of.items():
         if value is not None and value not in choices:
             raise UsageError(f"build: {option} {value}: must be {' or '.join(choices)}")
-    for option, number, least in (
-        ("--neutral-frames", said.neutral_frames, 0),
-        ("--peak-frames", said.peak_frames, 1),
-    ):
+    least_of = {
+        "--neutral-frames": (given.neutral_frames, 0),
+        "--peak-frames": (given.peak_frames, 1),
+    }
+    for option, (number, least) in least_of.items():
         if number is not None and number < least:
             raise UsageError(f"build: {option} {number}: must be {least} or more")
 
 
-def merge_options(said: SourceOptions, kept: Mapping[str, str]) -> dict[str, str]:
-    """What sources.json keeps: what was said now, else what was kept; nothing for a default."""
-    now = {
-        "map": "\n".join(said.spellings),
-        "columns": "\n".join(said.columns),
-        "codes": said.codes or "",
-        "labels": said.labels or "",
-        "neutral_frames": "" if said.neutral_frames is None else str(said.neutral_frames),
-        "peak_frames": "" if said.peak_frames is None else str(said.peak_frames),
+def merge_options(given: SourceOptions, kept: Mapping[str, str]) -> dict[str, str]:
+    """The record for sources.json: each option as given in this build, else as kept before.
+
+    Parameters
+    ----------
+    kept : the record of the last build of this source; empty at the first
+
+    Returns
+    -------
+    the options that differ from the default, as strings
+    """
+    fresh = {
+        "map": "\n".join(given.spellings),
+        "columns": "\n".join(given.columns),
+        "codes": given.codes or "",
+        "labels": given.labels or "",
+        "neutral_frames": "" if given.neutral_frames is None else str(given.neutral_frames),
+        "peak_frames": "" if given.peak_frames is None else str(given.peak_frames),
     }
-    return {name: value for name in now if (value := now[name] or kept.get(name, ""))}
+    merged = {name: value or kept.get(name, "") for name, value in fresh.items()}
+    return {name: value for name, value in merged.items() if value}
 
 
 def parse_options(record: Mapping[str, str], unpack_to: Path | None) -> LayoutOptions:
-    """What the layout is told."""
+    """The layout's options from a record of sources.json."""
     default = LayoutOptions()
     return LayoutOptions(
         unpack_to,
@@ -87,23 +100,37 @@ def parse_options(record: Mapping[str, str], unpack_to: Path | None) -> LayoutOp
 
 
 def parse_pairs(text: str) -> dict[str, str]:
-    """Lines of NAME=VALUE."""
+    """Lines of NAME=VALUE as a dictionary."""
     return dict(line.partition("=")[::2] for line in text.splitlines())
 
 
 def check_vocabulary(sources: Mapping[str, Mapping[str, str]]) -> None:
-    """One spelling means one class in the whole workspace; numbers are every dataset's own codes.
+    """One spelling means one class in the whole workspace; numbers are each dataset's own codes.
 
     Raises
     ------
     SourceError  if two sources map a spelling to two classes
     """
-    met: dict[str, tuple[str, str]] = {}
+    first_use: dict[str, tuple[str, str]] = {}
     for source in sorted(sources):
         for name, label in parse_pairs(sources[source].get("map", "")).items():
-            other, meaning = met.setdefault(name, (source, label))
+            other, meaning = first_use.setdefault(name, (source, label))
             if meaning != label and not name.isdigit():
                 raise SourceError(
-                    f"sources.json: '{name}' is {meaning} in {other} and {label} in {source}: a workspace has one vocabulary; "
-                    f"build one of them again with `--map {name}=CLASS`, or in a workspace of its own (-w)"
+                    f"sources.json: '{name}' is {meaning} in {other} and {label} in {source}: "
+                    "a workspace has one vocabulary; build one of them again with "
+                    f"`--map {name}=CLASS`, or in a workspace of its own (-w)"
                 )
+
+
+def _check_spellings(texts: Sequence[str]) -> None:
+    spellings = [text.partition("=")[::2] for text in texts]
+    wrong = [f"{name}={label}" for name, label in spellings if label not in VOCABULARY]
+    if wrong:
+        raise UsageError(
+            f"build: --map {wrong[0]}: must be NAME=CLASS with a class of {', '.join(VOCABULARY)}"
+        )
+    last = dict(spellings)
+    twice = [name for name, label in spellings if last[name] != label]
+    if twice:
+        raise UsageError(f"build: --map {twice[0]}: is given two classes: name one")

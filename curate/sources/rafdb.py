@@ -1,11 +1,12 @@
 """RAF-DB as its authors ship it.
 
-    root/basic/EmoLabel/list_patition_label.txt         "train_00001.jpg 5"     (sic; the right spelling occurs)
+    root/basic/EmoLabel/list_patition_label.txt         "train_00001.jpg 5"
+        (sic; the right spelling occurs)
     root/basic/Image/aligned/train_00001_aligned.jpg
     root/basic/Image/original/train_00001.jpg           (read where there is no `aligned`)
 
-Codes 1 surprise, 2 fear, 3 disgust, 4 happy, 5 sad, 6 angry, 7 neutral. 12,271 train and 3,068 test by the start of the name;
-there is no validation part, and no person is named.
+Codes 1 surprise, 2 fear, 3 disgust, 4 happy, 5 sad, 6 angry, 7 neutral. 12,271 train and 3,068 test
+by the start of the name; there is no validation part, and no person is named.
 """
 
 from collections import Counter
@@ -18,18 +19,13 @@ from curate.sources.tables.pictures import find_top, keep_present
 
 NAME = "rafdb"
 LOOKS_LIKE = "basic/EmoLabel/list_patition_label.txt beside basic/Image/aligned/"
-TOLD_BY = "the list; its published length is 12,271 + 3,068"
+RECOGNISED_BY = "the list; its published length is 12,271 + 3,068"
 
 LISTS = ("EmoLabel/list_patition_label.txt", "EmoLabel/list_partition_label.txt")
 CODES = {
-    "1": "surprise",
-    "2": "fear",
-    "3": "disgust",
-    "4": "happy",
-    "5": "sad",
-    "6": "angry",
+    "1": "surprise", "2": "fear", "3": "disgust", "4": "happy", "5": "sad", "6": "angry",
     "7": "neutral",
-}
+}  # fmt: skip
 # S. Li et al., RAF-DB, CVPR 2017: the basic emotions.
 PUBLISHED = {"train": 12_271, "test": 3_068}
 
@@ -39,12 +35,12 @@ def detect(root: Path) -> bool:
     return root.is_dir() and _find_list(root) is not None
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:  # noqa: ARG001 - codes, not names
+def rows(root: Path, options: LayoutOptions) -> Listing:  # noqa: ARG001 - codes, not names
     """Every listed picture.
 
     Raises
     ------
-    SourceError  if a line is not of the form, or no listed picture is there
+    SourceError  if a line has another form, or all listed pictures are missing
     """
     table = _find_list(root)
     assert table is not None
@@ -57,12 +53,13 @@ def rows(root: Path, asked: LayoutOptions) -> Listing:  # noqa: ARG001 - codes, 
 
 
 def note_counts(rows: list[SourceRow]) -> tuple[str, ...]:
-    """A note where the parts have not their published sizes."""
+    """A note if the parts have other sizes than published."""
     counts = Counter(row.source_split for row in rows)
-    if {split: counts[split] for split in PUBLISHED} == PUBLISHED:
+    if all(counts[split] == count for split, count in PUBLISHED.items()):
         return ()
     return (
-        f"{counts['train']:,} train and {counts['test']:,} test faces where RAF-DB has 12,271 and 3,068",
+        f"{counts['train']:,} train and {counts['test']:,} test faces "
+        "where RAF-DB has 12,271 and 3,068",
     )
 
 
@@ -73,16 +70,16 @@ def _find_list(root: Path) -> Path | None:
 
 
 def _read_lines(table: Path, suffix: str) -> Iterator[SourceRow]:
-    for number, line in enumerate(
-        table.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
-    ):
-        name, _, code = line.strip().partition(" ")
-        split = name.partition("_")[0]
-        if not line.strip():
+    lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line:
             continue
+        name, _, code = line.partition(" ")
+        split = name.partition("_")[0]
         if code not in CODES or split not in PUBLISHED:
             raise SourceError(
-                f"{table} line {number}: '{line.strip()[:60]}' is no label: must be like train_00001.jpg 5, with codes 1 to 7"
+                f"{table} line {number}: '{line[:60]}' is no label: "
+                "must be like train_00001.jpg 5, with codes 1 to 7"
             )
         stem, _, ending = name.rpartition(".")
         yield SourceRow(f"{stem}{suffix}.{ending}", CODES[code], code, split)

@@ -3,13 +3,13 @@
     faces.csv        path,label[,split][,subject][,sequence][,box]
     pictures/a.jpg   `path` is relative to the folder of the table, or absolute below it
 
-`--column path=FILE --column label=EMOTION` names the columns; without it common names are known. `box` is "x y w h" in
-pixels; several rows may share a picture then, and are its faces #0, #1 and so on in the order of the table. Labels are read
-by their spelling; numbers need `--map 0=angry` and so on.
+`--column path=FILE --column label=EMOTION` names the columns; common names need no option. `box` is
+"x y w h" in pixels; several rows may share a picture then, and are its faces #0, #1 and so on in
+the order of the table. Labels are read by their spelling; numbers need `--map 0=angry` and so on.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from curate.errors import SourceError, UsageError, examples
@@ -21,86 +21,88 @@ from curate.sources.tables.text_tables import read_header, read_rows
 
 NAME = "table"
 LOOKS_LIKE = "a CSV file with a column of picture paths and one of labels"
-TOLD_BY = (
+RECOGNISED_BY = (
     "columns path and label (or file, image, filename; emotion, expression, class), or --column"
 )
 
 KNOWN = {
     "path": (
-        "path",
-        "file",
-        "filename",
-        "filepath",
-        "file_name",
-        "image",
-        "image_path",
-        "img",
-        "pth",
+        "path", "file", "filename", "filepath", "file_name", "image", "image_path", "img", "pth",
     ),
     "label": ("label", "emotion", "expression", "class"),
     "split": ("split", "usage"),
     "subject": ("subject", "person", "subject_id"),
     "sequence": ("sequence", "video", "clip"),
     "box": ("box",),
-}
+}  # fmt: skip
 
 
 def detect(root: Path) -> bool:
     """Whether it is a CSV file with columns of known names."""
     if not root.is_file() or root.suffix.lower() != ".csv":
         return False
-    names = read_header(root)
-    return all(any(name in names for name in KNOWN[role]) for role in ("path", "label"))
+    names = set(read_header(root))
+    return all(names & set(KNOWN[role]) for role in ("path", "label"))
 
 
-def rows(root: Path, asked: LayoutOptions) -> Listing:
+def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every row whose picture is there.
 
     Raises
     ------
-    SourceError  if the table lacks a column, a label, split or box is no such thing, or no picture is there
+    SourceError  if a column is missing, a label, split or box is invalid, or all pictures are
+        missing
     UsageError  if `columns` names an unknown role
     """
-    column_of = _name_columns(root, asked.columns)
-    table = list(read_rows(root, [column_of["path"], column_of["label"]], looks_like=LOOKS_LIKE))
+    column_of = _name_columns(root, options.columns)
+    table = read_rows(root, [column_of["path"], column_of["label"]], looks_like=LOOKS_LIKE)
     faces = [{role: row.get(name, "") for role, name in column_of.items()} for row in table]
-    label_of = canonical_labels(
-        sorted({face["label"] for face in faces}), where=str(root), extra=asked.spellings
-    )
+    labels = sorted({face["label"] for face in faces})
+    label_of = canonical_labels(labels, where=str(root), extra=options.spellings)
     times = Counter(face["path"] for face in faces)
-    met: Counter[str] = Counter()
+    numbered: Counter[str] = Counter()
     found = []
     for number, face in enumerate(faces, start=2):
         path = _relative(face["path"], root.parent)
         if times[face["path"]] > 1 and face.get("box"):
-            met[path] += 1
-            path = f"{path}#{met[path] - 1}"
-        found.append(_read_row(path, face, label_of, f"{root} line {number}"))
+            numbered[path] += 1
+            path = f"{path}#{numbered[path] - 1}"
+        found.append(_make_row(path, face, label_of, f"{root} line {number}"))
     present, notes = keep_present(found, root.parent, str(root))
     return Listing(root.parent, present, notes)
 
 
-def _name_columns(table: Path, asked: Mapping[str, str]) -> dict[str, str]:
+def _name_columns(table: Path, given: Mapping[str, str]) -> dict[str, str]:
     """Role -> column, for the roles that the table has."""
-    foreign = [role for role in asked if role not in KNOWN]
-    if foreign:
-        raise UsageError(f"build: --column {foreign[0]}=…: must be one of {', '.join(KNOWN)}")
     header = read_header(table)
-    absent = [name for name in asked.values() if name.strip().lower() not in header]
-    if absent:
-        raise SourceError(
-            f"{table}: has no column {examples(absent)} (it has {examples(header, 8)}): name one that it has"
-        )
-    known = {
-        role: next((name for name in names if name in header), "") for role, names in KNOWN.items()
-    }
-    named = {**known, **{role: name.strip().lower() for role, name in asked.items()}}
-    missing = [role for role in ("path", "label") if not named[role]]
+    cleaned = _clean_columns(given, table, header)
+    column_of = {role: _first_of(names, header) for role, names in KNOWN.items()} | cleaned
+    missing = [role for role in ("path", "label") if not column_of[role]]
     if missing:
         raise SourceError(
-            f"{table}: no column for {examples(missing)} (it has {examples(header, 8)}): say `--column {missing[0]}=NAME`"
+            f"{table}: no column for {examples(missing)} (it has {examples(header, 8)}): "
+            f"name it with `--column {missing[0]}=NAME`"
         )
-    return {role: name for role, name in named.items() if name}
+    return {role: name for role, name in column_of.items() if name}
+
+
+def _clean_columns(given: Mapping[str, str], table: Path, header: Sequence[str]) -> dict[str, str]:
+    """Role -> column as the header spells it, of the `--column` options."""
+    foreign = [role for role in given if role not in KNOWN]
+    if foreign:
+        raise UsageError(f"build: --column {foreign[0]}=…: must be one of {', '.join(KNOWN)}")
+    cleaned = {role: name.strip().lower() for role, name in given.items()}
+    absent = [given[role] for role, name in cleaned.items() if name not in header]
+    if absent:
+        raise SourceError(
+            f"{table}: has no column {examples(absent)} (it has {examples(header, 8)}): "
+            "name one that it has"
+        )
+    return cleaned
+
+
+def _first_of(names: Sequence[str], header: Sequence[str]) -> str:
+    return next((name for name in names if name in header), "")
 
 
 def _relative(path: str, top: Path) -> str:
@@ -113,7 +115,7 @@ def _relative(path: str, top: Path) -> str:
     return plain.as_posix()
 
 
-def _read_row(
+def _make_row(
     path: str, face: Mapping[str, str], label_of: Mapping[str, str], where: str
 ) -> SourceRow:
     split = face.get("split", "").lower()
@@ -121,17 +123,26 @@ def _read_row(
         raise SourceError(
             f"{where}: '{split}' is no split: must be one of {', '.join(SPLIT_NAMES)}"
         )
-    box = face.get("box", "")
+    return SourceRow(
+        path=path,
+        given_label=label_of[face["label"]],
+        source_label=face["label"],
+        source_split=SPLIT_NAMES.get(split, ""),
+        subject=face.get("subject", ""),
+        sequence=face.get("sequence", ""),
+        box=_read_box(face.get("box", ""), where),
+    )
+
+
+def _read_box(box: str, where: str) -> str:
+    """The clipped box; empty for an empty cell, the whole picture."""
+    if not box:
+        return ""
     try:
-        x, y, width, height = (
-            (float(value) for value in box.split()) if box else (0.0, 0.0, 1.0, 1.0)
-        )
+        x, y, width, height = (float(value) for value in box.split())
     except ValueError as error:
         raise SourceError(f"{where}: '{box}' is no box: must be 'x y w h' in pixels") from error
-    clipped = clip_box(x, y, x + width, y + height) if box else ""
-    if box and not clipped:
-        raise SourceError(f"{where}: the box '{box}' has no area: mend or leave it out")
-    return SourceRow(
-        path, label_of[face["label"]], face["label"], SPLIT_NAMES.get(split, ""), face.get("subject", ""),
-        face.get("sequence", ""), clipped,
-    )  # fmt: skip
+    clipped = clip_box(x, y, x + width, y + height)
+    if not clipped:
+        raise SourceError(f"{where}: the box '{box}' has no area: correct it or leave it out")
+    return clipped

@@ -1,5 +1,8 @@
-"""One module a stage, each a function from the manifest to its own columns, and what two stages share.
+"""The stages: one module each, a function from the manifest to the columns that the stage owns.
 
-A stage imports no other stage and prints nothing. `build` and `inspect` read images, `dedup` their thumbnails; the
-others read tables only.
+`stratify` is shared by fold and split; `build_cache` and `build_summary` are parts of build. A
+stage imports no other stage, prints nothing and writes nothing outside of the cache; `run_stage`
+and `run_build` of the workspace write its result. Three stages read images: `build` and `inspect`
+decode every picture, `dedup` reads thumbnails of them. The others are pure functions of tables.
+Algorithms are in the rooms `duplicates` and `label_issues`, not here.
 """

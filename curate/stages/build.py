@@ -1,13 +1,14 @@
 """build: datasets as they lie on disk -> one row per face image.
 
-The only stage that creates rows and reads folders. It lists every face through the layout of its source, decodes each
-picture once, and records what can be measured on it alone: hashes and size. Labels come through the declared vocabulary.
-A face without a label is no row: the notes count it.
+The only stage that creates rows and reads the folders of datasets. It lists every face by the
+layout of its source, decodes each picture once, and records what can be measured on it alone:
+hashes and size. Labels are read by the declared vocabulary. A face without a label gets no row; the
+notes count it.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -26,23 +27,30 @@ from curate.sources.options import (
 )
 from curate.stages.build_cache import measure_resumably
 from curate.stages.build_summary import (
-    draw_plan,
+    count_rows,
+    format_plan,
+    format_rows,
     list_changes,
-    source_of,
-    summarise,
     warn_of_differences,
 )
-from curate.workspace.manifest import owned_by, split_face
-from curate.workspace.receipts import StageResult
+from curate.workspace.manifest import empty_manifest, owned_by, sources_of, split_face
+from curate.workspace.receipts import BuildResult
 from curate.workspace.votes import add_votes, label_by_crowd, read_votes, require_votes_fit
 from curate.workspace.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How to read the sources; `votes` is FER+'s table, joined by `pixels` (fer2013.csv), or one with paths."""
+    """How to read the sources.
 
-    said: SourceOptions = field(default_factory=SourceOptions)
+    Attributes
+    ----------
+    reading : how labels and tables are read
+    votes : FER+'s own table, or a table of votes with a `path` column
+    pixels : fer2013.csv, which joins FER+'s own table to pictures; None for the one beside it
+    """
+
+    reading: SourceOptions = field(default_factory=SourceOptions)
     votes: Path | None = None
     pixels: Path | None = None
     engine_name: engine.Engine = "local"
@@ -50,19 +58,8 @@ class BuildOptions:
 
 
 @dataclass(frozen=True)
-class Built:
-    """The rows of a build, all sources, those read now, what to tell the user, and the summary."""
-
-    rows: pd.DataFrame
-    sources: dict[str, dict[str, str]]
-    read: tuple[str, ...]
-    notes: list[str]
-    result: StageResult
-
-
-@dataclass(frozen=True)
 class _Source:
-    """One dataset of this build, listed."""
+    """One dataset of this build: its faces, and its record for sources.json."""
 
     name: str
     layout: Layout
@@ -72,86 +69,97 @@ class _Source:
 
 def build(
     workspace: Workspace, wanted: Sequence[str], options: BuildOptions, *, dry_run: bool = False
-) -> Built:
-    """Read the wanted sources (all known ones if none is named); rows of the others stay as they are.
+) -> BuildResult:
+    """Read the wanted sources (all known ones if none is named); rows of the others stay.
 
     Parameters
     ----------
     wanted : "PATH" or "NAME=PATH" each
-    dry_run : list, and open no picture but to join FER+ by pixels; the rows hold no facts then
+    dry_run : list the faces and open no picture (but to join FER+ by pixels); the rows hold no
+        hashes and sizes then
 
     Raises
     ------
     SourceError  if a source is not as its layout expects, or two sources contradict each other
     UsageError  if no source is named or known, two have one name, or an option means nothing
     """
-    check_options(options.said)
-    if options.pixels is not None and options.votes is None:
-        raise UsageError(
-            "build: --pixels joins FER+ to pictures: name its table too, as in `--votes fer2013new.csv`"
-        )
+    _check(options)
     known = workspace.read_sources()
-    roots = _name_sources(wanted) or {
-        name: workspace.image_root(source["origin"]) for name, source in known.items()
-    }
-    if not roots:
-        raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
-    notes: list[str] = []
-    given = read_votes(options.votes) if options.votes and not is_ferplus(options.votes) else {}
+    roots = _choose_roots(workspace, wanted, known)
+    votes = _read_votes(options)
     read = [
         _list_source(workspace, name, root, known.get(name, {}), options, dry_run)
         for name, root in roots.items()
     ]
     sources = {**known, **{source.name: source.record for source in read}}
     check_vocabulary(sources)
-    before = workspace.read() if workspace.manifest.is_file() else None
-    others = (
-        []
-        if before is None
-        else [before.loc[~source_of(before).isin(roots), list(owned_by("build"))]]
-    )
-    listed = [f"{source.name}/{row.path}" for source in read for row in source.listing.rows]
-    require_votes_fit(
-        given, [*listed, *(path for other in others for path in other["path"])], str(options.votes)
-    )
-    tables = [_tabulate_source(workspace, source, options, notes, dry_run) for source in read]
-    rows = pd.concat([*tables, *others], ignore_index=True).sort_values(
-        "path", kind="stable", ignore_index=True
-    )
-    if dry_run and before is not None:
+    before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
+    others = before.loc[~sources_of(before["path"]).isin(roots), list(owned_by("build"))]
+    require_votes_fit(votes, [*_list_paths(read), *others["path"]], str(options.votes))
+
+    tables, notes = _tabulate_sources(workspace, read, options, dry_run)
+    rows = pd.concat([*tables, others]).sort_values("path", kind="stable", ignore_index=True)
+    if dry_run:
         rows = _assume_unchanged(rows, before)
-    rows = _label_by_crowd(add_votes(rows, before, given, notes), sources, notes)
-    if not dry_run and before is not None:
-        notes += list_changes(before, rows)
-    notes += warn_of_differences(rows)
-    return Built(
-        rows, sources, tuple(source.name for source in read), notes, _summarize(rows, read, dry_run)
-    )
+    rows, votes_notes = add_votes(rows, before, votes)
+    rows, label_notes = _label_by_crowd(rows, sources)
+    changes = [] if dry_run else list_changes(before, rows)
+    notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
+    return _to_result(rows, sources, read, notes, dry_run)
+
+
+def _check(options: BuildOptions) -> None:
+    check_options(options.reading)
+    if options.pixels is not None and options.votes is None:
+        raise UsageError(
+            "build: --pixels joins FER+ to pictures: name its table too, "
+            "as in `--votes fer2013new.csv`"
+        )
+
+
+def _choose_roots(
+    workspace: Workspace, wanted: Sequence[str], known: Mapping[str, Mapping[str, str]]
+) -> dict[str, Path]:
+    """Source name -> file or folder to read: the wanted ones, else all known ones."""
+    roots = _name_sources(wanted)
+    if not wanted:
+        roots = {name: workspace.image_root(source["origin"]) for name, source in known.items()}
+    if not roots:
+        raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
+    return roots
 
 
 def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
-    """Source name -> path; the name is the folder's unless the user gives one."""
+    """Source name -> path; the name is that of the file or folder unless the user gives one."""
     roots: dict[str, Path] = {}
     for text in wanted:
         name, mark, path = text.partition("=")
         root = Path(path if mark else text).expanduser()
-        name = (
-            name
-            if mark
-            else re.sub(
-                r"[^\w.-]+", "_", root.resolve().stem if root.is_file() else root.resolve().name
-            )
-        )
+        if not mark:
+            name = _name_of(root)
         if not re.fullmatch(r"[\w][\w.-]*", name):
             raise UsageError(
                 f"build: '{name}' cannot name a source: letters, digits, `.`, `-` and `_`"
             )
         if name in roots:
             raise UsageError(
-                f"build: two sources are named '{name}': give one another name, as in `other={root}`"
+                f"build: two sources are named '{name}': "
+                f"give one another name, as in `other={root}`"
             )
         roots[name] = root
     return roots
+
+
+def _name_of(root: Path) -> str:
+    place = root.resolve()
+    return re.sub(r"[^\w.-]+", "_", place.stem if root.is_file() else place.name)
+
+
+def _read_votes(options: BuildOptions) -> dict[str, str]:
+    """Manifest path -> votes, of a table with paths; FER+'s own is joined source by source."""
+    if options.votes is None or is_ferplus(options.votes):
+        return {}
+    return read_votes(options.votes)
 
 
 def _list_source(
@@ -162,31 +170,51 @@ def _list_source(
     options: BuildOptions,
     dry_run: bool,
 ) -> _Source:
-    said = merge_options(options.said, kept)
-    layout = load_layout("table") if said.get("columns") else detect_layout(root)
+    """The faces of a source; `kept` is its record of the last build, empty for a new source."""
+    reading = merge_options(options.reading, kept)
+    layout = load_layout("table") if reading.get("columns") else detect_layout(root)
     unpack_to = None if dry_run else workspace.root / "images" / name
-    listing = list_faces(layout, root, parse_options(said, unpack_to))
+    listing = list_faces(layout, root, parse_options(reading, unpack_to))
     place = {
         "root": _relative(listing.image_root, workspace),
         "origin": str(root.resolve()),
         "layout": layout.NAME,
     }
-    return _Source(name, layout, listing, {**place, **said})
+    return _Source(name, layout, listing, {**place, **reading})
 
 
-def _tabulate_source(
-    workspace: Workspace, source: _Source, options: BuildOptions, notes: list[str], dry_run: bool
-) -> pd.DataFrame:
-    """The rows of a source, with FER+'s votes, and measured unless it is a dry run."""
-    listing, told = _join_ferplus(source.listing, options)
-    notes += [f"{source.name}: {note}" for note in (*source.listing.notes, *told)]
-    if dry_run:
-        return _tabulate(source.name, listing, [ImageFacts("")] * len(listing.rows))
-    return _measure(workspace, source.name, listing, options, notes)
+def _relative(folder: Path, workspace: Workspace) -> str:
+    """The root in sources.json: relative if inside the workspace, which may move, else absolute."""
+    inside = folder.resolve()
+    root = workspace.root.resolve()
+    return inside.relative_to(root).as_posix() if inside.is_relative_to(root) else str(inside)
+
+
+def _list_paths(read: Sequence[_Source]) -> list[str]:
+    """The manifest paths of the faces that were listed."""
+    return [f"{source.name}/{row.path}" for source in read for row in source.listing.rows]
+
+
+def _tabulate_sources(
+    workspace: Workspace, read: Sequence[_Source], options: BuildOptions, dry_run: bool
+) -> tuple[list[pd.DataFrame], list[str]]:
+    """The rows of each source with FER+'s votes, measured unless it is a dry run; and notes."""
+    tables, notes = [], []
+    for source in read:
+        listing, joined = _join_ferplus(source.listing, options)
+        found = [*listing.notes, *joined]
+        if dry_run:
+            facts = [ImageFacts("")] * len(listing.rows)
+        else:
+            facts, measured = _measure(workspace, source.name, listing, options)
+            found += measured
+        tables.append(_tabulate(source.name, listing, facts))
+        notes += [f"{source.name}: {note}" for note in found]
+    return tables, notes
 
 
 def _join_ferplus(listing: Listing, options: BuildOptions) -> tuple[Listing, list[str]]:
-    """The listing with FER+'s votes, where its own table was given."""
+    """The listing with FER+'s votes and a note, if FER+'s own table was given."""
     if options.votes is None or not is_ferplus(options.votes):
         return listing, []
     pixels = find_pixels(options.votes, options.pixels)
@@ -197,15 +225,17 @@ def _join_ferplus(listing: Listing, options: BuildOptions) -> tuple[Listing, lis
 
 
 def _measure(
-    workspace: Workspace, name: str, listing: Listing, options: BuildOptions, notes: list[str]
-) -> pd.DataFrame:
+    workspace: Workspace, name: str, listing: Listing, options: BuildOptions
+) -> tuple[list[ImageFacts], list[str]]:
+    """Hashes and size of each face; and notes."""
     files = [(listing.image_root / split_face(row.path)[0], row.box) for row in listing.rows]
     facts, resumed = measure_resumably(
         files, workspace.shards / name, engine_name=options.engine_name, workers=options.workers
     )
+    notes = []
     if resumed:
         notes.append(
-            f"{name}: {resumed:,} pictures were measured by a build that did not finish, and not read again"
+            f"{resumed:,} pictures were measured by a build that did not finish, and not read again"
         )
     unreadable = [
         f"{row.path}: {fact.problem}"
@@ -214,50 +244,58 @@ def _measure(
     ]
     if unreadable:
         notes.append(
-            f"{name}: {len(unreadable)} unreadable images are recorded as such ({examples(unreadable)})"
+            f"{len(unreadable)} unreadable images are recorded as such ({examples(unreadable)})"
         )
-    return _tabulate(name, listing, facts)
+    return facts, notes
 
 
 def _tabulate(name: str, listing: Listing, facts: Sequence[ImageFacts]) -> pd.DataFrame:
-    values = [_row(name, row, fact) for row, fact in zip(listing.rows, facts, strict=True)]
+    values = [_to_row(name, row, fact) for row, fact in zip(listing.rows, facts, strict=True)]
     return pd.DataFrame(values, columns=list(owned_by("build")), dtype=str)
 
 
-def _row(name: str, row: SourceRow, fact: ImageFacts) -> tuple[str, ...]:
+def _to_row(name: str, row: SourceRow, fact: ImageFacts) -> tuple[str, ...]:
     values = {**vars(row), **vars(fact), "path": f"{name}/{row.path}"}
     return tuple(values[column] for column in owned_by("build"))
 
 
-def _relative(folder: Path, workspace: Workspace) -> str:
-    """Pictures that build unpacked move with the workspace; a dataset stays where the user keeps it."""
-    inside = folder.resolve()
-    root = workspace.root.resolve()
-    return inside.relative_to(root).as_posix() if inside.is_relative_to(root) else str(inside)
-
-
 def _assume_unchanged(rows: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
-    """A dry run reads no picture: those of the last build count as they were."""
-    sha256 = rows["path"].map(dict(zip(before["path"], before["sha256"], strict=True))).fillna("")
-    return rows.assign(sha256=sha256.astype(rows["sha256"].dtype))
+    """A dry run reads no picture: those of the last build count as unchanged."""
+    known = dict(zip(before["path"], before["sha256"], strict=True))
+    sha256 = [known.get(path, "") for path in rows["path"]]
+    return rows.assign(sha256=pd.Series(sha256, rows.index, dtype=str))
 
 
 def _label_by_crowd(
-    rows: pd.DataFrame, sources: Mapping[str, Mapping[str, str]], notes: list[str]
-) -> pd.DataFrame:
-    """The crowd's majority as given label in the sources that were asked to take it."""
-    asked = [name for name, source in sources.items() if source.get("labels") == "ferplus"]
-    is_asked = source_of(rows).isin(asked)
-    if not is_asked.any():
-        return rows
-    labelled, told = label_by_crowd(rows[is_asked])
-    notes += told
-    return pd.concat([rows[~is_asked], labelled]).sort_index().reset_index(drop=True)
+    rows: pd.DataFrame, sources: Mapping[str, Mapping[str, str]]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The crowd's majority as given label in the sources with `--labels ferplus`; and notes."""
+    by_crowd = [name for name, source in sources.items() if source.get("labels") == "ferplus"]
+    is_by_crowd = sources_of(rows["path"]).isin(by_crowd)
+    if not is_by_crowd.any():
+        return rows, []
+    labelled, notes = label_by_crowd(rows[is_by_crowd])
+    return pd.concat([rows[~is_by_crowd], labelled]).sort_index().reset_index(drop=True), notes
 
 
-def _summarize(rows: pd.DataFrame, read: Sequence[_Source], dry_run: bool) -> StageResult:
-    result = summarise(rows, is_measured=not dry_run)
-    layouts = {source.name: (source.layout.NAME, source.layout.LOOKS_LIKE) for source in read}
-    counts = {**result.counts, "layouts": {name: layout for name, (layout, _) in layouts.items()}}
-    summary = f"{draw_plan(rows, layouts)}\n{result.summary}" if dry_run else result.summary
-    return replace(result, summary=summary, counts=counts)
+def _to_result(
+    rows: pd.DataFrame,
+    sources: Mapping[str, Mapping[str, str]],
+    read: Sequence[_Source],
+    notes: Sequence[str],
+    dry_run: bool,
+) -> BuildResult:
+    counts = count_rows(rows, is_measured=not dry_run)
+    counts["layouts"] = {source.name: source.layout.NAME for source in read}
+    summary = format_rows(counts)
+    if dry_run:
+        layouts = {source.name: (source.layout.NAME, source.layout.LOOKS_LIKE) for source in read}
+        summary = f"{format_plan(rows, layouts)}\n{summary}"
+    return BuildResult(
+        summary,
+        counts,
+        rows=rows,
+        sources=sources,
+        read=[source.name for source in read],
+        notes=notes,
+    )

@@ -1,8 +1,9 @@
-"""Finished parts of a build: what was measured, 256 pictures at a time, so that a killed build goes on where it was.
+"""The cache of an unfinished build, so that a killed build continues where it was.
 
-A shard is a JSON file in the workspace's cache, named after the pictures that it is about. It counts only while every
-picture has the size, times and inode that it had before it was read, so a changed picture is measured again. `run_build`
-removes the shards once the manifest holds what they say.
+Picture files come in, their hashes and sizes go out. Each batch of 256 is kept as a shard: a JSON
+file in the workspace's cache, named after its pictures. A shard is used only while every picture
+has the size, times and inode that it had before it was read, so a changed picture is measured
+again. `run_build` removes the shards once the manifest holds their facts.
 """
 
 import hashlib
@@ -14,10 +15,11 @@ from pathlib import Path
 
 from curate import engine
 from curate.errors import SourceError
-from curate.files import cannot_write, remove_quietly
+from curate.files import write_atomically
 from curate.images.decode import ImageFacts, measure_images
 
-# Pictures that a worker decodes and hashes together: enough for the matrix products, little enough for a progress bar.
+# Pictures that a worker decodes and hashes together: many enough for the matrix products, few
+# enough for a progress bar.
 BATCH = 256
 
 File = tuple[Path, str]
@@ -27,7 +29,7 @@ Stamp = tuple[int, ...]
 def measure_resumably(
     files: Sequence[File], cache: Path | None, *, engine_name: engine.Engine, workers: int | None
 ) -> tuple[list[ImageFacts], int]:
-    """The facts of each (file, box), in order, and how many of them a build before this one had measured.
+    """The facts of each (file, box), in order, and how many of them an earlier build had measured.
 
     Parameters
     ----------
@@ -37,7 +39,8 @@ def measure_resumably(
     ------
     SourceError  if a file cannot be opened; what was measured until then stays in the cache
     """
-    cache = cache if len(files) > BATCH else None  # one part alone has nothing to go on with
+    if len(files) <= BATCH:
+        cache = None  # a single batch is finished or has to be measured anew
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     shards = [cache / f"{_name_batch(batch)}.json" if cache else None for batch in batches]
     stored = {k: _read_shard(shard, batches[k]) for k, shard in enumerate(shards) if shard}
@@ -60,14 +63,17 @@ def measure_resumably(
 
 
 def _measure_stamped(batch: Sequence[File]) -> tuple[list[Stamp], list[ImageFacts]]:
-    """Stamps are taken before the pictures are read: a change in between makes the shard invalid, not wrong."""
+    """Stamps and facts of a batch.
+
+    The stamps are read first: a picture that changes in between makes the shard invalid, not wrong.
+    """
     return [_stamp(file) for file, _ in batch], measure_images(batch)
 
 
 def _stamp(file: Path) -> Stamp:
-    """Size, times and inode; the time of change (ctime) cannot be set back by a copying program."""
+    """Size, times and inode; a copying program cannot set the time of change (ctime) back."""
     try:
-        status = os.stat(file)  # noqa: PTH116 - as fast as it gets, for hundreds of thousands of files
+        status = os.stat(file)  # noqa: PTH116 - the fastest, for hundreds of thousands of files
     except OSError as error:
         raise SourceError(
             f"{file}: cannot be opened ({error.strerror}): restore or remove it"
@@ -81,10 +87,10 @@ def _name_batch(batch: Sequence[File]) -> str:
 
 
 def _read_shard(shard: Path, batch: Sequence[File]) -> list[ImageFacts] | None:
-    """The facts of the batch; None if there are none, or a picture is not as it was."""
+    """The facts of the batch; None if there is no whole shard, or a picture has changed."""
     try:
         stored = json.loads(shard.read_bytes())
-    except (OSError, ValueError):  # none, or torn by a power cut
+    except (OSError, ValueError):  # no shard, or one damaged by a power cut
         return None
     if [tuple(stamp) for stamp in stored["stamps"]] != [_stamp(file) for file, _ in batch]:
         return None
@@ -92,15 +98,5 @@ def _read_shard(shard: Path, batch: Sequence[File]) -> list[ImageFacts] | None:
 
 
 def _write_shard(shard: Path, stamps: Sequence[Stamp], facts: Sequence[ImageFacts]) -> None:
-    """Whole or not at all for a killed process; a power cut may tear it, and then it is measured again."""
-    partial = shard.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        shard.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(
-            json.dumps({"stamps": stamps, "facts": [astuple(fact) for fact in facts]})
-        )
-        partial.replace(shard)
-    except OSError as error:
-        raise cannot_write(shard, error) from error
-    finally:
-        remove_quietly(partial)
+    record = {"stamps": stamps, "facts": [astuple(fact) for fact in facts]}
+    write_atomically(shard, json.dumps(record).encode())

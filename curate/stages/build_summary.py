@@ -1,122 +1,143 @@
-"""What a build found, in words: counts per source, class and split, what changed, and what a user should know of it."""
+"""What a build found, in words.
+
+Rows of build come in. Counts per source, class and split go out, what has changed since the last
+build, and warnings of differences between sources.
+"""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from curate.errors import examples
-from curate.workspace.manifest import SPLITS
-from curate.workspace.receipts import StageResult
+from curate.workspace.manifest import SPLITS, sources_of
 
-COLUMNS = (*SPLITS, "none")
-
-
-def summarise(rows: pd.DataFrame, *, is_measured: bool = True) -> StageResult:
-    """The summary of a build and its numbers; a dry run has measured nothing and tells of no unreadable picture."""
-    classes = rows["given_label"].value_counts().sort_index()
-    splits = rows["source_split"].replace("", "none").value_counts()
-    sources = source_of(rows).value_counts().sort_index()
-    unreadable = int((rows["pixel_hash"] == "").sum()) if is_measured else None
-    counts = {
-        "rows": len(rows),
-        "unreadable": unreadable,
-        "classes": classes.to_dict(),
-        "source_split": splits.to_dict(),
-        "sources": sources.to_dict(),
-    }
-    per_class = ", ".join(f"{name} {count:,}" for name, count in classes.items())
-    per_split = ", ".join(f"{name} {splits[name]:,}" for name in COLUMNS if name in splits)
-    per_source = (
-        "; " + ", ".join(f"{name} {count:,}" for name, count in sources.items())
-        if len(sources) > 1
-        else ""
-    )
-    read = f"{unreadable:,} unreadable" if is_measured else "pictures not read"
-    summary = (
-        f"build: {len(rows):,} rows ({per_class}){per_source}; source split: {per_split}; {read}"
-    )
-    return StageResult(summary, counts=counts)
+NO_SPLIT = "none"
+COLUMNS = (*SPLITS, NO_SPLIT)
 
 
-def draw_plan(rows: pd.DataFrame, layouts: Mapping[str, tuple[str, str]]) -> str:
-    """For a dry run: the layout of each source (name -> layout, what it looks like), and its counts per class and split."""
-    lines = []
-    for source, (layout, looks_like) in layouts.items():
-        here = rows[source_of(rows) == source]
-        split = here["source_split"].replace("", "none")
-        table = pd.crosstab(here["given_label"], split).reindex(
-            columns=[s for s in COLUMNS if (split == s).any()]
-        )
-        table["all"] = table.sum(axis=1)
-        lines += [f"{source}: layout {layout} ({looks_like})"]
-        lines += ["  " + line for line in table.rename_axis(index="class", columns=None).reset_index().to_string(
-            index=False, formatters=dict.fromkeys(table.columns, "{:,}".format)).splitlines()]  # fmt: skip
-    return "\n".join(lines)
-
-
-def source_of(rows: pd.DataFrame) -> "pd.Series[str]":
-    """The source of each row: the start of its path."""
-    return rows["path"].str.split("/", n=1).str[0]
-
-
-def list_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
-    """One note per rebuilt source whose files are not what they were: added, changed, moved, deleted.
+def count_rows(rows: pd.DataFrame, *, is_measured: bool = True) -> dict[str, Any]:
+    """Rows in all, unreadable, per class, per split of the source, and per source.
 
     Parameters
     ----------
-    before, after : rows of the same sources, with path and sha256
+    is_measured : False in a dry run, which reads no picture; `unreadable` is None then
     """
+    unreadable = int((rows["pixel_hash"] == "").sum())
+    return {
+        "rows": len(rows),
+        "unreadable": unreadable if is_measured else None,
+        "classes": rows["given_label"].value_counts().sort_index().to_dict(),
+        "source_split": rows["source_split"].replace("", NO_SPLIT).value_counts().to_dict(),
+        "sources": sources_of(rows["path"]).value_counts().sort_index().to_dict(),
+    }
+
+
+def format_rows(counts: Mapping[str, Any]) -> str:
+    """The summary line of `count_rows`."""
+    splits, sources, unreadable = counts["source_split"], counts["sources"], counts["unreadable"]
+    per_class = _format_counts(counts["classes"])
+    per_source = f"; {_format_counts(sources)}" if len(sources) > 1 else ""
+    per_split = _format_counts({name: splits[name] for name in COLUMNS if name in splits})
+    read = "pictures not read" if unreadable is None else f"{unreadable:,} unreadable"
+    return (
+        f"build: {counts['rows']:,} rows ({per_class}){per_source}; "
+        f"source split: {per_split}; {read}"
+    )
+
+
+def _format_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def format_plan(rows: pd.DataFrame, layouts: Mapping[str, tuple[str, str]]) -> str:
+    """The layout of each source of a dry run, and a table of its classes and splits.
+
+    Parameters
+    ----------
+    layouts : source name -> name of the layout, what it looks like
+    """
+    lines = []
+    for source, (layout, looks_like) in layouts.items():
+        own = rows[sources_of(rows["path"]) == source]
+        split = own["source_split"].replace("", NO_SPLIT)
+        present = [name for name in COLUMNS if (split == name).any()]
+        table = pd.crosstab(own["given_label"], split).reindex(columns=present)
+        table["all"] = table.sum(axis=1)
+        formatters = dict.fromkeys(table.columns, "{:,}".format)
+        printed = table.rename_axis(index="class", columns=None).reset_index()
+        text = printed.to_string(index=False, formatters=formatters)
+        lines += [f"{source}: layout {layout} ({looks_like})"]
+        lines += [f"  {line}" for line in text.splitlines()]
+    return "\n".join(lines)
+
+
+def list_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
+    """One note per source whose files have changed: added, changed, moved, deleted.
+
+    Parameters
+    ----------
+    before, after : rows with path and sha256; sources that are in one of them only are left out
+    """
+    was_in, is_in = sources_of(before["path"]), sources_of(after["path"])
     notes = []
-    for source in sorted(set(source_of(before)) & set(source_of(after))):
-        old, new = before[source_of(before) == source], after[source_of(after) == source]
-        old_sha256, new_sha256 = (
-            dict(zip(each["path"], each["sha256"], strict=True)) for each in (old, new)
-        )
-        gone = [path for path in old_sha256 if path not in new_sha256]
-        come = [path for path in new_sha256 if path not in old_sha256]
-        changed = [
-            path
-            for path in new_sha256
-            if old_sha256.get(path, new_sha256[path]) != new_sha256[path]
+    for source in sorted(set(was_in) & set(is_in)):
+        changes = _compare(_sha256_at(before[was_in == source]), _sha256_at(after[is_in == source]))
+        parts = [
+            f"{len(paths):,} {what} ({examples(paths, 1)})"
+            for what, paths in changes.items()
+            if paths
         ]
-        left = {old_sha256[path] for path in gone}
-        moved = [path for path in come if new_sha256[path] in left]
-        arrived = {new_sha256[path] for path in moved}
-        named = (
-            ("added", [path for path in come if new_sha256[path] not in left]),
-            ("changed", changed),
-            ("moved", moved),
-            ("deleted", [path for path in gone if old_sha256[path] not in arrived]),
-        )
-        told = [f"{len(paths):,} {what} ({examples(paths, 1)})" for what, paths in named if paths]
-        notes += [f"{source}: since the last build {', '.join(told)}"] if told else []
+        if parts:
+            notes.append(f"{source}: since the last build {', '.join(parts)}")
     return notes
 
 
+def _sha256_at(rows: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(rows["path"], rows["sha256"], strict=True))
+
+
+def _compare(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, list[str]]:
+    """Kind of change -> paths, given path -> sha256; bytes that left one path for another moved."""
+    deleted = [path for path in old if path not in new]
+    added = [path for path in new if path not in old]
+    left = {old[path] for path in deleted}
+    moved = [path for path in added if new[path] in left]
+    arrived = {new[path] for path in moved}
+    return {
+        "added": [path for path in added if new[path] not in left],
+        "changed": [path for path in new if path in old and old[path] != new[path]],
+        "moved": moved,
+        "deleted": [path for path in deleted if old[path] not in arrived],
+    }
+
+
 def warn_of_differences(rows: pd.DataFrame) -> list[str]:
-    """What a model could learn in place of the expression, where sources differ in classes or in the size of faces."""
-    source = source_of(rows)
-    names = sorted(set(source))
-    if len(names) < 2:
+    """Warnings of what a model could learn instead of the expression.
+
+    Sources may differ in their classes or in the size of their faces; a model could then learn the
+    source.
+    """
+    source = sources_of(rows["path"])
+    if source.nunique() < 2:
         return []
+    return _warn_of_classes(rows, source) + _warn_of_sizes(rows, source)
+
+
+def _warn_of_classes(rows: pd.DataFrame, source: "pd.Series[str]") -> list[str]:
+    names = sorted(set(source))
     present = {name: set(rows.loc[source == name, "given_label"]) for name in names}
-    partial = sorted(
-        {
-            label
-            for label in set.union(*present.values())
-            if any(label not in has for has in present.values())
-        }
-    )
-    notes = []
-    if partial:
-        where = "; ".join(
-            f"{label} only in {examples([n for n in names if label in present[n]])}"
-            for label in partial
-        )
-        notes.append(
-            f"classes differ between sources ({where}): a model may learn the source; --classes narrows them"
-        )
-    return notes + _warn_of_sizes(rows, source)
+    partial = set.union(*present.values()) - set.intersection(*present.values())
+    if not partial:
+        return []
+    parts = []
+    for label in sorted(partial):
+        having = [name for name in names if label in present[name]]
+        parts.append(f"{label} only in {examples(having)}")
+    return [
+        f"classes differ between sources ({'; '.join(parts)}): "
+        "a model may learn the source; --classes narrows them"
+    ]
 
 
 def _warn_of_sizes(rows: pd.DataFrame, source: "pd.Series[str]") -> list[str]:
@@ -127,6 +148,7 @@ def _warn_of_sizes(rows: pd.DataFrame, source: "pd.Series[str]") -> list[str]:
     if len({text.rpartition(" ")[2] for text in usual}) < 2:
         return []
     return [
-        f"sizes differ between sources (mostly {', '.join(usual)}): every face is decoded upright, 8 bits a channel, cropped to "
-        "its box; dedup and train see it in grey, scaled to 48 x 48 or the recipe's size"
+        f"sizes differ between sources (mostly {', '.join(usual)}): every face is decoded upright, "
+        "8 bits a channel, cropped to its box; dedup and train see it in grey, "
+        "scaled to 48 x 48 or the recipe's size"
     ]

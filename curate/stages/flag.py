@@ -1,9 +1,13 @@
 """flag: out-of-fold predictions -> how suspect each given label is, why, and how many are wrong.
 
-Reads any predictions tables. The ranking uses one of the documented scores (`curate.label_issues.scores`); where people or the crowd
-have judged enough labels, the score becomes a probability (`curate.label_issues.error_model`) and the ranking learns from them, without
-training anything again. Where one other class is believed alone it is suggested; where several are the image is ambiguous and
-nothing is. The most suspect are marked as an `issue`, `wrong` or `ambiguous`.
+The manifest and predictions tables of any models come in; the columns of flag, `issues.csv` and
+`label_errors.csv` go out. Rows are ranked by a score of `curate.label_issues.scores`. Once people
+or the crowd have judged enough labels, `curate.label_issues.error_model` turns the score into a
+probability, and the ranking learns from the verdicts without training a model again.
+
+A class is suggested if it is the only plausible one besides the given; with several plausible
+classes the image is ambiguous and gets no suggestion. The most suspect rows are marked as an
+`issue`, `wrong` or `ambiguous`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,40 +46,46 @@ from curate.workspace.receipts import StageResult
 
 Flags = npt.NDArray[np.bool_]
 
-# Verdicts among them: a person's decision or a vote calibrates the ranking.
+# `votes` and `human` too: they are the verdicts that calibrate the ranking.
 INPUT_COLUMNS = ("given_label", "fold", "duplicate_group", "votes", "human")
 PRECISION = 0.5
-# A second class believed at least this much of the first leaves the expression open.
+# A row is ambiguous if a second class is believed at least this share of the first.
 OPEN_SHARE = 0.5
-NEXT_LOOKS = 100
+NEXT_LOOKS = 100  # images at the head of the review queue whose errors are estimated
 ISSUE_COLUMNS = [
-    "path", "issue_rank", "given_label", "suggested_label", "issue", "error_probability", "score", "margin",
-    "members_against", "pair_prior", "copies", "copies_against", "margin_auc", "verdict",
+    "path", "issue_rank", "given_label", "suggested_label", "issue", "error_probability", "score",
+    "margin", "members_against", "pair_prior", "copies", "copies_against", "margin_auc", "verdict",
 ]  # fmt: skip
 COUNT_COLUMNS = ["given_label", "suggested_label", "low", "count", "high"]
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What flag thinks of N rows.
+    """What flag computes of N rows; all but `probability` are (N,).
 
     Attributes
     ----------
-    score, rank : higher and first is more suspect
-    other : the class believed most of those not given
-    doubted : where it is believed more than the given one
-    is_open : where further classes are plausible too
-    marked : the issues
-    probability : that the label is wrong; None without verdicts
+    score : higher is more suspect
+    rank : 1 is the most suspect
+    other : the class believed most besides the given one
+    is_doubted : whether `other` is believed more than the given class
+    is_open : whether further classes are plausible too
+    is_marked : whether the row is an issue
+    probability : (N,) that the given label is wrong; None without enough verdicts
     """
 
     score: Probs
     rank: Labels
     other: Labels
-    doubted: Flags
+    is_doubted: Flags
     is_open: Flags
-    marked: Flags
+    is_marked: Flags
     probability: Probs | None
+
+    @property
+    def is_suggested(self) -> Flags:
+        """Whether `other` is the suggested label: doubted, and no third class is plausible."""
+        return self.is_doubted & ~self.is_open
 
 
 def flag_tables(
@@ -95,24 +105,29 @@ def flag(
 
     Parameters
     ----------
-    predictions : tables of `read_predictions`, one a member, all of the folded rows in their order
+    predictions : tables of `read_predictions`, one per model, each of all folded rows in their
+    order
     score : a name of `SCORES`; ties are broken by the path
-    precision : share of the marked labels that shall be wrong; without verdicts as many are marked as the models call wrong
+    precision : share of the marked labels that should be wrong; without verdicts it has no effect,
+        and as many rows are marked as the models call wrong
 
     Raises
     ------
-    PredictionsError  if there is no table, or the tables hold different classes
-    ManifestError  if copies lie in different folds now, so that a model has seen a copy of what it judges
+    PredictionsError  if there is no table, the tables hold different classes, or `score` needs a
+        column that none of them has
+    ManifestError  if copies are in different folds now, so that a row may be predicted by a model
+        that learned from its copy
     """
     require_laws(manifest, "fold")
-    classes = [
-        name for name in _common_classes(predictions) if name in set(manifest["given_label"])
-    ]
-    folded = manifest[manifest["fold"] != ""].reset_index(drop=True)
+    given = set(manifest["given_label"])
+    classes = [name for name in _common_classes(predictions) if name in given]
+    is_folded = manifest["fold"] != ""
+    folded = manifest[is_folded].reset_index(drop=True)
     evidence = gather_evidence(folded, predictions, classes)
     if score == MARGIN_AUC and not np.isfinite(evidence.margin_auc).any():
         raise PredictionsError(
-            f"--score {MARGIN_AUC}: no table tells how the rows were learned: choose another, or use networks of `train oof`"
+            f"--score {MARGIN_AUC}: no table has the column {MARGIN_AUC}: choose another score, or "
+            "use networks of `train oof`"
         )
     verdicts = collect_verdicts(folded)
     suspicion = SCORES[score](evidence).round(9)
@@ -120,24 +135,14 @@ def flag(
     pair = evidence.labels * len(classes) + other
     calibration = calibrate(suspicion, pair, verdicts) if is_enough(verdicts) else None
     judgement = _judge(evidence, other, suspicion, calibration, precision)
-    counts, table = _count(folded, evidence, judgement, calibration, verdicts, classes)
-    own = {
-        "self_confidence": [
-            f"{value:.6f}" for value in self_confidence(evidence.labels, evidence.probs)
-        ],
-        "issue_rank": judgement.rank.astype(str),
-        "suggested_label": np.where(
-            judgement.doubted & ~judgement.is_open, np.array(classes)[other], ""
-        ),
-        "issue": np.where(judgement.marked, np.where(judgement.is_open, "ambiguous", "wrong"), ""),
-    }
-    rows = manifest.index[manifest["fold"] != ""]
-    columns = pd.DataFrame(own, index=rows, dtype=str).reindex(manifest.index, fill_value="")
-    reasons = _explain(folded, evidence, judgement, verdicts, columns.loc[rows])
+    counts, errors = _count(folded, evidence, judgement, calibration, verdicts, classes)
+    own = _to_columns(evidence, judgement, classes)
+    issues = _explain(folded, evidence, judgement, verdicts, own)
+    columns = own.set_index(manifest.index[is_folded]).reindex(manifest.index, fill_value="")
     return StageResult(
-        _format_summary(counts, score, len(evidence.members), calibration, precision),
+        _format_summary(counts, score, len(evidence.model_probs), calibration, precision),
         columns=columns,
-        tables={"issues.csv": reasons, "label_errors.csv": table},
+        tables={"issues.csv": issues, "label_errors.csv": errors},
         counts=counts,
     )
 
@@ -145,41 +150,37 @@ def flag(
 def gather_evidence(
     folded: pd.DataFrame, predictions: Sequence[pd.DataFrame], classes: Sequence[str]
 ) -> Evidence:
-    """What tables and duplicate groups say of the folded rows.
+    """What predictions and duplicate groups show about the folded rows.
 
     Parameters
     ----------
     predictions : tables of the folded rows in their order
-    classes : those to look at, in the order of K
+    classes : the K classes, in the order of the probabilities
     """
-    labels = (
-        folded["given_label"]
-        .map({name: k for k, name in enumerate(classes)})
-        .to_numpy(dtype=np.int64)
-    )
-    members = tuple(_cut_to(classes, table) for table in predictions)
-    groups, _ = pd.factorize(
-        folded["duplicate_group"].where(folded["duplicate_group"] != "", folded["path"])
-    )
-    dynamics = [
-        pd.to_numeric(table[MARGIN_AUC], errors="coerce").to_numpy()
-        for table in predictions
-        if MARGIN_AUC in table
-    ]
-    # The mean of the models that learned the row; no number where none did.
+    index_of = {name: k for k, name in enumerate(classes)}
+    labels = folded["given_label"].map(index_of).to_numpy(dtype=np.int64)
+    probs = tuple(_select_classes(classes, table) for table in predictions)
+    group = folded["duplicate_group"].where(folded["duplicate_group"] != "", folded["path"])
+    groups, _ = pd.factorize(group)
+    tables = [table for table in predictions if MARGIN_AUC in table]
+    dynamics = [pd.to_numeric(table[MARGIN_AUC], errors="coerce").to_numpy() for table in tables]
+    # The mean over the models that learned from the row; NaN if none did.
     margin_auc = pd.DataFrame(dynamics, columns=folded.index, dtype=np.float64).mean(axis=0)
-    return Evidence(labels, members, groups.astype(np.int64), margin_auc.to_numpy())
+    return Evidence(labels, probs, groups.astype(np.int64), margin_auc.to_numpy())
 
 
-def _cut_to(classes: Sequence[str], table: pd.DataFrame) -> Probs:
-    """(N, K) the probabilities of these classes; where the model knows others too they sum to 1 again, or are all equal."""
+def _select_classes(classes: Sequence[str], table: pd.DataFrame) -> Probs:
+    """(N, K) the probabilities of these classes.
+
+    If the model predicts further classes, each row is divided by its sum; a row of zeros becomes
+    equal shares.
+    """
     probs: Probs = table[[PREFIX + name for name in classes]].to_numpy(dtype=np.float64)
     if len(classes) == len(class_names(table)):
         return probs
     total = probs.sum(axis=1, keepdims=True)
-    shares: Probs = np.divide(
-        probs, total, out=np.full_like(probs, 1 / len(classes)), where=total > 0
-    )
+    equal = np.full_like(probs, 1 / len(classes))
+    shares: Probs = np.divide(probs, total, out=equal, where=total > 0)
     return shares
 
 
@@ -191,20 +192,41 @@ def _judge(
     precision: float,
 ) -> Judgement:
     labels, believed, rows = evidence.labels, evidence.believed, np.arange(len(evidence.labels))
-    probability = None if calibration is None else calibration.probability
-    rank = np.empty(len(rows), np.int64)
-    rank[
-        np.argsort(-(suspicion if probability is None else probability.round(9)), kind="stable")
-    ] = rows + 1
-    if probability is None:
-        marked = rank <= count_confidently(labels, evidence.probs)[0]
+    if calibration is None:
+        probability = None
+        rank = _rank(suspicion)
+        is_marked = rank <= count_confidently(labels, evidence.probs)[0]
     else:
-        marked = mark_at_precision(probability, precision)
-    doubted = believed[rows, other] > believed[rows, labels]
+        probability = calibration.probability
+        rank = _rank(probability.round(9))
+        is_marked = mark_at_precision(probability, precision)
+    is_doubted = believed[rows, other] > believed[rows, labels]
     rest = believed.copy()
     rest[rows, other] = 0
     is_open = rest.max(axis=1) >= OPEN_SHARE * believed[rows, other]
-    return Judgement(suspicion, rank, other, doubted, is_open, marked & doubted, probability)
+    is_issue = is_marked & is_doubted
+    return Judgement(suspicion, rank, other, is_doubted, is_open, is_issue, probability)
+
+
+def _rank(suspicion: Probs) -> Labels:
+    """(N,) 1 for the highest value; rows of equal value are ranked in their order."""
+    rank = np.empty(len(suspicion), np.int64)
+    rank[np.argsort(-suspicion, kind="stable")] = np.arange(1, len(suspicion) + 1)
+    return rank
+
+
+def _to_columns(evidence: Evidence, judgement: Judgement, classes: Sequence[str]) -> pd.DataFrame:
+    """The columns that flag owns, of the folded rows."""
+    confidence = self_confidence(evidence.labels, evidence.probs)
+    suggested = np.array(classes)[judgement.other]
+    issue = np.where(judgement.is_open, "ambiguous", "wrong")
+    columns = {
+        "self_confidence": [f"{value:.6f}" for value in confidence],
+        "issue_rank": judgement.rank.astype(str),
+        "suggested_label": np.where(judgement.is_suggested, suggested, ""),
+        "issue": np.where(judgement.is_marked, issue, ""),
+    }
+    return pd.DataFrame(columns, dtype=str)
 
 
 def _count(
@@ -215,39 +237,42 @@ def _count(
     verdicts: Probs,
     classes: Sequence[str],
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The numbers of the summary, and the errors per pair of given and suggested class."""
+    """The numbers of the summary, and `label_errors.csv`: errors per given and suggested class."""
+    is_marked, is_open = judgement.is_marked, judgement.is_open
     counts: dict[str, Any] = {
         "ranked": len(folded),
-        "suggested": int((judgement.doubted & ~judgement.is_open).sum()),
-        "wrong": int((judgement.marked & ~judgement.is_open).sum()),
-        "ambiguous": int((judgement.marked & judgement.is_open).sum()),
+        "suggested": int(judgement.is_suggested.sum()),
+        "wrong": int((is_marked & ~is_open).sum()),
+        "ambiguous": int((is_marked & is_open).sum()),
         "verdicts": int(np.isfinite(verdicts).sum()),
     }
-    labels = evidence.labels
+    labels, pairs = evidence.labels, []
     if calibration is None:
         total, joint = count_confidently(labels, evidence.probs)
-        pairs = [
-            (classes[g], classes[s], "", str(joint[g, s]), "") for g, s in np.argwhere(joint > 0)
-        ]
-        return {**counts, "errors": {"count": total}}, pd.DataFrame(
-            pairs, columns=COUNT_COLUMNS, dtype=str
-        )
+        counts["errors"] = {"count": total}
+        for g, s in np.argwhere(joint > 0):
+            pairs.append((classes[g], classes[s], "", str(joint[g, s]), ""))
+        return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
     every = np.ones(len(folded), bool)
-    left = ((folded["status"] == "keep") & (folded["reason"] != "human")).to_numpy()
-    queue = np.flatnonzero(left)[np.argsort(judgement.rank[left])][:NEXT_LOOKS]
+    is_left = ((folded["status"] == "keep") & (folded["reason"] != "human")).to_numpy()
     counts["errors"] = count_errors(calibration, verdicts, every)
-    counts["errors_left"] = count_errors(calibration, verdicts, left)
-    believed = np.where(
-        np.isfinite(verdicts), verdicts, calibration.probability
-    )  # the crowd may know, and nobody has decided
-    counts["next_looks"] = {"looks": len(queue), "errors": round(float(believed[queue].sum()))}
-    pairs = []
+    counts["errors_left"] = count_errors(calibration, verdicts, is_left)
+    counts["next_looks"] = _expect_next(judgement.rank, is_left, calibration, verdicts)
     for g, s in sorted(set(zip(labels.tolist(), judgement.other.tolist(), strict=True))):
         found = count_errors(calibration, verdicts, (labels == g) & (judgement.other == s))
-        pairs.append(
-            (classes[g], classes[s], *(str(found[name]) for name in ("low", "count", "high")))
-        )
+        interval = [str(found[name]) for name in ("low", "count", "high")]
+        pairs.append((classes[g], classes[s], *interval))
     return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
+
+
+def _expect_next(
+    rank: Labels, is_left: Flags, calibration: Calibration, verdicts: Probs
+) -> dict[str, int]:
+    """How many of the next images of the review queue are expected to have a wrong label."""
+    queue = np.flatnonzero(is_left)[np.argsort(rank[is_left])][:NEXT_LOOKS]
+    # A row that no person has decided may still have a verdict of the crowd.
+    expected = np.where(np.isfinite(verdicts), verdicts, calibration.probability)
+    return {"looks": len(queue), "errors": round(float(expected[queue].sum()))}
 
 
 def _explain(
@@ -257,60 +282,63 @@ def _explain(
     verdicts: Probs,
     columns: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Why each row stands where it does (`ISSUE_COLUMNS`), most suspect first."""
+    """`issues.csv`: why each row has its rank (`ISSUE_COLUMNS`), most suspect first."""
     labels, rows = evidence.labels, np.arange(len(folded))
-    against = np.sum([probs.argmax(axis=1) != labels for probs in evidence.members], axis=0)
+    against = np.sum([probs.argmax(axis=1) != labels for probs in evidence.model_probs], axis=0)
     copies = np.bincount(evidence.groups)[evidence.groups] - 1
     agree = labels_of_copies(labels, evidence.groups, evidence.probs.shape[1])[rows, labels]
     prior = pair_prior(labels, evidence.probs)[labels, judgement.other]
-    probability = (
-        np.full(len(rows), np.nan) if judgement.probability is None else judgement.probability
-    )
     numbers = {
-        "error_probability": probability,
+        "error_probability": judgement.probability,
         "score": judgement.score,
         "margin": margin(labels, evidence.probs),
         "pair_prior": prior,
         "margin_auc": evidence.margin_auc,
-        "verdict": verdicts,
     }
-    table = pd.DataFrame(
-        {
-            "path": folded["path"].to_numpy(),
-            "given_label": folded["given_label"].to_numpy(),
-            **{name: columns[name].to_numpy() for name in ("issue_rank", "suggested_label", "issue")},
-            **{name: ["" if np.isnan(value) else f"{value:.4f}" for value in values] for name, values in numbers.items()},
-            "members_against": [f"{count} of {len(evidence.members)}" for count in against],
-            "copies": copies.astype(str),
-            "copies_against": np.rint(copies * (1 - agree)).astype(int).astype(str),
-        }
-    )  # fmt: skip
-    table["verdict"] = table["verdict"].map({"1.0000": "wrong", "0.0000": "right"}).fillna("")
+    table = folded[["path", "given_label"]].join(columns)
+    for name, values in numbers.items():
+        table[name] = _format_numbers(values, len(rows))
+    table["members_against"] = [f"{count} of {len(evidence.model_probs)}" for count in against]
+    table["copies"] = copies
+    table["copies_against"] = np.rint(copies * (1 - agree)).astype(int)
+    table["verdict"] = pd.Series(verdicts, table.index).map({1.0: "wrong", 0.0: "right"}).fillna("")
     return table.iloc[np.argsort(judgement.rank)][ISSUE_COLUMNS].astype(str)
+
+
+def _format_numbers(values: Probs | None, count: int) -> list[str]:
+    """Four decimals, empty for NaN; all empty without values."""
+    if values is None:
+        return [""] * count
+    return ["" if np.isnan(value) else f"{value:.4f}" for value in values]
 
 
 def _format_summary(
     counts: Mapping[str, Any],
     score: str,
-    members: int,
+    models: int,
     calibration: Calibration | None,
     precision: float,
 ) -> str:
-    errors = counts["errors"]
-    summary = f"flag: {counts['ranked']:,} rows ranked by {score} over {members} member{'s' * (members > 1)}; "
-    marked = f"{counts['suggested']:,} suggestions; {counts['wrong']:,} marked wrong and {counts['ambiguous']:,} ambiguous"
+    errors, plural = counts["errors"], "s" * (models > 1)
+    ranked = f"flag: {counts['ranked']:,} rows ranked by {score} over {models} model{plural}"
+    marked = (
+        f"{counts['suggested']:,} suggestions; "
+        f"{counts['wrong']:,} marked wrong and {counts['ambiguous']:,} ambiguous"
+    )
     if calibration is None:
         return (
-            f"{summary}the models call {errors['count']:,} labels wrong, {marked} (not calibrated: "
-            f"judge a random sample of 200, and run flag again)"
+            f"{ranked}; the models call {errors['count']:,} labels wrong, {marked} "
+            "(not calibrated: judge a random sample of 200, and run flag again)"
         )
     return (
-        f"{summary}about {errors['count']:,} labels are wrong ({errors['low']:,} to {errors['high']:,}, 95 %, from "
-        f"{calibration.verdicts:,} verdicts); {marked} at a precision of {100 * precision:g} %"
+        f"{ranked}; about {errors['count']:,} labels are wrong "
+        f"({errors['low']:,} to {errors['high']:,}, 95 %, "
+        f"from {calibration.verdicts:,} verdicts); {marked} at a precision of {100 * precision:g} %"
     )
 
 
 def _common_classes(predictions: Sequence[pd.DataFrame]) -> list[str]:
+    """The classes of all tables; PredictionsError if they differ or there is no table."""
     if not predictions:
         raise PredictionsError(
             "predictions: none found: run `train oof`, or name a file with --predictions"
@@ -318,6 +346,7 @@ def _common_classes(predictions: Sequence[pd.DataFrame]) -> list[str]:
     lists = [class_names(table) for table in predictions]
     if any(names != lists[0] for names in lists):
         raise PredictionsError(
-            f"predictions: the tables hold different classes ({lists[0]} and others): use models of one class list"
+            f"predictions: the tables hold different classes ({lists[0]} and others): "
+            "use models of one class list"
         )
     return lists[0]

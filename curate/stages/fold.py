@@ -1,7 +1,8 @@
 """fold: K parts for out-of-fold predictions -> the column `fold`.
 
-Every image that can be read gets a fold, dropped copies too, so that the model can judge them; a duplicate group, a
-subject and a sequence stay whole (law 5), so that no image is judged by a model that saw its copy.
+Every image that can be read gets a fold, dropped copies too, so that all of them are predicted. A
+duplicate group, a subject and a sequence stay whole (law 5), so that no image is predicted by a
+model that learned from its copy.
 """
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 
 from curate.errors import ManifestError, UsageError
 from curate.stages.stratify import assign_parts, link_rows
-from curate.workspace.invariants import linked_by
+from curate.workspace.invariants import group_keys
 from curate.workspace.receipts import StageResult
 
 INPUT_COLUMNS = ("pixel_hash", "given_label", "subject", "sequence", "duplicate_group")
@@ -21,27 +22,27 @@ def fold(manifest: pd.DataFrame, k: int, seed: int = 0) -> StageResult:
     Raises
     ------
     ManifestError  if no image can be read
-    UsageError  if there are fewer units (photographs or subjects) than folds
+    UsageError  if there are fewer units (duplicate groups, subjects, single images) than folds
     """
     rows = manifest[manifest["pixel_hash"] != ""].reset_index(drop=True)
     if rows.empty:
         raise ManifestError(
-            "manifest.csv: no image can be read: `curate status` says what was found"
+            "manifest.csv: no image can be read: `curate status` shows what was found"
         )
-    units = link_rows(list(linked_by(rows).values()))
-    if k < 2 or k > len(np.unique(units)):
+    units = link_rows(group_keys(rows).values())
+    unit_count = len(np.unique(units))
+    if k < 2 or k > unit_count:
         raise UsageError(
-            f"fold: --k {k}: must be 2 to {len(np.unique(units))}, the number of photographs and subjects here"
+            f"fold: --k {k}: must be 2 to {unit_count}, the number of photographs and subjects here"
         )
     labels, _ = pd.factorize(rows["given_label"], sort=True)
     part = assign_parts(labels, units, [1 / k] * k, seed)
     column = pd.Series("", index=manifest.index, dtype=manifest["path"].dtype)
     column[manifest["pixel_hash"] != ""] = part.astype(str)
     sizes = np.bincount(part, minlength=k).tolist()
-    whole = f"{len(np.unique(units)):,} photographs and subjects kept whole"
-    summary = f"fold: {len(rows):,} rows in {k} folds of {min(sizes):,} to {max(sizes):,}, {whole}"
-    return StageResult(
-        summary,
-        columns=column.to_frame("fold"),
-        counts={"sizes": sizes, "units": len(np.unique(units))},
+    summary = (
+        f"fold: {len(rows):,} rows in {k} folds of {min(sizes):,} to {max(sizes):,}, "
+        f"{unit_count:,} photographs and subjects kept whole"
     )
+    counts = {"sizes": sizes, "units": unit_count}
+    return StageResult(summary, columns=column.to_frame("fold"), counts=counts)

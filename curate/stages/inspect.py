@@ -1,14 +1,16 @@
-"""inspect: images that hold no face because they hold nothing -> the column `quality`.
+"""inspect: images without a usable face -> the column `quality`.
 
-What the source studies removed "by thresholding": files that cannot be read, blank images, drawings and texts of black
-and white pixels only, and images of almost no information; and, among a thousand images and more, those whose gradients have
-nothing of what the dataset's faces have in common. `benchmarks/quality.py` measures the bounds against the crowd.
+The manifest and its image files come in: inspect decodes every readable image. It finds what the
+source studies removed "by thresholding": files that cannot be read, blank images, drawings and
+texts of only black and white pixels, and images of almost no information. In a dataset of a
+thousand images or more it also finds images whose gradients have nothing in common with the
+dataset's faces. `benchmarks/quality.py` measures the bounds against the crowd.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,25 +25,28 @@ from curate.workspace.receipts import StageResult
 INPUT_COLUMNS = ("pixel_hash", "box")
 BATCH = 256
 
-# Far from photographs of faces: on FER2013 99 % of the images have a standard deviation over 24 levels and an entropy over
-# 6 bits, and 99 % have less than 39 % near-black and near-white pixels. Graphics repeat their left neighbour's level where
-# a photograph's noise does not. Of the 97 images in the half of FER+ at hand that all ten annotators call no face, the bounds
-# find 35 and no other image; the rest look like photographs (`benchmarks/quality.py`).
+# Far from photographs of faces: on FER2013 99 % of the images have a standard deviation over 24
+# levels and an entropy over 6 bits, and 99 % have less than 39 % near-black and near-white pixels.
+# In graphics many pixels repeat the level of their left neighbour; in photographs noise prevents
+# that. Of the 97 images in the half of FER+ at hand that all ten annotators call no face, the
+# bounds find 35 and no other image; the rest look like photographs (`benchmarks/quality.py`).
 BLANK_STD = 5.0  # grey levels; below it nothing can be seen
 BLACK_AND_WHITE_SHARE = 0.75  # of the pixels within EXTREME_LEVELS of 0 or 255
 EXTREME_LEVELS = 10
 LOW_ENTROPY_BITS = 4.5  # of the 256-bin histogram
 FLAT_SHARE = (
-    0.32  # of the pixels that equal their left neighbour: what the last two findings need besides
+    0.32  # of the pixels that equal their left neighbour; the last two findings need it too
 )
-# Reconstruction error of the gradients by what the dataset's faces have in common. Fewer images do not show what that is.
+# Bound of the reconstruction error of an image's gradients by the principal components of the
+# dataset's.
 STRANGENESS = 10.7
 COMPONENTS = 8
-CELL = 8
-SIDE = 48
-SAMPLE = 4096
-FEWEST = 1000
+CELL = 8  # pixels
+SIDE = 48  # pixels
+SAMPLE = 4096  # images that the components are computed from
+FEWEST = 1000  # images; the components of fewer do not describe faces
 
+File = tuple[Path, str]  # and the box of the face, empty for the whole picture
 Basis = tuple[Floats, Floats]
 
 
@@ -52,87 +57,83 @@ def inspect(
     engine_name: engine.Engine = "local",
     workers: int | None = None,
 ) -> StageResult:
-    """Look at the pixels of every image and name what is wrong with it.
+    """Read every image and write a finding where it shows no usable face.
+
+    Parameters
+    ----------
+    locate : manifest path -> image file
 
     Raises
     ------
     SourceError  if a file that could be read when the manifest was built is gone or damaged now
     """
     readable = manifest[manifest["pixel_hash"] != ""]
-    files = [
-        (locate(path), box) for path, box in zip(readable["path"], readable["box"], strict=True)
-    ]
-    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-
-    def look(
-        fn: Callable[[Sequence[tuple[Path, str]]], Any], parts: Sequence[Any], what: str
-    ) -> list[Any]:
-        return list(engine.map(fn, parts, what=what, engine=engine_name, workers=workers))
+    boxes = zip(readable["path"], readable["box"], strict=True)
+    files = [(locate(path), box) for path, box in boxes]
+    run = partial(engine.map, engine=engine_name, workers=workers)
 
     basis = None
     if len(files) >= FEWEST:
         sample = files[:: -(-len(files) // SAMPLE)]
-        parts = [sample[start : start + BATCH] for start in range(0, len(sample), BATCH)]
-        basis = find_components(
-            np.concatenate(look(describe_images, parts, "sampled images")), COMPONENTS
-        )[:2]
-    found = [
-        finding
-        for batch in look(partial(judge_images, basis=basis), batches, "images")
-        for finding in batch
-    ]
-    _refuse_damaged(
-        [
-            path
-            for path, finding in zip(readable["path"], found, strict=True)
-            if finding == "unreadable"
-        ]
-    )
-    quality = pd.Series("unreadable", index=manifest.index, dtype=manifest["path"].dtype)
-    quality[readable.index] = pd.Series(found, index=readable.index, dtype=quality.dtype)
+        described = run(describe_images, _to_batches(sample), what="sampled images")
+        basis = find_components(np.concatenate(list(described)), COMPONENTS)[:2]
+    judged = run(partial(judge_images, basis=basis), _to_batches(files), what="images")
+    found = pd.Series(list(chain.from_iterable(judged)), readable.index, manifest["path"].dtype)
+    _refuse_damaged(list(readable.loc[found == "unreadable", "path"]))
+    quality = found.reindex(manifest.index, fill_value="unreadable")
+    return _to_result(manifest, quality)
+
+
+def _to_batches(files: Sequence[File]) -> list[Sequence[File]]:
+    return [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+
+
+def _to_result(manifest: pd.DataFrame, quality: "pd.Series[str]") -> StageResult:
     counts = {name: int((quality == name).sum()) for name in QUALITIES}
-    total = sum(counts.values())
     named = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    examples_of = {
-        name: list(manifest.loc[quality == name, "path"].head(5))
-        for name in QUALITIES
-        if counts[name]
-    }
+    found = [name for name in QUALITIES if counts[name]]
+    sample = {name: list(manifest.loc[quality == name, "path"].head(5)) for name in found}
     return StageResult(
-        f"inspect: {len(manifest):,} rows, {total:,} found ({named})",
+        f"inspect: {len(manifest):,} rows, {sum(counts.values()):,} found ({named})",
         columns=quality.to_frame("quality"),
-        counts={**counts, "rows": len(manifest), "sample": examples_of},
+        counts={**counts, "rows": len(manifest), "sample": sample},
     )
 
 
 def sample_lines(result: StageResult) -> list[str]:
-    """A few paths of each finding, for people."""
+    """A line with a few paths for each finding, for the terminal."""
     return [f"{name}: {examples(paths, 5)}" for name, paths in result.counts["sample"].items()]
 
 
-def describe_images(batch: Sequence[tuple[Path, str]]) -> Floats:
+def describe_images(batch: Sequence[File]) -> Floats:
     """(N, F) gradients of the images that can be read."""
     return _describe([grey for grey in map(_read, batch) if grey is not None])
 
 
-def judge_images(batch: Sequence[tuple[Path, str]], basis: Basis | None = None) -> list[str]:
-    """The finding of each (file, box), empty for a photograph; `basis` is what the faces have in common, None if unknown."""
+def judge_images(batch: Sequence[File], basis: Basis | None = None) -> list[str]:
+    """The finding of each (file, box), empty for a usable image.
+
+    Parameters
+    ----------
+    basis : mean and principal components of the dataset's gradients; None leaves `unlike_faces` out
+    """
     greys = [_read(file) for file in batch]
     found = ["unreadable" if grey is None else judge_grey(grey) for grey in greys]
     if basis is None:
         return found
     left = [(k, grey) for k, grey in enumerate(greys) if grey is not None and not found[k]]
-    strange = measure_strangeness(_describe([grey for _, grey in left]), *basis) > STRANGENESS
+    described = _describe([grey for _, grey in left])
+    strange = measure_strangeness(described, *basis) > STRANGENESS
     for (k, _), is_strange in zip(left, strange, strict=True):
         found[k] = "unlike_faces" if is_strange else ""
     return found
 
 
 def _describe(greys: Sequence[Pixels]) -> Floats:
-    squares = [resize_grey(grey, SIDE) for grey in greys]
-    return describe_gradients(
-        np.stack(squares) if squares else np.zeros((0, SIDE, SIDE), np.uint8), (CELL,)
-    )
+    squares = np.zeros((len(greys), SIDE, SIDE), np.uint8)
+    for k, grey in enumerate(greys):
+        squares[k] = resize_grey(grey, SIDE)
+    return describe_gradients(squares, (CELL,))
 
 
 def judge_grey(grey: Pixels) -> str:
@@ -144,7 +145,8 @@ def judge_grey(grey: Pixels) -> str:
 
     Returns
     -------
-    `blank`, `black_and_white`, `low_information`, or empty; the bounds of the level counts are exclusive
+    `blank`, `black_and_white`, `low_information`, or empty; the bounds of the level counts are
+    exclusive
     """
     share = np.bincount(grey.ravel(), minlength=256) / grey.size
     levels = np.arange(256)
@@ -153,16 +155,15 @@ def judge_grey(grey: Pixels) -> str:
         return "blank"
     if (grey[:, 1:] == grey[:, :-1]).mean() < FLAT_SHARE:
         return ""
-    if (
-        share[: EXTREME_LEVELS + 1].sum() + share[-EXTREME_LEVELS - 1 :].sum()
-        > BLACK_AND_WHITE_SHARE
-    ):
+    near_black, near_white = share[: EXTREME_LEVELS + 1].sum(), share[-EXTREME_LEVELS - 1 :].sum()
+    if near_black + near_white > BLACK_AND_WHITE_SHARE:
         return "black_and_white"
-    seen = share[share > 0]
-    return "low_information" if -(seen @ np.log2(seen)) < LOW_ENTROPY_BITS else ""
+    used = share[share > 0]
+    entropy_bits = -(used @ np.log2(used))
+    return "low_information" if entropy_bits < LOW_ENTROPY_BITS else ""
 
 
-def _read(file: tuple[Path, str]) -> Pixels | None:
+def _read(file: File) -> Pixels | None:
     try:
         return to_grey(read_image(*file))
     except UnreadableImageError:
@@ -172,5 +173,6 @@ def _read(file: tuple[Path, str]) -> Pixels | None:
 def _refuse_damaged(paths: list[str]) -> None:
     if paths:
         raise SourceError(
-            f"{len(paths)} images cannot be read any more ({examples(paths)}): run `curate build` again"
+            f"{len(paths)} images cannot be read any more ({examples(paths)}): "
+            "run `curate build` again"
         )

@@ -1,47 +1,53 @@
-"""Parts of asked sizes that keep the class shares of the whole and never separate rows that belong together.
+"""Parts of requested sizes with the class shares of the whole; linked rows stay together.
 
-Shared by fold (K equal parts) and split (train, val, test). scikit-learn's StratifiedGroupKFold balances folds of equal
-size greedily and knows no ratios; here whole groups are placed first, largest first, exchanged while that helps, and the
-single rows then fill each class up to the asked count.
+The class of each row and the keys it shares with others come in, the part of each row goes out.
+Used by fold (K equal parts) and split (train, val, test). scikit-learn's StratifiedGroupKFold
+balances folds of equal size greedily and has no ratios. Here whole groups are placed first, largest
+first, then exchanged while that helps; single rows then fill each class up to the requested count.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from curate.components import label_components
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# Exchanges look at pairs of groups, so only the largest are tried; the rest are small enough for the greedy start.
+# An exchange tries pairs of groups, so only the largest are tried; the rest are small enough for
+# the greedy start.
 EXCHANGED_GROUPS = 1500
 EXCHANGE_ROUNDS = 20
-# Escapes from a local optimum, tried only where large groups leave no single rows to even things out.
+# Escapes from a local optimum, tried only if large groups leave no single rows to even things out.
 KICKS_IN_VAIN = 100
 KICKED_GROUPS = 2
-EVEN_SHARE = (
-    0.001  # of a part's rows: a fifth of the half point promised, and half of the 0.2 % of its size
-)
+# Error of a class and of the size that counts as even, as a share of the part's rows: a fifth of
+# the promised half point for a class, and half of the 0.2 % for the size.
+EVEN_SHARE = 0.001
 
 
-def link_rows(keys: Sequence["pd.Series[str]"]) -> Ints:
-    """(N,) the unit of each row: rows that share a non-empty value of any key, directly or through others, are one unit."""
-    size = len(keys[0])
+def link_rows(keys: Iterable["pd.Series[str]"]) -> Ints:
+    """The unit of each row: rows that share a value of a key, directly or through others, are one.
+
+    Parameters
+    ----------
+    keys : columns of N values each, one or more; an empty value links nothing
+
+    Returns
+    -------
+    (N,) int, units 0, 1, ...
+    """
     links = []
     for key in keys:
-        codes, _ = pd.factorize(
-            key.where(key != "", None)
-        )  # an absent value is -1 and ties nothing
+        codes, _ = pd.factorize(key.where(key != "", None))  # an absent value is -1
         rows = np.flatnonzero(codes >= 0)
         first = pd.Series(rows).groupby(codes[rows]).transform("first").to_numpy()
         links.append(np.stack([rows, first]))
-    i, j = np.concatenate(links, axis=1).astype(np.int64)
-    linked = coo_array((np.ones(len(i), bool), (i, j)), shape=(size, size))
-    unit: Ints = connected_components(linked, directed=False)[1].astype(np.int64)
-    return unit
+    first, second = np.concatenate(links, axis=1).astype(np.int64)
+    return label_components(first, second, len(codes))
 
 
 def assign_parts(labels: Ints, units: Ints, ratios: Sequence[float], seed: int) -> Ints:
@@ -60,9 +66,8 @@ def assign_parts(labels: Ints, units: Ints, ratios: Sequence[float], seed: int) 
     if not len(labels):
         return np.empty(0, np.int64)
     _, units = np.unique(units, return_inverse=True)
-    counts = np.zeros(
-        (units.max() + 1, labels.max() + 1), np.int64
-    )  # (U, K) rows of each class in each unit
+    # (U, K) rows of each class in each unit
+    counts = np.zeros((units.max() + 1, labels.max() + 1), np.int64)
     np.add.at(counts, (units, labels), 1)
     size = counts.sum(axis=1)
     rng = np.random.default_rng(seed)
@@ -73,11 +78,8 @@ def assign_parts(labels: Ints, units: Ints, ratios: Sequence[float], seed: int) 
     part = np.full(len(counts), -1)
     part[groups] = _place_groups(counts[groups], wanted, np.asarray(ratios) > 0, rng)
     singles = shuffled[size[shuffled] == 1]
-    part[singles] = _fill_up(
-        counts[singles].argmax(axis=1),
-        _sum_parts(counts[groups], part[groups], len(ratios)),
-        wanted,
-    )
+    placed = _sum_parts(counts[groups], part[groups], len(ratios))
+    part[singles] = _fill_up(counts[singles].argmax(axis=1), placed, wanted)
     return part[units]
 
 
@@ -87,7 +89,7 @@ def _place_groups(
     """(G,) part of each group, given (G, K) counts, largest group first."""
     if not len(counts):
         return np.empty(0, np.int64)
-    # The row total counts as one more class, so that sizes are held as well as shares.
+    # The row total counts as one more class, so that the sizes are kept as well as the shares.
     search = _Search(
         np.column_stack([counts, counts.sum(axis=1)]),
         np.column_stack([wanted, wanted.sum(axis=1)]),
@@ -108,7 +110,9 @@ def _place_groups(
 
 
 class _Search:
-    """Iterated local search over the parts of the groups; the cost is Pearson's chi-square of rows placed against wanted.
+    """Iterated local search over the parts of the groups.
+
+    The cost is Pearson's chi-square of the rows placed against the rows wanted.
 
     Attributes
     ----------
@@ -129,10 +133,9 @@ class _Search:
         self.tried = min(len(counts), EXCHANGED_GROUPS)
 
     def place(self) -> None:
-        """Greedily, in the order given: each group where it is missed most."""
-        weight = self.weight / np.maximum(
-            self.wanted, 0.5
-        )  # the share of a part that is still open, not its rows
+        """Place each group, in order, where rows of its classes are missing most."""
+        # Weighed by the share of a part that is still open, not by its rows.
+        weight = self.weight / np.maximum(self.wanted, 0.5)
         for group, count in enumerate(self.counts):
             cost = ((2 * self.error * count + count**2) * weight).sum(axis=1)[self.parts]
             self.part[group] = self.parts[cost.argmin()]
@@ -145,13 +148,13 @@ class _Search:
                 return
 
     def kick(self, rng: np.random.Generator) -> Ints:
-        """Put a few groups into random parts; returns the groups that should be tried next, a random tenth of all."""
+        """Put a few groups into random parts; returns a random tenth of the groups, to try next."""
         for group in rng.integers(0, self.tried, KICKED_GROUPS):
             self._move(int(group), int(rng.choice(self.parts)))
         return rng.permutation(self.tried)[: max(KICKED_GROUPS, self.tried // 10)]
 
     def restore(self, part: Ints) -> None:
-        """Go back to an earlier state."""
+        """Return to an earlier assignment."""
         for group in np.flatnonzero(part != self.part):
             self._move(int(group), int(part[group]))
 
@@ -160,7 +163,7 @@ class _Search:
         return float((self.error[self.parts] ** 2 * self.weight[self.parts]).sum())
 
     def is_even(self) -> bool:
-        """Whether single rows can fill the rest, or what is left is well within the promise of half a point."""
+        """Whether single rows can fill the rest, or the errors are within `EVEN_SHARE`."""
         error = self.error[self.parts]
         size = self.wanted[self.parts, -1:]
         return bool((error <= 0.5).all() or (np.abs(error) <= EVEN_SHARE * size).all())
@@ -197,9 +200,9 @@ class _Search:
 
 
 def _fill_up(labels: Ints, placed: Ints, wanted: Floats) -> Ints:
-    """(S,) part of each single row, given its class: every part gets what its groups left open."""
+    """(S,) part of each single row, given its class: parts get the rows their groups left open."""
     part = np.empty(len(labels), np.int64)
-    owed = np.zeros(len(wanted))  # what rounding took from each part in the classes before
+    owed = np.zeros(len(wanted))  # rows that rounding took from each part in earlier classes
     for label in range(wanted.shape[1]):
         rows = np.flatnonzero(labels == label)
         need = np.maximum(wanted[:, label] - placed[:, label], 0)

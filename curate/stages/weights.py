@@ -1,7 +1,7 @@
 """weights: class weights for the weighted cross-entropy -> class_weights.csv.
 
-Counted on the kept rows of the train split (of all kept rows while there is no split), by the verdict label as the view
-(`--classes 5`) sees it.
+Computed from the kept rows of the train split (all kept rows while there is no split) and their
+verdict labels, as merged or chosen by the class view (`--classes 5`).
 """
 
 import numpy as np
@@ -9,8 +9,7 @@ import pandas as pd
 
 from curate.class_weights import Scheme, weigh_classes
 from curate.errors import ManifestError
-from curate.labels import find_class_view
-from curate.workspace.class_views import format_outside, look_through
+from curate.workspace.class_views import apply_class_view, find_class_view, format_outside
 from curate.workspace.invariants import require_laws
 from curate.workspace.manifest import kept_rows
 from curate.workspace.receipts import StageResult
@@ -22,11 +21,11 @@ TABLE = "class_weights.csv"
 def weights(
     manifest: pd.DataFrame, scheme: Scheme = "balanced", *, class_view: str = ""
 ) -> StageResult:
-    """Weigh the classes so that rare ones are not drowned.
+    """Weigh the classes so that rare ones count more.
 
     Parameters
     ----------
-    class_view : name of a class view, empty for all
+    class_view : name of a class view, empty for all classes
 
     Raises
     ------
@@ -34,10 +33,10 @@ def weights(
     ManifestError  if no row is kept or none is in the train split, or some kept rows have no split
     """
     require_laws(manifest, "split")
-    seen = find_class_view(class_view)
-    kept = kept_rows(look_through(manifest, seen))
+    view = find_class_view(class_view)
+    kept = kept_rows(apply_class_view(manifest, view))
     if kept.empty:
-        raise ManifestError("manifest.csv: no row is kept: `curate status` says why")
+        raise ManifestError("manifest.csv: no row is kept: `curate status` shows why")
     has_split = bool((kept["split"] != "").any())
     labels = kept.loc[kept["split"] == "train", "label"] if has_split else kept["label"]
     if labels.empty:
@@ -47,18 +46,14 @@ def weights(
     classes = sorted(set(labels))
     counts = labels.value_counts().reindex(classes).to_numpy(dtype=np.int64)
     values = weigh_classes(counts, scheme)
-    table = pd.DataFrame(
-        {
-            "class": classes,
-            "count": counts.astype(str),
-            "weight": [f"{value:.6f}" for value in values],
-        },
-        dtype=str,
-    )
+    weight_of = dict(zip(classes, values.tolist(), strict=True))
+    printed = [f"{value:.6f}" for value in values]
+    table = {"class": classes, "count": counts.astype(str), "weight": printed}
     of = "the train split" if has_split else "all kept rows (no split yet)"
-    named = ", ".join(f"{name} {value:.2f}" for name, value in zip(classes, values, strict=True))
+    named = ", ".join(f"{name} {value:.2f}" for name, value in weight_of.items())
+    outside = format_outside(manifest, view)
     return StageResult(
-        f"weights: {scheme} on {len(labels):,} rows of {of}: {named}{format_outside(manifest, seen)}",
-        tables={TABLE: table},
-        counts={name: round(float(value), 6) for name, value in zip(classes, values, strict=True)},
+        f"weights: {scheme} on {len(labels):,} rows of {of}: {named}{outside}",
+        tables={TABLE: pd.DataFrame(table, dtype=str)},
+        counts={name: round(value, 6) for name, value in weight_of.items()},
     )

@@ -1,8 +1,8 @@
-"""What the columns of several stages owe each other: the part of the laws that one table can show.
+"""The laws between rows and between the columns of several stages, as far as one table shows them.
 
-A stage's own laws are checked when it writes. A later run of another stage, or a decision, may leave them broken until
-the stage runs again, so reading a manifest does not refuse; `curate check` lists them all and every consumer of a split
-asks `require_split`.
+A stage's own laws are checked when it writes. A later run of another stage, or a decision, may
+break them until the stage runs again, so a manifest with broken laws can still be read; `curate
+check` lists all broken laws, and every command that uses a split calls `require_split`.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,22 @@ from collections.abc import Callable
 import pandas as pd
 
 from curate.errors import FoundError, ManifestError
-from curate.workspace.manifest import kept_rows
+from curate.workspace.manifest import kept_rows, sources_of
 
 
 def broken_laws(manifest: pd.DataFrame, stage: str | None = None) -> list[str]:
-    """One sentence for each broken law, with a count and the first row; of one stage's columns, or of all."""
-    laws = [law for owner, of_stage in _LAWS.items() for law in of_stage if stage in (None, owner)]
-    return [sentence for law in laws for sentence in law(manifest)]
+    """One sentence for each broken law, with a count and the first row.
+
+    Parameters
+    ----------
+    stage : check the laws of this stage's columns only; None checks all
+    """
+    found: list[str] = []
+    for owner, laws in _LAWS.items():
+        if stage in (None, owner):
+            for law in laws:
+                found += law(manifest)
+    return found
 
 
 def require_laws(manifest: pd.DataFrame, stage: str) -> None:
@@ -39,20 +48,18 @@ def require_no_findings(findings: list[str], what: str) -> None:
         raise FoundError(f"{len(findings)} {what}:\n  " + "\n  ".join(findings))
 
 
-def linked_by(manifest: pd.DataFrame) -> dict[str, "pd.Series[str]"]:
-    """The keys that tie rows together, empty where a row has none: duplicate group, subject, sequence.
+def group_keys(manifest: pd.DataFrame) -> dict[str, "pd.Series[str]"]:
+    """The keys of rows that must stay together: duplicate group, subject, sequence.
 
-    A subject or a sequence is known by its source: S005 of one dataset is not S005 of another.
+    A key is empty where a row has none. Subjects and sequences include their source: S005 of one
+    dataset is not S005 of another.
     """
-    source = manifest["path"].str.split("/", n=1).str[0]
-    subject = (source + "/" + manifest["subject"]).where(manifest["subject"] != "", "")
-    sequence = (source + "/" + manifest["subject"] + "/" + manifest["sequence"]).where(
-        manifest["sequence"] != "", ""
-    )
+    subject = sources_of(manifest["path"]) + "/" + manifest["subject"]
+    sequence = subject + "/" + manifest["sequence"]
     return {
         "duplicate_group": manifest["duplicate_group"],
-        "subject": subject,
-        "sequence": sequence,
+        "subject": subject.where(manifest["subject"] != "", ""),
+        "sequence": sequence.where(manifest["sequence"] != "", ""),
     }
 
 
@@ -60,12 +67,13 @@ def _crossings(manifest: pd.DataFrame, part: str) -> list[str]:
     """Law 5: no duplicate group, subject or sequence crosses a fold or a split."""
     rows = manifest[manifest[part] != ""]
     found = []
-    for name, key in linked_by(rows).items():
+    for name, key in group_keys(rows).items():
         parts = rows.loc[key != "", part].groupby(key[key != ""]).nunique()
         crossing = sorted(parts[parts > 1].index)
         if crossing:
             found.append(
-                f"{len(crossing)} {name}s cross a {part} (first: {crossing[0]}); run `curate {part}` again"
+                f"{len(crossing)} {name}s cross a {part} (first: {crossing[0]}); "
+                f"run `curate {part}` again"
             )
     return found
 
@@ -83,9 +91,7 @@ def _all_kept_rows_are_split(manifest: pd.DataFrame) -> list[str]:
     without = kept.loc[kept["split"] == "", "path"]
     if len(without) in (0, len(kept)):
         return []
-    return [
-        f"{len(without)} kept rows have no split (first: {without.iloc[0]}); run `curate split` again"
-    ]
+    return [_format_breach(without, "kept rows have no split", "split")]
 
 
 def _copies_point_to_kept_rows(manifest: pd.DataFrame) -> list[str]:
@@ -96,9 +102,7 @@ def _copies_point_to_kept_rows(manifest: pd.DataFrame) -> list[str]:
     wrong = copies.loc[label_at != copies["label"], "path"]
     if wrong.empty:
         return []
-    return [
-        f"{len(wrong)} copies point to no kept row of their label (first: {wrong.iloc[0]}); run `curate dedup` again"
-    ]
+    return [_format_breach(wrong, "copies point to no kept row of their label", "dedup")]
 
 
 def _conflicts_are_marked(manifest: pd.DataFrame) -> list[str]:
@@ -107,9 +111,7 @@ def _conflicts_are_marked(manifest: pd.DataFrame) -> list[str]:
     wrong = grouped.loc[(labels > 1) != (grouped["label_conflict"] == "true"), "path"]
     if wrong.empty:
         return []
-    return [
-        f"{len(wrong)} rows with a wrong label_conflict (first: {wrong.iloc[0]}); run `curate dedup` again"
-    ]
+    return [_format_breach(wrong, "rows with a wrong label_conflict", "dedup")]
 
 
 def _ranks_are_dense(manifest: pd.DataFrame) -> list[str]:
@@ -124,9 +126,11 @@ def _suggestions_are_known(manifest: pd.DataFrame) -> list[str]:
     wrong = manifest.loc[~manifest["suggested_label"].isin(known), "path"]
     if wrong.empty:
         return []
-    return [
-        f"{len(wrong)} suggested labels are no class of this manifest (first: {wrong.iloc[0]}); run `curate flag` again"
-    ]
+    return [_format_breach(wrong, "suggested labels are no class of this manifest", "flag")]
+
+
+def _format_breach(paths: "pd.Series[str]", what: str, stage: str) -> str:
+    return f"{len(paths)} {what} (first: {paths.iloc[0]}); run `curate {stage}` again"
 
 
 _Law = Callable[[pd.DataFrame], list[str]]

@@ -1,21 +1,23 @@
-"""The journal of human decisions, and the one function that turns facts and decisions into verdicts.
+"""The journal of human decisions, and the verdicts derived from the facts and the journal.
 
-`decisions.jsonl` holds one JSON object a line: `batch, by, at, path, sha256, action, label, expected, note`, or
-`batch, by, at, action=undo, undoes`, or `batch, by, at, path, action=refused, undoes`. It is append-only and flushed to
-the disk before anybody is told "saved"; it is the only file of a workspace that cannot be computed again. `derive_verdicts` is pure
-and replays the whole journal, so applying twice is applying once (law 2), and the undo of a batch restores the table
+`decisions.jsonl` holds one JSON object a line: `batch, by, at, path, sha256, action, label,
+expected, note`, or `batch, by, at, action=undo, undoes`, or `batch, by, at, path, action=refused,
+undoes`. It is append-only and flushed to the disk before a decision counts as saved; it is the only
+file of a workspace that cannot be computed again. `derive_verdicts` is pure and replays the whole
+journal, so applying twice is applying once (law 2), and the undo of a batch restores the table
 exactly (law 3).
 
-A session of `curate relabel` is one batch, and each key of it a batch within, named `SESSION.KEY`: one key can be undone
-alone, or the whole session by its name. A `refused` line voids one image of a batch: somebody else was faster.
+A session of `curate relabel` is one batch, and each key pressed in it a batch within, named
+`SESSION.KEY`: one key can be undone alone, or the whole session by its name. A `refused` line voids
+one image of a batch, because another reviewer was faster.
 """
 
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,7 +37,8 @@ ACTIONS = (*VERDICTS, "undo", "refused")
 class Decision:
     """One line of the journal.
 
-    `expected` is the label that the person saw when deciding; `sha256` binds the decision to the bytes that were seen.
+    `sha256` and `expected` bind the decision to what the person saw: the bytes of the image, and
+    the label that it had then. Empty fields are those that the action does not need.
     """
 
     batch: str
@@ -51,10 +54,28 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class CurrentDecisions:
-    """What the journal says about one table: the decision that stands for a path, moved files, and stale decisions.
+class BatchHeader:
+    """What the lines of one batch share: its name, reviewer, time (UTC, ISO 8601) and note."""
 
-    `moved` maps the path and the sha256 of a line of the journal to the path that these bytes have now, if it is another.
+    batch: str
+    by: str
+    at: str
+    note: str = ""
+
+    def to_decision(self, action: str, **values: str) -> Decision:
+        """A line of this batch; `values` are further fields of `Decision`."""
+        return Decision(self.batch, self.by, self.at, action, note=self.note, **values)
+
+
+@dataclass(frozen=True)
+class CurrentDecisions:
+    """The journal matched to one manifest.
+
+    Attributes
+    ----------
+    by_path : path of the manifest -> its newest decision that is not undone
+    moved : (path, sha256) of a line of the journal -> the path of these bytes now, if it is another
+    stale : decisions about bytes that are not in the manifest any more; they are not applied
     """
 
     by_path: dict[str, Decision]
@@ -63,56 +84,53 @@ class CurrentDecisions:
 
 
 def derive_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.DataFrame:
-    """Derive `label`, `status` and `reason` of every row.
+    """Derive `label`, `status` and `reason` of every row; the only function that computes them.
 
-    The rule: the newest standing human decision; else drop if unreadable, degenerate or a redundant copy; else keep with
-    the given label. A copy is redundant only while the row it points to is kept and agrees with its given label, so an
-    original that is dropped later gives its copies back instead of losing the photograph. A redundant copy carries the
-    label of the row it points to: it is the same photograph, and a person who relabels one relabels it.
+    The newest human decision that is not undone or unsure wins. Without one, a row is dropped if it
+    is unreadable, degenerate or a redundant copy, else kept with the given label.
+
+    A copy is redundant only while the row it points to is kept and agrees with its given label:
+    once that row is dropped, its copies are kept again, so the image is not lost. A redundant copy
+    has the label of the row it points to, because a relabelled image is relabelled in all its
+    copies.
+
+    Returns
+    -------
+    the manifest with the three columns replaced; pure, and the same when it is applied twice
     """
-    standing = current_decisions(manifest, journal).by_path
-    human = {path: decision for path, decision in standing.items() if decision.action != "unsure"}
-    relabelled = {
-        path: decision.label for path, decision in human.items() if decision.action == "relabel"
-    }
-    dropped = {path for path, decision in human.items() if decision.action == "drop"}
+    decisions = current_decisions(manifest, journal).by_path
+    human = {path: made for path, made in decisions.items() if made.action != "unsure"}
+    relabelled = {path: made.label for path, made in human.items() if made.action == "relabel"}
+    dropped = {path for path, made in human.items() if made.action == "drop"}
 
     path, given = manifest["path"], manifest["given_label"]
     is_human = path.isin(list(human))
-    verdicts = [relabelled.get(*pair) for pair in zip(path, given, strict=True)]
-    label = pd.Series(verdicts, index=manifest.index, dtype=given.dtype)
+    labels = [relabelled.get(*pair) for pair in zip(path, given, strict=True)]
+    label = pd.Series(labels, index=manifest.index, dtype=given.dtype)
     reason = pd.Series("", index=manifest.index, dtype=given.dtype)
     reason[manifest["quality"] != ""] = "degenerate"
     reason[manifest["pixel_hash"] == ""] = "unreadable"
     reason[is_human] = "human"
     is_kept = (reason == "") | (is_human & ~path.isin(list(dropped)))
 
-    originals = pd.DataFrame({"given": given, "label": label})[is_kept].set_index(path[is_kept])
-    pointed = originals.reindex(manifest["duplicate_of"]).set_index(manifest.index)
-    redundant = (reason == "") & ((pointed["given"] == given) | (pointed["label"] == given))
-    reason[redundant] = manifest.loc[redundant, "duplicate_kind"] + "_copy"
-    label[redundant] = pointed.loc[redundant, "label"]
-    status = (is_kept & ~redundant).map({True: "keep", False: "drop"}).astype(given.dtype)
+    kept = pd.DataFrame({"given": given, "label": label})[is_kept].set_index(path[is_kept])
+    original = kept.reindex(manifest["duplicate_of"]).set_index(manifest.index)
+    is_redundant = (reason == "") & ((original["given"] == given) | (original["label"] == given))
+    reason[is_redundant] = manifest.loc[is_redundant, "duplicate_kind"] + "_copy"
+    label[is_redundant] = original.loc[is_redundant, "label"]
+    status = (is_kept & ~is_redundant).map({True: "keep", False: "drop"}).astype(given.dtype)
     return manifest.assign(label=label, status=status, reason=reason)
 
 
 def current_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> CurrentDecisions:
-    """The newest decision about each image that no undo has voided.
+    """The newest decision about each image that is not undone.
 
-    A decision follows the bytes: where its path holds other bytes now, or is gone, and its sha256 (with its face number)
-    appears exactly once elsewhere, the file was moved and the decision goes with it; otherwise it is stale, listed and not
-    applied.
+    A decision follows the bytes. If its path is gone or has other bytes now, and its sha256 (with
+    its face number) is found exactly once elsewhere, the file was moved and the decision goes with
+    it. Otherwise the decision is stale: listed and not applied.
     """
     sha256_at = dict(zip(manifest["path"], manifest["sha256"], strict=True))
-    # The faces of one picture share its bytes; their number tells them apart.
-    bytes_of = pd.Series(
-        [(sha256, split_face(path)[1]) for path, sha256 in sha256_at.items()], dtype=object
-    )
-    once = ~bytes_of.duplicated(keep=False).to_numpy()
-    path_of = dict(zip(bytes_of[once], manifest["path"][once], strict=True))
-    gone = [line for line in journal if line.sha256 and sha256_at.get(line.path) != line.sha256]
-    found = [(line, path_of.get((line.sha256, split_face(line.path)[1]))) for line in gone]
-    moved = {(line.path, line.sha256): here for line, here in found if here is not None}
+    moved = _find_moved(sha256_at, journal)
     by_path: dict[str, Decision] = {}
     stale: dict[str, Decision] = {}
     for decision in drop_undone(journal):
@@ -122,15 +140,38 @@ def current_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Cu
             stale[decision.path] = decision
         else:
             by_path[here] = decision
-            stale.pop(here, None)  # decided again, about the bytes of now
+            stale.pop(here, None)  # decided again, about the present bytes
     return CurrentDecisions(by_path, moved, tuple(stale.values()))
 
 
+def _find_moved(
+    sha256_at: Mapping[str, str], journal: Sequence[Decision]
+) -> dict[tuple[str, str], str]:
+    """`CurrentDecisions.moved`, given path -> sha256 of the manifest."""
+    gone = [line for line in journal if line.sha256 and sha256_at.get(line.path) != line.sha256]
+    if not gone:
+        return {}
+    paths_of: dict[tuple[str, str], list[str]] = {}
+    for path, sha256 in sha256_at.items():
+        # The faces of one picture share its bytes and differ in their number.
+        paths_of.setdefault((sha256, split_face(path)[1]), []).append(path)
+    moved = {}
+    for line in gone:
+        paths = paths_of.get((line.sha256, split_face(line.path)[1]), [])
+        if len(paths) == 1:
+            moved[line.path, line.sha256] = paths[0]
+    return moved
+
+
 def drop_undone(journal: Sequence[Decision]) -> list[Decision]:
-    """The decisions that stand, oldest first; the undo of an undo brings its batch back."""
+    """The decisions that are neither undone nor refused, oldest first.
+
+    An undo names a batch, or a session and so all its batches. The journal is read from its end, so
+    that an undo which is itself undone has no effect: the batch it voided is back.
+    """
     undone: set[str] = set()
     refused: set[tuple[str, str]] = set()
-    standing: list[Decision] = []
+    current: list[Decision] = []
     for decision in reversed(journal):
         if decision.batch in undone or session_of(decision.batch) in undone:
             continue
@@ -139,30 +180,31 @@ def drop_undone(journal: Sequence[Decision]) -> list[Decision]:
         elif decision.action == "refused":
             refused.add((decision.undoes, decision.path))
         elif (decision.batch, decision.path) not in refused:
-            standing.append(decision)
-    return standing[::-1]
+            current.append(decision)
+    return current[::-1]
 
 
 def session_of(batch: str) -> str:
-    """The batch that a summary names: SESSION of `SESSION.KEY`, any other batch itself."""
+    """The session of a batch: SESSION of `SESSION.KEY`; any other batch is its own session."""
     return batch.partition(".")[0]
 
 
-def new_batch(by: str) -> Decision:
-    """A blank decision with the batch name (UTC time and six random hex digits) and time that a batch shares."""
+def new_batch(by: str, *, name: str = "", note: str = "") -> BatchHeader:
+    """The header of a batch that starts now.
+
+    Parameters
+    ----------
+    name : of the batch; empty for a new one, UTC time and six random hex digits
+    """
     now = datetime.now(UTC)
-    return Decision(
-        f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-        by,
-        now.isoformat(timespec="seconds"),
-        "unsure",
-    )
+    batch = name or f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    return BatchHeader(batch, by, now.isoformat(timespec="seconds"), note)
 
 
 def new_decisions(
     manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]], *, note: str = "", by: str
 ) -> list[Decision]:
-    """One batch of decisions, bound to the bytes and labels of now, ready to be appended.
+    """One batch of decisions, bound to the present bytes and labels, ready to be appended.
 
     Parameters
     ----------
@@ -170,15 +212,15 @@ def new_decisions(
 
     Raises
     ------
-    JournalError  if nothing is wanted, a path is not in the manifest, an action is unknown, or a relabel names no class
+    JournalError  if nothing is wanted, a path is not in the manifest, an action is unknown, or a
+        relabel names no class
     """
     _check_wanted(manifest, wanted)
     rows = manifest.set_index("path")
-    blank = replace(new_batch(by), note=note)
+    header = new_batch(by, note=note)
     return [
-        replace(
-            blank,
-            action=action,
+        header.to_decision(
+            action,
             label=label if action == "relabel" else "",
             path=path,
             sha256=str(rows.at[path, "sha256"]),
@@ -195,38 +237,40 @@ def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]
     unknown = [path for path, _, _ in wanted if path not in known]
     if unknown:
         raise JournalError(
-            f"{len(unknown)} paths are not in the manifest ({examples(unknown)}): copy them from its path column"
+            f"{len(unknown)} paths are not in the manifest ({examples(unknown)}): "
+            "copy them from its path column"
         )
     unreadable = set(manifest.loc[manifest["pixel_hash"] == "", "path"])
-    kept = [
-        path for path, action, _ in wanted if path in unreadable and action in ("keep", "relabel")
-    ]
-    if kept:
+    used = [path for path, action, _ in wanted if action in ("keep", "relabel")]
+    useless = [path for path in used if path in unreadable]
+    if useless:
         raise JournalError(
-            f"{len(kept)} images cannot be read, so none can learn from them ({examples(kept)}): drop them"
+            f"{len(useless)} images cannot be read, so no model can learn from them "
+            f"({examples(useless)}): drop them"
         )
     actions = [action for _, action, _ in wanted if action not in VERDICTS]
     if actions:
         raise JournalError(
-            f"{len(actions)} actions are unknown ({examples(actions)}): keep, relabel, drop or unsure"
+            f"{len(actions)} actions are unknown ({examples(actions)}): "
+            "keep, relabel, drop or unsure"
         )
-    labels = [
-        label for _, action, label in wanted if action == "relabel" and label not in VOCABULARY
-    ]
-    if labels:
+    labels = [label for _, action, label in wanted if action == "relabel"]
+    foreign = [label for label in labels if label not in VOCABULARY]
+    if foreign:
         raise JournalError(
-            f"{len(labels)} labels are no class ({examples(labels)}): choose of {', '.join(VOCABULARY)}"
+            f"{len(foreign)} labels are no class ({examples(foreign)}): "
+            f"choose one of {', '.join(VOCABULARY)}"
         )
 
 
 def undo_batch(
     journal: Sequence[Decision], batch: str, *, by: str, note: str = ""
 ) -> list[Decision]:
-    """The line that voids a batch.
+    """The line that voids a batch or a session.
 
     Raises
     ------
-    JournalError  if no such batch stands in the journal
+    JournalError  if the journal has no such batch
     """
     known = [decision.batch for decision in journal]
     sessions = list(dict.fromkeys(map(session_of, known)))
@@ -235,11 +279,13 @@ def undo_batch(
         raise JournalError(
             f"no batch '{batch}' in the journal (newest: {examples(last) or 'none yet'})"
         )
-    return [replace(new_batch(by), action="undo", undoes=batch, note=note)]
+    return [new_batch(by, note=note).to_decision("undo", undoes=batch)]
 
 
 def read_journal(file: Path) -> list[Decision]:
-    """Every decision, oldest first; a last line without its line end was never acknowledged and is left out.
+    """Every decision, oldest first.
+
+    A last line without its line end was never acknowledged and is left out.
 
     Raises
     ------
@@ -268,7 +314,7 @@ def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
 
 @contextmanager
 def lock_journal(file: Path) -> Iterator[None]:
-    """Keep other writers of the journal out, so that what was read still holds when a line is appended."""
+    """Keep other writers of the journal out, so that what was read still holds for the append."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(file.with_name(f".{file.name}.lock")).acquire()
@@ -287,10 +333,11 @@ def append_locked(file: Path, decisions: Sequence[Decision]) -> None:
             stream.truncate(end)
             try:
                 rest = memoryview(data)
-                while rest:  # unbuffered: what a full disk refused must not be written again when the file is closed
+                # Unbuffered: what a full disk refused must not be written when the file is closed.
+                while rest:
                     rest = rest[stream.write(rest) :]
                 os.fsync(stream.fileno())
-            except BaseException:  # Ctrl-C too: what was not acknowledged does not stand
+            except BaseException:  # Ctrl-C too: what was not acknowledged does not count
                 os.truncate(file, end)
                 raise
     except OSError as error:
@@ -312,20 +359,26 @@ def to_line(decision: Decision) -> bytes:
 
 
 def parse_line(line: bytes, where: str) -> Decision:
-    """The decision in a line; JournalError if it holds none."""
+    """The decision in a line; JournalError if it is none. `where` names the line in the message."""
     try:
-        decision = Decision(**{str(name): str(value) for name, value in json.loads(line).items()})
+        values = {str(name): str(value) for name, value in json.loads(line).items()}
+        decision = Decision(**values)
     except (ValueError, TypeError, AttributeError) as error:
         raise JournalError(
             f"{where}: not a decision ({line[:60]!r}): restore the line from a copy of the journal"
         ) from error
-    needs = decision.undoes if decision.action in _FIELDS else decision.path and decision.sha256
-    if (
-        decision.action not in ACTIONS
-        or not needs
-        or (decision.action == "relabel" and decision.label not in VOCABULARY)
-    ):
+    if not _is_valid(decision):
         raise JournalError(
-            f"{where}: action '{decision.action}' with label '{decision.label}' is no decision: actions are {', '.join(ACTIONS)}"
+            f"{where}: action '{decision.action}' with label '{decision.label}' is no decision: "
+            f"actions are {', '.join(ACTIONS)}"
         )
     return decision
+
+
+def _is_valid(decision: Decision) -> bool:
+    if decision.action not in ACTIONS:
+        return False
+    if decision.action in _FIELDS:
+        return bool(decision.undoes)
+    is_class = decision.action != "relabel" or decision.label in VOCABULARY
+    return bool(decision.path and decision.sha256 and is_class)

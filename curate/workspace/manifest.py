@@ -1,7 +1,8 @@
 """The manifest: one CSV, one row per face image, every fact and verdict in a column of its own.
 
-Read and written only here, as text: pandas' guesses turn the hash `12345678e1234567` into infinity and the label `None`
-into NaN. `check_rows` runs at every read and every write; what several stages owe each other is in `curate.workspace.invariants`.
+Read and written only here, as text: by default pandas turns the hash `12345678e1234567` into
+infinity and the label `None` into NaN. `check_rows` checks the rows at every read and write; the
+laws between rows and stages are in `curate.workspace.invariants`.
 """
 
 import io
@@ -18,7 +19,7 @@ from curate.labels import VOCABULARY
 
 SPLITS = ("train", "val", "test")
 QUALITIES = ("unreadable", "blank", "black_and_white", "low_information", "unlike_faces")
-# No stage can mend a table that it cannot read; nothing in it is lost for good.
+# No stage can repair a table that it cannot read; nothing in it is lost for good.
 REMEDY = "restore it, or remove it and run `curate build`; decisions stay in the journal"
 ISSUES = ("wrong", "ambiguous")
 REASONS = ("human", "unreadable", "degenerate", "exact_copy", "near_copy")
@@ -30,7 +31,7 @@ _COUNT = "[1-9][0-9]*"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the only stage that may write it, and the form of its values (a regular expression)."""
+    """One column: the only stage that may write it, and the regular expression of its values."""
 
     name: str
     owner: str
@@ -83,10 +84,11 @@ def read_manifest(file: Path) -> pd.DataFrame:
     """
     if not file.is_file():
         raise ManifestError(
-            f"{file}: no manifest here: run `curate build FOLDER` first (or name the workspace with -w)"
+            f"{file}: no manifest here: run `curate build FOLDER` first "
+            "(or name the workspace with -w)"
         )
     data = file.read_bytes()
-    if data and not data.endswith(b"\n"):  # pandas would fill the lost cells up with empty ones
+    if data and not data.endswith(b"\n"):  # pandas would read the lost cells as empty ones
         raise ManifestError(f"{file}: the last row is cut off: {REMEDY}")
     try:
         frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
@@ -121,81 +123,72 @@ def kept_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["status"] == "keep"]
 
 
+def source_of(path: str) -> str:
+    """The source of one row: the first part of its path."""
+    return path.partition("/")[0]
+
+
+def sources_of(paths: "pd.Series[str]") -> "pd.Series[str]":
+    """`source_of` each path of a column."""
+    return pd.Series([source_of(path) for path in paths], paths.index, dtype=str)
+
+
 def split_face(path: str) -> tuple[str, str]:
-    """("a/b.jpg", "2") of "a/b.jpg#2"; the second is empty for a picture with one face."""
+    """("a/b.jpg", "2") of "a/b.jpg#2"; the number is empty for a picture with one face."""
     file, mark, face = path.rpartition("#")
     return (file, face) if mark and face.isdigit() else (path, "")
 
 
 def check_rows(frame: pd.DataFrame, where: str = "manifest.csv") -> None:
-    """Raise ManifestError unless every row keeps the form of its columns and the rules within the row."""
+    """Raise ManifestError unless values have the form of their column and rows are consistent."""
     _check_header(frame, where)
     for column in COLUMNS:
-        values = pd.Series(frame[column.name].unique(), dtype=str)  # few of most columns
+        values = pd.Series(frame[column.name].unique(), dtype=str)  # few in most columns
         malformed = values[~values.str.fullmatch(column.form)]
         if len(malformed):
             _refuse(frame[column.name].isin(malformed), frame, where, f"a malformed {column.name}")
     path = frame["path"]
-    _refuse(path.duplicated(), frame, where, "a path that stands twice")
+    _refuse(path.duplicated(), frame, where, "a path that is listed twice")
     _refuse(_has_dot_part(path), frame, where, "a path with `.` or `..` in it")
     if not path.is_monotonic_increasing:
         raise ManifestError(f"{where}: the rows are not sorted by path: {REMEDY}")
-    unreadable = frame["pixel_hash"] == ""
+    is_unreadable = frame["pixel_hash"] == ""
     for name in ("phash", "width", "height"):
-        _refuse(
-            (frame[name] == "") != unreadable,
-            frame,
-            where,
-            f"{name} empty but pixel_hash not, or the reverse",
-        )
+        differs = (frame[name] == "") != is_unreadable
+        _refuse(differs, frame, where, f"{name} empty but pixel_hash not, or the reverse")
     _check_copies(frame, where)
-    _refuse(
-        (frame["status"] == "drop") & (frame["reason"] == ""),
-        frame,
-        where,
-        "status drop without a reason",
-    )
-    _refuse(
-        (frame["status"] == "keep") & (frame["label"] == ""),
-        frame,
-        where,
-        "status keep without a label",
-    )
+    unexplained = (frame["status"] == "drop") & (frame["reason"] == "")
+    _refuse(unexplained, frame, where, "status drop without a reason")
+    unlabelled = (frame["status"] == "keep") & (frame["label"] == "")
+    _refuse(unlabelled, frame, where, "status keep without a label")
 
 
 def _check_header(frame: pd.DataFrame, where: str) -> None:
     missing = [name for name in NAMES if name not in frame.columns]
     foreign = [name for name in frame.columns if name not in NAMES]
-    if missing or foreign:
-        what = (
-            f"{len(missing)} columns missing ({examples(missing)})"
-            if missing
-            else f"foreign columns ({examples(foreign)})"
-        )
-        raise ManifestError(
-            f"{where}: {what}: a manifest has exactly the columns of manifests/README.md: {REMEDY}"
-        )
+    if not missing and not foreign:
+        return
+    what = f"foreign columns ({examples(foreign)})"
+    if missing:
+        what = f"{len(missing)} columns missing ({examples(missing)})"
+    raise ManifestError(
+        f"{where}: {what}: a manifest has exactly the columns of manifests/README.md: {REMEDY}"
+    )
 
 
 def _check_copies(frame: pd.DataFrame, where: str) -> None:
-    copy = frame["duplicate_of"] != ""
-    _refuse(
-        copy != (frame["duplicate_kind"] != ""),
-        frame,
-        where,
-        "duplicate_kind without duplicate_of, or the reverse",
-    )
-    originals = set(frame.loc[~copy, "path"])
-    _refuse(
-        copy & ~frame["duplicate_of"].isin(originals),
-        frame,
-        where,
-        "duplicate_of a row that is none or a copy itself",
-    )
-    grouped = frame["duplicate_group"] != ""
-    _refuse(copy & ~grouped, frame, where, "duplicate_of without a duplicate_group")
-    first = frame.loc[grouped].groupby("duplicate_group")["path"].transform("min")
-    wrong = (first != frame.loc[grouped, "duplicate_group"]).reindex(frame.index, fill_value=False)
+    is_copy = frame["duplicate_of"] != ""
+    has_kind = frame["duplicate_kind"] != ""
+    what = "duplicate_kind without duplicate_of, or the reverse"
+    _refuse(is_copy != has_kind, frame, where, what)
+    has_original = frame["duplicate_of"].isin(set(frame.loc[~is_copy, "path"]))
+    what = "a duplicate_of that is no row or a copy itself"
+    _refuse(is_copy & ~has_original, frame, where, what)
+    is_grouped = frame["duplicate_group"] != ""
+    _refuse(is_copy & ~is_grouped, frame, where, "duplicate_of without a duplicate_group")
+    grouped = frame[is_grouped]
+    first = grouped.groupby("duplicate_group")["path"].transform("min")
+    wrong = (first != grouped["duplicate_group"]).reindex(frame.index, fill_value=False)
     _refuse(wrong, frame, where, "a duplicate_group that is not the first path of its group")
 
 
@@ -204,6 +197,7 @@ def _has_dot_part(path: "pd.Series[str]") -> "pd.Series[bool]":
 
 
 def _refuse(bad: "pd.Series[bool]", frame: pd.DataFrame, where: str, what: str) -> None:
+    """Raise ManifestError if a row is bad; `what` completes "N rows with ..."."""
     if bad.any():
         rows = frame.loc[bad, "path"]
         raise ManifestError(

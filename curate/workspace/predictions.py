@@ -1,7 +1,8 @@
-"""Predictions tables: the bridge from a model to `curate flag`, a plain CSV anybody's model can write.
+"""Predictions tables: from a model to `curate flag`, as a plain CSV that any model can write.
 
-One row per predicted image: `path`, `model`, `fold` (the fold that was held out when the model was trained), one column
-`p_<class>` per class (each row sums to 1), and any further numeric columns, which are carried along.
+One row per predicted image: `path`, `model`, `fold` (the fold that was held out when the model was
+trained), one column `p_<class>` per class (each row sums to 1), and any further numeric columns,
+which are kept.
 """
 
 from pathlib import Path
@@ -15,7 +16,8 @@ from curate.labels import VOCABULARY
 from curate.workspace.manifest import table_bytes
 
 PREFIX = "p_"
-# How far ahead the given class was while models learned it (area under the margin); empty where none learned the row.
+# Area under the margin: by how much the given class led while the model was trained; empty where
+# the model did not learn from the row.
 MARGIN_AUC = "margin_auc"
 # Six printed decimals of eight classes can be off by 4e-6; a softmax in bfloat16 by 4e-3.
 SUM_TOLERANCE = 0.01
@@ -27,14 +29,16 @@ def class_names(predictions: pd.DataFrame) -> list[str]:
 
 
 def write_predictions(file: Path, predictions: pd.DataFrame) -> bool:
-    """Write whole or not at all, probabilities with six decimals, sorted by path; returns whether a byte changed."""
+    """Write whole or not at all, probabilities with six decimals, sorted by path.
+
+    Returns
+    -------
+    whether a byte changed
+    """
     columns = [PREFIX + name for name in class_names(predictions)]
-    rounded = predictions.assign(
-        **{name: predictions[name].map("{:.6f}".format) for name in columns}
-    )
-    return write_atomically(
-        file, table_bytes(rounded.sort_values(["path", "model"], kind="stable"))
-    )
+    rounded = {name: predictions[name].map("{:.6f}".format) for name in columns}
+    table = predictions.assign(**rounded).sort_values(["path", "model"], kind="stable")
+    return write_atomically(file, table_bytes(table))
 
 
 def read_predictions(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
@@ -42,8 +46,9 @@ def read_predictions(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
 
     Raises
     ------
-    PredictionsError  if rows are missing, foreign or repeated, a class is unknown or absent, a probability is no number,
-        a row does not sum to 1, or a row's fold is not the manifest's (its model may have seen a copy of the image)
+    PredictionsError  if rows are missing, foreign or repeated, a class is unknown or absent, a
+        probability is not a number, a row does not sum to 1, or a row's fold is not the manifest's
+        (its model may have learned from a copy of the image)
     """
     if not file.is_file():
         raise PredictionsError(
@@ -62,8 +67,8 @@ def read_predictions(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
     other = table.loc[table["fold"].to_numpy() != folded["fold"].to_numpy(), "path"]
     if len(other):
         raise PredictionsError(
-            f"{where}: {len(other)} rows were predicted on other folds (first: {other.iloc[0]}), by a model that may have "
-            "seen a copy of them: run `train oof` again"
+            f"{where}: {len(other)} rows were predicted on other folds (first: {other.iloc[0]}), "
+            "by a model that may have seen a copy of them: run `train oof` again"
         )
     return table
 
@@ -72,7 +77,8 @@ def _check_columns(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> N
     missing = [name for name in ("path", "model", "fold") if name not in table.columns]
     if missing:
         raise PredictionsError(
-            f"{where}: columns missing ({examples(missing)}): a table has path, model, fold, p_<class>…"
+            f"{where}: columns missing ({examples(missing)}): "
+            "a table has path, model, fold, p_<class>…"
         )
     names = class_names(table)
     unknown = [name for name in names if name not in VOCABULARY]
@@ -82,9 +88,8 @@ def _check_columns(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> N
         )
     absent = sorted(set(manifest["given_label"]) - set(names))
     if absent:
-        raise PredictionsError(
-            f"{where}: no column for {examples([PREFIX + name for name in absent])}: predict every class"
-        )
+        columns = [PREFIX + name for name in absent]
+        raise PredictionsError(f"{where}: no column for {examples(columns)}: predict every class")
 
 
 def _check_paths(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> None:
@@ -93,10 +98,11 @@ def _check_paths(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> Non
         raise PredictionsError(
             "manifest.csv: no row has a fold: run `curate fold`, then `train oof`"
         )
+    predicted = set(table["path"])
     for what, rows in (
-        ("rows stand twice", list(table.loc[table["path"].duplicated(), "path"])),
-        ("rows are not in the folds of the manifest", sorted(set(table["path"]) - folded)),
-        ("folded rows are not predicted", sorted(folded - set(table["path"]))),
+        ("rows are listed twice", list(table.loc[table["path"].duplicated(), "path"])),
+        ("rows are not in the folds of the manifest", sorted(predicted - folded)),
+        ("folded rows are not predicted", sorted(folded - predicted)),
     ):
         if rows:
             raise PredictionsError(
@@ -105,19 +111,22 @@ def _check_paths(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> Non
 
 
 def _check_probabilities(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The table with float probabilities, each row divided by its sum."""
     columns = [PREFIX + name for name in class_names(table)]
     numbers = table[columns].apply(pd.to_numeric, errors="coerce")
     values = numbers.to_numpy(dtype=np.float64)
     bad = ~np.isfinite(values).all(axis=1) | (np.nan_to_num(values, nan=-1) < 0).any(axis=1)
     if bad.any():
         raise PredictionsError(
-            f"{where}: {bad.sum()} rows hold no probability (first: {table['path'][bad].iloc[0]}): predict again"
+            f"{where}: {bad.sum()} rows hold no probability "
+            f"(first: {table['path'][bad].iloc[0]}): predict again"
         )
     total = values.sum(axis=1)
     off = np.abs(total - 1) > SUM_TOLERANCE
     if off.any():
         raise PredictionsError(
-            f"{where}: {off.sum()} rows do not sum to 1 (first: {table['path'][off].iloc[0]}, {total[off][0]:.3f}): "
+            f"{where}: {off.sum()} rows do not sum to 1 "
+            f"(first: {table['path'][off].iloc[0]}, {total[off][0]:.3f}): "
             "write softmax outputs, not logits"
         )
     return table.assign(**{name: values[:, k] / total for k, name in enumerate(columns)})

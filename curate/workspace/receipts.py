@@ -1,8 +1,8 @@
-"""What a stage hands back, and the receipt that is kept of it.
+"""The results of stages, and their receipts: one JSON file per stage in `receipts/`.
 
-A receipt tells what ran, with which options, on which columns and files, with which result; it is written last, so its
-presence means that the stage's files are whole. It carries a digest of everything that was read: once one of them
-differs, the stage is stale.
+A receipt records what ran, with which options, on which columns and files, and the result. It is
+written last, so its presence means that the stage's files are whole. It holds a digest of every
+column and file that was read: once one of them differs, the stage is stale.
 """
 
 import hashlib
@@ -11,8 +11,9 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,30 @@ class StageResult(Result):
 
     Attributes
     ----------
-    columns : the stage's own columns, one row per row of the manifest, in its order; None if it has none
-    tables : file name (inside the workspace) -> table
+    columns : the stage's own columns, row by row as in the manifest; None if it owns none
+    tables : file name inside the workspace -> table
     """
 
     columns: pd.DataFrame | None = None
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult(Result):
+    """What a build returns.
+
+    Attributes
+    ----------
+    rows : build's columns of every row of the workspace, sorted by path
+    sources : source name -> its record in sources.json
+    read : the sources read by this build; the rows of the others are as they were
+    notes : what the user should know, a sentence each
+    """
+
+    rows: pd.DataFrame
+    sources: Mapping[str, Mapping[str, str]]
+    read: Sequence[str]
+    notes: Sequence[str]
 
 
 def new_receipt(
@@ -51,36 +70,37 @@ def new_receipt(
     options: Mapping[str, Any],
     result: Result,
 ) -> dict[str, Any]:
-    """What ran, on which columns and files, with which result; the same run gives the same receipt."""
+    """The receipt of a run, a JSON object; the same run gives the same receipt.
+
+    Parameters
+    ----------
+    root : folder of the workspace
+    manifest : as it is after the stage
+    input_columns : columns that the stage read, `human` for the human verdicts
+    inputs : further files that it read
+    """
     tables = result.tables if isinstance(result, StageResult) else {}
-    written = [root / name for name in tables]
+    written = {name: sha256_of(root / name) for name in tables}
+    owned = {name: digest_column(manifest, name) for name in owned_by(stage)}
+    # The rows kept also depend on later stages, and would make each rerun look like another run.
+    counts = {name: count for name, count in result.counts.items() if name != "kept"}
     return {
         "stage": stage,
         "options": dict(options),
         "reads": {name: digest_column(manifest, name) for name in input_columns},
         "inputs": {os.path.relpath(file, root): sha256_of(file) for file in inputs},
-        "outputs": {
-            **{name: digest_column(manifest, name) for name in owned_by(stage)},
-            **{str(file.relative_to(root)): sha256_of(file) for file in written},
-        },
-        # The rows kept depend on what other stages have found since, and would make each rerun another run.
-        "counts": {name: count for name, count in result.counts.items() if name != "kept"},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in PACKAGES},
-        },
+        "outputs": {**owned, **written},
+        "counts": counts,
+        "versions": list_versions(PACKAGES),
     }
 
 
 def write_receipt(root: Path, receipt: dict[str, Any], *, seconds: float) -> None:
-    """Write the receipt of a stage, unless the one that lies there differs in time only."""
+    """Write the receipt of a stage, unless the present one differs only in time."""
     file = root / FOLDER / f"{receipt['stage']}.json"
-    timed = {
-        **receipt,
-        "seconds": round(seconds, 2),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-    timed = json.loads(json.dumps(timed))  # as it will read back: a tuple is a list there
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    timed = {**receipt, "seconds": round(seconds, 2), "at": at}
+    timed = json.loads(json.dumps(timed))  # as it will be read back: a tuple becomes a list
     if file.is_file():
         old = read_json(file)
         if {**timed, "seconds": old.get("seconds"), "at": old.get("at")} == old:
@@ -105,32 +125,39 @@ def read_receipts(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def is_stale(root: Path, manifest: pd.DataFrame, receipt: Mapping[str, Any]) -> bool:
-    """Whether something that the stage read has changed since it ran, or something that it wrote is gone."""
-    columns = {
-        **receipt["reads"],
-        **{name: digest for name, digest in receipt["outputs"].items() if name in NAMES},
-    }
-    files = {
-        **receipt["inputs"],
-        **{name: digest for name, digest in receipt["outputs"].items() if name not in NAMES},
-    }
-    return any(digest_column(manifest, name) != digest for name, digest in columns.items()) or any(
-        not (root / name).is_file() or sha256_of(root / name) != digest
-        for name, digest in files.items()
-    )
+    """Whether an input or output of the stage has changed since it ran, or is gone."""
+    columns, files = dict(receipt["reads"]), dict(receipt["inputs"])
+    for name, digest in receipt["outputs"].items():
+        kind = columns if name in NAMES else files
+        kind[name] = digest
+    if any(digest_column(manifest, name) != digest for name, digest in columns.items()):
+        return True
+    return any(_has_changed(root / name, digest) for name, digest in files.items())
+
+
+def _has_changed(file: Path, digest: str) -> bool:
+    return not file.is_file() or sha256_of(file) != digest
 
 
 def digest_column(manifest: pd.DataFrame, name: str) -> str:
-    """64 hex digits of the paths and one column; `human` stands for the verdicts that people gave."""
+    """SHA-256 of the paths and one column; `human` means the verdicts given by people."""
     if name == "human":
-        values = (manifest["status"] + " " + manifest["label"]).where(
-            manifest["reason"] == "human", ""
-        )
+        verdicts = manifest["status"] + " " + manifest["label"]
+        values = verdicts.where(manifest["reason"] == "human", "")
     elif name in NAMES:
         values = manifest[name]
     else:
         raise ManifestError(f"manifest.csv: there is no column '{name}' to read")
     return hashlib.sha256("\n".join(manifest["path"] + "\t" + values).encode()).hexdigest()
+
+
+def list_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Version of Python and of each package that is installed; the others are left out."""
+    versions = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def read_json(file: Path) -> dict[str, Any]:

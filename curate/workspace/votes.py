@@ -1,11 +1,13 @@
-"""Crowd votes: how many annotators gave an image each class (FER+: ten of them).
+"""Crowd votes: how many annotators gave an image each class (FER+ has ten annotators).
 
-A votes file is a CSV with a `path` column (paths of the manifest) and one column of counts per class; `unknown` and `NF`
-(not a face) count as answers too, and a `label` column is passed over. FER+'s own table has no paths: see `curate.sources.ferplus_votes`.
+A votes file is a CSV with a `path` column (paths of the manifest) and one column of counts per
+class; `unknown` and `NF` (not a face) count as answers too, and a `label` column is passed over.
+FER+'s own table has no paths: see `curate.sources.ferplus_votes`.
 
-The policy of the majority (`--labels ferplus`): the answer with the most votes of all ten answers, `unknown` and `NF` among
-them. Of tied answers the dataset's own label is taken if it is one of them; any other tie is no majority. A face whose
-majority is `unknown` or `NF`, or that has none, has no label: it is counted and passed over.
+The majority (`--labels ferplus`) is the answer with the most votes among all ten answers, `unknown`
+and `NF` included. Of tied answers the dataset's own label is taken if it is one of them; any other
+tie is no majority. A face whose majority is `unknown` or `NF`, or that has none, has no label: it
+is counted and passed over.
 """
 
 import json
@@ -21,17 +23,8 @@ from curate.workspace.manifest import split_face
 ANSWERS = {"unknown": "unknown", "nf": "NF"}
 # The answers in the order of FER+'s columns.
 CROWD = (
-    "neutral",
-    "happy",
-    "surprise",
-    "sad",
-    "angry",
-    "disgust",
-    "fear",
-    "contempt",
-    "unknown",
-    "NF",
-)
+    "neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt", "unknown", "NF",
+)  # fmt: skip
 PASSED_OVER = ("path", "label")
 
 
@@ -50,18 +43,21 @@ def read_votes(file: Path) -> dict[str, str]:
         ) from error
     if "path" not in table.columns:
         raise SourceError(
-            f"{file}: no `path` column (it has {examples(list(table.columns), 5)}): the key is the manifest's path"
+            f"{file}: no `path` column (it has {examples(list(table.columns), 5)}): "
+            "the key is the manifest's path"
         )
     answers = {name: _answer(name) for name in table.columns if name not in PASSED_OVER}
     foreign = [name for name, answer in answers.items() if answer is None]
     if foreign or not answers:
         raise SourceError(
-            f"{file}: columns that are no class ({examples(foreign)}): classes, `unknown` or `NF` only"
+            f"{file}: columns that are no class ({examples(foreign)}): "
+            "classes, `unknown` or `NF` only"
         )
     classes = len(set(answers.values()))
     if classes < len(answers):
         raise SourceError(
-            f"{file}: {len(answers)} columns are {classes} classes ({examples(list(answers), 8)}): one column per class"
+            f"{file}: {len(answers)} columns are {classes} classes "
+            f"({examples(list(answers), 8)}): one column per class"
         )
     if table.empty:
         raise SourceError(f"{file}: the table has no row")
@@ -70,7 +66,8 @@ def read_votes(file: Path) -> dict[str, str]:
     bad = table.loc[no_count | table["path"].duplicated(), "path"]
     if len(bad):
         raise SourceError(
-            f"{file}: {len(bad)} rows hold no whole counts, or a path stands twice (first: {examples(list(bad), 1)})"
+            f"{file}: {len(bad)} rows hold no whole counts, or a path that is listed twice "
+            f"(first: {examples(list(bad), 1)})"
         )
     names = [str(answer) for answer in answers.values()]
     rows = zip(table["path"], counts.astype(int).to_numpy().tolist(), strict=True)
@@ -95,12 +92,15 @@ def choose_majority(votes: Mapping[str, int], own: str = "") -> str:
 
 
 def share_votes(counts: Mapping[str, int], label: str, *, is_human: bool) -> dict[str, float]:
-    """Class -> share of the votes; the label alone where nobody voted for a class, or a person has overruled the crowd.
+    """Class -> share of the votes.
+
+    The label alone has the whole share if nobody voted for a class or a person overruled the crowd.
 
     Parameters
     ----------
     counts : class -> votes, without the answers that are no class
-    is_human : whether a person decided the label; then votes count only if it is among the crowd's first
+    is_human : whether a person decided the label; then votes count only if no class has more votes
+        than the label
     """
     total = sum(counts.values())
     if not total or (is_human and counts.get(label, 0) < max(counts.values())):
@@ -109,38 +109,42 @@ def share_votes(counts: Mapping[str, int], label: str, *, is_human: bool) -> dic
 
 
 def votes_of(text: str) -> dict[str, int]:
-    """Answer -> count, of the manifest's column; empty for none."""
+    """Answer -> count, read from the manifest's column `votes`; empty for no votes."""
     return dict(json.loads(text)) if text else {}
 
 
 def votes_to_json(votes: Mapping[str, int]) -> str:
-    """The form of the manifest's column: non-zero counts, keys sorted."""
-    return json.dumps(
-        {name: count for name, count in sorted(votes.items()) if count}, separators=(",", ":")
-    )
+    """The form of the manifest's column: JSON of the non-zero counts, keys sorted."""
+    counts = {name: count for name, count in sorted(votes.items()) if count}
+    return json.dumps(counts, separators=(",", ":"))
 
 
 def require_votes_fit(given: Mapping[str, str], paths: Iterable[str], where: str) -> None:
     """Raise SourceError if votes are given and none is about a path."""
     if given and not set(given) & set(paths):
         raise SourceError(
-            f"{where}: none of its {len(given)} paths is in the manifest (first: {examples(sorted(given), 1)})"
+            f"{where}: none of its {len(given)} paths is in the manifest "
+            f"(first: {examples(sorted(given), 1)})"
         )
 
 
 def add_votes(
-    rows: pd.DataFrame, before: pd.DataFrame | None, given: Mapping[str, str], notes: list[str]
-) -> pd.DataFrame:
-    """The rows with their votes: those of the file, else those that came with the source, else those they had before.
+    rows: pd.DataFrame, before: pd.DataFrame, given: Mapping[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The rows with their votes, and notes.
+
+    Votes are those of the file, else those that came with the source, else those of the last build.
 
     Parameters
     ----------
-    before : the manifest of the last build; an image that was moved keeps its votes, other bytes under an old name do not
+    before : the manifest of the last build; a moved image keeps its votes, other bytes under an old
+        name do not
     given : manifest path -> JSON, of a votes file with paths
     """
+    notes = []
     if given:
-        lost = set(given) - set(rows["path"])
-        notes.append(f"votes: {len(given) - len(lost)} of {len(given)} rows found their image")
+        matched = len(set(given) & set(rows["path"]))
+        notes.append(f"votes: {matched} of {len(given)} rows found their image")
     kept = _votes_before(before, set(zip(rows["path"], rows["sha256"], strict=True)))
     found = [
         given.get(path)
@@ -149,46 +153,51 @@ def add_votes(
         or kept.get((split_face(path)[1], sha256), "")
         for path, sha256, votes in zip(rows["path"], rows["sha256"], rows["votes"], strict=True)
     ]
-    return rows.assign(votes=pd.Series(found, index=rows.index, dtype=str))
+    return rows.assign(votes=pd.Series(found, index=rows.index, dtype=str)), notes
 
 
 def label_by_crowd(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The rows that have a majority, labelled by it, and notes that count the others and the labels that changed."""
-    votes = [votes_of(text) for text in rows["votes"]]
-    answers = pd.Series(
-        [choose_majority(each, own) for each, own in zip(votes, rows["given_label"], strict=True)],
-        rows.index,
-        dtype=str,
-    )
+    """The rows that have a majority, labelled by it, and notes: labels changed, rows left out.
+
+    Raises
+    ------
+    SourceError  if no row has a majority
+    """
+    voted = zip(rows["votes"], rows["given_label"], strict=True)
+    majorities = [choose_majority(votes_of(text), own) for text, own in voted]
+    answers = pd.Series(majorities, rows.index, dtype=str)
     is_class = answers.isin(VOCABULARY)
     if not is_class.any():
         raise SourceError(
-            f"--labels ferplus: none of {len(rows):,} rows has a majority of votes: give them with `--votes fer2013new.csv`"
+            f"--labels ferplus: none of {len(rows):,} rows has a majority of votes: "
+            "give them with `--votes fer2013new.csv`"
         )
-    other = int((answers != rows["given_label"])[is_class].sum())
+    differing = int((answers != rows["given_label"])[is_class].sum())
     left_out = answers[~is_class].value_counts().sort_index()
     notes = [
-        f"labels: the crowd's majority; {other:,} of {int(is_class.sum()):,} differ from the dataset's own"
+        f"labels: the crowd's majority; {differing:,} of {int(is_class.sum()):,} "
+        "differ from the dataset's own"
     ]
     if len(left_out):
         named = ", ".join(f"{name} {count:,}" for name, count in left_out.items())
         notes.append(
-            f"labels: {int(left_out.sum()):,} faces have no label by the crowd and were passed over ({named})"
+            f"labels: {int(left_out.sum()):,} faces have no label by the crowd "
+            f"and were passed over ({named})"
         )
     return rows.assign(given_label=answers)[is_class], notes
 
 
 def _votes_before(
-    before: pd.DataFrame | None, present: Collection[tuple[str, str]]
+    before: pd.DataFrame, present: Collection[tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
-    """(path, sha256) -> votes, and (face number, sha256) -> votes of bytes that stand once and are gone, for moved files.
+    """The votes of the last build, by (path, sha256), and by (face number, sha256) for moved files.
+
+    Bytes that two removed files share and that have different votes have no votes here.
 
     Parameters
     ----------
-    present : path and sha256 of the rows of now: a file that is where it was has not moved to its twin
+    present : path and sha256 of the present rows: a file that is where it was has not moved
     """
-    if before is None:
-        return {}
     voted = before[before["votes"] != ""]
     rows = zip(voted["path"], voted["sha256"], voted["votes"], strict=True)
     known = {(path, sha256): votes for path, sha256, votes in rows}
@@ -196,11 +205,11 @@ def _votes_before(
         if (path, sha256) in present:
             continue
         key = (split_face(path)[1], sha256)
-        known[key] = (
-            votes if known.get(key, votes) == votes else ""
-        )  # two photographs of equal bytes, voted differently
+        is_one = known.get(key, votes) == votes
+        known[key] = votes if is_one else ""
     return known
 
 
 def _answer(name: str) -> str | None:
+    """The class or answer that a column of a votes file is about; None if it is neither."""
     return ANSWERS.get(name.strip().lower()) or canonical_label(name)

@@ -1,35 +1,27 @@
-"""The workspace: where the files of a curation lie, and the one way in which a stage runs.
+"""The workspace: where the files of a curation are, how they are read, and the lock of its writers.
 
-`run_stage` is the same for every stage: read and check, run the pure function, join its columns, apply the journal,
-check again, then (unless it is a dry run) write the manifest, the tables and, last, the receipt.
+A folder comes in; paths, checked tables and the lock go out. What changes a workspace is in
+`curate.workspace.run`.
 """
 
-import json
-import shutil
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from curate.errors import CandidError, WorkspaceError
-from curate.files import cannot_write, ignore_sigint, sha256_of, write_atomically
-from curate.workspace.invariants import require_laws
-from curate.workspace.journal import Decision, append_decisions, derive_verdicts, read_journal
-from curate.workspace.manifest import (
-    empty_manifest,
-    owned_by,
-    read_manifest,
-    split_face,
-    table_bytes,
-    write_manifest,
-)
-from curate.workspace.receipts import StageResult, new_receipt, read_json, write_receipt
+from curate.errors import WorkspaceError
+from curate.files import cannot_write, sha256_of
+from curate.workspace.journal import Decision, read_journal
+from curate.workspace.manifest import read_manifest, source_of, split_face
+from curate.workspace.receipts import read_json
 
-LOCK_SECONDS = 10
+LOCK_SECONDS = 10  # that a command waits for another one to finish writing
+MAX_CLASS_WEIGHT = 1e6
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,11 @@ class Workspace:
         return read_manifest(self.manifest)
 
     def read_hashed(self) -> tuple[pd.DataFrame, str]:
-        """The checked manifest, and the SHA-256 that its file had just before: no later file of that digest has other rows."""
+        """The checked manifest, and the SHA-256 of its file.
+
+        The digest is computed before the rows are read. If another command writes in between, the
+        digest is that of the earlier file, so it never vouches for rows that were not read.
+        """
         digest = sha256_of(self.manifest) if self.manifest.is_file() else ""
         return self.read(), digest
 
@@ -100,235 +96,130 @@ class Workspace:
         return sorted(self.predictions.glob("*.csv"))
 
     def locate(self) -> Callable[[str], Path]:
-        """A function from a manifest path to the image file (several faces of one picture share it).
+        """A function from a manifest path to its image file; the faces of one picture share a file.
 
         Raises
         ------
         WorkspaceError  (from the function) if the path's source is not known here
         """
-        roots = {
-            name: self.image_root(source["root"]) for name, source in self.read_sources().items()
-        }
+        sources = self.read_sources()
+        roots = {name: self.image_root(source["root"]) for name, source in sources.items()}
 
         def file_of(path: str) -> Path:
-            source, _, inside = path.partition("/")
+            source = source_of(path)
             if source not in roots:
                 raise WorkspaceError(
-                    f"{self.sources}: source '{source}' is not listed: run `curate build {source}=FOLDER`"
+                    f"{self.sources}: source '{source}' is not listed: "
+                    f"run `curate build {source}=FOLDER`"
                 )
+            inside = path.removeprefix(f"{source}/")
             return roots[source] / split_face(inside)[0]
 
         return file_of
 
     def image_root(self, root: str) -> Path:
-        """Where a source's images lie; a relative root is one inside the workspace (pictures that `build` unpacked)."""
+        """Where a source's images are; a relative root is inside the workspace (unpacked ones)."""
         return self.root / Path(root).expanduser()
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keep other writers out; the lock goes with the process, however it ends."""
+    def lock(self, command: str) -> Iterator[None]:
+        """Keep other writers out; the lock ends with the process, however it ends.
+
+        Parameters
+        ----------
+        command : what runs under the lock, for the message to whoever waits too long
+
+        Raises
+        ------
+        WorkspaceError  if another command still holds the lock after `LOCK_SECONDS`
+        """
+        holder = self.root / ".holder.lock"
+        is_new = not self.root.exists()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             held = FileLock(self.root / ".lock", timeout=LOCK_SECONDS).acquire()
         except Timeout as error:
             raise WorkspaceError(
-                f"{self.root}: another command is writing here: run again when it is done"
+                f"{self.root}: another command is writing here{_read_holder(holder)}: "
+                "wait until it is done"
             ) from error
         except OSError as error:
             raise cannot_write(self.root, error) from error
         with held:
-            yield
+            since = time.strftime("%H:%M:%S UTC", time.gmtime())
+            with suppress(OSError):  # it serves a message only
+                holder.write_text(f"{command}, process {os.getpid()}, since {since}")
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    holder.unlink()
+                if is_new:
+                    _remove_unused(self.root)
 
 
-def run_stage(
-    workspace: Workspace,
-    stage: str,
-    compute: Callable[[pd.DataFrame], StageResult],
-    *,
-    input_columns: Sequence[str],
-    inputs: Sequence[Path] = (),
-    options: Mapping[str, object] | None = None,
-    dry_run: bool = False,
-) -> StageResult:
-    """Run a stage on the manifest and, unless `dry_run`, keep its result.
-
-    Parameters
-    ----------
-    compute : the pure function, its options bound
-    input_columns : the columns it reads (`human` stands for the human verdicts), for the receipt: when one of them changes
-        later, the stage is stale
-    inputs : further files it reads
-
-    Raises
-    ------
-    CandidError  whatever the stage raises; nothing is written then
-    """
-    if (
-        dry_run or not workspace.manifest.is_file()
-    ):  # without a manifest that is an error, and makes no folder
-        return _compute(workspace, stage, compute)[0]
-    with workspace.lock():
-        start = time.perf_counter()
-        result, after = _compute(workspace, stage, compute)
-        with ignore_sigint():
-            _write(workspace, result, after)
-            receipt = new_receipt(
-                workspace.root,
-                stage,
-                after,
-                input_columns=input_columns,
-                inputs=inputs,
-                options=options or {},
-                result=result,
-            )
-            write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
-    return result
+def _remove_unused(root: Path) -> None:
+    """Remove a workspace folder that holds only its lock: the first command wrote nothing."""
+    with suppress(OSError):
+        if [entry.name for entry in root.iterdir()] == [".lock"]:
+            (root / ".lock").unlink()
+            root.rmdir()
 
 
-def apply_result(
-    before: pd.DataFrame, result: StageResult, stage: str, journal: Sequence[Decision]
-) -> pd.DataFrame:
-    """The manifest after a stage: its columns joined, the verdicts derived again, the stage's own laws checked."""
-    joined = before if result.columns is None else _join(before, result.columns, stage)
-    after = derive_verdicts(joined, journal)
-    require_laws(after, stage)
-    return after
+def _read_holder(file: Path) -> str:
+    """Who holds the lock, in brackets, for a message; empty if it is not known."""
+    with suppress(OSError):
+        return f" ({file.read_text()})"
+    return ""
 
 
-def _compute(
-    workspace: Workspace, stage: str, compute: Callable[[pd.DataFrame], StageResult]
-) -> tuple[StageResult, pd.DataFrame]:
-    # The journal may be ahead of the table: a kill after a decision, or a decision while another stage held the lock.
-    journal = workspace.read_journal()
-    before = derive_verdicts(workspace.read(), journal)
-    result = compute(before)
-    after = apply_result(before, result, stage, journal)
-    kept = int((after["status"] == "keep").sum())
-    summary = f"{result.summary}; {kept:,} of {len(after):,} rows kept"
-    return replace(result, summary=summary, counts={**result.counts, "kept": kept}), after
-
-
-def _join(before: pd.DataFrame, columns: pd.DataFrame, stage: str) -> pd.DataFrame:
-    assert tuple(columns.columns) == owned_by(stage), f"{stage} wrote columns that it does not own"
-    assert len(columns) == len(before), f"{stage} changed the number of rows"
-    return before.assign(**{name: columns[name].to_numpy() for name in owned_by(stage)})
-
-
-def _write(workspace: Workspace, result: StageResult, after: pd.DataFrame) -> None:
-    for name, table in result.tables.items():
-        write_atomically(workspace.root / name, table_bytes(table))
-    write_manifest(workspace.manifest, after)
-
-
-def run_build(
-    workspace: Workspace,
-    rows: pd.DataFrame,
-    sources: Mapping[str, Mapping[str, str]],
-    result: StageResult,
-    *,
-    measured: Sequence[str] = (),
-    dry_run: bool = False,
-) -> StageResult:
-    """Replace the rows of the manifest (build alone may), keeping what other stages know while it still holds.
+def read_class_weights(
+    file: Path, counts: Mapping[str, int], *, check_counts: bool = True
+) -> dict[str, float]:
+    """Class -> weight from a table of class, count and weight.
 
     Parameters
     ----------
-    measured : the sources read now; what an unfinished build of them left in the cache is removed
+    counts : class -> rows of split train; each of these classes needs a weight
+    check_counts : whether the column `count` must equal `counts`; if not, the table may lack it
 
     Raises
     ------
-    WorkspaceError  if another build changed a source meanwhile that this one took as it was
+    WorkspaceError  if the file is missing or damaged, or does not fit the counts
     """
-    if dry_run:
-        return result
-    with workspace.lock():
-        start = time.perf_counter()
-        before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
-        known = workspace.read_sources()
-        late = set(known) - set(
-            sources
-        )  # added by another build since this one began: it keeps its rows
-        if late:
-            is_late = [path.partition("/")[0] in late for path in before["path"]]
-            rows = pd.concat(
-                [rows, before.loc[is_late, list(owned_by("build"))]], ignore_index=True
-            )
-        others = [name for name in known if name in sources and name not in measured]
-        now, then = _untouched(before, others), _untouched(rows, others)
-        if now != then or any(known[name] != sources[name] for name in others):
-            raise WorkspaceError(
-                f"{workspace.root}: another build wrote here meanwhile: run this one again"
-            )
-        after = derive_verdicts(carry_facts(before, rows), workspace.read_journal())
-        listing = json.dumps({**known, **sources}, indent=1, sort_keys=True) + "\n"
-        with ignore_sigint():
-            write_atomically(workspace.sources, listing.encode())
-            write_manifest(workspace.manifest, after)
-            receipt = new_receipt(
-                workspace.root,
-                "build",
-                after,
-                input_columns=(),
-                inputs=(),
-                options={},
-                result=result,
-            )
-            write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
-        for name in measured:
-            shutil.rmtree(
-                workspace.shards / name, ignore_errors=True
-            )  # the manifest holds what they say
-    return result
+    if not file.is_file():
+        raise WorkspaceError(f"{file}: there are no class weights here: run `curate weights` first")
+    try:
+        types = {"class": str, "count": int, "weight": float}
+        table = pd.read_csv(file, dtype=types, keep_default_na=False)
+        weights = dict(zip(table["class"], table["weight"], strict=True))
+        counted = dict(counts)
+        if check_counts:
+            counted = dict(zip(table["class"], table["count"], strict=True))
+    except OSError as error:
+        raise WorkspaceError(
+            f"{file}: cannot be opened ({error.strerror}): make it readable"
+        ) from error
+    except (ValueError, KeyError) as error:
+        raise WorkspaceError(
+            f"{file}: no table of class, count, weight: run `curate weights` again"
+        ) from error
+    if counted != dict(counts):
+        raise WorkspaceError(
+            f"{file}: the weights are for {format_counts(counted)}, but the rows of split train "
+            f"are {format_counts(counts)}: run `curate weights` again"
+        )
+    if len(weights) < len(table):
+        raise WorkspaceError(f"{file}: a class has two weights: give each class one")
+    missing = [name for name in counts if not 0 < weights.get(name, 0.0) <= MAX_CLASS_WEIGHT]
+    if missing:
+        raise WorkspaceError(
+            f"{file}: no weight above 0 and up to {MAX_CLASS_WEIGHT:.0f} for {', '.join(missing)}: "
+            "give every class of split train one"
+        )
+    return {name: float(weights[name]) for name in counts}
 
 
-def _untouched(rows: pd.DataFrame, sources: Sequence[str]) -> list[list[str]]:
-    """What a build leaves as it is in the rows of sources that it does not read."""
-    names = [name for name in owned_by("build") if name not in ("given_label", "votes")]
-    is_theirs = [path.partition("/")[0] in sources for path in rows["path"]]
-    facts: list[list[str]] = rows.loc[is_theirs, names].sort_values("path").to_numpy().tolist()
-    return facts
-
-
-def record_decisions(workspace: Workspace, made: Sequence[Decision]) -> pd.DataFrame:
-    """Append decisions to the journal, then derive the verdicts again; returns the manifest.
-
-    The decisions are safe once the journal has them, even if the manifest cannot be written now: the next command that
-    writes it applies them.
-    """
-    with ignore_sigint():
-        append_decisions(workspace.journal, made)
-        try:
-            return apply_journal(workspace)
-        except CandidError as error:
-            raise WorkspaceError(
-                f"batch {made[0].batch} is recorded; do not decide again, the next stage that runs applies it: {error}"
-            ) from error
-
-
-def apply_journal(workspace: Workspace) -> pd.DataFrame:
-    """Derive the verdicts from the facts and the journal of now; returns the manifest."""
-    with ignore_sigint(), workspace.lock():
-        manifest = derive_verdicts(workspace.read(), workspace.read_journal())
-        write_manifest(workspace.manifest, manifest)
-    return manifest
-
-
-def carry_facts(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The new rows of build with the facts of the later stages that are still true.
-
-    Those stages compare rows with each other, so their columns survive only if no row came, went or changed; `quality`
-    belongs to one image alone and stays with its pixels.
-    """
-    new = empty_manifest(list(rows["path"]))
-    build = list(owned_by("build"))
-    new[build] = rows.sort_values("path", kind="stable")[build].to_numpy()
-    compared = [name for name in build if name != "votes"]  # no stage reads the crowd's votes
-    if (
-        len(before) == len(new)
-        and before[compared].to_numpy().tolist() == new[compared].to_numpy().tolist()
-    ):
-        return before.assign(votes=new["votes"])
-    known = dict(zip(before["pixel_hash"], before["quality"], strict=True))
-    return new.assign(
-        quality=pd.Series([known.get(pixels, "") for pixels in new["pixel_hash"]], dtype=str)
-    )
+def format_counts(counts: Mapping[str, int]) -> str:
+    """`angry 16, happy 15`."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

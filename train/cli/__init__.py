@@ -1,4 +1,4 @@
-"""The command line of `train`: each command imports its module, calls it once and prints the result.
+"""The command line of `train`: each command imports its module, calls it once, prints the result.
 
-`training` holds what trains, `runs` what is done with a finished run. No work is done here.
+`training` has the commands that train, `runs` those that use a finished run. No work is done here.
 """

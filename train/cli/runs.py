@@ -1,4 +1,7 @@
-"""The commands that look at a finished run or use it: its scores, what it looks at, faces that it tells, files for others."""
+"""The commands of `train` that use a finished run.
+
+They score it, explain it, predict faces with it, and export it.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +11,7 @@ import typer
 from curate.console import DEFAULT_WORKSPACE, DryRun, Json, Seed, WorkspaceDir, print_result
 
 RowsOption = Annotated[
-    str, typer.Option("--rows", metavar="test|val|train|all", help="Which kept rows to look at.")
+    str, typer.Option("--rows", metavar="test|val|train|all", help="Which kept rows to use.")
 ]
 RunArgument = Annotated[
     Path | None,
@@ -55,9 +58,10 @@ def evaluate(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Score runs: accuracy, F1, calibration, intervals, a table per class and the confusion matrix, beside the run.
+    """Score runs: accuracy, F1, calibration, intervals, scores per class, confusion matrix.
 
-    -w may name another workspace than the one the run was trained in. Every read of test rows is counted in the run.
+    The files are written into the run. -w may name another workspace than the one the run was
+    trained in. Every read of test rows is counted in the run.
     """
     from curate.workspace.workspace import Workspace as Files
     from train.evaluation.evaluate import evaluate_runs
@@ -85,7 +89,10 @@ def compare(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Tell whether run B is better than run A by more than chance: McNemar's test on the rows both were scored on."""
+    """Test whether run B is better than run A by more than chance.
+
+    McNemar's test, on the rows on which both were scored.
+    """
     from curate.workspace.workspace import Workspace as Files
     from train.evaluation.compare import compare_runs
 
@@ -118,7 +125,7 @@ def occlude(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Score a run with forehead, eyes, or nose and mouth hidden, and map what a sliding patch costs.
+    """Score a run with forehead, eyes, or nose and mouth hidden, and with a sliding patch.
 
     `train run --train-mask eyes` trains under a mask.
     """
@@ -149,10 +156,10 @@ def saliency(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Draw which pixels a run looks at: gradient, SmoothGrad and Grad-CAM of faces, and the mean map of each class.
+    """Draw saliency maps of a run: gradient, SmoothGrad, Grad-CAM, and the mean map of each class.
 
-    The summary says what the maps are worth: the probability of the label with those pixels hidden that a map marks most, and
-    with those that the map of another face of the class marks.
+    The summary tests the maps: it gives the probability of the label with the pixels hidden that a
+    map marks most, and with those that the map of another face of the class marks.
     """
     from curate.workspace.workspace import Workspace as Files
     from train.explain.saliency import map_saliency
@@ -172,7 +179,10 @@ def embed(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Lay out the last features of a run in the plane, coloured by its classes and by positive, neutral and negative."""
+    """Lay out the last features of a run in the plane.
+
+    Coloured by its classes, and by positive, neutral and negative.
+    """
     from curate.workspace.workspace import Workspace as Files
     from train.explain.embed import embed_run
 
@@ -199,20 +209,14 @@ def predict(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Find the faces of pictures and tell their expressions by a run."""
+    """Find the faces of pictures and predict their expressions by a run."""
     from curate.workspace.workspace import Workspace as Files
     from train.faces.predict import predict_images
+    from train.faces.predictor import PredictorOptions
 
+    options = PredictorOptions(run=run, classes=classes, tta=tta, seed=seed)
     result = predict_images(
-        Files(workspace),
-        images,
-        run=run,
-        detect=detect,
-        classes=classes,
-        tta=tta,
-        seed=seed,
-        out=out,
-        dry_run=dry_run,
+        Files(workspace), images, options, detect=detect, out=out, dry_run=dry_run
     )
     print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
 
@@ -224,7 +228,7 @@ def timeline(
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     run: RunOption = None,
     per_second: Annotated[
-        float, typer.Option(metavar="N", help="Frames to look at per second of video.")
+        float, typer.Option(metavar="N", help="Sampled frames per second of video.")
     ] = 5.0,
     smooth: Annotated[
         float,
@@ -248,14 +252,16 @@ def timeline(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Tell the expressions of every face of a video over time: timeline.csv and timeline.png."""
+    """Predict the expressions of every face of a video over time: timeline.csv, timeline.png."""
     from curate.workspace.workspace import Workspace as Files
-    from train.faces.timeline import make_timeline
+    from train.faces.predictor import PredictorOptions
+    from train.faces.timeline import TimelineOptions, make_timeline
 
-    result = make_timeline(
-        Files(workspace), video, run=run, per_second=per_second, smooth=smooth, detect=detect, classes=classes, tta=tta,
-        seed=seed, annotate=annotate, out=out, dry_run=dry_run,
-    )  # fmt: skip
+    predictor = PredictorOptions(run=run, classes=classes, tta=tta, seed=seed)
+    options = TimelineOptions(
+        per_second=per_second, smooth=smooth, detect=detect, annotate=annotate
+    )
+    result = make_timeline(Files(workspace), video, predictor, options, out=out, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
@@ -273,7 +279,10 @@ def export(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Write the best model of a run for use without Candid, and check that the file gives the same probabilities."""
+    """Write the best model of a run for use without Candid.
+
+    Checks that the file gives the same probabilities.
+    """
     from curate.workspace.workspace import Workspace as Files
     from train.export.command import export_run
 
@@ -282,6 +291,6 @@ def export(
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Put them on the program."""
+    """Add the commands of this module to the program."""
     for command in (evaluate, compare, occlude, saliency, embed, predict, timeline, export):
         app.command()(command)

@@ -1,13 +1,15 @@
-"""The command line of `train`: each command imports its module, calls it once and prints the result.
+"""The commands of `train` that train, or that show a training before it begins.
 
-Here is what trains, and what is looked at before; what is done with a finished run is in `train.cli.runs`.
+The commands that use a finished run are in `train.cli.runs`.
 """
 
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from curate.console import (
     DEFAULT_WORKSPACE,
@@ -20,7 +22,7 @@ from curate.console import (
     new_app,
     print_result,
 )
-from train.cli.recipe_options import RecipeCommand, recipe_options
+from train.cli.recipe_options import add_recipe_options
 from train.cli.runs import add_commands
 
 app = new_app("Train face-expression models on a curated dataset, and score them honestly.")
@@ -33,12 +35,6 @@ Precision = Annotated[
         help="Number format of training; auto: what this machine is fast in.",
     ),
 ]
-RecipeName = Annotated[
-    str,
-    typer.Option(
-        "--recipe", metavar="RECIPE", help="What to train and how; `train recipes` lists them."
-    ),
-]
 Classes = Annotated[
     str | None,
     typer.Option(
@@ -48,6 +44,21 @@ Classes = Annotated[
         show_default="the recipe's, or all",
     ),
 ]
+# The value of an option that is given without one.
+IMPLIED_VALUES = {"--class-weights": "workspace"}
+
+
+class RecipeCommand(TyperCommand):
+    """A command with an option whose value may be left out, which Typer does not support."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Insert the implied value of `--class-weights` where none follows."""
+        filled = []
+        for word, following in itertools.zip_longest(args, args[1:], fillvalue="-"):
+            filled.append(word)
+            if word in IMPLIED_VALUES and following.startswith("-"):
+                filled.append(IMPLIED_VALUES[word])
+        return super().parse_args(ctx, filled)
 
 
 @app.command()
@@ -56,8 +67,8 @@ def oof(
     models: Annotated[
         str,
         typer.Option(
-            metavar="MEMBER[,MEMBER...]",
-            help="Recipes, and `hog`, which is no network; one predictions table each.",
+            metavar="MODEL[,MODEL...]",
+            help="Recipes, and `hog`, which is not a network; one predictions table each.",
             show_default="fast,hog",
         ),
     ] = "fast,hog",
@@ -71,11 +82,11 @@ def oof(
         int | None, typer.Option("--k", min=2, help="Refuse unless the manifest has so many folds.")
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Models of each member with other seeds, averaged.")
+        int, typer.Option(min=1, help="Models of each kind with other seeds, averaged.")
     ] = 1,
     model: Annotated[
         str | None,
-        typer.Option(metavar="MEMBER", help="Train the jobs of this one of --models only."),
+        typer.Option(metavar="MODEL", help="Train the jobs of this one of --models only."),
     ] = None,
     fold: Annotated[
         int | None,
@@ -116,16 +127,15 @@ def oof(
 ) -> None:
     """Predict every folded row by models that never saw its fold, for `curate flag`.
 
-    Each (member, seed, fold) is a job whose result is kept when it is done; a run that was stopped goes on where it was.
-    With --model and --fold any scheduler spreads the jobs over machines that share the workspace's .cache/oof.
+    Each (model, seed, fold) is a job whose result is kept when it is done; a run that was stopped
+    goes on where it was. With --model and --fold any scheduler spreads the jobs over machines that
+    share the workspace's .cache/oof.
     """
     from curate.workspace.workspace import Workspace as Files
-    from train.oof.command import choose_members, predict_out_of_fold
+    from train.oof.command import OofOptions, choose_models, predict_out_of_fold
 
-    chosen = choose_members(models, epochs, batch_size, quick=quick)
-    result = predict_out_of_fold(
-        Files(workspace),
-        chosen,
+    chosen = choose_models(models, epochs, batch_size, quick=quick)
+    options = OofOptions(
         seed=seed,
         seeds=seeds,
         model=model,
@@ -134,46 +144,28 @@ def oof(
         precision=precision,
         engine_name=engine,
         workers=workers,
-        dry_run=dry_run,
     )
+    result = predict_out_of_fold(Files(workspace), chosen, options, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command(cls=RecipeCommand)
-@recipe_options
+@add_recipe_options
 def run(
+    ctx: typer.Context,
     *,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RECIPE",
-            help="What to train and how; `train recipes` lists them.",
-            show_default="fast",
-        ),
-    ] = None,
+    recipe: str,
     classes: Classes = None,
     group: Group = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of everything random.", show_default="0")
-    ] = None,
+    seed: Seed = 0,
     seeds: Annotated[
-        int | None,
+        int,
         typer.Option(
-            min=1,
-            metavar="N",
-            help="Train N models from --seed on; tells mean and spread.",
-            show_default="1",
+            min=1, metavar="N", help="Train N models from --seed on; print mean and spread."
         ),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|float32|mixed_bfloat16",
-            help="Number format of training; auto: what this machine is fast in.",
-            show_default="auto",
-        ),
-    ] = None,
+    ] = 1,
+    precision: Precision = "auto",
     runs: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of runs; default `runs` in the workspace."),
@@ -185,77 +177,81 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the unfinished run of that --name, or the newest one, with its own options.",
+            help="Go on with the unfinished run of that --name, or the newest one, with its own "
+            "options.",
         ),
     ] = False,
     tensorboard: Annotated[
-        bool | None,
-        typer.Option(
-            "--tensorboard", help="Write a TensorBoard log into the run.", show_default=False
-        ),
-    ] = None,
+        bool, typer.Option("--tensorboard", help="Write a TensorBoard log into the run.")
+    ] = False,
     strategy: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="none|mirrored|multiworker",
             help="Train on all GPUs, or on the workers of TF_CONFIG.",
-            show_default="none",
         ),
-    ] = None,
+    ] = "none",
     stream: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--stream",
             help="Read images from the disk in each epoch, as sets over 2 GB always are.",
-            show_default=False,
         ),
-    ] = None,
+    ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
-    fields: dict[str, Any],
+    **fields: Any,
 ) -> None:
-    """Train one model on the kept rows of split train; split val picks its best epoch, split test is not read.
+    """Train one model on the kept rows of split train; split val picks its best epoch.
 
-    Every field of the recipe is an option; what is not given is as the recipe says.
+    Split test is not read. Every field of the recipe is an option; one that is not given has the
+    recipe's value.
     """
-    from curate.labels import name_class_view
     from curate.workspace.workspace import Workspace as Files
-    from train.recipes.presets import choose_class_view, find_recipe
-    from train.recipes.recipe import override
-    from train.training.command import RunOptions
-    from train.training.resume import resume_runs
-    from train.training.seeds import train_runs
+    from train.recipes.presets import RECIPES
+    from train.recipes.recipe import choose_class_view, override
+    from train.training.command import RunOptions, train_run
+    from train.training.series import resume_runs, train_series
 
-    asked = name_class_view(classes, group)
-    given = {
-        "seed": seed, "precision": precision, "tensorboard": tensorboard, "strategy": strategy, "stream": stream,
-    }  # fmt: skip
+    files = Files(workspace)
     if resume:
-        given |= {
-            "recipe": recipe,
-            "seeds": seeds,
-            "group" if group else "classes": asked or None,
-        }
-        result = resume_runs(
-            Files(workspace), runs=runs, name=name, given=given, fields=fields, dry_run=dry_run
-        )
+        requested = _select_given(ctx)
+        result = resume_runs(files, requested, runs=runs, name=name, dry_run=dry_run)
     else:
-        made = override(find_recipe("fast" if recipe is None else recipe), **fields)
-        chosen: dict[str, Any] = {
-            option: value for option, value in given.items() if value is not None
-        }
-        class_view = choose_class_view(made, classes, group)
-        options = RunOptions(**chosen, class_view=class_view, runs=runs, name=name)
-        result = train_runs(Files(workspace), made, options, seeds=seeds or 1, dry_run=dry_run)
+        changed = override(RECIPES[recipe], **fields)
+        options = RunOptions(
+            class_view=choose_class_view(changed, classes, group),
+            seed=seed,
+            precision=precision,
+            runs=runs,
+            name=name,
+            tensorboard=tensorboard,
+            strategy=strategy,
+            stream=stream,
+        )
+        if seeds > 1:
+            result = train_series(files, changed, options, seeds, dry_run=dry_run)
+        else:
+            result = train_run(files, changed, options, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
+def _select_given(ctx: typer.Context) -> dict[str, Any]:
+    """The options that the user gave, without those that have their default."""
+    given = {}
+    for name, value in ctx.params.items():
+        source = ctx.get_parameter_source(name)
+        if source is not None and not source.name.startswith("DEFAULT"):
+            given[name] = value
+    return given
+
+
 @app.command(cls=RecipeCommand)
-@recipe_options
+@add_recipe_options
 def preview(
     *,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    recipe: RecipeName = "fast",
+    recipe: str,
     classes: Classes = None,
     group: Group = None,
     most: Annotated[int, typer.Option(min=1, metavar="N", help="Images on the sheet.")] = 32,
@@ -270,19 +266,19 @@ def preview(
     seed: Seed = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
-    fields: dict[str, Any],
+    **fields: Any,
 ) -> None:
-    """Draw the first batch of a training as the model will see it, each image under its original."""
+    """Draw the first batch of a training as the model will see it, under the original images."""
     from curate.workspace.workspace import Workspace as Files
-    from train.recipes.presets import choose_class_view, find_recipe
-    from train.recipes.recipe import override
+    from train.recipes.presets import RECIPES
+    from train.recipes.recipe import choose_class_view, override
     from train.training.preview import preview_batch
 
-    made = override(find_recipe(recipe), **fields)
+    changed = override(RECIPES[recipe], **fields)
     result = preview_batch(
         Files(workspace),
-        made,
-        class_view=choose_class_view(made, classes, group),
+        changed,
+        class_view=choose_class_view(changed, classes, group),
         seed=seed,
         most=most,
         out=out,
@@ -292,11 +288,11 @@ def preview(
 
 
 @app.command(cls=RecipeCommand)
-@recipe_options
+@add_recipe_options
 def tune(
     *,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
-    recipe: RecipeName = "fast",
+    recipe: str,
     trials: Annotated[
         int,
         typer.Option(min=1, metavar="N", help="Models to train; the first is the recipe itself."),
@@ -315,28 +311,38 @@ def tune(
     ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
-    fields: dict[str, Any],
+    **fields: Any,
 ) -> None:
-    """Search learning rate and batch size with Optuna, judged by split val alone; --epochs is the length of a trial."""
-    from curate.workspace.workspace import Workspace as Files
-    from train.recipes.presets import choose_class_view, find_recipe
-    from train.recipes.recipe import override
-    from train.training.tune import tune_recipe
+    """Search learning rate and batch size with Optuna, judged by split val alone.
 
-    made = override(find_recipe(recipe), **fields)
-    result = tune_recipe(
-        Files(workspace), made, trials=trials, class_view=choose_class_view(made, classes, group), seed=seed, precision=precision, out=out,
-        dry_run=dry_run,
-    )  # fmt: skip
+    --epochs is the length of a trial.
+    """
+    from curate.workspace.workspace import Workspace as Files
+    from train.recipes.presets import RECIPES
+    from train.recipes.recipe import choose_class_view, override
+    from train.training.tune import TuneOptions, tune_recipe
+
+    changed = override(RECIPES[recipe], **fields)
+    options = TuneOptions(
+        trials=trials,
+        class_view=choose_class_view(changed, classes, group),
+        seed=seed,
+        precision=precision,
+        out=out,
+    )
+    result = tune_recipe(Files(workspace), changed, options, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
 def recipes(as_json: Json = False) -> None:
-    """List the recipes with their source, published result and fields; --json gives the reason of every default too."""
-    from train.recipes.presets import list_recipes, show_recipes
+    """List the recipes with their source, published result and fields.
 
-    typer.echo(json.dumps(show_recipes(), indent=1) if as_json else list_recipes())
+    --json adds the reason of every default.
+    """
+    from train.recipes.presets import list_recipes, recipes_to_json
+
+    typer.echo(json.dumps(recipes_to_json(), indent=1) if as_json else list_recipes())
 
 
 add_commands(app)

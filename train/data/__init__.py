@@ -1,4 +1,4 @@
 """From manifest rows to batches: images, targets, masks, augmentation and TTA views.
 
-No network is known here. Thumbnails are decoded by `curate.images`.
+This room contains no network. `curate.images` decodes the thumbnails.
 """

@@ -1,55 +1,39 @@
-"""Augmentation: one affine warp per image, and where a recipe wants it one brightness and one erased box, drawn for all at once.
+"""Augmentation and TTA views: an affine warp per image, and on request brightness and erased boxes.
 
-All transforms of an epoch are drawn before its first batch, so what happens to an image depends on the seed, the epoch and
-its row, never on the batch size or on which thread was faster. Images stay uint8; what a warp pulls in from outside repeats
-the border.
+Input: images and the ranges of a recipe. Output: transforms, and the images after them. All
+transforms of an epoch are drawn before its first batch, so what happens to an image depends on the
+seed, the epoch and its row, never on the batch size or the order of threads. Images stay uint8; a
+warp repeats the border where it needs pixels from outside.
 """
 
 import hashlib
 from collections.abc import Sequence
-from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from train.data.images import Pixels
+from train.data.dataset import Pixels
+from train.recipes.recipe import Recipe
 
 Transforms = npt.NDArray[np.float32]
 Factors = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.int64]
-SHIFT = 1 / 24  # two pixels of 48
-# Zhong et al.: a box takes 2 to 40 % of an image, and is up to 3.3 times as high as wide or as wide as high.
-ERASED_SHARE, LONGEST = (0.02, 0.4), 1 / 0.3
+Floats = npt.NDArray[np.float64]
+SHIFT = 1 / 24  # of the side: two pixels of 48
+# Zhong et al.: the area of a box is 2 to 40 % of the image, its aspect ratio at most 1 / 0.3.
+ERASED_SHARE, MAX_ASPECT = (0.02, 0.4), 1 / 0.3
 GREY = 127
 
 
-class Ranges(Protocol):
-    """The fields of a recipe that augmentation reads."""
-
-    @property
-    def flip(self) -> bool: ...
-    @property
-    def rotation(self) -> float: ...
-    @property
-    def shift(self) -> float: ...
-    @property
-    def zoom(self) -> float: ...
-    @property
-    def shear(self) -> float: ...
-    @property
-    def brightness(self) -> tuple[float, ...]: ...
-    @property
-    def erase(self) -> float: ...
-
-
-def draw_transforms(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]) -> Transforms:
+def draw_transforms(count: int, recipe: Recipe, size: int, seed: tuple[int, ...]) -> Transforms:
     """One random affine map per image.
 
     Parameters
     ----------
     count : N
-    ranges : bounds of rotation and shear (degrees), shift (fraction of the side), zoom (relative), and whether to flip
+    recipe : gives the bounds of rotation and shear (degrees), shift (fraction of the side) and zoom
+        (relative), and whether to flip
     size : side of the square images, pixels
     seed : any tuple of non-negative numbers, such as (seed, epoch)
 
@@ -59,75 +43,85 @@ def draw_transforms(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]
     """
     random = np.random.default_rng(seed)
     spread = random.uniform(-1.0, 1.0, size=(count, 5))
-    mirrored = random.random(count) < 0.5 if ranges.flip else np.zeros(count, bool)
-    return _make_transforms(spread, mirrored, ranges, size)
+    is_flipped = random.random(count) < 0.5 if recipe.flip else np.zeros(count, bool)
+    return _make_transforms(spread, is_flipped, recipe, size)
 
 
 def _make_transforms(
-    spread: npt.NDArray[np.float64], mirrored: npt.NDArray[np.bool_], ranges: Ranges, size: int
+    spread: Floats, is_flipped: npt.NDArray[np.bool_], recipe: Recipe, size: int
 ) -> Transforms:
-    """(N, 5) in [-1, 1] for rotation, shift x, shift y, zoom and shear, and (N,) whether mirrored -> (N, 2, 3)."""
+    """The affine maps of positions within the recipe's ranges.
+
+    Parameters
+    ----------
+    spread : (N, 5) in [-1, 1], for rotation, shift x, shift y, zoom and shear
+    is_flipped : (N,)
+
+    Returns
+    -------
+    (N, 2, 3)
+    """
     count = len(spread)
-    angle = np.deg2rad(spread[:, 0] * ranges.rotation)
-    slant = np.tan(np.deg2rad(spread[:, 4] * ranges.shear))
-    scale = 1.0 / (1.0 + spread[:, 3] * ranges.zoom)
+    angle = np.deg2rad(spread[:, 0] * recipe.rotation)
+    slant = np.tan(np.deg2rad(spread[:, 4] * recipe.shear))
+    scale = 1.0 / (1.0 + spread[:, 3] * recipe.zoom)
     sine, cosine = np.sin(angle) * scale, np.cos(angle) * scale
-    sign = np.where(mirrored, -1.0, 1.0)
-    linear = np.empty((count, 2, 2))  # rotation * scale, times shear, times mirror
+    sign = np.where(is_flipped, -1.0, 1.0)
+    linear = np.empty((count, 2, 2))  # rotation * scale, times shear, times flip
     linear[:, 0, 0], linear[:, 0, 1] = cosine * sign, cosine * slant - sine
     linear[:, 1, 0], linear[:, 1, 1] = sine * sign, sine * slant + cosine
     middle = np.full(2, (size - 1) / 2)
-    offset = middle - linear @ middle + spread[:, 1:3] * ranges.shift * size
+    offset = middle - linear @ middle + spread[:, 1:3] * recipe.shift * size
     return np.concatenate([linear, offset[:, :, None]], axis=2).astype(np.float32)
 
 
-def draw_factors(count: int, ranges: Ranges, seed: tuple[int, ...]) -> Factors | None:
-    """(N,) float32: what all pixels of each image are multiplied by; None where brightness stays as it is."""
-    low, high = ranges.brightness
+def draw_brightness(count: int, recipe: Recipe, seed: tuple[int, ...]) -> Factors | None:
+    """(N,) float32 factors of all pixels of each image; None if the recipe keeps the brightness."""
+    low, high = recipe.brightness
     if low == high == 1.0:
         return None
     return np.random.default_rng(seed).uniform(low, high, count).astype(np.float32)
 
 
-def light_images(images: Pixels, factors: Factors) -> Pixels:
-    """(N, S, S) uint8, each image times its factor, rounded and cut off at 255."""
+def brighten_images(images: Pixels, factors: Factors) -> Pixels:
+    """(N, S, S) uint8, each image times its factor, rounded and clipped to 255."""
     levels = np.arange(256, dtype=np.float32)
-    lit = [
-        np.minimum(levels * factor + 0.5, 255).astype(np.uint8)[image]
-        for image, factor in zip(images, factors, strict=True)
-    ]
-    return np.stack(lit)
+    brightened = np.empty_like(images)
+    for image, factor, out in zip(images, factors, brightened, strict=True):
+        out[:] = np.minimum(levels * factor + 0.5, 255).astype(np.uint8)[image]
+    return brightened
 
 
-def draw_boxes(count: int, ranges: Ranges, size: int, seed: tuple[int, ...]) -> Boxes | None:
-    """What is erased of each image; None where nothing is of any.
+def draw_boxes(count: int, recipe: Recipe, size: int, seed: tuple[int, ...]) -> Boxes | None:
+    """The box that is erased in each image; None if the recipe erases none.
 
     Parameters
     ----------
-    ranges : `erase` is the share of the images that lose a box
+    recipe : its `erase` is the share of the images with a box
     size : side of the square images, pixels
 
     Returns
     -------
-    (N, 4) top, left, height and width in pixels; height and width are 0 where nothing is erased
+    (N, 4) top, left, height and width in pixels; height and width are 0 for an image without a box
 
     References
     ----------
-    Z. Zhong et al., Random Erasing Data Augmentation, AAAI 2020 (with one grey, which is theirs with the mean of all pixels)
+    Z. Zhong et al., Random Erasing Data Augmentation, AAAI 2020 (filled with one grey, their
+    variant with the mean of all pixels)
     """
-    if not ranges.erase:
+    if not recipe.erase:
         return None
     random = np.random.default_rng(seed)
     area = random.uniform(*ERASED_SHARE, count) * size**2
-    longer = np.exp(random.uniform(-np.log(LONGEST), np.log(LONGEST), count))
-    sides = np.clip(np.rint(np.sqrt(np.stack([area * longer, area / longer], axis=1))), 1, size)
+    aspect = np.exp(random.uniform(-np.log(MAX_ASPECT), np.log(MAX_ASPECT), count))
+    sides = np.clip(np.rint(np.sqrt(np.stack([area * aspect, area / aspect], axis=1))), 1, size)
     corners = np.floor(random.random((count, 2)) * (size - sides + 1))
-    sides[random.random(count) >= ranges.erase] = 0
+    sides[random.random(count) >= recipe.erase] = 0
     return np.hstack([corners, sides]).astype(np.int64)
 
 
 def erase_images(images: Pixels, boxes: Boxes) -> Pixels:
-    """(N, S, S) uint8, each image with its box in one grey."""
+    """(N, S, S) uint8, each image with its box filled with one grey."""
     erased = images.copy()
     for image, (top, left, height, width) in zip(erased, boxes.tolist(), strict=True):
         image[top : top + height, left : left + width] = GREY
@@ -156,61 +150,59 @@ def warp_images(images: Pixels, transforms: Transforms) -> Pixels:
     return warped
 
 
-def plan_still(count: int) -> list[Transforms]:
-    """One view, the images themselves, which the warp reproduces to the bit."""
+def plan_identity(count: int) -> list[Transforms]:
+    """One TTA view, the images themselves, which the warp reproduces to the bit."""
     return [_repeat([[1, 0, 0], [0, 1, 0]], count)]
 
 
 def plan_views(
-    keys: Sequence[str], ranges: Ranges, size: int, views: int, seed: int
+    keys: Sequence[str], recipe: Recipe, size: int, views: int, seed: int
 ) -> list[Transforms]:
-    """The views of test-time augmentation: the images themselves, then `views - 1` augmented copies.
+    """Random TTA views: the images themselves, then `views - 1` augmented copies.
 
     Parameters
     ----------
-    keys : (N,) what names each image, such as a digest of its pixels: its views follow from that and the seed alone, so
-        they depend neither on its place among the images nor on which others there are
+    keys : (N,) identify the images, such as a digest of the pixels: the views of an image depend
+        on its key and the seed alone, not on its position or on the other images
 
     Returns
     -------
-    `views` arrays (N, 2, 3); the first is `plan_still`
+    `views` arrays (N, 2, 3); the first is `plan_identity`
     """
-    drawn = (
-        np.stack([_draw_of(key, views - 1, seed) for key in keys])
-        if keys
-        else np.zeros((0, views - 1, 6))
-    )
-    copies = [
-        _make_transforms(
-            2 * drawn[:, view, :5] - 1, ranges.flip & (drawn[:, view, 5] < 0.5), ranges, size
-        )
-        for view in range(views - 1)
-    ]
-    return [*plan_still(len(keys)), *copies]
+    drawn = np.zeros((len(keys), views - 1, 6))
+    for image, key in enumerate(keys):
+        drawn[image] = _draw_for_key(key, views - 1, seed)
+    planned = plan_identity(len(keys))
+    for view in range(views - 1):
+        spread, is_flipped = 2 * drawn[:, view, :5] - 1, drawn[:, view, 5] < 0.5
+        planned.append(_make_transforms(spread, recipe.flip & is_flipped, recipe, size))
+    return planned
 
 
-def _draw_of(key: str, copies: int, seed: int) -> npt.NDArray[np.float64]:
+def _draw_for_key(key: str, copies: int, seed: int) -> Floats:
     """(copies, 6) in [0, 1)."""
     digest = int.from_bytes(hashlib.sha256(key.encode()).digest())
     return np.random.default_rng((seed, digest)).random((copies, 6))
 
 
 def plan_mirror(count: int, size: int) -> list[Transforms]:
-    """Two views: the images themselves, and left and right exchanged (to the bit)."""
-    return [*plan_still(count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
+    """Two TTA views: the images themselves, and their mirror images (to the bit)."""
+    return [*plan_identity(count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
 
 
 def plan_shifts(count: int, size: int) -> list[Transforms]:
-    """Ten views: the images and their mirror images, each in place and moved by `SHIFT` of the side to all four sides."""
-    by = SHIFT * size
+    """Ten TTA views: the images and their mirror images, in place and shifted to all four sides.
+
+    The shift is `SHIFT` of the side.
+    """
+    shift = SHIFT * size
     views = []
-    for x, y in ((0, 0), (by, 0), (-by, 0), (0, by), (0, -by)):
-        views += [
-            _repeat([[1, 0, x], [0, 1, y]], count),
-            _repeat([[-1, 0, size - 1 + x], [0, 1, y]], count),
-        ]
+    for x, y in ((0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift)):
+        views.append(_repeat([[1, 0, x], [0, 1, y]], count))
+        views.append(_repeat([[-1, 0, size - 1 + x], [0, 1, y]], count))
     return views
 
 
 def _repeat(matrix: list[list[float]], count: int) -> Transforms:
+    """The same transform for `count` images."""
     return np.tile(np.array(matrix, np.float32), (count, 1, 1))

@@ -1,20 +1,22 @@
-"""Occlusion: the three masks of the masking study, and a patch that slides over the face.
+"""Hide parts of a face: the three masks of the masking study, and a patch that slides over it.
 
-A mask is black and belongs to the picture: under augmentation it moves with the face.
+Input: (N, S, S) uint8 images. Output: the images with a part hidden. A mask is black and is part of
+the image: augmentation moves it with the face.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from train.data.images import Pixels
+from train.data.dataset import Pixels
 
-# Rows of the image, as shares of its height: forehead, eyes, nose and mouth.
+GREY = 127
+# Mask -> its band of pixel rows, as shares of the height: forehead, eyes, nose and mouth.
 BANDS = {"none": (0.0, 0.0), "forehead": (0.0, 0.25), "eyes": (0.25, 0.5), "lower": (0.5, 1.0)}
 
 
 def mask_images(images: Pixels, mask: str) -> Pixels:
-    """(N, S, S) uint8 with the band of that mask black; the images themselves for `none`."""
+    """(N, S, S) uint8 with the band of the mask black; the same array for `none`."""
     low, high = (round(share * images.shape[1]) for share in BANDS[mask])
     if low == high:
         return images
@@ -24,7 +26,10 @@ def mask_images(images: Pixels, mask: str) -> Pixels:
 
 
 def slide_patch(size: int, patch: int, stride: int) -> Iterator[tuple[int, int]]:
-    """Upper left corners (row, column) of a square patch, row by row; the last of each row touches the border."""
+    """Upper left corners (row, column) of a square patch, row by row.
+
+    The last patch of each row and column touches the border.
+    """
     starts = sorted({*range(0, size - patch + 1, stride), size - patch})
     for row in starts:
         for column in starts:
@@ -32,7 +37,10 @@ def slide_patch(size: int, patch: int, stride: int) -> Iterator[tuple[int, int]]
 
 
 def cover(images: Pixels, row: int, column: int, patch: int) -> Pixels:
-    """(N, S, S) uint8 with a grey square of `patch` pixels at that corner; grey hides without adding an edge of its own."""
+    """(N, S, S) uint8 with a grey square of `patch` pixels whose upper left corner is given.
+
+    Grey adds less contrast to the face than black or white.
+    """
     covered = np.array(images)
-    covered[:, row : row + patch, column : column + patch] = 127
+    covered[:, row : row + patch, column : column + patch] = GREY
     return covered

@@ -1,15 +1,24 @@
-"""Batches through `tf.data`, for sets larger than memory and for training on several devices.
+"""Batches through `tf.data`, for datasets larger than memory and for training on several devices.
 
-The same plan of each epoch (`train.data.batches`) decides order, masks, warps, light and boxes, so the bytes are those of the loop in
-memory; reading and warping run in parallel threads ahead of the training.
+Input: `Examples` of split train. Output: a `tf.data.Dataset`. The plan of each epoch
+(`train.data.batches`) fixes order, masks and augmentation, so the bytes are those of the loop in
+memory. Threads read and warp images ahead of the training.
 """
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
-from train.data.batches import Batch, Plan, choose_share, count_steps, make_batch, plan_epoch
-from train.data.images import Examples
+from train.data.batches import (
+    Batch,
+    EpochPlan,
+    count_steps,
+    make_batch,
+    plan_epoch,
+    select_rows,
+)
+from train.data.dataset import Examples
 from train.recipes.recipe import Recipe
 
 
@@ -19,54 +28,54 @@ def stream_dataset(
     train: Examples,
     seed: tuple[int, ...],
     first_epoch: int = 0,
-    replicas: Sequence[int] = (0,),
-    of: int = 1,
+    own_replicas: Sequence[int] = (0,),
+    replicas: int = 1,
 ) -> Any:
-    """A `tf.data.Dataset` without end, of what `feed.stream_batches` yields.
+    """An endless `tf.data.Dataset` with the batches of `batches.stream_batches`.
 
     Parameters
     ----------
-    replicas : which shares of each batch this process wants, each an element of its own
-    of : shares of a batch; share r holds its rows r, r + of, r + 2 of, ...
+    own_replicas : the replicas of this process; each gets its own elements
+    replicas : of all processes; replica r gets the rows r, r + replicas, ... of a batch
 
     Returns
     -------
-    elements (B, S, S, 1) uint8, float32 targets (`feed.make_batch`), (B,) float32 weights
+    elements (B, S, S, 1) uint8 pixels, float32 targets (`batches.make_batch`), (B,) float32 weights
     """
     import tensorflow
 
     size, steps = recipe.size, count_steps(recipe, len(train.rows))
 
-    # Threads work on the end of one epoch and the start of the next.
+    # Near the end of an epoch, threads already work on the next one.
     @lru_cache(maxsize=2)
-    def plan(epoch: int) -> Plan:
+    def plan(epoch: int) -> EpochPlan:
         return plan_epoch(recipe, len(train.rows), (*seed, epoch))
 
     def positions() -> Iterator[tuple[int, int, int]]:
-        epoch = first_epoch
-        while True:
-            yield from ((epoch, batch, replica) for batch in range(steps) for replica in replicas)
-            epoch += 1
+        for epoch in count(first_epoch):
+            for step in range(steps):
+                yield from ((epoch, step, replica) for replica in own_replicas)
 
-    def load(epoch: Any, batch: Any, replica: Any) -> Batch:
-        made = plan(int(epoch))
-        chosen = choose_share(made.order, int(batch), recipe.batch_size, int(replica), of)
-        return make_batch(recipe, classes, train, made, chosen)
+    def load(epoch: Any, step: Any, replica: Any) -> Batch:
+        planned = plan(int(epoch))
+        chosen = select_rows(planned.order, int(step), recipe.batch_size, int(replica), replicas)
+        return make_batch(recipe, classes, train, planned, chosen)
 
-    def shape(pixels: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
+    def ensure_shapes(pixels: Any, targets: Any, weights: Any) -> tuple[Any, Any, Any]:
+        columns = classes + bool(recipe.self_distillation)
         return (
             tensorflow.ensure_shape(pixels, (None, size, size, 1)),
-            tensorflow.ensure_shape(targets, (None, classes + bool(recipe.self_distillation))),
+            tensorflow.ensure_shape(targets, (None, columns)),
             tensorflow.ensure_shape(weights, (None,)),
         )
 
-    kinds = (tensorflow.uint8, tensorflow.float32, tensorflow.float32)
+    dtypes = (tensorflow.uint8, tensorflow.float32, tensorflow.float32)
     number = tensorflow.TensorSpec((), tensorflow.int64)
     dataset = tensorflow.data.Dataset.from_generator(
         positions, output_signature=(number, number, number)
     )
     dataset = dataset.map(
-        lambda *place: shape(*tensorflow.numpy_function(load, place, kinds)),
+        lambda *position: ensure_shapes(*tensorflow.numpy_function(load, position, dtypes)),
         num_parallel_calls=tensorflow.data.AUTOTUNE,
         deterministic=True,
     )

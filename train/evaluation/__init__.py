@@ -1,4 +1,5 @@
 """What a model predicts and how good that is: metrics, intervals, calibration, plots, comparison.
 
-Reads of the test split are counted by `open_runs`. Why a model predicts it is a question for `explain`.
+`open_runs` counts the reads of the test split. Why a model predicts a class is a question for
+`explain`.
 """

@@ -1,7 +1,9 @@
-"""`train evaluate`: what runs are worth on rows that they did not learn from, and every look at the test rows counted.
+"""`train evaluate`: score runs on rows that they did not train on, and count every read of test.
 
-Scoring is in float32 whatever the training was in, so it depends neither on the machine's precision nor on the batch size.
-Several runs are scored one by one and as an ensemble: the mean of their probabilities.
+Input: a workspace and run folders. Output: an evaluation folder with metrics, tables and plots.
+Scoring uses float32 whatever the training used, so it depends neither on the machine's precision
+nor on the batch size. Several runs are scored one by one and as an ensemble: the mean of their
+probabilities.
 """
 
 import hashlib
@@ -21,26 +23,27 @@ from curate.workspace.manifest import table_bytes
 from curate.workspace.predictions import PREFIX
 from curate.workspace.receipts import new_receipt, read_receipts, write_receipt
 from curate.workspace.workspace import Workspace
-from train.data.images import Rows, count_labels
+from train.data.dataset import Rows
 from train.data.tta import count_views, plan_tta, require_views
 from train.evaluation.calibration import bin_confidences, calibration_error
 from train.evaluation.intervals import bootstrap_gain, bootstrap_scores
 from train.evaluation.metrics import (
+    Probs,
     count_confusions,
     format_classes,
-    format_interval,
     format_percent,
     format_spread,
     score_classes,
     score_predictions,
 )
-from train.evaluation.open_runs import Probs, RunSet, open_runs
+from train.evaluation.open_runs import PREDICTIONS_FILE, RunSet, open_runs
 from train.evaluation.plots import plot_confusion, plot_reliability
 from train.evaluation.predict import PREDICT_BATCH, predict_probs
-from train.runs.folder import write_json
+from train.evaluation.summary import HEADLINES, format_plan, format_summary
+from train.runs.folder import METRICS, write_json
 
 INPUT_COLUMNS = ("label", "status", "split")
-HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1")
+Mask = npt.NDArray[np.bool_]
 
 
 def evaluate_runs(
@@ -56,121 +59,135 @@ def evaluate_runs(
 ) -> Result:
     """Score a run, or several as an ensemble, on the kept rows of a workspace.
 
-    The labels are seen through the view that the runs were trained through; rows outside of it are counted, not scored.
+    The labels are those of the class view that the runs were trained with; rows outside of it are
+    counted, not scored.
 
     Parameters
     ----------
-    runs : folders; none for the newest of the workspace, which may be another than the one they were trained in
+    runs : folders; none for the newest of the workspace, which need not be where they were trained
     rows : train, val, test, or all kept rows
-    tta : views of test-time augmentation (1: the image alone), or `flip`: the image and its mirror
+    tta : number of TTA views (1: the image alone), or `flip`: the image and its mirror
     classes : "3" merges the classes into positive, neutral and negative
-    seed : of the views and of the bootstrap
+    seed : of the TTA views and of the bootstrap
 
     Raises
     ------
-    RunError  if there is no such run, or the runs know other classes
-    ManifestError  if there are no such rows, or their labels are unknown to the runs
+    RunError  if a run is missing, or the runs have different classes
+    ManifestError  if there are no such rows, or the runs do not have the classes of their labels
     """
     start, views = time.perf_counter(), count_views(tta)
     run_set = open_runs(workspace, runs, rows=rows, classes=classes)
-    for record in run_set.known:
+    for record in run_set.records:
         require_views(tta, record.recipe)
     if dry_run:
-        return Result(_format_plan(run_set, tta) + run_set.format_outside())
-    models, fresh = run_set.load_models(), find_fresh(run_set)
+        return Result(format_plan(run_set, tta) + run_set.format_outside())
+    models, without_copy = run_set.load_models(), find_rows_without_copy(run_set)
     reads = run_set.count_reads(views)
+    recipes = [record.recipe for record in run_set.records]
     metrics: dict[str, Any] = {
-        "run": run_set.name, "recipe": "+".join(dict.fromkeys(record.recipe.name for record in run_set.known)),
-        "mask": "+".join(dict.fromkeys(record.recipe.mask for record in run_set.known)), "evaluated": rows,
-        "views": views, "tta": tta, "seed": seed,
-        "manifest_sha256": run_set.manifest_sha256, "test_reads": max(reads, default=None),
+        "run": run_set.name, "recipe": "+".join(dict.fromkeys(recipe.name for recipe in recipes)),
+        "mask": "+".join(dict.fromkeys(recipe.mask for recipe in recipes)), "evaluated": rows,
+        "views": views, "tta": tta, "seed": seed, "manifest_sha256": run_set.manifest_sha256,
+        "test_reads": max(reads, default=None),
     }  # fmt: skip
-    probs, alone = predict_runs(run_set, models, tta, seed, batch_size)
-    metrics |= score_all(
-        run_set, fresh, np.mean(probs, axis=0), np.mean(alone, axis=0) if views > 1 else None, seed
-    )
+    probs, one_view = predict_runs(run_set, models, tta, seed, batch_size)
+    mean_probs = np.mean(probs, axis=0)
+    mean_one_view = np.mean(one_view, axis=0) if one_view else None
+    metrics |= score_all(run_set, without_copy, mean_probs, mean_one_view, seed)
     if len(probs) > 1:
-        metrics |= _score_members(run_set, fresh, probs, alone, reads)
-    metrics |= (
-        {"view": run_set.known[0].class_view, "outside": run_set.outside}
-        if run_set.class_views
-        else {}
-    )
+        metrics |= _score_each_run(run_set, without_copy, probs, one_view, reads)
+    if run_set.class_views:
+        metrics |= {"view": run_set.records[0].class_view, "outside": run_set.outside}
     folder = _choose_folder(run_set, classes)
-    table = _write_evaluation(folder, run_set, np.mean(probs, axis=0), metrics)
-    summary = f"{_format_summary(metrics)}{run_set.format_outside()} -> {folder}"
-    told = Result(summary, metrics | {"folder": str(folder)}, format_classes(table))
-    if rows == "test" and run_set.is_home and len(run_set.known) == 1 and classes is None:
-        _write_receipt(run_set, told, time.perf_counter() - start)
-    return told
+    table = _write_evaluation(folder, run_set, mean_probs, metrics)
+    summary = f"{format_summary(metrics)}{run_set.format_outside()} -> {folder}"
+    result = Result(summary, metrics | {"folder": str(folder)}, format_classes(table))
+    is_one_run = len(run_set.records) == 1
+    if rows == "test" and run_set.is_home and is_one_run and classes is None:
+        _write_receipt(run_set, result, time.perf_counter() - start)
+    return result
 
 
 def predict_runs(
     run_set: RunSet, models: Sequence[Any], tta: str, seed: int, batch_size: int = PREDICT_BATCH
 ) -> tuple[list[Probs], list[Probs]]:
-    """(N, K) probabilities of each run by all views, and by the image alone (nothing where that is the same)."""
-    by_views, alone = [], []
+    """Predict the selected rows with each run.
+
+    Returns
+    -------
+    (N, K) probabilities of each run: by all TTA views; and by the image alone, an empty list if
+    that is the only view
+    """
+    all_views, one_view = [], []
     keys = run_set.manifest.loc[run_set.rows, "pixel_hash"].tolist()
-    images = {
-        size: run_set.read_images(size) for size in {record.recipe.size for record in run_set.known}
-    }
-    for record, model in zip(run_set.known, models, strict=True):
+    sizes = {record.recipe.size for record in run_set.records}
+    images = {size: run_set.read_images(size) for size in sizes}
+    for record, model in zip(run_set.records, models, strict=True):
         pixels = images[record.recipe.size]
-        views = plan_tta(tta, keys, record.recipe, seed)
-        by_views.append(
-            run_set.merge_probs(predict_probs(model, pixels, run_set.rows, views, batch_size))
-        )
-        if len(views) > 1:
-            first = predict_probs(model, pixels, run_set.rows, views[:1], batch_size)
-            alone.append(run_set.merge_probs(first))
-    return by_views, alone
+        tta_views = plan_tta(tta, keys, record.recipe, seed)
+        probs = predict_probs(model, pixels, run_set.rows, tta_views, batch_size)
+        all_views.append(run_set.merge_probs(probs))
+        if len(tta_views) > 1:
+            probs = predict_probs(model, pixels, run_set.rows, tta_views[:1], batch_size)
+            one_view.append(run_set.merge_probs(probs))
+    return all_views, one_view
 
 
 def score_all(
-    run_set: RunSet, fresh: npt.NDArray[np.bool_], probs: Probs, alone: Probs | None, seed: int
+    run_set: RunSet, without_copy: Mask, probs: Probs, one_view: Probs | None, seed: int
 ) -> dict[str, Any]:
-    """Every score of the rows, with intervals: of all, of the `fresh` without a copy in train, and the gain by TTA."""
+    """The scores of all rows and of the rows without a copy in train, and the gain by TTA.
+
+    Parameters
+    ----------
+    without_copy : (N,) from `find_rows_without_copy`
+    probs : (N, K) by all TTA views
+    one_view : (N, K) by the image alone; None if that is the only view
+    """
     targets = run_set.targets
     scores = _score_with_intervals(targets, probs, run_set.classes, seed)
-    scores["without_copy_in_train"] = (
-        _score_with_intervals(targets[fresh], probs[fresh], run_set.classes, seed)
-        if fresh.any()
-        else {"rows": 0}
-    )
+    scores["without_copy_in_train"] = {"rows": 0}
+    if without_copy.any():
+        scores["without_copy_in_train"] = _score_with_intervals(
+            targets[without_copy], probs[without_copy], run_set.classes, seed
+        )
     scores["near_copies_known"] = knows_near_copies(run_set)
-    if alone is not None:
-        scores["one_view"] = score_predictions(targets, alone)
-        right = [each.argmax(axis=1) == targets for each in (alone, probs)]
-        scores["tta_gain"] = bootstrap_gain(right[0], right[1], seed)
+    if one_view is not None:
+        scores["one_view"] = score_predictions(targets, one_view)
+        before, after = (each.argmax(axis=1) == targets for each in (one_view, probs))
+        scores["tta_gain"] = bootstrap_gain(before, after, seed)
     return scores
 
 
-def find_fresh(run_set: RunSet) -> npt.NDArray[np.bool_]:
-    """(n,) whether a scored row has no copy among those that the models learned from."""
-    train_rows = pd.concat([record.read_train_rows() for record in run_set.known])
+def find_rows_without_copy(run_set: RunSet) -> Mask:
+    """(N,) whether a selected row has no copy among the rows that the models were trained on."""
+    train_rows = pd.concat([record.read_train_rows() for record in run_set.records])
     return ~has_copy_in_train(run_set.manifest, train_rows)[run_set.rows]
 
 
 def knows_near_copies(run_set: RunSet) -> bool:
-    """Whether `curate dedup` has looked for copies here that are not identical, as it does without `--exact-only`."""
+    """Whether `curate dedup` has searched this workspace for near duplicates too.
+
+    It does so without `--exact-only`.
+    """
     receipt = read_receipts(run_set.workspace.root).get("dedup", {})
     return bool(receipt.get("options", {}).get("near", False))
 
 
-def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """(N,) whether the model was trained on the pixels of the row, or on a member of its duplicate group.
+def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> Mask:
+    """(N,) whether the model was trained on the row's pixels, or on a row of its duplicate group.
 
-    Paths do not count: another workspace may have another face by the same one.
+    Paths are not compared: another workspace may have another face at the same path.
 
     Parameters
     ----------
     manifest : N rows
-    train_rows : pixel_hash of what the model was trained on
+    train_rows : pixel_hash of the rows that the model was trained on
     """
-    seen = manifest["pixel_hash"].isin(train_rows["pixel_hash"])
-    groups = manifest.loc[seen, "duplicate_group"]
-    grouped = (manifest["duplicate_group"] != "") & manifest["duplicate_group"].isin(groups)
-    return (seen | grouped).to_numpy()
+    has_exact_copy = manifest["pixel_hash"].isin(train_rows["pixel_hash"])
+    groups = manifest["duplicate_group"]
+    has_group_copy = (groups != "") & groups.isin(groups[has_exact_copy])
+    return (has_exact_copy | has_group_copy).to_numpy()
 
 
 def _score_with_intervals(
@@ -183,90 +200,92 @@ def _score_with_intervals(
     return scores
 
 
-def _score_members(
+def _score_each_run(
     run_set: RunSet,
-    fresh: npt.NDArray[np.bool_],
+    without_copy: Mask,
     probs: Sequence[Probs],
-    alone: Sequence[Probs],
+    one_view: Sequence[Probs],
     reads: Sequence[int],
 ) -> dict[str, Any]:
-    """The runs of an ensemble one by one, and the mean and spread of their scores, of those without copies and by one view."""
+    """The scores of each run of an ensemble, and the mean and spread of each score over the runs.
+
+    Parameters
+    ----------
+    probs, one_view : of each run, as in `predict_runs`
+    reads : of test by each run so far, or empty
+    """
     targets = run_set.targets
-    members: list[dict[str, Any]] = []
-    for number, (record, each) in enumerate(zip(run_set.known, probs, strict=True)):
-        scores = score_predictions(targets, each)
-        member = {"run": record.folder.name, **{name: scores[name] for name in HEADLINES}}
-        if fresh.any():
-            member["without_copy_in_train"] = score_predictions(targets[fresh], each[fresh])[
-                "accuracy"
-            ]
-        if alone:
-            member["one_view"] = score_predictions(targets, alone[number])["accuracy"]
-        members.append(member)
-    for member, count in zip(members, reads, strict=False):
-        member["test_reads"] = count
-    names = [
-        *HEADLINES,
-        *(name for name in ("without_copy_in_train", "one_view") if name in members[0]),
-    ]
-    return {
-        "members": members,
-        "spread": {name: format_spread([one[name] for one in members]) for name in names},
-    }
+    runs: list[dict[str, Any]] = []
+    for number, (record, run_probs) in enumerate(zip(run_set.records, probs, strict=True)):
+        scores = score_predictions(targets, run_probs)
+        run = {"run": record.folder.name, **{name: scores[name] for name in HEADLINES}}
+        if without_copy.any():
+            scores = score_predictions(targets[without_copy], run_probs[without_copy])
+            run["without_copy_in_train"] = scores["accuracy"]
+        if one_view:
+            run["one_view"] = score_predictions(targets, one_view[number])["accuracy"]
+        runs.append(run)
+    names = [name for name in runs[0] if name != "run"]
+    spread = {name: format_spread([run[name] for run in runs]) for name in names}
+    for run, count in zip(runs, reads, strict=False):
+        run["test_reads"] = count
+    return {"members": runs, "spread": spread}
 
 
 def _choose_folder(run_set: RunSet, classes: str | None) -> Path:
-    """Inside the run, or beside the runs for an ensemble."""
-    name = f"evaluation-{run_set.take_place()}{f'-{classes}' if classes else ''}"
-    if len(run_set.known) == 1:
-        return run_set.known[0].folder / name
-    beside = run_set.known[0].folder.parent
-    places = [
-        os.path.relpath(record.folder.resolve(), beside.resolve()) for record in run_set.known
-    ]
-    digest = hashlib.sha256("+".join(places).encode()).hexdigest()[:8]
-    return beside / f"ensemble-{len(places)}-{digest}" / name
+    """A folder inside the run's, or for an ensemble beside the runs' folders."""
+    name = f"evaluation-{run_set.reserve_suffix()}"
+    if classes:
+        name += f"-{classes}"
+    folders = [record.folder for record in run_set.records]
+    if len(folders) == 1:
+        return folders[0] / name
+    parent = folders[0].parent
+    paths = [os.path.relpath(folder.resolve(), parent.resolve()) for folder in folders]
+    digest = hashlib.sha256("+".join(paths).encode()).hexdigest()[:8]
+    return parent / f"ensemble-{len(paths)}-{digest}" / name
 
 
 def _write_evaluation(
     folder: Path, run_set: RunSet, probs: Probs, metrics: Mapping[str, Any]
 ) -> pd.DataFrame:
+    """Write tables, plots and, last, the metrics; return the table of the classes."""
     predicted = probs.argmax(axis=1)
     table = score_classes(run_set.targets, predicted, run_set.classes)
     confusions = count_confusions(run_set.targets, predicted, run_set.classes)
     reliability = bin_confidences(run_set.targets, probs)
-    on = f"{metrics['recipe']} on {len(run_set.rows):,} {run_set.chosen} rows"
+    subject = f"{metrics['recipe']} on {len(run_set.rows):,} {run_set.selection} rows"
     write_atomically(folder / "per_class.csv", table_bytes(table.round(6)))
     write_atomically(folder / "confusion.csv", table_bytes(confusions.reset_index()))
-    title = f"{on}, accuracy {format_percent(metrics['accuracy'])}"
+    title = f"{subject}, accuracy {format_percent(metrics['accuracy'])}"
     write_atomically(folder / "confusion.png", plot_confusion(confusions, title))
     write_atomically(folder / "calibration.csv", table_bytes(reliability.round(6)))
-    title = f"{on}, ECE {format_percent(metrics['ece'])}"
+    title = f"{subject}, ECE {format_percent(metrics['ece'])}"
     write_atomically(folder / "calibration.png", plot_reliability(reliability, title))
-    write_atomically(folder / "predictions.csv", table_bytes(list_beliefs(run_set, probs)))
-    write_json(folder / "metrics.json", metrics)
+    write_atomically(folder / PREDICTIONS_FILE, table_bytes(list_predictions(run_set, probs)))
+    write_json(folder / METRICS, metrics)
     return table
 
 
-def list_beliefs(run_set: RunSet, probs: Probs) -> pd.DataFrame:
-    """path, label, predicted and one probability per class."""
-    beliefs = pd.DataFrame(probs, columns=[PREFIX + name for name in run_set.classes]).map(
-        "{:.6f}".format
-    )
-    beliefs.insert(0, "predicted", np.array(run_set.classes)[probs.argmax(axis=1)])
-    beliefs.insert(0, "label", run_set.seen.loc[run_set.rows, "label"].to_numpy())
-    beliefs.insert(0, "path", run_set.seen.loc[run_set.rows, "path"].to_numpy())
-    return beliefs
+def list_predictions(run_set: RunSet, probs: Probs) -> pd.DataFrame:
+    """One row per selected row: path, label, predicted and one probability per class."""
+    columns = [PREFIX + name for name in run_set.classes]
+    table = pd.DataFrame(probs, columns=columns).map("{:.6f}".format)
+    table.insert(0, "predicted", np.array(run_set.classes)[probs.argmax(axis=1)])
+    for name in ("label", "path"):
+        table.insert(0, name, run_set.viewed.loc[run_set.rows, name].to_numpy())
+    return table
 
 
-def _write_receipt(run_set: RunSet, told: Result, seconds: float) -> None:
-    """The score goes stale with the rows, and when another model takes the run's place."""
+def _write_receipt(run_set: RunSet, result: Result, seconds: float) -> None:
+    """Write the receipt: the scores are stale once the rows change or another run is the newest."""
     root = run_set.workspace.root
-    options = {name: told.counts[name] for name in ("run", "views", "seed")}
-    scores = {name: told.counts[name] for name in ("accuracy", "macro_f1", "test_reads")}
-    newest = root / "receipts" / "run.json"
-    inputs = [run_set.known[0].weights, *([newest] if newest.is_file() else [])]
-    result = Result(told.summary, counts=scores)
+    options = {name: result.counts[name] for name in ("run", "views", "seed")}
+    scores = {name: result.counts[name] for name in ("accuracy", "macro_f1", "test_reads")}
+    run_receipt = root / "receipts" / "run.json"
+    inputs = [run_set.records[0].weights]
+    if run_receipt.is_file():
+        inputs.append(run_receipt)
     receipt = new_receipt(
         root,
         "evaluate",
@@ -274,69 +293,6 @@ def _write_receipt(run_set: RunSet, told: Result, seconds: float) -> None:
         input_columns=INPUT_COLUMNS,
         inputs=inputs,
         options=options,
-        result=result,
+        result=Result(result.summary, counts=scores),
     )
     write_receipt(root, receipt, seconds=seconds)
-
-
-def _format_summary(metrics: Mapping[str, Any]) -> str:
-    views = f" by {metrics['views']} views" if metrics["views"] > 1 else ""
-    intervals = metrics["intervals"]
-    means = ", ".join(
-        f"{name.replace('_', ' ').replace('f1', 'F1')} {format_percent(metrics[name])}"
-        + (f" {format_interval(intervals[name])}" if name in ("accuracy", "macro_f1") else "")
-        + (_format_gain(metrics) if name == "accuracy" else "")
-        for name in HEADLINES
-    )
-    fresh = metrics["without_copy_in_train"]
-    copy = (
-        "copy"
-        if metrics["near_copies_known"]
-        else "exact copy (run `curate dedup` to know the others)"
-    )
-    of_fresh = f", accuracy {format_percent(fresh['accuracy'])}" if fresh["rows"] else ""
-    mask = (
-        f" (trained under mask {metrics['mask']}, scored without)"
-        if metrics["mask"] != "none"
-        else ""
-    )
-    members = _format_members(metrics["spread"]) if "members" in metrics else ""
-    counts = [
-        member["test_reads"]
-        for member in metrics.get("members", [metrics])
-        if member.get("test_reads")
-    ]
-    reads = f"; reads of test so far: {', '.join(map(str, counts))}" if counts else ""
-    return (
-        f"evaluate: {metrics['run']} on {metrics['rows']:,} {metrics['evaluated']} rows{views}{mask}: {means}, "
-        f"ECE {format_percent(metrics['ece'])}{members}; "
-        f"{fresh['rows']:,} rows have no {copy} in train{of_fresh}{reads}"
-    )
-
-
-def _format_members(spread: Mapping[str, str]) -> str:
-    """Mean and spread of the members' accuracy."""
-    told = {
-        "accuracy": "accuracy",
-        "one_view": "by one view",
-        "without_copy_in_train": "without copies in train",
-    }
-    return "; one by one: " + ", ".join(
-        f"{words} {spread[name]}" for name, words in told.items() if name in spread
-    )
-
-
-def _format_gain(metrics: Mapping[str, Any]) -> str:
-    if "tta_gain" not in metrics:
-        return ""
-    gain = metrics["tta_gain"]
-    return (
-        f" ({format_percent(metrics['one_view']['accuracy'])} by one view: gain {100 * gain['gain']:+.1f} "
-        f"{format_interval(gain['interval'])} points)"
-    )
-
-
-def _format_plan(run_set: RunSet, tta: str) -> str:
-    labels = run_set.seen.loc[run_set.rows, "label"]
-    counts = ", ".join(f"{name} {count:,}" for name, count in count_labels(labels).items())
-    return f"evaluate: would score {run_set.name} on {len(labels):,} {run_set.chosen} rows ({counts}) by --tta {tta}"

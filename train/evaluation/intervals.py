@@ -1,8 +1,8 @@
-"""How far a score may be off: bootstrap intervals of scores and of gains, and McNemar's test between two models.
+"""Uncertainty of a score: bootstrap intervals of scores and gains, McNemar's test of two models.
 
-An interval covers the chance of which rows were drawn, not that of the training (`--seeds` shows that). Resampling rows
-with replacement and counting (label, prediction) pairs is one multinomial draw of the confusion matrix, so thousands of
-resamples take milliseconds.
+An interval covers the randomness of the drawn rows, not that of the training (`--seeds` shows it).
+Resampling rows with replacement and counting (label, prediction) pairs is one multinomial draw of
+the confusion matrix, so thousands of resamples take milliseconds.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ BOUNDS = (2.5, 97.5)
 
 
 def bootstrap_scores(counts: Counts, seed: int = 0) -> dict[str, list[float]]:
-    """95 % intervals of the headline scores, by the percentile bootstrap over rows.
+    """95 % intervals of the headline scores, by a percentile bootstrap over rows.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def bootstrap_scores(counts: Counts, seed: int = 0) -> dict[str, list[float]]:
 
     Returns
     -------
-    name of `score_predictions` -> [low, high]
+    name of the score, as in `score_predictions` -> [low, high]
 
     References
     ----------
@@ -34,18 +34,14 @@ def bootstrap_scores(counts: Counts, seed: int = 0) -> dict[str, list[float]]:
     """
     classes = len(counts)
     random = np.random.default_rng(seed)
-    drawn = random.multinomial(counts.sum(), counts.ravel() / counts.sum(), DRAWS).reshape(
-        -1, classes, classes
-    )
-    values = score_confusions(drawn)
-    return {
-        name: [float(bound) for bound in np.percentile(value, BOUNDS)]
-        for name, value in values.items()
-    }
+    total = counts.sum()
+    drawn = random.multinomial(total, counts.ravel() / total, DRAWS)
+    scores = score_confusions(drawn.reshape(DRAWS, classes, classes))
+    return {name: np.percentile(values, BOUNDS).tolist() for name, values in scores.items()}
 
 
 def score_confusions(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
-    """The scores of (D, K, K) confusion matrices; means run over the classes that occur in each."""
+    """(D,) scores of (D, K, K) confusion matrices; averages use the classes that occur in each."""
     rows, right = counts.sum(axis=2), np.einsum("dkk->dk", counts)
     occurs = rows > 0
     recall = right / np.maximum(rows, 1)
@@ -62,7 +58,7 @@ def score_confusions(counts: Counts) -> dict[str, npt.NDArray[np.float64]]:
 def bootstrap_gain(
     before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], seed: int = 0
 ) -> dict[str, Any]:
-    """By how much accuracy grows from one way of predicting the same rows to another.
+    """The gain in accuracy from one way of predicting the same rows to another.
 
     Parameters
     ----------
@@ -70,7 +66,7 @@ def bootstrap_gain(
 
     Returns
     -------
-    gain, its 95 % interval by the paired bootstrap, rows won and rows lost
+    gain, its 95 % interval by a paired bootstrap, rows won and rows lost
     """
     won, lost = int((after & ~before).sum()), int((before & ~after).sum())
     rows = len(before)
@@ -86,11 +82,12 @@ def bootstrap_gain(
 
 
 def compare_mcnemar(won: int, lost: int) -> float:
-    """The two-sided exact p-value that two models are equally often right where they differ.
+    """The exact two-sided p-value of: where two models differ, both are right equally often.
 
     Parameters
     ----------
-    won, lost : rows that only the second, only the first model predicts right
+    won : rows that only the second model predicts right
+    lost : rows that only the first model predicts right
 
     References
     ----------

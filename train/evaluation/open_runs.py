@@ -1,7 +1,8 @@
-"""A finished run opened on the rows of a workspace: what every command that looks at a trained model begins with.
+"""Open finished runs on the rows of a workspace: the first step of every command that uses a model.
 
-The labels are seen through the view that the run was trained through, and through `--classes 3` where asked for; every
-look at test rows is counted in the run's folder before it happens.
+Input: a workspace, run folders, and which rows to use. Output: a `RunSet`. Its labels are those of
+the class view that the runs were trained with, merged further by `--classes 3`. Every read of test
+rows is counted in the run's folder before it happens.
 """
 
 import hashlib
@@ -11,48 +12,55 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import ManifestError, UsageError, examples
-from curate.labels import GROUPS, find_class_view
-from curate.workspace.class_views import look_through
+from curate.workspace.class_views import GROUPS, apply_class_view, find_class_view
 from curate.workspace.invariants import require_split
 from curate.workspace.manifest import SPLITS
 from curate.workspace.workspace import Workspace
-from train.data.images import Images, Rows, encode_labels, load_images, number_rows
+from train.data.dataset import Images, Rows, encode_labels, load_images, number_rows
+from train.evaluation.metrics import Probs
 from train.runs.errors import RunError, read_json
 from train.runs.find import find_newest_run
-from train.runs.folder import Record, count_read, find_home, read_record, write_json
+from train.runs.folder import write_json
 from train.runs.load import load_run
+from train.runs.read_counter import count_test_read
+from train.runs.record import RunRecord, find_home, read_finished_run
 
-Probs = npt.NDArray[np.float64]
-ROWS = (*SPLITS, "all")
-WORKSPACES = "workspaces.json"
-# `--classes 3`: how 7 classes become positive, neutral and negative.
-MERGED = {"3": "polarity"}
+# Values of `--rows`.
+SELECTIONS = (*SPLITS, "all")
+# In an evaluation folder: one row per scored row.
+PREDICTIONS_FILE = "predictions.csv"
+# In a run's folder: the workspaces, other than its own, that it was evaluated on.
+WORKSPACES_FILE = "workspaces.json"
+# Value of `--classes` -> the class view that merges the classes of a run.
+MERGED_VIEWS = {"3": "polarity"}
 
 
 @dataclass(frozen=True)
 class RunSet:
-    """Runs with the same classes, and the rows of a workspace that are looked at.
+    """One or more runs with the same classes, and the rows of a workspace that they predict.
 
     Attributes
     ----------
-    workspace, manifest : where the rows are from, and every row of it
-    seen : the same rows with the labels as the runs see them
-    rows : (N,) row numbers; `chosen` names them (test, val, train, all)
-    classes : what the runs tell apart, or those merged
+    records : what each run's folder records about it
+    workspace : where the rows come from
+    manifest : all rows of the workspace
+    viewed : the same rows with the labels and statuses of the class views
+    selection : name of the selected rows (train, val, test, all)
+    rows : (N,) row numbers of the selected rows
+    classes : the classes of the runs, or the merged ones
     targets : (N,) class indices
     manifest_sha256 : of manifest.csv just before it was read
-    class_views : names of the class views that the rows are seen through
+    class_views : names of the class views that were applied, in order
     """
 
-    known: tuple[Record, ...]
+    records: tuple[RunRecord, ...]
     workspace: Workspace
     manifest: pd.DataFrame
-    seen: pd.DataFrame
-    chosen: str
+    viewed: pd.DataFrame
+    selection: str
     rows: Rows
     classes: list[str]
     targets: Rows
@@ -61,69 +69,77 @@ class RunSet:
 
     @property
     def name(self) -> str:
-        """The run, or the runs with + between."""
-        return "+".join(record.folder.name for record in self.known)
+        """The name of the run, or the names of the runs joined with +."""
+        return "+".join(record.folder.name for record in self.records)
 
     @property
     def is_home(self) -> bool:
         """Whether the first run was trained in this workspace."""
-        return is_home(self.known[0].folder, self.workspace)
+        return is_home(self.records[0].folder, self.workspace)
 
-    def take_place(self) -> str:
-        """What result folders are called: the rows, and the workspace where it is not the run's own, noted in the run."""
-        run = self.known[0].folder
+    def reserve_suffix(self) -> str:
+        """The end of the names of result folders (`format_suffix`).
+
+        In a workspace that is not the run's own, the run's folder records the workspace first, so
+        that another workspace of the same name gets other folders.
+        """
+        run = self.records[0].folder
         if not self.is_home:
-            write_json(
-                run / WORKSPACES,
-                {self.workspace.root.resolve().name: digest_place(self.workspace)}
-                | read_known(run),
-            )
-        return name_place(run, self.workspace, self.chosen)
+            name, digest = self.workspace.root.resolve().name, digest_location(self.workspace)
+            write_json(run / WORKSPACES_FILE, {name: digest} | read_workspaces(run))
+        return format_suffix(run, self.workspace, self.selection)
 
     @property
     def outside(self) -> dict[str, int]:
-        """Label -> kept rows of the manifest that the views leave out."""
-        out = (self.manifest["status"] == "keep") & (self.seen["status"] != "keep")
-        counts = self.manifest.loc[out, "label"].value_counts().sort_index()
+        """Label -> number of kept rows of the manifest that are outside of the class views."""
+        is_outside = (self.manifest["status"] == "keep") & (self.viewed["status"] != "keep")
+        counts = self.manifest.loc[is_outside, "label"].value_counts().sort_index()
         return {str(name): int(count) for name, count in counts.items()}
 
     def format_outside(self) -> str:
-        """The end of a summary, or nothing where all classes are looked at."""
+        """The end of a summary with the counts of `outside`; empty without a class view."""
         if not self.class_views:
             return ""
-        named = ", ".join(f"{name} {count:,}" for name, count in self.outside.items())
-        count = f"{sum(self.outside.values()):,} kept rows are outside of it"
-        return f"; view {' and '.join(self.class_views)}: {count}" + (
-            f" ({named})" if named else ""
-        )
+        names, outside = " and ".join(self.class_views), self.outside
+        total = f"{sum(outside.values()):,} kept rows are outside of it"
+        counts = ", ".join(f"{name} {count:,}" for name, count in outside.items())
+        return f"; view {names}: {total}" + (f" ({counts})" if counts else "")
 
     def read_images(self, size: int) -> Images:
-        """The pixels of every row of the manifest."""
+        """The images of all rows of the manifest, at `size` pixels a side."""
         return load_images(self.workspace, self.manifest, size)
 
     def load_models(self) -> list[Any]:
-        """The best model of each run; what is damaged is told before a look at the rows is counted."""
-        return [load_run(record) for record in self.known]
+        """The best model of each run.
+
+        Call it before `count_reads`: a damaged file raises an error here, and no read is counted.
+        """
+        return [load_run(record) for record in self.records]
 
     def count_reads(self, views: int) -> list[int]:
-        """Note in every run that test rows are about to be read; how often each has seen them, nothing for other rows."""
+        """Count one read of test rows, by `views` TTA views, in the folder of each run.
+
+        Returns
+        -------
+        the reads of each run so far, with this one; empty if no selected row is a test row
+        """
         if not (self.manifest.loc[self.rows, "split"] == "test").any():
             return []
         return [
-            count_read(record.folder, self.chosen, views, self.manifest_sha256)
-            for record in self.known
+            count_test_read(record.folder, self.selection, views, self.manifest_sha256)
+            for record in self.records
         ]
 
     def sample(self, most: int, seed: int) -> "RunSet":
-        """At most so many of the rows, drawn evenly from all."""
+        """The same runs with at most `most` of the rows, drawn with equal probability."""
         if len(self.rows) <= most:
             return self
         kept = np.sort(np.random.default_rng(seed).permutation(len(self.rows))[:most])
         return replace(self, rows=self.rows[kept], targets=self.targets[kept])
 
     def merge_probs(self, probs: Probs) -> Probs:
-        """(N, K) of the model's classes -> (N, len(classes))."""
-        return merge_probs(probs, self.known[0].classes, self.classes)
+        """(N, K) probabilities of the model's classes -> (N, len(classes))."""
+        return merge_probs(probs, self.records[0].classes, self.classes)
 
 
 def open_runs(
@@ -133,48 +149,67 @@ def open_runs(
     rows: str = "test",
     classes: str | None = None,
 ) -> RunSet:
-    """Open runs on the kept rows of a workspace, which may be another than the one they were trained in.
+    """Open runs on the kept rows of a workspace, which need not be the one they were trained in.
 
     Parameters
     ----------
-    folders : of the runs; none for the newest of the workspace
+    folders : of the runs; none for the newest run of the workspace
     rows : train, val, test, or all kept rows
     classes : "3" merges the classes into positive, neutral and negative
 
     Raises
     ------
-    RunError  if there is no such run, or the runs know other classes
-    ManifestError  if there are no such rows, or their labels are unknown to the runs
+    RunError  if a run is missing, or the runs have different classes
+    ManifestError  if there are no such rows, or the runs do not have the classes of their labels
     """
-    require_rows(rows)
-    require_merged(classes)
-    known = tuple(
-        read_record(folder) for folder in folders or [find_newest_run(workspace.root / "runs")]
-    )
-    if len({record.folder.resolve() for record in known}) < len(known):
-        raise UsageError(
-            f"{examples([str(folder) for folder in folders])}: one run is named twice: an ensemble has others"
-        )
-    for other in known[1:]:
-        if (other.classes, other.class_view) != (known[0].classes, known[0].class_view):
-            raise RunError(
-                f"{other.folder}: knows {', '.join(other.classes)}, but {known[0].folder.name} knows "
-                f"{', '.join(known[0].classes)}: name runs of the same classes"
-            )
+    require_selection(rows)
+    require_merged_view(classes)
+    records = _read_records(workspace, folders)
+    first = records[0]
     manifest, sha256 = workspace.read_hashed()
     if rows != "all":
         require_split(manifest)
-    seen = look_through(manifest, find_class_view(known[0].class_view))
-    told, class_views = known[0].classes, [known[0].class_view] if known[0].class_view else []
+    viewed = apply_class_view(manifest, find_class_view(first.class_view))
+    class_views = [first.class_view] if first.class_view else []
+    names = first.classes
     if classes is not None:
-        class_views.append(MERGED[classes])
-        told = merge_classes(told)
-        seen = look_through(seen, find_class_view(MERGED[classes]))
-    number = _choose_rows(seen, rows)
-    targets = encode_labels(seen.loc[number, "label"], told, f"rows {rows}")
+        class_views.append(MERGED_VIEWS[classes])
+        names = merge_classes(names)
+        viewed = apply_class_view(viewed, find_class_view(MERGED_VIEWS[classes]))
+    numbers = _select_rows(viewed, rows)
     return RunSet(
-        known, workspace, manifest, seen, rows, number, told, targets, sha256, tuple(class_views)
+        records=records,
+        workspace=workspace,
+        manifest=manifest,
+        viewed=viewed,
+        selection=rows,
+        rows=numbers,
+        classes=names,
+        targets=encode_labels(viewed.loc[numbers, "label"], names, f"rows {rows}"),
+        manifest_sha256=sha256,
+        class_views=tuple(class_views),
     )
+
+
+def _read_records(workspace: Workspace, folders: Sequence[Path]) -> tuple[RunRecord, ...]:
+    """The records of the runs, or of the newest run; each run once, all with the same classes."""
+    if not folders:
+        return (read_finished_run(find_newest_run(workspace.root / "runs")),)
+    records = tuple(read_finished_run(folder) for folder in folders)
+    if len({record.folder.resolve() for record in records}) < len(records):
+        raise UsageError(
+            f"{examples([str(folder) for folder in folders])}: a run is named twice: "
+            "name different runs for an ensemble"
+        )
+    first = records[0]
+    for other in records[1:]:
+        if (other.classes, other.class_view) != (first.classes, first.class_view):
+            raise RunError(
+                f"{other.folder}: has the classes {', '.join(other.classes)}, but "
+                f"{first.folder.name} has {', '.join(first.classes)}: name runs with the same "
+                "classes"
+            )
+    return records
 
 
 def is_home(run: Path, workspace: Workspace) -> bool:
@@ -182,77 +217,102 @@ def is_home(run: Path, workspace: Workspace) -> bool:
     return find_home(run).resolve() == workspace.root.resolve()
 
 
-def name_place(run: Path, workspace: Workspace, rows: str) -> str:
-    """The rows alone at home; else the workspace's name too, and a digest where another of that name has looked before."""
+def format_suffix(run: Path, workspace: Workspace, rows: str) -> str:
+    """The end of the names of a run's result folders, which names the rows and the workspace.
+
+    Returns
+    -------
+    - `test`: the rows alone, in the workspace that the run was trained in
+    - `NAME-test`: in another workspace
+    - `NAME-DIGEST-test`: in another workspace, if one of the same name came first
+    """
     if is_home(run, workspace):
         return rows
-    name, digest = workspace.root.resolve().name, digest_place(workspace)
-    is_first = read_known(run).get(name, digest) == digest
+    name, digest = workspace.root.resolve().name, digest_location(workspace)
+    is_first = read_workspaces(run).get(name, digest) == digest
     return f"{name}-{rows}" if is_first else f"{name}-{digest}-{rows}"
 
 
-def digest_place(workspace: Workspace) -> str:
-    """8 hex digits of where a workspace lies."""
+def digest_location(workspace: Workspace) -> str:
+    """8 hex digits of the absolute path of a workspace."""
     return hashlib.sha256(str(workspace.root.resolve()).encode()).hexdigest()[:8]
 
 
-def read_known(run: Path) -> dict[str, str]:
-    """Name of a workspace -> digest of the first one of that name on which a run was looked at away from home."""
-    file = run / WORKSPACES
+def read_workspaces(run: Path) -> dict[str, str]:
+    """Name -> digest of the first workspace of that name, without the run's own workspace."""
+    file = run / WORKSPACES_FILE
     return read_json(file) if file.is_file() else {}
 
 
-def require_rows(rows: str) -> None:
-    """Raise UsageError if there are no rows of that name."""
-    if rows not in ROWS:
-        raise UsageError(f"--rows {rows}: must be one of {', '.join(ROWS)}")
+def require_selection(rows: str) -> None:
+    """Raise UsageError if `rows` is no value of `--rows`."""
+    if rows not in SELECTIONS:
+        raise UsageError(f"--rows {rows}: must be one of {', '.join(SELECTIONS)}")
 
 
-def require_merged(classes: str | None) -> None:
-    """Raise UsageError if the classes cannot be merged so."""
-    if classes not in (None, *MERGED):
+def require_merged_view(classes: str | None) -> None:
+    """Raise UsageError if `classes` is neither None nor a number of merged classes."""
+    if classes not in (None, *MERGED_VIEWS):
         raise UsageError(
-            f"--classes {classes}: must be {', '.join(MERGED)}, or left out for the classes of the run"
+            f"--classes {classes}: must be {', '.join(MERGED_VIEWS)}, "
+            "or left out for the classes of the run"
         )
 
 
 def merge_probs(probs: Probs, trained: Sequence[str], classes: Sequence[str]) -> Probs:
-    """(N, K) of the trained classes -> (N, len(classes)), sums of what is merged; a class outside takes no part."""
+    """Sum the probabilities of the classes that are merged.
+
+    Parameters
+    ----------
+    probs : (N, len(trained))
+    trained : the classes of the model
+    classes : the merged classes, or the same as `trained`
+
+    Returns
+    -------
+    (N, len(classes)); each row sums to 1: a trained class outside of the merged ones is left out
+    """
     if list(trained) == list(classes):
         return probs
-    group_of = find_class_view(MERGED["3"]).class_of
-    into = np.zeros((len(trained), len(classes)))
+    class_of = find_class_view(MERGED_VIEWS["3"]).class_of
+    weights = np.zeros((len(trained), len(classes)))
     for k, name in enumerate(trained):
-        if group_of.get(name) in classes:
-            into[k, classes.index(group_of[name])] = 1.0
-    merged = probs @ into
-    shares: Probs = merged / np.maximum(merged.sum(axis=1, keepdims=True), 1e-12)
-    return shares
+        if class_of.get(name) in classes:
+            weights[k, classes.index(class_of[name])] = 1.0
+    sums = probs @ weights
+    merged: Probs = sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-12)
+    return merged
 
 
 def merge_classes(classes: Sequence[str]) -> list[str]:
-    """Positive, neutral and negative, as far as a class of each is known.
+    """Those of positive, neutral and negative that the classes are merged into.
 
     Raises
     ------
-    UsageError  if fewer than two of them are
+    UsageError  if these are fewer than two, or are the classes themselves
     """
-    order = [name for name, of_group in GROUPS[MERGED["3"]].items() if set(of_group) & set(classes)]
-    if len(order) < 2 or set(order) <= set(classes):
+    merged = [
+        name for name, labels in GROUPS[MERGED_VIEWS["3"]].items() if set(labels) & set(classes)
+    ]
+    if len(merged) < 2 or set(merged) <= set(classes):
         raise UsageError(
-            f"--classes 3: the run knows {', '.join(classes)}: there is nothing to merge"
+            f"--classes 3: the classes of the run, {', '.join(classes)}, cannot be merged into "
+            "positive, neutral and negative: leave --classes out"
         )
-    return sorted(order, key=("positive", "neutral", "negative").index)
+    return sorted(merged, key=("positive", "neutral", "negative").index)
 
 
-def _choose_rows(manifest: pd.DataFrame, rows: str) -> Rows:
-    kept = manifest["status"] == "keep"
-    chosen = number_rows(kept if rows == "all" else kept & (manifest["split"] == rows))
-    if not len(chosen):
-        fix = (
-            "run `curate build`"
-            if rows == "all"
-            else "run `curate split` first, or choose --rows all"
-        )
-        raise ManifestError(f"manifest.csv: no kept row has split {rows}: {fix}")
-    return chosen
+def _select_rows(manifest: pd.DataFrame, rows: str) -> Rows:
+    """The numbers of the kept rows of a split, or of all kept rows."""
+    is_selected = manifest["status"] == "keep"
+    if rows != "all":
+        is_selected &= manifest["split"] == rows
+    numbers = number_rows(is_selected)
+    if len(numbers):
+        return numbers
+    if rows == "all":
+        raise ManifestError("manifest.csv: there is no kept row: run `curate build`")
+    raise ManifestError(
+        f"manifest.csv: no kept row has split {rows}: "
+        "run `curate split` first, or choose --rows all"
+    )

@@ -1,19 +1,21 @@
-"""What a network believes about images, averaged over TTA views of them."""
+"""Predict class probabilities of images, averaged over TTA views.
+
+Input: a model, the images and row numbers. Output: (N, K) probabilities.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from train.data.augment import Transforms, warp_images
-from train.data.images import Images, Pixels, Rows
+from train.data.dataset import Images, Pixels, Rows
+from train.evaluation.metrics import Probs
 
-# Large enough that a pass is all arithmetic; the probabilities do not depend on it.
+# Large enough that Python's overhead per batch does not matter; the probabilities do not depend
+# on it.
 PREDICT_BATCH = 256
-
-
-# Rows whose pixels are held at once: 19 MB at 48 pixels a side.
+# Rows whose pixels are in memory at once: 19 MB at 48 pixels a side.
 PREDICT_BLOCK = 8192
 
 
@@ -21,31 +23,33 @@ def predict_probs(
     model: Any,
     images: Images,
     rows: Rows,
-    views: Sequence[Transforms],
+    tta_views: Sequence[Transforms],
     batch_size: int = PREDICT_BATCH,
     change: Callable[[Pixels], Pixels] | None = None,
-) -> npt.NDArray[np.float64]:
-    """What the model believes about each row, averaged over views of it.
+) -> Probs:
+    """The class probabilities of each row, averaged over its TTA views.
 
     Parameters
     ----------
     rows : (N,) row numbers
-    views : arrays (N, 2, 3), one transform per row each, as `augment.plan_views` gives them
-    change : what happens to the images before they are warped, such as a mask
+    tta_views : arrays (N, 2, 3), one transform per row each, as `augment.plan_views` returns them
+    change : applied to the images before they are warped, such as a mask
 
     Returns
     -------
-    (N, K) probabilities; each row sums to 1
+    (N, K); each row sums to 1
     """
     blocks = []
     for start in range(0, len(rows), PREDICT_BLOCK):
         block = slice(start, start + PREDICT_BLOCK)
         pixels = np.asarray(images[rows[block]])
-        pixels = change(pixels) if change else pixels
-        seen = (warp_images(pixels, view[block])[..., None] for view in views)
-        total = sum(
-            model.predict(view, batch_size=batch_size, verbose=0).astype(np.float64)
-            for view in seen
-        )
+        if change:
+            pixels = change(pixels)
+        each_view = []
+        for tta_view in tta_views:
+            warped = warp_images(pixels, tta_view[block])[..., None]
+            probs = model.predict(warped, batch_size=batch_size, verbose=0)
+            each_view.append(probs.astype(np.float64))
+        total = sum(each_view)
         blocks.append(total / total.sum(axis=1, keepdims=True))
     return np.concatenate(blocks)

@@ -1,4 +1,4 @@
-"""What a model looks at: occlusion, saliency maps, attributions, 2-D embeddings.
+"""Why a model predicts a class: occlusion, saliency maps, attributions, 2-D embeddings.
 
-Scores live in `evaluation`.
+How good the predictions are is a question for `evaluation`.
 """

@@ -1,6 +1,7 @@
-"""Which pixels a model looks at: gradient, SmoothGrad and Grad-CAM of the logit of a class, on every Keras backend.
+"""Saliency maps: which pixels contribute to the logit of a class, on every Keras backend.
 
-And faces without the pixels that such a map marks.
+Input: a model, (N, S, S) uint8 faces and one-hot targets. Output: maps by gradient, SmoothGrad or
+Grad-CAM; and faces in which the most salient pixels are hidden.
 """
 
 from collections.abc import Callable
@@ -11,159 +12,154 @@ import numpy as np
 import numpy.typing as npt
 
 from train.backend import keras
-from train.data.images import Pixels
+from train.data.dataset import Pixels
 
 Maps = npt.NDArray[np.float32]
-# Smilkov et al. find 10 to 20 % of the range of the pixels best, and little gain beyond 50 samples.
+Floats = npt.NDArray[np.float32]
+# Standard deviation, as a share of the pixels' range. Smilkov et al. find 10 to 20 % best, and
+# little gain beyond 50 samples.
 NOISE = 0.15
 SAMPLES = 16
-# Grad-CAM of a map of fewer positions a side does not tell the parts of a face.
-LEAST_SIDE = 4
-ROWS_AT_ONCE = 16
+# Grad-CAM of a feature map with fewer positions a side cannot separate the parts of a face.
+MIN_SIDE = 4
+# Few enough that the gradients of a large network fit in memory.
+GRADIENT_BATCH = 16
 POOLINGS = (keras.layers.MaxPooling2D, keras.layers.GlobalAveragePooling2D)
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A model cut where its pixels become numbers and where its classes are told apart.
+class SplitModel:
+    """A model as three parts that follow one another, with the same weights.
 
     Attributes
     ----------
-    scale : (N, S, S, 1) uint8 -> (N, S, S, C) float, the numbers that the net begins with
-    see : those numbers -> the feature maps before the last pooling of 4 x 4 positions or more (N, h, w, F)
-    pool : the feature maps -> the penultimate features (N, D)
+    scale : (N, S, S, 1) uint8 -> (N, S, S, C) float, the scaled pixels
+    extract : the scaled pixels -> (N, h, w, F) feature maps, the input of the last pooling of
+        4 x 4 positions or more
+    pool : the feature maps -> (N, D) penultimate features
     kernel, bias : (D, K) and (K,), the last layer
     """
 
     scale: Any
-    see: Any
+    extract: Any
     pool: Any
     kernel: Any
     bias: Any
 
-    def logits(self, maps: Any, targets: Any) -> Any:
-        """(N,) the logit of each row's class, from the feature maps; `targets` is (N, K) one-hot."""
-        scores = keras.ops.matmul(self.pool(maps, training=False), self.kernel) + self.bias
-        return keras.ops.sum(keras.ops.multiply(scores, targets), axis=-1)
+    def logits_of_maps(self, maps: Any, targets: Any) -> Any:
+        """(N,) the logit of each row's class, from the feature maps and (N, K) one-hot targets."""
+        logits = keras.ops.matmul(self.pool(maps, training=False), self.kernel) + self.bias
+        return keras.ops.sum(keras.ops.multiply(logits, targets), axis=-1)
+
+    def logits_of_pixels(self, scaled: Any, targets: Any) -> Any:
+        """(N,) the logit of each row's class, from the scaled pixels and (N, K) one-hot targets."""
+        return self.logits_of_maps(self.extract(scaled, training=False), targets)
+
+    def scale_pixels(self, pixels: Pixels) -> Floats:
+        """(N, S, S) uint8 -> (N, S, S, C) float32."""
+        return np.asarray(self.scale.predict(pixels[..., None], verbose=0), np.float32)
 
 
-def cut_model(model: Any) -> Parts:
-    """The parts of one of Candid's networks, with the same weights."""
+def split_model(model: Any) -> SplitModel:
+    """The parts of one of Candid's networks."""
     scaled, last = model.get_layer("scaled").output, model.get_layer("probabilities")
     pooled = [layer.input for layer in reversed(model.layers) if isinstance(layer, POOLINGS)]
-    maps = next((each for each in pooled if each.shape[1] >= LEAST_SIDE), pooled[0])
-    return Parts(
-        keras.Model(model.input, scaled), keras.Model(scaled, maps), keras.Model(maps, last.input),
-        keras.ops.convert_to_tensor(last.kernel), keras.ops.convert_to_tensor(last.bias),
-    )  # fmt: skip
+    maps = next((each for each in pooled if each.shape[1] >= MIN_SIDE), pooled[0])
+    return SplitModel(
+        scale=keras.Model(model.input, scaled),
+        extract=keras.Model(scaled, maps),
+        pool=keras.Model(maps, last.input),
+        kernel=keras.ops.convert_to_tensor(last.kernel),
+        bias=keras.ops.convert_to_tensor(last.bias),
+    )
 
 
-def read_features(model: Any, pixels: Pixels) -> npt.NDArray[np.float64]:
+def predict_features(model: Any, pixels: Pixels) -> npt.NDArray[np.float64]:
     """(N, D) the penultimate features of (N, S, S) uint8."""
     penultimate = keras.Model(model.input, model.get_layer("probabilities").input)
     return np.asarray(penultimate.predict(pixels[..., None], batch_size=256, verbose=0), np.float64)
 
 
-def map_gradient(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) -> Maps:
-    """(N, S, S) how strongly each pixel moves the logit of the row's class.
+def map_gradient(parts: SplitModel, pixels: Pixels, targets: Floats) -> Maps:
+    """(N, S, S) the absolute gradient of the logit of the row's class with respect to each pixel.
 
     References
     ----------
     K. Simonyan et al., Deep Inside Convolutional Networks, ICLR workshop 2014, section 3
     """
-    numbers = np.asarray(parts.scale.predict(pixels[..., None], verbose=0), np.float32)
-    return _strength(_differentiate(_see_and_judge(parts), numbers, targets))
+    scaled = parts.scale_pixels(pixels)
+    return _measure_strength(_differentiate(parts.logits_of_pixels, scaled, targets))
 
 
-def map_smoothgrad(
-    parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32], seed: int = 0
-) -> Maps:
-    """(N, S, S) the mean strength of the gradient over copies of the image in noise: what is left is no chance of one pixel.
+def map_smoothgrad(parts: SplitModel, pixels: Pixels, targets: Floats, seed: int = 0) -> Maps:
+    """(N, S, S) the mean of `map_gradient` over copies of the image with noise.
 
-    The mean is of absolute values, as a single gradient is shown; that of signed ones would cancel where the copies disagree.
+    The mean suppresses what single pixels contribute by chance. It is a mean of absolute values, as
+    a single gradient is shown; signed values would cancel where the copies disagree.
 
     References
     ----------
     D. Smilkov et al., SmoothGrad, 2017
     """
-    numbers = np.asarray(parts.scale.predict(pixels[..., None], verbose=0), np.float32)
-    random, sigma = np.random.default_rng(seed), NOISE * float(np.ptp(numbers))
+    scaled = parts.scale_pixels(pixels)
+    random, sigma = np.random.default_rng(seed), NOISE * float(np.ptp(scaled))
     total: Maps = np.zeros(pixels.shape, np.float32)
     for _ in range(SAMPLES):
-        noisy = numbers + random.normal(0, sigma, numbers.shape).astype(np.float32)
-        total += _strength(_differentiate(_see_and_judge(parts), noisy, targets))
+        noisy = scaled + random.normal(0, sigma, scaled.shape).astype(np.float32)
+        total += _measure_strength(_differentiate(parts.logits_of_pixels, noisy, targets))
     total /= SAMPLES
     return total
 
 
-def map_gradcam(parts: Parts, pixels: Pixels, targets: npt.NDArray[np.float32]) -> Maps:
-    """(N, h, w) where the last feature maps speak for the row's class, at their own resolution.
+def map_gradcam(parts: SplitModel, pixels: Pixels, targets: Floats) -> Maps:
+    """(N, h, w) where the last feature maps raise the logit of the row's class.
 
     References
     ----------
     R. Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2
     """
-    maps = np.asarray(
-        parts.see.predict(parts.scale.predict(pixels[..., None], verbose=0), verbose=0), np.float32
-    )
-    gradient = _differentiate(parts.logits, maps, targets)
+    maps = np.asarray(parts.extract.predict(parts.scale_pixels(pixels), verbose=0), np.float32)
+    gradient = _differentiate(parts.logits_of_maps, maps, targets)
     weights = gradient.mean(axis=(1, 2), keepdims=True)
     heat: Maps = np.maximum((weights * maps).sum(axis=-1), 0.0)
     return heat
 
 
-def hide_marked(pixels: Pixels, maps: Maps, share: float) -> Pixels:
-    """The faces with their most marked pixels in the mean grey of the face.
+def hide_salient_pixels(pixels: Pixels, maps: Maps, share: float) -> Pixels:
+    """The faces with their most salient pixels replaced by the mean grey of the face.
 
     Parameters
     ----------
     pixels : (N, S, S) uint8
-    maps : (N, S, S), from 0; of equal values the first in the order of reading is hidden, and none of 0
+    maps : (N, S, S), >= 0; among equal values the first in reading order is hidden; a pixel of 0
+        stays
     share : of the pixels of a face, 0 to 1
     """
     faces, heat = pixels.reshape(len(pixels), -1), maps.reshape(len(maps), -1)
-    marked = np.argsort(-heat, axis=1, kind="stable")[:, : round(share * heat.shape[1])]
+    salient = np.argsort(-heat, axis=1, kind="stable")[:, : round(share * heat.shape[1])]
     grey = np.rint(faces.mean(axis=1, keepdims=True)).astype(np.uint8)
-    is_marked = np.take_along_axis(heat, marked, axis=1) > 0
+    is_positive = np.take_along_axis(heat, salient, axis=1) > 0
+    values = np.where(is_positive, grey, np.take_along_axis(faces, salient, axis=1))
     hidden = faces.copy()
-    np.put_along_axis(
-        hidden, marked, np.where(is_marked, grey, np.take_along_axis(faces, marked, axis=1)), axis=1
-    )
+    np.put_along_axis(hidden, salient, values, axis=1)
     return hidden.reshape(pixels.shape)
 
 
-def _strength(gradient: npt.NDArray[np.float32]) -> Maps:
-    """(N, S, S, C) -> (N, S, S): the colours of a grey pixel move together."""
+def _measure_strength(gradient: Floats) -> Maps:
+    """(N, S, S, C) -> (N, S, S): the channels of a grey pixel change together."""
     strength: Maps = np.abs(gradient.sum(axis=-1))
     return strength
 
 
-def _see_and_judge(parts: Parts) -> Callable[[Any, Any], Any]:
-    """From the numbers that the net begins with to the logits of the targets."""
-    return lambda numbers, targets: parts.logits(parts.see(numbers, training=False), targets)
+def _differentiate(function: Callable[[Any, Any], Any], x: Floats, targets: Floats) -> Floats:
+    """(N, ...) the gradient of `function(x, targets)` with respect to x, row by row."""
+    starts = range(0, len(x), GRADIENT_BATCH)
+    batches = [slice(start, start + GRADIENT_BATCH) for start in starts]
+    return np.concatenate([_differentiate_batch(function, x[b], targets[b]) for b in batches])
 
 
-def _differentiate(
-    function: Callable[[Any, Any], Any],
-    x: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float32]:
-    """(N, ...) the gradient of `function(x, targets)` by x, row by row; so many rows at once that a large net fits."""
-    starts = range(0, len(x), ROWS_AT_ONCE)
-    return np.concatenate(
-        [
-            _differentiate_at_once(function, x[k : k + ROWS_AT_ONCE], targets[k : k + ROWS_AT_ONCE])
-            for k in starts
-        ]
-    )
-
-
-def _differentiate_at_once(
-    function: Callable[[Any, Any], Any],
-    x: npt.NDArray[np.float32],
-    targets: npt.NDArray[np.float32],
-) -> npt.NDArray[np.float32]:
-    """By the backend's own means."""
+def _differentiate_batch(function: Callable[[Any, Any], Any], x: Floats, targets: Floats) -> Floats:
+    """The same for one batch, by the backend's own functions."""
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow

@@ -1,4 +1,7 @@
-"""`train embed`: the faces as a run's last features see them, laid out in the plane by class.
+"""`train embed`: a 2-D layout of the faces by the last features of a run, coloured by class.
+
+Input: a run and rows of a workspace. Output: points.csv, points.png and metrics.json in a folder of
+the run.
 
 References
 ----------
@@ -9,26 +12,28 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from curate.errors import UsageError
 from curate.files import write_atomically
-from curate.labels import find_class_view
 from curate.result import Result
+from curate.workspace.class_views import find_class_view
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
-from train.evaluation.open_runs import MERGED, merge_classes, open_runs
+from train.evaluation.open_runs import MERGED_VIEWS, RunSet, merge_classes, open_runs
 from train.evaluation.plots import plot_embedding
-from train.explain.attribution import read_features
+from train.explain.attribution import predict_features
 from train.runs.folder import METRICS, write_json
 
-# t-SNE takes seconds for so many, and more points hide each other.
-MOST = 2000
-# What t-SNE is given: beyond so many directions there is little but noise, and time.
+# t-SNE takes seconds for this many points, and more points hide one another.
+MAX_POINTS = 2000
+# A layout of fewer points means nothing.
+MIN_POINTS = 5
+# Principal components that t-SNE uses: more add noise and time.
 COMPONENTS = 50
 PERPLEXITY = 30
-# So few points are laid out exactly in 4 seconds; the approximation for many waits for its own threads as long or longer.
-MOST_EXACT = 400
+# Up to this many points the exact method takes 4 seconds; the approximation for many points waits
+# for its own threads as long or longer.
+MAX_POINTS_EXACT = 400
 
 
 def embed_run(
@@ -36,58 +41,66 @@ def embed_run(
     run: Path | None = None,
     *,
     rows: str = "test",
-    most: int = MOST,
+    most: int = MAX_POINTS,
     seed: int = 0,
     dry_run: bool = False,
 ) -> Result:
-    """Lay out the penultimate features of at most `most` rows, coloured by the run's classes and by the three merged."""
+    """Lay out the penultimate features of rows, coloured by the run's classes and the merged ones.
+
+    Parameters
+    ----------
+    run : folder of the run; None for the newest of the workspace
+    rows : train, val, test, or all kept rows
+    most : rows that are drawn from these at most
+
+    Raises
+    ------
+    UsageError  if there are fewer than `MIN_POINTS` rows
+    """
     run_set = open_runs(workspace, [run] if run else (), rows=rows).sample(most, seed)
-    if len(run_set.rows) < 5:
-        raise UsageError(f"--rows {rows}: {len(run_set.rows)} rows: a layout needs 5 and more")
+    count = len(run_set.rows)
+    if count < MIN_POINTS:
+        raise UsageError(f"--rows {rows}: {count} rows: a layout needs {MIN_POINTS} and more")
     if dry_run:
-        return Result(f"embed: would lay out {len(run_set.rows):,} {rows} rows of {run_set.name}")
+        return Result(f"embed: would lay out {count:,} {rows} rows of {run_set.name}")
     model = run_set.load_models()[0]
     reads = max(run_set.count_reads(1), default=None)
-    images = run_set.read_images(run_set.known[0].recipe.size)
-    features = read_features(model, np.asarray(images[run_set.rows]))
+    images = run_set.read_images(run_set.records[0].recipe.size)
+    features = predict_features(model, np.asarray(images[run_set.rows]))
     points = lay_out(features, seed)
-    labels = list(run_set.seen.loc[run_set.rows, "label"])
+    table = run_set.viewed.loc[run_set.rows, ["path", "label"]].reset_index(drop=True)
+    table["x"], table["y"] = (np.char.mod("%.4f", values) for values in points.T)
+    folder = run_set.records[0].folder / f"embedding-{run_set.reserve_suffix()}"
+    write_atomically(folder / "points.csv", table_bytes(table))
+    title = f"{run_set.name}: last features of {count:,} {rows} rows (t-SNE)"
+    panels = _list_panels(run_set, list(table["label"]))
+    write_atomically(folder / "points.png", plot_embedding(points, panels, title))
+    counts = {
+        "run": run_set.name, "rows": count, "features": features.shape[1], "test_reads": reads,
+    }  # fmt: skip
+    write_json(folder / METRICS, counts | {"seed": seed})
+    return Result(f"embed: {count:,} {rows} rows of {run_set.name} -> {folder}", counts)
+
+
+def _list_panels(run_set: RunSet, labels: list[str]) -> list[tuple[str, list[str]]]:
+    """Heading and classes of the points: the run's classes, and the merged ones if they differ."""
     panels = [(f"{len(run_set.classes)} classes", labels)]
     try:
         merge_classes(run_set.classes)
     except UsageError:
-        pass  # the run tells the three apart already
-    else:
-        group_of = find_class_view(MERGED["3"]).class_of
-        panels.append(("3 classes", [group_of.get(label, "other") for label in labels]))
-    table = pd.DataFrame(
-        {"path": run_set.seen.loc[run_set.rows, "path"].to_numpy(), "label": labels}
-    )
-    table["x"], table["y"] = (np.char.mod("%.4f", points[:, k]) for k in (0, 1))
-    folder = run_set.known[0].folder / f"embedding-{run_set.take_place()}"
-    write_atomically(folder / "points.csv", table_bytes(table))
-    title = f"{run_set.name}: last features of {len(labels):,} {rows} rows (t-SNE)"
-    write_atomically(folder / "points.png", plot_embedding(points, panels, title))
-    counts = {
-        "run": run_set.name,
-        "rows": len(labels),
-        "features": features.shape[1],
-        "test_reads": reads,
-    }
-    write_json(folder / METRICS, counts | {"seed": seed})
-    return Result(f"embed: {len(labels):,} {rows} rows of {run_set.name} -> {folder}", counts)
+        return panels
+    class_of = find_class_view(MERGED_VIEWS["3"]).class_of
+    return [*panels, ("3 classes", [class_of.get(label, "other") for label in labels])]
 
 
 def lay_out(features: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """(N, D) -> (N, 2): near features stay near; distances between far points mean nothing."""
+    """(N, D) -> (N, 2) by t-SNE: near features stay near; large distances mean nothing."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     components = min(COMPONENTS, *features.shape)
     reduced = PCA(components, random_state=seed).fit_transform(features)
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    method = "exact" if len(features) <= MOST_EXACT else "barnes_hut"
-    layout = TSNE(
-        2, perplexity=perplexity, init="pca", random_state=seed, method=method
-    ).fit_transform(reduced)
-    return np.asarray(layout, np.float64)
+    method = "exact" if len(features) <= MAX_POINTS_EXACT else "barnes_hut"
+    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, method=method)
+    return np.asarray(tsne.fit_transform(reduced), np.float64)

@@ -1,4 +1,9 @@
-"""`train saliency`: which pixels a run looks at, on single faces and on the mean of each class, and what those are worth."""
+"""`train saliency`: which pixels matter for the prediction of each class, tested by deletion.
+
+Input: a run and rows of a workspace. Output: saliency maps of one face per class and mean maps of
+each class, and the probability of the label with the most salient pixels hidden, in a folder of the
+run.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,26 +20,30 @@ from curate.result import Result
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
 from train.data.batches import one_hot
-from train.data.images import Pixels
-from train.evaluation.image_grid import enlarge_heat, normalise_heat, overlay, plot_sheet
+from train.data.dataset import Pixels, Rows
+from train.evaluation.image_grid import Heat, enlarge_heat, normalise_heat, overlay, plot_image_grid
 from train.evaluation.metrics import format_percent
 from train.evaluation.open_runs import RunSet, open_runs
+from train.evaluation.predict import PREDICT_BATCH
 from train.explain.attribution import (
     Maps,
-    Parts,
-    cut_model,
-    hide_marked,
+    SplitModel,
+    hide_salient_pixels,
     map_gradcam,
     map_gradient,
     map_smoothgrad,
+    split_model,
 )
 from train.runs.folder import METRICS, write_json
 
-# Faces whose maps are averaged for each class: enough that no single face shows.
+# Faces whose maps are averaged for each class: enough that no single face dominates.
 PER_CLASS = 32
 METHODS = ("gradient", "SmoothGrad", "Grad-CAM")
-# Share of the pixels that is hidden to see whether a map marks what the model needs: it is felt, and most of the face stays.
+# Share of the pixels that the deletion test hides: enough to change the prediction, and most of the
+# face stays.
 HIDDEN_SHARE = 0.2
+# Columns of the deletion test, the mean probability of the label: no pixel hidden, the most salient
+# pixels of the face's own map hidden, those of another face's map hidden.
 DELETION = ("whole", "own_map", "another_map")
 
 
@@ -47,181 +56,200 @@ def map_saliency(
     seed: int = 0,
     dry_run: bool = False,
 ) -> Result:
-    """Draw the maps of one face per class and the mean map of each class into the run's folder, and test them by deletion.
+    """Write the maps of one face per class and the mean maps of each class; test them by deletion.
 
     Parameters
     ----------
-    per_class : faces of each class whose maps are averaged, drawn by the seed
+    run : folder of the run; None for the newest of the workspace
+    rows : train, val, test, or all kept rows
+    per_class : most faces of each class whose maps are averaged, drawn with the seed
+    seed : of the drawn faces and of SmoothGrad's noise
     """
     run_set = open_runs(workspace, [run] if run else (), rows=rows)
     if dry_run:
-        return Result(f"saliency: would look at {run_set.name} on {rows} rows, {per_class} a class")
+        return Result(f"saliency: would explain {run_set.name} on {rows} rows, {per_class} a class")
     model = run_set.load_models()[0]
     reads = max(run_set.count_reads(1), default=None)
-    picked = pick_rows(run_set, per_class, seed)
-    images, parts = run_set.read_images(run_set.known[0].recipe.size), cut_model(model)
-    mapped = [
-        map_class(
-            model, parts, run_set, name, places, np.asarray(images[run_set.rows[places]]), seed
-        )
-        for name, places in picked.items()
-    ]
-    folder = run_set.known[0].folder / f"saliency-{run_set.take_place()}"
-    deletion = _write(folder, run_set.name, mapped)
+    drawn = draw_rows(run_set, per_class, seed)
+    images, parts = run_set.read_images(run_set.records[0].recipe.size), split_model(model)
+    class_maps = []
+    for name, numbers in drawn.items():
+        faces = Faces(name, run_set.classes.index(name), numbers, np.asarray(images[numbers]))
+        class_maps.append(map_class(model, parts, run_set, faces, seed))
+    folder = run_set.records[0].folder / f"saliency-{run_set.reserve_suffix()}"
+    deletion = _write(folder, run_set.name, class_maps)
     scores = deletion.groupby("map", sort=False)[list(DELETION)].mean()
+    row_counts = {name: len(numbers) for name, numbers in drawn.items()}
     counts = {
-        "run": run_set.name, "rows": {name: len(places) for name, places in picked.items()}, "test_reads": reads,
+        "run": run_set.name, "rows": row_counts, "test_reads": reads,
         "hidden_share": HIDDEN_SHARE, "deletion": scores.to_dict("index"),
     }  # fmt: skip
     write_json(folder / METRICS, counts | {"seed": seed})
-    total = sum(len(places) for places in picked.values())
-    told = format_deletion(scores) if len(scores) else ""
-    return Result(
-        f"saliency: {run_set.name} on {total:,} {run_set.chosen} rows{told} -> {folder}", counts
-    )
+    total = f"{sum(row_counts.values()):,} {run_set.selection} rows"
+    test = format_deletion(scores) if len(scores) else ""
+    return Result(f"saliency: {run_set.name} on {total}{test} -> {folder}", counts)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces of one class.
+
+    Attributes
+    ----------
+    name : of the class
+    label : index of the class
+    rows : (N,) row numbers
+    pixels : (N, S, S) uint8
+    """
+
+    name: str
+    label: int
+    rows: Rows
+    pixels: Pixels
 
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """What is kept of the maps of one class.
+    """The maps of the faces of one class, as plots and as numbers.
 
     Attributes
     ----------
-    face, mean : a row of pictures with captions each: the first face and its maps, the mean face and the mean maps
-    means : (3, S, S), by METHODS
-    deletion : see `score_deletion`, and the path of each face; no rows where the class has one face
+    first_face : images with captions: the first face, and its map by each of METHODS
+    mean_face : images with captions: the mean face, and the mean map by each of METHODS
+    means : (3, S, S) the mean maps, in the order of METHODS
+    deletion : from `score_deletion`, with the path of each face; no rows if the class has one face
     """
 
-    face: list[tuple[Pixels, str]]
-    mean: list[tuple[Pixels, str]]
-    means: npt.NDArray[np.float64]
+    first_face: list[tuple[Pixels, str]]
+    mean_face: list[tuple[Pixels, str]]
+    means: Heat
     deletion: pd.DataFrame
 
 
-def map_class(
-    model: Any,
-    parts: Parts,
-    run_set: RunSet,
-    name: str,
-    places: npt.NDArray[np.int64],
-    pixels: Pixels,
-    seed: int,
-) -> ClassMaps:
-    """The maps of the faces of one class.
+def map_class(model: Any, parts: SplitModel, run_set: RunSet, faces: Faces, seed: int) -> ClassMaps:
+    """Map the faces of one class by all METHODS and average the maps.
 
     Parameters
     ----------
     parts : of the model
-    places : (N,) positions among the opened rows
-    pixels : (N, S, S) uint8
     """
-    targets = one_hot(run_set.targets[places], len(run_set.classes))
-    maps = [map_gradient(parts, pixels, targets), map_smoothgrad(parts, pixels, targets, seed)]
-    maps.append(
-        np.stack(
-            [enlarge_heat(cam, pixels.shape[1]) for cam in map_gradcam(parts, pixels, targets)]
-        )
-    )
-    face = np.rint(pixels.mean(axis=0)).astype(np.uint8)
+    pixels, classes = faces.pixels, len(run_set.classes)
+    targets = one_hot(np.full(len(pixels), faces.label), classes)
+    gradcam = map_gradcam(parts, pixels, targets)
+    maps: list[Maps] = [
+        map_gradient(parts, pixels, targets),
+        map_smoothgrad(parts, pixels, targets, seed),
+        np.stack([enlarge_heat(heat, pixels.shape[1]) for heat in gradcam]),
+    ]
     means = [average_maps(each) for each in maps]
+    mean_face = np.rint(pixels.mean(axis=0)).astype(np.uint8)
     deletion = pd.DataFrame(columns=["path", "map", *DELETION])
-    if len(places) > 1:
-        deletion = score_deletion(model, pixels, maps, run_set.classes.index(name))
-        deletion.insert(
-            0, "path", run_set.manifest.loc[run_set.rows[places], "path"].tolist() * len(maps)
-        )
+    if len(pixels) > 1:
+        deletion = score_deletion(model, pixels, maps, faces.label)
+        paths = run_set.manifest.loc[faces.rows, "path"].tolist()
+        deletion.insert(0, "path", paths * len(maps))
     return ClassMaps(
-        [(pixels[0], name), *((overlay(pixels[0], normalise_heat(each[0])), "") for each in maps)],
-        [
-            (face, f"{name}, {len(places)}"),
-            *((overlay(face, normalise_heat(each)), "") for each in means),
-        ],
-        np.stack(means),
-        deletion,
+        first_face=_overlay_maps(pixels[0], faces.name, [each[0] for each in maps]),
+        mean_face=_overlay_maps(mean_face, f"{faces.name}, {len(pixels)}", means),
+        means=np.stack(means),
+        deletion=deletion,
     )
 
 
-def _write(folder: Path, run: str, mapped: Sequence[ClassMaps]) -> pd.DataFrame:
-    """Pictures and tables; hands back what deletion did to all faces."""
-    heads = ("face", *METHODS)
-    sheet = plot_sheet(
-        [each.face for each in mapped], f"{run}: what it looks at", columns=heads, cell_inches=1.3
-    )
-    write_atomically(folder / "faces.png", sheet)
-    sheet = plot_sheet(
-        [each.mean for each in mapped], f"{run}: mean map per class", columns=heads, cell_inches=1.3
-    )
-    write_atomically(folder / "classes.png", sheet)
-    write_array(folder / "classes.npy", np.stack([each.means for each in mapped]))
-    deletion = pd.concat(
-        [each.deletion for each in mapped if len(each.deletion)] or [mapped[0].deletion]
-    )
+def _overlay_maps(
+    face: Pixels, caption: str, maps: Sequence[npt.NDArray[np.floating]]
+) -> list[tuple[Pixels, str]]:
+    """The face with its caption, and the face under each map."""
+    overlays = [overlay(face, normalise_heat(each)) for each in maps]
+    return [(face, caption), *((image, "") for image in overlays)]
+
+
+def _write(folder: Path, run: str, class_maps: Sequence[ClassMaps]) -> pd.DataFrame:
+    """Write plots and tables; return the deletion test of all faces."""
+    columns = ("face", *METHODS)
+    for file, title, cells in (
+        ("faces.png", "saliency per face", [each.first_face for each in class_maps]),
+        ("classes.png", "mean saliency per class", [each.mean_face for each in class_maps]),
+    ):
+        grid = plot_image_grid(cells, f"{run}: {title}", columns=columns, cell_inches=1.3)
+        write_atomically(folder / file, grid)
+    write_array(folder / "classes.npy", np.stack([each.means for each in class_maps]))
+    tables = [each.deletion for each in class_maps]
+    filled = [table for table in tables if len(table)]
+    deletion = pd.concat(filled) if filled else tables[0]
     write_atomically(folder / "deletion.csv", table_bytes(deletion.round(6)))
     return deletion
 
 
-def pick_rows(run_set: RunSet, per_class: int, seed: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Class -> positions among the opened rows, at most `per_class`, drawn by the seed."""
+def draw_rows(run_set: RunSet, per_class: int, seed: int) -> dict[str, Rows]:
+    """Class -> numbers of at most `per_class` of its selected rows, drawn with the seed."""
     random = np.random.default_rng(seed)
-    places = {name: np.flatnonzero(run_set.targets == k) for k, name in enumerate(run_set.classes)}
-    return {
-        name: random.permutation(found)[:per_class] for name, found in places.items() if len(found)
-    }
+    drawn = {}
+    for label, name in enumerate(run_set.classes):
+        numbers = run_set.rows[run_set.targets == label]
+        if len(numbers):
+            drawn[name] = random.permutation(numbers)[:per_class]
+    return drawn
 
 
 def score_deletion(model: Any, pixels: Pixels, maps: Sequence[Maps], label: int) -> pd.DataFrame:
-    """What hiding the pixels that the maps mark most does to the faces of one class.
+    """The probability of the label with the most salient pixels of each face hidden.
 
-    The map of another face of the class hides as many: what that costs too is where faces of the class have their mouth, and
-    only what the face's own map costs beyond it tells something of this face.
+    The map of another face of the class hides as many pixels. It measures the loss from hiding
+    places that are typical of the class, such as the mouth. Only the loss beyond that shows that
+    the map belongs to the face.
 
     Parameters
     ----------
-    pixels : (N, S, S) uint8, two faces or more
-    maps : (N, S, S) of each of METHODS
-    label : the column of the class in what the model predicts
+    pixels : (N, S, S) uint8, two faces or more of one class
+    maps : (N, S, S) by each of METHODS
+    label : index of the class
 
     Returns
     -------
-    One row per method and face: its map, and the probability of the label, 0 to 1, of the face `whole`, with the marked pixels
-    hidden (`own_map`), and with those hidden that the map of another face marks (`another_map`)
+    one row per method and face: `map`, and the probability of the label in [0, 1], `whole`: of the
+    face, `own_map`: with the most salient pixels of its map hidden, `another_map`: with those of
+    another face's map hidden
 
     References
     ----------
-    V. Petsiuk et al., RISE, BMVC 2018: deletion, here at one share of the pixels and not as the area under a curve
+    V. Petsiuk et al., RISE, BMVC 2018: deletion, here at one share of the pixels and not as the
+    area under a curve
     """
 
-    def believe(faces: Pixels) -> npt.NDArray[np.float64]:
-        return np.asarray(
-            model.predict(faces[..., None], batch_size=256, verbose=0)[:, label], np.float64
-        )
+    def predict_label(faces: Pixels) -> npt.NDArray[np.float64]:
+        probs = model.predict(faces[..., None], batch_size=PREDICT_BATCH, verbose=0)
+        return np.asarray(probs[:, label], np.float64)
 
-    whole = believe(pixels)
-    return pd.concat(
-        pd.DataFrame(
-            {
-                "map": method,
-                "whole": whole,
-                "own_map": believe(hide_marked(pixels, each, HIDDEN_SHARE)),
-                "another_map": believe(hide_marked(pixels, np.roll(each, 1, axis=0), HIDDEN_SHARE)),
-            }
-        )
-        for method, each in zip(METHODS, maps, strict=True)
-    )
+    whole = predict_label(pixels)
+    tables = []
+    for method, own in zip(METHODS, maps, strict=True):
+        others = np.roll(own, 1, axis=0)
+        hidden = [hide_salient_pixels(pixels, each, HIDDEN_SHARE) for each in (own, others)]
+        own_map, another_map = (predict_label(faces) for faces in hidden)
+        columns = {"whole": whole, "own_map": own_map, "another_map": another_map}
+        tables.append(pd.DataFrame({"map": method, **columns}))
+    return pd.concat(tables)
 
 
 def format_deletion(scores: pd.DataFrame) -> str:
-    """The mean probabilities of the label: of the whole face, and by each method with its share of the pixels hidden."""
-    each = ", ".join(
-        f"{method} {format_percent(row['own_map'])} (another face's {format_percent(row['another_map'])})"
-        for method, row in scores.iterrows()
-    )
+    """The mean probabilities of the label: of the whole face, and by each method."""
+    methods = []
+    for method, row in scores.iterrows():
+        own, another = format_percent(row["own_map"]), format_percent(row["another_map"])
+        methods.append(f"{method} {own} (another face's {another})")
     whole = format_percent(scores["whole"].iloc[0])
     share = f"{100 * HIDDEN_SHARE:.0f} %"
-    return f": probability of the label {whole}, with the {share} of the pixels hidden that a map marks: {each}"
+    return (
+        f": probability of the label {whole}, with the most salient {share} of the pixels hidden: "
+        f"{', '.join(methods)}"
+    )
 
 
-def average_maps(maps: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """(N, S, S) -> (S, S): the mean of maps that each sum to 1, so that no face outweighs the others."""
+def average_maps(maps: npt.NDArray[np.floating]) -> Heat:
+    """(N, S, S) -> (S, S): the mean of the maps, each first scaled to sum to 1.
+
+    So all faces count equally.
+    """
     sums = maps.sum(axis=(1, 2), keepdims=True)
     return np.asarray((maps / np.maximum(sums, 1e-12)).mean(axis=0), np.float64)

@@ -1,4 +1,4 @@
-"""A trained network in the formats of other tools (Keras, TFLite, ONNX), checked against the original.
+"""A trained network in other tools' formats (Keras, TFLite, ONNX), checked against the original.
 
-Exported datasets live in `curate/export`.
+Exported datasets are in `curate/export`.
 """

@@ -1,7 +1,8 @@
-"""`train export`: a run's model as a file that others can load without Candid, checked against the run itself.
+"""`train export`: a run's model as a file that loads without Candid, checked against the run.
 
-The file takes (N, S, S, 1) uint8 grey 0-255 and gives (N, K) probabilities, as the model does; classes.txt beside it names
-the columns. Candid's fused batch normalisation becomes Keras' own, which computes the same.
+Comes in: a run. Goes out: the model in the requested format, and classes.txt, which names the
+columns of its output. Like the run's model, the file maps (N, S, S, 1) uint8 grey, 0-255, to (N, K)
+probabilities. Candid's fused batch normalisation becomes Keras' own, which computes the same.
 """
 
 import contextlib
@@ -25,8 +26,8 @@ from curate.workspace.workspace import Workspace
 from train.backend import keras, mute_stderr
 from train.models.layers import FusedBatchNorm
 from train.runs.find import find_newest_run
-from train.runs.folder import read_record
 from train.runs.load import load_run
+from train.runs.record import read_finished_run
 
 FORMATS = {
     "keras": "model.keras",
@@ -39,15 +40,15 @@ NEEDS = {
     "tflite": ("tensorflow",),
     "onnx": ("tensorflow", "tf2onnx", "onnxruntime"),
 }
-CHECKED = 32
-# Sums in another order: float32 probabilities of the same net were seen to differ by 1e-6.
+CHECKED_IMAGES = 32
+# A converter may sum in another order: float32 probabilities of one network differed by up to 1e-6.
 MOST_DIFFERENCE = 1e-4
 Probs = npt.NDArray[np.float32]
 Predict = Callable[[npt.NDArray[np.uint8]], Any]
 
 
 class ExportError(CandidError):
-    """The exported file does not say what the run says: use another format."""
+    """The exported file gives other probabilities than the run: use another format."""
 
 
 def export_run(
@@ -58,76 +59,85 @@ def export_run(
     out: Path | None = None,
     dry_run: bool = False,
 ) -> Result:
-    """Write the best model of a run and load it again to compare its probabilities.
+    """Write the best model of a run, load the file and compare its probabilities with the run's.
 
     Parameters
     ----------
-    out : folder; None for `export` in the run's own
+    run : folder of a run; None for the newest of the workspace
+    file_format : one of FORMATS
+    out : folder; None for `export` in the run's folder
 
     Raises
     ------
-    UsageError  if the format is unknown, or what it needs is not installed
+    UsageError  if the format is unknown, or a package that it needs is not installed
     ExportError  if the loaded file gives other probabilities
     """
+    _require_format(file_format)
+    record = read_finished_run(run or find_newest_run(workspace.root / "runs"))
+    folder = out or record.folder / "export"
+    file = folder / FORMATS[file_format]
+    name = record.folder.name
+    if dry_run:
+        return Result(f"export: would write {name} as {file_format} -> {file}")
+    model = load_run(record)
+    difference = _write_checked(model, file_format, file, record.recipe.size)
+    write_atomically(folder / "classes.txt", ("\n".join(record.classes) + "\n").encode())
+    summary = (
+        f"export: {name} as {file_format}, {_measure_mb(file):.1f} MB; {CHECKED_IMAGES} images: "
+        f"probabilities differ by at most {difference:.1g} -> {file}"
+    )
+    counts = {"run": name, "format": file_format, "file": str(file), "difference": difference}
+    return Result(summary, counts)
+
+
+def _require_format(file_format: str) -> None:
+    """Raise UsageError if the format is unknown or cannot be written here."""
     if file_format not in FORMATS:
         raise UsageError(f"--format {file_format}: must be one of {', '.join(FORMATS)}")
     if file_format in NEEDS and keras.backend.backend() != "tensorflow":
         raise UsageError(
-            f"--format {file_format}: needs KERAS_BACKEND=tensorflow; --format keras works with every backend"
+            f"--format {file_format}: needs KERAS_BACKEND=tensorflow; "
+            "--format keras works with every backend"
         )
     missing = [name for name in NEEDS.get(file_format, ()) if find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"--format {file_format}: {', '.join(missing)} is not installed: `pip install 'candid-fer[onnx]'`"
+            f"--format {file_format}: {', '.join(missing)} is not installed: "
+            "`pip install 'candid-fer[onnx]'`"
         )
-    known = read_record(run or find_newest_run(workspace.root / "runs"))
-    folder = out or known.folder / "export"
-    file = folder / FORMATS[file_format]
-    if dry_run:
-        return Result(f"export: would write {known.folder.name} as {file_format} -> {file}")
-    model = load_run(known)
+
+
+def _write_checked(model: Any, file_format: str, file: Path, size: int) -> float:
+    """Write the model to `file` if the loaded file predicts the same; the largest difference."""
     plain = make_plain(model)
-    pixels = draw_pixels(CHECKED, known.recipe.size)
+    pixels = draw_pixels(CHECKED_IMAGES, size)
     expected = model.predict(pixels, verbose=0)
     _require_replaceable(file)
     ensure_folder(file.parent)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as unchecked:
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as unchecked:
         written = Path(unchecked) / file.name
         with _quiet():
-            said = WRITERS[file_format](plain, written)(pixels)
-        difference = float(np.abs(np.asarray(said, np.float64) - expected).max())
+            probs = WRITERS[file_format](plain, written)(pixels)
+        difference = float(np.abs(np.asarray(probs, np.float64) - expected).max())
         if not difference <= MOST_DIFFERENCE:
             raise ExportError(
-                f"{file}: its probabilities differ from the run's by up to {difference:.2g} (at most {MOST_DIFFERENCE} is "
-                "rounding): use another --format; nothing was written"
+                f"{file}: its probabilities differ from the run's by up to {difference:.2g} (at "
+                f"most {MOST_DIFFERENCE} is rounding): use another --format; nothing was written"
             )
         if file.is_dir():
             shutil.rmtree(file)
         written.replace(file)
-    write_atomically(folder / "classes.txt", ("\n".join(known.classes) + "\n").encode())
-    size_mb = (
-        sum(
-            part.stat().st_size
-            for part in ([file] if file.is_file() else file.rglob("*"))
-            if part.is_file()
-        )
-        / 1e6
-    )
-    summary = (
-        f"export: {known.folder.name} as {file_format}, {size_mb:.1f} MB; {CHECKED} images: probabilities differ by at most "
-        f"{difference:.1g} -> {file}"
-    )
-    counts = {
-        "run": known.folder.name,
-        "format": file_format,
-        "file": str(file),
-        "difference": difference,
-    }
-    return Result(summary, counts)
+    return difference
+
+
+def _measure_mb(file: Path) -> float:
+    """Size of a file, or of all files of a folder, in megabytes."""
+    parts = [file] if file.is_file() else [part for part in file.rglob("*") if part.is_file()]
+    return sum(part.stat().st_size for part in parts) / 1e6
 
 
 def _require_replaceable(file: Path) -> None:
-    """Refuse to replace a folder that is none of ours."""
+    """Raise UsageError if `file` is a folder that this command did not write."""
     if file.is_dir() and not (file / "saved_model.pb").is_file():
         raise UsageError(
             f"--out {file.parent}: {file.name} is a folder there: choose another --out"
@@ -135,28 +145,28 @@ def _require_replaceable(file: Path) -> None:
 
 
 def make_plain(model: Any) -> Any:
-    """The same model of Keras' own layers alone."""
+    """The same model with Keras' own layers only."""
 
     def copy(layer: Any) -> Any:
-        kind = keras.layers.BatchNormalization if isinstance(layer, FusedBatchNorm) else type(layer)
-        return kind.from_config(layer.get_config())
+        is_fused = isinstance(layer, FusedBatchNorm)
+        layer_class = keras.layers.BatchNormalization if is_fused else type(layer)
+        return layer_class.from_config(layer.get_config())
 
     plain = keras.models.clone_model(model, clone_function=copy)
     plain.set_weights(model.get_weights())
-    plain(
-        np.zeros((1, *model.input.shape[1:]), np.uint8)
-    )  # Keras exports no model to ONNX that was never called
+    # Keras exports only models that were called once to ONNX.
+    plain(np.zeros((1, *model.input.shape[1:]), np.uint8))
     return plain
 
 
 def draw_pixels(count: int, size: int) -> npt.NDArray[np.uint8]:
-    """(N, S, S, 1) uint8: soft blobs in noise, of every brightness."""
+    """(N, S, S, 1) uint8 grey, 0-255: soft blobs in noise, of every brightness."""
     random = np.random.default_rng(0)
     blobs = random.uniform(0, 255, (count, 5, 5)).astype(np.float32)
-    soft = np.stack(
-        [cv2.resize(each, (size, size), interpolation=cv2.INTER_CUBIC) for each in blobs]
-    )
-    return np.clip(soft + random.normal(0, 20, soft.shape), 0, 255).astype(np.uint8)[..., None]
+    resized = [cv2.resize(blob, (size, size), interpolation=cv2.INTER_CUBIC) for blob in blobs]
+    soft = np.stack(resized)
+    noisy = soft + random.normal(0, 20, soft.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)[..., None]
 
 
 def _write_keras(model: Any, file: Path) -> Predict:
@@ -207,6 +217,7 @@ def _write_onnx(model: Any, file: Path) -> Predict:
     return predict
 
 
+# Each writes the model and returns a function that loads the file and predicts.
 WRITERS: dict[str, Callable[[Any, Path], Predict]] = {
     "keras": _write_keras,
     "saved_model": _write_saved_model,
@@ -217,7 +228,7 @@ WRITERS: dict[str, Callable[[Any, Path], Predict]] = {
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The converters print and warn of their own affairs; an exception still shows."""
+    """Hide what the converters print and warn; exceptions still pass."""
     with (
         mute_stderr(),
         contextlib.redirect_stdout(io.StringIO()),

@@ -1,4 +1,4 @@
-"""A trained model on pictures and videos of the user: detecting, tracking, predicting, timelines.
+"""A trained model on the user's own pictures and videos: detect faces, track them, predict, smooth.
 
-Rows of a workspace are scored by `evaluation`.
+Predictions of a workspace's rows are in `evaluation`.
 """

@@ -1,4 +1,8 @@
-"""`train predict`: what a run reads in the faces of pictures."""
+"""`train predict`: a run's predictions for the faces of pictures.
+
+Comes in: picture files and a run. Goes out: the box and the probabilities of every face, and on
+request predictions.csv and the pictures with their boxes drawn.
+"""
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence
@@ -15,85 +19,81 @@ from curate.result import Result
 from curate.workspace.manifest import table_bytes
 from curate.workspace.predictions import PREFIX
 from curate.workspace.workspace import Workspace
-from train.data.images import Pixels
-from train.evaluation.metrics import format_percent
-from train.faces.detect import Face, FaceFinder, cut_face, draw_boxes, require_files, whole_picture
-from train.faces.predictor import Predictor, load_speaker
+from train.data.dataset import Pixels
+from train.evaluation.metrics import Probs, format_percent
+from train.faces.detect import (
+    Face,
+    FaceDetector,
+    cut_face,
+    draw_boxes,
+    find_faces,
+    require_files,
+)
+from train.faces.predictor import DEFAULTS, Predictor, PredictorOptions, load_predictor
 
 
 def predict_images(
     workspace: Workspace,
     images: Sequence[Path],
+    options: PredictorOptions = DEFAULTS,
     *,
-    run: Path | None = None,
     detect: bool = True,
-    classes: str | None = None,
-    tta: str = "1",
-    seed: int = 0,
     out: Path | None = None,
     dry_run: bool = False,
 ) -> Result:
-    """Find the faces of each picture and judge them.
+    """Find the faces of each picture and predict their expressions.
 
     Parameters
     ----------
-    run : folder of a run; None for the newest of the workspace
+    options : the run, and how it predicts
     detect : find faces; else each picture is a face
-    classes : "3" merges the answers into positive, neutral and negative
-    seed : of random views
-    out : folder for predictions.csv and one picture with boxes per image; None writes nothing
+    out : folder for predictions.csv and for each picture with its boxes; None writes nothing
 
     Raises
     ------
     SourceError  if no picture can be read
     """
     require_files(images)
-    speaker = load_speaker(workspace, run, classes, tta, seed)
+    predictor = load_predictor(workspace, options)
     if dry_run:
-        return Result(_format_plan(speaker, len(images), out))
-    finder = FaceFinder() if detect else None
+        return Result(_format_plan(predictor, len(images), out))
+    detector = FaceDetector() if detect else None
     found: list[tuple[Path, Face]] = []
-    read, cut = [], []
+    readable, cut = [], []
     problems: list[str] = []
     for file, picture in _read_pictures(images, problems):
-        read.append(file)
-        faces = finder.find(picture) if finder else whole_picture(picture)
-        found += [(file, face) for face in faces]
-        cut += [cut_face(picture, face, speaker.size, is_whole=finder is None) for face in faces]
-    if not read:
+        readable.append(file)
+        for face in find_faces(detector, picture):
+            found.append((file, face))
+            cut.append(cut_face(picture, face, predictor.size, is_whole=detector is None))
+    if not readable:
         raise SourceError(
             f"{problems[0]}: none of {len(images)} pictures can be read: name pictures"
         )
-    probs = speaker.judge(cut)
-    inputs = {
-        file.name for file in images if out is not None and file.resolve().parent == out.resolve()
-    }
-    drawn = name_drawings(read, inputs)
-    table = _make_table(found, probs, speaker.classes)
+    probs = predictor.predict(cut)
+    table = _make_table(found, probs, predictor.classes)
     if out is not None:
-        table["drawing"] = [drawn[file] for file, _ in found]
+        drawings = name_drawings(readable, _names_in(out, images))
+        table["drawing"] = [drawings[file] for file, _ in found]
         write_atomically(out / "predictions.csv", table_bytes(table))
-        for file, picture in _read_pictures(read):
-            rows = [k for k, (of, _) in enumerate(found) if of == file]
-            words = [f"{table['predicted'][k]} {format_percent(probs[k].max())}" for k in rows]
-            boxes = draw_boxes(picture, [found[k][1] for k in rows], words)
-            write_atomically(out / drawn[file], encode_png(boxes))
-    without = [str(file) for file in read if not any(of == file for of, _ in found)]
+        _write_drawings(out, drawings, found, table, probs)
+    with_face = {file for file, _ in found}
+    without_face = [str(file) for file in readable if file not in with_face]
     return Result(
-        _format_summary(len(images), len(found), without, problems, out),
+        _format_summary(len(images), len(found), without_face, problems, out),
         {
-            "faces": _list_faces(found, probs, speaker.classes),
-            "without_face": without,
+            "faces": _list_faces(found, probs, predictor.classes),
+            "without_face": without_face,
             "unreadable": problems,
         },
-        format_faces(table, speaker.classes),
+        format_faces(table, predictor.classes),
     )
 
 
 def _read_pictures(
     images: Sequence[Path], problems: list[str] | None = None
 ) -> Iterator[tuple[Path, Pixels]]:
-    """The pictures that can be read, each file once, one at a time; what is wrong with the others is added to `problems`."""
+    """The readable pictures, each file once; errors of the others are appended to `problems`."""
     for file in engine.track(list(dict.fromkeys(images)), "pictures"):
         try:
             yield file, read_image(file)
@@ -102,21 +102,45 @@ def _read_pictures(
                 problems.append(f"{file}: {problem}")
 
 
+def _names_in(folder: Path, files: Sequence[Path]) -> set[str]:
+    """Names of those files that are in the folder: inputs that a drawing must not overwrite."""
+    return {file.name for file in files if file.resolve().parent == folder.resolve()}
+
+
 def name_drawings(files: Sequence[Path], taken: Collection[str] = ()) -> dict[Path, str]:
-    """File -> name of the picture with its boxes, none of those `taken`; files of one stem are numbered: 1-faces-2.png."""
+    """File -> name of the picture with its boxes.
+
+    No name is in `taken`; files with the same stem are numbered: 1-faces.png, 1-faces-2.png.
+    """
     names: dict[Path, str] = {}
     for file in files:
-        tries = (
-            f"{file.stem}-faces{f'-{number}' if number > 1 else ''}.png"
-            for number in itertools.count(1)
-        )
-        names[file] = next(name for name in tries if name not in {*names.values(), *taken})
+        unavailable = {*names.values(), *taken}
+        numbered = (f"{file.stem}-faces-{number}.png" for number in itertools.count(2))
+        candidates = itertools.chain([f"{file.stem}-faces.png"], numbered)
+        names[file] = next(name for name in candidates if name not in unavailable)
     return names
 
 
+def _write_drawings(
+    out: Path,
+    drawings: dict[Path, str],
+    found: Sequence[tuple[Path, Face]],
+    table: pd.DataFrame,
+    probs: Probs,
+) -> None:
+    """Write each picture with the boxes, classes and probabilities of its faces."""
+    for file, picture in _read_pictures(list(drawings)):
+        rows = [k for k, (source, _) in enumerate(found) if source == file]
+        faces = [found[k][1] for k in rows]
+        texts = [f"{table['predicted'][k]} {format_percent(probs[k].max())}" for k in rows]
+        drawn = draw_boxes(picture, faces, texts)
+        write_atomically(out / drawings[file], encode_png(drawn))
+
+
 def _make_table(
-    found: Sequence[tuple[Path, Face]], probs: Any, classes: Sequence[str]
+    found: Sequence[tuple[Path, Face]], probs: Probs, classes: Sequence[str]
 ) -> pd.DataFrame:
+    """One row per face, as text: image, box, confidence, predicted, p_<class>."""
     boxes = [f"{face.x} {face.y} {face.width} {face.height}" for _, face in found]
     table = pd.DataFrame({"image": [str(file) for file, _ in found], "box": boxes})
     table["confidence"] = [f"{face.confidence:.3f}" for _, face in found]
@@ -127,35 +151,37 @@ def _make_table(
 
 
 def _list_faces(
-    found: Sequence[tuple[Path, Face]], probs: Any, classes: Sequence[str]
+    found: Sequence[tuple[Path, Face]], probs: Probs, classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    return [
-        {
-            "image": str(file),
-            "box": [face.x, face.y, face.width, face.height],
-            "confidence": round(face.confidence, 3),
-            "predicted": classes[int(row.argmax())],
-            "probabilities": {
-                name: round(float(value), 6) for name, value in zip(classes, row, strict=True)
-            },
-        }
-        for (file, face), row in zip(found, probs, strict=True)
-    ]
+    """The same facts per face, for --json."""
+    faces = []
+    for (file, face), row in zip(found, probs.tolist(), strict=True):
+        probabilities = {name: round(value, 6) for name, value in zip(classes, row, strict=True)}
+        faces.append(
+            {
+                "image": str(file),
+                "box": [face.x, face.y, face.width, face.height],
+                "confidence": round(face.confidence, 3),
+                "predicted": classes[row.index(max(row))],
+                "probabilities": probabilities,
+            }
+        )
+    return faces
 
 
 def format_faces(table: pd.DataFrame, classes: Sequence[str]) -> str:
     """A line per face for a terminal: image, box, and the three likeliest classes in percent."""
     lines = []
     for row in table.to_dict("records"):
-        shares = sorted(((float(row[PREFIX + name]), name) for name in classes), reverse=True)[:3]
-        told = ", ".join(f"{name} {100 * share:.0f} %" for share, name in shares)
-        lines.append(f"{row['image']}  [{row['box']}]  {told}")
+        ranked = sorted(((float(row[PREFIX + name]), name) for name in classes), reverse=True)
+        likeliest = ", ".join(f"{name} {100 * prob:.0f} %" for prob, name in ranked[:3])
+        lines.append(f"{row['image']}  [{row['box']}]  {likeliest}")
     return "\n".join(lines)
 
 
-def _format_plan(speaker: Predictor, images: int, out: Path | None) -> str:
+def _format_plan(predictor: Predictor, images: int, out: Path | None) -> str:
     where = f" -> {out}" if out else ""
-    return f"predict: would look at {images:,} pictures with {speaker.known.folder.name}{where}"
+    return f"predict: would read {images:,} pictures with {predictor.name}{where}"
 
 
 def _format_summary(

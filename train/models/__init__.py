@@ -1,4 +1,5 @@
-"""Networks, their layers and optimizers: (N, S, S, 1) uint8 images in, (N, K) class probabilities out.
+"""Networks, their layers and optimizers.
 
-How batches are made lives in `data`; how weights are trained and saved in `training`.
+Input: (N, S, S, 1) uint8 images; output: (N, K) class probabilities. How batches are made lives in
+`data`; how weights are trained and saved lives in `training`.
 """

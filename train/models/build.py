@@ -1,4 +1,7 @@
-"""The networks, by the name a recipe gives: (N, S, S, 1) uint8 grey 0-255 in, (N, K) class probabilities out."""
+"""Build the network that a recipe names, with fresh weights or with those of a file.
+
+Input of a network: (N, S, S, 1) uint8 grey, 0-255. Output: (N, K) class probabilities.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -18,7 +21,7 @@ NETWORKS: dict[str, Callable[[Recipe, int], Any]] = {
 
 
 def build_model(recipe: Recipe, classes: int, precision: str = FLOAT32) -> Any:
-    """The recipe's network, with fresh weights or those that it starts from.
+    """The recipe's network, with fresh weights or with the weights that the recipe names.
 
     Parameters
     ----------
@@ -27,42 +30,34 @@ def build_model(recipe: Recipe, classes: int, precision: str = FLOAT32) -> Any:
 
     Raises
     ------
-    SourceError  if the file of weights is missing or of another network
+    SourceError  if the file of weights is missing or belongs to another network
+    UsageError  if no network has these fields, such as more poolings than the image has pixels for
     """
-    with use_precision(precision):
-        model = NETWORKS[recipe.model](recipe, classes)
-    if recipe.weights != "none" and (
-        recipe.model not in PRETRAINED or pretrained.is_whole(recipe.weights)
-    ):
-        load_whole(model, recipe, classes)
+    try:
+        with use_precision(precision):
+            model = NETWORKS[recipe.model](recipe, classes)
+    except ValueError as error:
+        raise UsageError(
+            f"recipe {recipe.name}: these fields make no network ({pretrained.first_line(error)}): "
+            "change --widths, --size or --dense-units"
+        ) from error
+    # The builder of a pretrained network has loaded a file that holds only the base.
+    is_base_only = recipe.model in PRETRAINED and not pretrained.is_run_weights(recipe.weights)
+    if recipe.weights != "none" and not is_base_only:
+        load_run_weights(model, recipe, classes)
     return model
 
 
-def require_buildable(recipe: Recipe, classes: int) -> None:
-    """Build the network and forget it, so that what is wrong with it is said before anything is written.
-
-    Raises
-    ------
-    SourceError  if the file of weights is missing or of another network
-    UsageError  if the fields do not make a network, such as more poolings than the image has pixels for
-    """
-    try:
-        build_model(recipe, classes)
-    except ValueError as error:
-        raise UsageError(
-            f"recipe {recipe.name}: these fields make no network ({pretrained.first_line(error)}): change --widths, --size "
-            "or --dense-units"
-        ) from error
-
-
-def load_whole(model: Any, recipe: Recipe, classes: int) -> None:
-    """Give the network the weights of another run of the same recipe and number of classes."""
+def load_run_weights(model: Any, recipe: Recipe, classes: int) -> None:
+    """Load the weights of another run with the same network and number of classes."""
     pretrained.require_file(recipe.weights)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of what does not fit; the error says it
+        # Keras warns about layers that do not fit; the error below reports it.
+        with warnings.catch_warnings(action="ignore"):
             model.load_weights(recipe.weights)
     except (ValueError, OSError, KeyError) as error:
         raise SourceError(
             f"--weights {recipe.weights}: no weights of {recipe.model} for {classes} classes "
-            f"({pretrained.first_line(error)}): give the best.weights.h5 of such a run, or --weights none"
+            f"({pretrained.first_line(error)}): give the best.weights.h5 of such a run, "
+            "or --weights none"
         ) from error

@@ -1,5 +1,7 @@
-"""What Keras lacks of optimizers: Muon for convolutions, Adam with a slower step for a pretrained base, and a learning rate that
-falls in a straight line.
+"""Optimizers and a schedule that Keras lacks.
+
+Muon for the kernels of convolutions, Adam with a smaller learning rate for a pretrained base, and
+a learning rate that falls in a straight line.
 """
 
 from typing import Any
@@ -8,10 +10,11 @@ from train.backend import keras
 
 
 class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
-    """Adam, but the kernel of a convolution moves along its momentum with all singular values made equal.
+    """Adam, but the step of a convolution's kernel is its momentum with all singular values equal.
 
-    So a step has the same size in every direction of the kernel, (height * width * channels in, channels out) as a matrix,
-    instead of following the few that dominate the gradient. `keras.optimizers.Muon` leaves kernels of convolutions to Adam.
+    The kernel counts as a matrix (height * width * channels in, channels out). Its step has the
+    same size in every direction instead of following the few that dominate the gradient.
+    `keras.optimizers.Muon` leaves kernels of convolutions to Adam.
 
     Parameters
     ----------
@@ -19,34 +22,34 @@ class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
 
     References
     ----------
-    K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024 (five Newton-Schulz steps, Nesterov
-    momentum); J. Liu et al., "Muon is scalable for LLM training", 2025 (the size of a step, which lets Adam and Muon share
-    one learning rate)
+    K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024 (five
+    Newton-Schulz steps, Nesterov momentum); J. Liu et al., "Muon is scalable for LLM training",
+    2025 (the size of a step, which lets Adam and Muon share one learning rate)
     """
 
     MOMENTUM = 0.95
     STEPS = 5
     COEFFICIENTS = 3.4445, -4.7750, 2.0315
-    RMS = 0.2  # of a step at learning rate 1, as Adam's are
+    RMS = 0.2  # root mean square of a step at learning rate 1, as with Adam
 
     def __init__(self, learning_rate: Any, *, weight_decay: float | None, dtype: str):
         super().__init__(learning_rate, weight_decay=weight_decay)
         self.product_dtype = dtype
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One step of one variable."""
+        """Update one variable."""
         if len(variable.shape) != 4:
             super().update_step(gradient, variable, learning_rate)
             return
         momentum = self._momentums[self._get_variable_index(variable)]
         self.assign(momentum, momentum * self.MOMENTUM + gradient)
-        ahead = gradient + momentum * self.MOMENTUM
-        step = self._orthogonalise(keras.ops.reshape(ahead, (-1, variable.shape[-1])))
+        nesterov = gradient + momentum * self.MOMENTUM
+        step = self._orthogonalise(keras.ops.reshape(nesterov, (-1, variable.shape[-1])))
         size = self.RMS * max(step.shape) ** 0.5 * keras.ops.cast(learning_rate, variable.dtype)
         self.assign_sub(variable, keras.ops.reshape(step, variable.shape) * size)
 
     def _orthogonalise(self, matrix: Any) -> Any:
-        """(m, n) -> (m, n) with the singular vectors of before and singular values near 1."""
+        """(m, n) -> (m, n) with the same singular vectors and singular values near 1."""
         ops, (a, b, c) = keras.ops, self.COEFFICIENTS
         is_tall = matrix.shape[0] > matrix.shape[1]
         x = ops.cast(matrix / (ops.norm(matrix) + 1e-7), self.product_dtype)
@@ -58,9 +61,16 @@ class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
 
 
 class SlowBaseAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no types
-    """Adam whose step on some variables is `factor` of the others'; weight decay of those is slowed with it.
+    """Adam with `factor` times the learning rate for the variables named in `slow`.
 
-    Scaling gradients would change nothing, since Adam divides each by its own size.
+    Their weight decay scales with it. Scaling their gradients would change nothing, since Adam
+    divides each gradient by its own size.
+
+    Parameters
+    ----------
+    slow : paths of variables (`list_base_variables`)
+    factor : of the learning rate, in (0, 1)
+    weight_decay : decoupled from the gradient, as in AdamW; 0 for none
     """
 
     def __init__(
@@ -70,23 +80,23 @@ class SlowBaseAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no
         self.slow, self.factor, self.decoupled = slow, factor, weight_decay
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """One step of one variable."""
-        # TensorFlow hands over its own variable, which knows no path.
+        """Update one variable."""
+        # TensorFlow passes its own variable, which has no path.
         path = self._trainable_variables[self._get_variable_index(variable)].path
-        rate = keras.ops.cast(learning_rate, variable.dtype) * (
-            self.factor if path in self.slow else 1.0
-        )
+        factor = self.factor if path in self.slow else 1.0
+        rate = keras.ops.cast(learning_rate, variable.dtype) * factor
         if self.decoupled:
             self.assign_sub(variable, variable * (self.decoupled * rate))
         super().update_step(gradient, variable, rate)
 
 
 class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras has no types
-    """From a tenth of the peak up to it in `warmup` steps, then evenly down to zero at step `steps`.
+    """Rise from a tenth of the peak in `warmup` steps, then fall linearly to zero at step `steps`.
 
     References
     ----------
-    S. Bergsma et al., "Straight to zero: why linearly decaying the learning rate to zero works best for LLMs", ICLR 2025
+    S. Bergsma et al., "Straight to zero: why linearly decaying the learning rate to zero works best
+    for LLMs", ICLR 2025
     """
 
     def __init__(self, peak: float, *, warmup: int, steps: int):
@@ -101,11 +111,11 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ign
         return self.peak * keras.ops.clip(keras.ops.where(step < self.warmup, rise, fall), 0.0, 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        """What `__init__` takes."""
+        """The arguments of `__init__`."""
         return {"peak": self.peak, "warmup": self.warmup, "steps": self.steps}
 
 
 def list_base_variables(model: Any) -> frozenset[str]:
-    """Paths of the trainable variables of the nets inside the model: its pretrained base."""
+    """Paths of the trainable variables of the networks inside the model: its pretrained base."""
     bases = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     return frozenset(variable.path for base in bases for variable in base.trainable_variables)

@@ -1,7 +1,8 @@
-"""`vgg16`, `resnet50`, `mobilenetv2`: a base of Keras applications, average pooling, a small head and the softmax.
+"""`vgg16`, `resnet50`, `mobilenetv2`: a base of Keras applications, average pooling, a small head.
 
-A grey image stands three times, as the three colours of ImageNet, shifted and scaled as the base was trained. `--weights`
-says where the base comes from: `imagenet` (Keras' own file, fetched once), a file, or `none`.
+The grey image is repeated as the three colours of ImageNet, shifted and scaled as in the training
+of the base. `--weights` names the weights of the base: `imagenet` (Keras' own file, downloaded
+once), a file, or `none`.
 """
 
 import os
@@ -10,18 +11,20 @@ from typing import Any
 
 from curate.errors import SourceError, UsageError
 from train.backend import keras
-from train.models.layers import classify, normalise
+from train.models.layers import norm_relu, softmax_output
 from train.recipes.recipe import Recipe
 
 # The study's head has "hidden layers" of 128 units: two is the least that the plural allows.
 HIDDEN_LAYERS = 2
-# How Keras' imagenet weights want their pixels: Caffe's means of blue, green, red; or [-1, 1].
+# The pixels that Keras' imagenet weights expect: minus Caffe's means of blue, green, red, or in
+# [-1, 1].
 CAFFE = {"scale": 1.0, "offset": (-103.939, -116.779, -123.68)}
 SYMMETRIC = {"scale": 1 / 127.5, "offset": -1.0}
 # Keras builds no base for a smaller side, pixels.
-LEAST_SIZE = 32
-# Sides that Keras has a file of MobileNetV2 for; every other side takes the last one.
+MIN_SIZE = 32
+# Sides for which Keras has a file of MobileNetV2; every other side uses the last one.
 MOBILENET_SIZES = (96, 128, 160, 192, 224)
+# Network -> Keras' constructor, the scaling of its pixels, the name of its imagenet file.
 BASES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "vgg16": (keras.applications.VGG16, CAFFE, "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"),
     "resnet50": (
@@ -38,7 +41,7 @@ BASES: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 
 def build(recipe: Recipe, classes: int) -> Any:
-    """Grey thrice, scaled, base, mean over positions, head, softmax."""
+    """Three equal colours, scaling, base, mean over positions, head, softmax."""
     _, scaling, _ = BASES[recipe.model]
     pixels = keras.Input((recipe.size, recipe.size, 1), dtype="uint8", name="pixels")
     x = keras.layers.Concatenate(name="colours")([pixels, pixels, pixels])
@@ -46,11 +49,11 @@ def build(recipe: Recipe, classes: int) -> Any:
     x = load_base(recipe)(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     if recipe.dropout:
-        x = keras.layers.Dropout(recipe.dropout)(normalise(x))
+        x = keras.layers.Dropout(recipe.dropout)(norm_relu(x))
     for _ in range(HIDDEN_LAYERS if recipe.dense_units else 0):
         x = keras.layers.Dense(recipe.dense_units)(x)
         x = keras.layers.LeakyReLU()(x)
-    return keras.Model(pixels, classify(x, classes), name=recipe.model)
+    return keras.Model(pixels, softmax_output(x, classes), name=recipe.model)
 
 
 def load_base(recipe: Recipe) -> Any:
@@ -58,17 +61,18 @@ def load_base(recipe: Recipe) -> Any:
 
     Raises
     ------
-    SourceError  if the file is missing, cannot be fetched, or is of another network
-    UsageError  if the image is too small for its poolings
+    SourceError  if the file is missing, cannot be downloaded, or belongs to another network
+    UsageError  if the image is too small for the poolings of the base
     """
-    if recipe.size < LEAST_SIZE:
+    if recipe.size < MIN_SIZE:
         raise UsageError(
-            f"--size {recipe.size}: {recipe.model} sees nothing below {LEAST_SIZE} pixels"
+            f"--size {recipe.size}: {recipe.model} needs at least {MIN_SIZE} pixels a side"
         )
     make, _, file = BASES[recipe.model]
-    file = file.format(size=recipe.size if recipe.size in MOBILENET_SIZES else MOBILENET_SIZES[-1])
+    file_size = recipe.size if recipe.size in MOBILENET_SIZES else MOBILENET_SIZES[-1]
+    file = file.format(size=file_size)
     shape = {"include_top": False, "input_shape": (recipe.size, recipe.size, 3)}
-    if recipe.weights == "none" or is_whole(recipe.weights):
+    if recipe.weights == "none" or is_run_weights(recipe.weights):
         return make(weights=None, **shape)
     if recipe.weights != "imagenet":
         require_file(recipe.weights)
@@ -76,42 +80,44 @@ def load_base(recipe: Recipe) -> Any:
             return make(weights=recipe.weights, **shape)
         except (ValueError, OSError, KeyError) as error:
             raise SourceError(
-                f"--weights {recipe.weights}: no weights of {recipe.model} without its softmax ({first_line(error)}): "
-                f"give Keras' {file}, or --weights none"
+                f"--weights {recipe.weights}: no weights of {recipe.model} without its softmax "
+                f"({first_line(error)}): give Keras' {file}, or --weights none"
             ) from error
     place = find_keras_home() / "models" / file
     try:
         return make(weights="imagenet", **shape)
     except Exception as error:  # Keras' download raises the bare class
         raise SourceError(
-            f"--weights imagenet: {place} is not there and cannot be fetched ({first_line(error)}): put Keras' {file} "
-            "there, or give --weights FILE, or --weights none"
+            f"--weights imagenet: {place} is missing and cannot be downloaded "
+            f"({first_line(error)}): put Keras' {file} there, or give --weights FILE, "
+            "or --weights none"
         ) from error
 
 
 def find_keras_home() -> Path:
-    """Where Keras keeps what it has fetched; it has no public function that says so."""
+    """The folder of Keras' downloads, by its own rule; Keras has no public function for it."""
+    if os.environ.get("KERAS_HOME"):
+        return Path(os.environ["KERAS_HOME"])
     home = Path("~").expanduser()
-    return Path(
-        os.environ.get("KERAS_HOME")
-        or (home if os.access(home, os.W_OK) else Path("/tmp")) / ".keras"
-    )
+    parent = home if os.access(home, os.W_OK) else Path("/tmp")
+    return parent / ".keras"
 
 
-def is_whole(weights: str) -> bool:
-    """Whether it names the weights of a whole network, as a run keeps them."""
+def is_run_weights(weights: str) -> bool:
+    """Whether the name is that of a run's weights, which hold a whole network and not a base."""
     return weights.endswith(".weights.h5")
 
 
 def require_file(weights: str) -> None:
-    """Raise SourceError unless the file is there."""
+    """Raise SourceError if the file is missing."""
     if not Path(weights).is_file():
         raise SourceError(
-            f"--weights {weights}: there is no such file: give a file of weights, or --weights imagenet or none"
+            f"--weights {weights}: there is no such file: give a file of weights, "
+            "or --weights imagenet or none"
         )
 
 
 def first_line(error: Exception) -> str:
-    """What a library says, cut to one line."""
+    """The first line of a library's message, at most 160 characters."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:160]

@@ -1,4 +1,4 @@
-"""`train oof`: jobs that predict each fold by models that never saw it, and the table that joins them.
+"""`train oof`: jobs that predict each fold by models trained on the other folds, and their join.
 
-The fitting of a network itself is `training/fit.py`.
+Fitting a network is in `training/fit.py`; the score of label issues is in `curate/label_issues`.
 """

@@ -1,6 +1,8 @@
-"""The predictions of one member, from all of its jobs.
+"""The predictions of one model, joined from all of its jobs.
 
-Seeds are averaged, and the temperature of a fold is fitted on the other folds (C. Guo et al., ICML 2017).
+Comes in: the manifest and the finished jobs. Goes out: the predictions table that `curate flag`
+reads. Seeds are averaged; the temperature of a fold is fitted on the other folds (C. Guo et al.,
+ICML 2017).
 """
 
 from collections.abc import Sequence
@@ -10,56 +12,60 @@ import pandas as pd
 
 from curate.images.thumbnails import read_array
 from curate.workspace.predictions import MARGIN_AUC, PREFIX, class_names
-from train.data.images import encode_labels
-from train.evaluation.calibration import fit_temperature, soften
-from train.oof.jobs import Job, name_photographs, round_probs
+from train.data.dataset import encode_labels
+from train.evaluation.calibration import apply_temperature, fit_temperature
+from train.oof.jobs import Job, Probs, example_keys, round_probs
 
 
 def join_jobs(manifest: pd.DataFrame, jobs: Sequence[Job]) -> pd.DataFrame:
-    """The predictions table of one member: seeds averaged, each fold calibrated on the others, margins joined."""
-    per_seed = []
-    for seed in sorted({job.seed for job in jobs}):
-        folds = [
-            pd.read_csv(job.file, dtype=str, keep_default_na=False)
-            for job in jobs
-            if job.seed == seed
-        ]
-        per_seed.append(pd.concat(folds, ignore_index=True).sort_values("path", ignore_index=True))
-    table = per_seed[0]
+    """The predictions table of one model: seeds averaged, folds calibrated, margins joined."""
+    tables = [_read_seed(jobs, seed) for seed in sorted({job.seed for job in jobs})]
+    table = tables[0]
     classes = class_names(table)
     columns = [PREFIX + name for name in classes]
-    probs = np.mean([each[columns].to_numpy(dtype=np.float64) for each in per_seed], axis=0)
-    rows = manifest.set_index("path").loc[table["path"]]
-    targets = encode_labels(rows["given_label"], classes, "manifest.csv")
-    calibrated = probs.copy()
-    for fold in sorted(set(table["fold"])):
-        inside = (table["fold"] == fold).to_numpy()
-        calibrated[inside] = soften(
-            probs[inside], fit_temperature(probs[~inside], targets[~inside])
-        )
-    table[columns] = round_probs(calibrated)
+    probs = np.mean([each[columns].to_numpy(dtype=np.float64) for each in tables], axis=0)
+    labels = manifest.set_index("path").loc[table["path"], "given_label"]
+    targets = encode_labels(labels, classes, "manifest.csv")
+    table[columns] = round_probs(_calibrate_folds(probs, targets, table["fold"]))
     margins = _join_margins(manifest, jobs)
-    return (
-        table
-        if margins is None
-        else table.assign(**{MARGIN_AUC: margins.loc[table["path"]].to_numpy()})
-    )
+    if margins is None:
+        return table
+    return table.assign(**{MARGIN_AUC: margins.loc[table["path"]].to_numpy()})
+
+
+def _read_seed(jobs: Sequence[Job], seed: int) -> pd.DataFrame:
+    """The predictions of all folds by one seed, sorted by path, as text."""
+    files = [job.file for job in jobs if job.seed == seed]
+    folds = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in files]
+    return pd.concat(folds, ignore_index=True).sort_values("path", ignore_index=True)
+
+
+def _calibrate_folds(probs: Probs, targets: np.ndarray, folds: "pd.Series[str]") -> Probs:
+    """(N, K) probabilities, each fold at the temperature that fits the other folds."""
+    calibrated = probs.copy()
+    for fold in sorted(set(folds)):
+        inside = (folds == fold).to_numpy()
+        temperature = fit_temperature(probs[~inside], targets[~inside])
+        calibrated[inside] = apply_temperature(probs[inside], temperature)
+    return calibrated
 
 
 def _join_margins(manifest: pd.DataFrame, jobs: Sequence[Job]) -> "pd.Series[str] | None":
-    """Path -> mean margin over all jobs that learned the row, or its copy under the same label; empty where none did."""
-    found = [read_array(job.margins) for job in jobs]
-    known = [margins for margins in found if margins is not None]
-    if not known:
+    """Path -> mean margin over the jobs that trained on the row, as text; None without margins.
+
+    A copy that was left out of training has the margin of its example; "" where there is none.
+    """
+    arrays = [read_array(job.margins) for job in jobs]
+    present = [margins for margins in arrays if margins is not None]
+    if not present:
         return None
-    stacked = np.stack(known)
+    stacked = np.stack(present)  # (jobs, N)
     counted = np.isfinite(stacked).sum(axis=0)
-    mean = pd.Series(
-        np.where(counted > 0, np.nansum(stacked, axis=0) / np.maximum(counted, 1), np.nan),
-        manifest.index,
-    )
-    photographs = name_photographs(manifest)
-    shared = mean.groupby([photographs["group"], photographs["label"]]).transform("mean")
+    total = np.nansum(stacked, axis=0)
+    mean = np.where(counted > 0, total / np.maximum(counted, 1), np.nan)
+    examples = example_keys(manifest)
+    by_row = pd.Series(mean, manifest.index)
+    shared = by_row.groupby([examples["group"], examples["label"]]).transform("mean")
     shared = shared.where((manifest["fold"] != "") & (manifest["quality"] == ""))
     text = shared.map(lambda value: f"{value:.4f}", na_action="ignore").fillna("")
     return pd.Series(text.to_numpy(), index=manifest["path"], dtype=str)

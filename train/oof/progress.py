@@ -1,4 +1,7 @@
-"""The steps that jobs in other processes have done, in a file that all of them map, shown on one bar."""
+"""Progress of jobs in several processes: one memory-mapped file of step counts, one bar.
+
+Comes in: the steps that each job adds to its slot of the file. Goes out: a bar over their sum.
+"""
 
 import threading
 from collections.abc import Iterator
@@ -12,20 +15,20 @@ from curate import engine
 SECONDS_BETWEEN = 0.5
 
 
-class Slot:
-    """What a job advances instead of a bar: its own number in the file."""
+class ProgressSlot:
+    """The progress bar of one job: it counts steps in the job's slot of the file."""
 
-    def __init__(self, file: Path, place: int) -> None:
+    def __init__(self, file: Path, slot: int) -> None:
         self.steps = np.memmap(file, np.int64, "r+")
-        self.place = place
+        self.slot = slot
         self.total = 0
 
     def update(self, steps: int = 1) -> None:
-        """So many steps are done."""
-        self.steps[self.place] += steps
+        """Add finished steps."""
+        self.steps[self.slot] += steps
 
     def set_postfix_str(self, text: str, refresh: bool = False) -> None:
-        """The bar of many jobs has no room for the words of one."""
+        """Do nothing: the bar of many jobs has no room for the text of one."""
 
 
 @contextmanager
@@ -34,19 +37,19 @@ def show_progress(file: Path, jobs: int, total: int, what: str) -> Iterator[None
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(np.zeros(jobs, np.int64).tobytes())
     steps = np.memmap(file, np.int64, "r")
-    over = threading.Event()
+    finished = threading.Event()
     with engine.progress(total, what) as bar:
 
         def follow() -> None:
-            while not over.wait(SECONDS_BETWEEN):
+            while not finished.wait(SECONDS_BETWEEN):
                 bar.update(int(steps.sum()) - bar.n)
 
-        watcher = threading.Thread(target=follow, daemon=True)
-        watcher.start()
+        follower = threading.Thread(target=follow, daemon=True)
+        follower.start()
         try:
             yield
         finally:
-            over.set()
-            watcher.join()
+            finished.set()
+            follower.join()
             bar.update(int(steps.sum()) - bar.n)
             file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
 """What is trained: the fields of a recipe with the reason of each default, and the named recipes.
 
-No field is read here; networks live in `models`, the training loop in `training`.
+The networks are in `models`, the training loop is in `training`.
 """

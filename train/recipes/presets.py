@@ -1,31 +1,14 @@
-"""Recipes: everything that decides how a model is trained, one frozen dataclass each, saved beside the weights.
+"""The named recipes, each with its source and its published result; `train recipes` lists them.
 
-`train recipes` lists them with their source and what was published of them; where a study does not name a field, the
-comment says what was taken.
+A recipe decides everything about how a model is trained and is saved beside the weights. Where a
+study does not name a field, a comment gives the value and its reason.
 """
 
 from dataclasses import replace
 from typing import Any
 
 from curate.errors import UsageError
-from curate.labels import name_class_view
-from train.recipes.recipe import Recipe, from_json, override, reasons, show_fields, to_json
-
-__all__ = [
-    "RECIPES",
-    "Recipe",
-    "choose_class_view",
-    "find_recipe",
-    "from_json",
-    "list_recipes",
-    "override",
-    "resolve_batch_size",
-    "show_recipes",
-    "to_json",
-]
-
-# What an open batch is: the large one where an epoch has so many steps of it.
-SMALL_BATCH, LARGE_BATCH, LEAST_STEPS = 64, 128, 100
+from train.recipes.recipe import Recipe, format_value, option_fields, to_json
 
 FAST = Recipe(
     name="fast",
@@ -34,19 +17,22 @@ FAST = Recipe(
     published="",
     model="fast",
     batch_size=0,
-    # Less than `long` has, for fewer epochs; not measured apart from them.
+    # Less than `long` has, as it has fewer epochs; not measured on its own.
     self_distillation=0.5,
 )
 LONG = replace(
     FAST,
     name="long",
-    about="`fast` with wider stages, trained nearly three times as long against more noise: accuracy first, for over an hour.",
+    about="`fast` with wider stages, trained nearly three times as long against more noise: "
+    "accuracy first, for over an hour.",
     epochs=64,
     stop_patience=0,
-    # Against 64,128,256,256: 70.6 % of val by one view instead of 69.8 (three seeds each), for 1.7 times the CPU time.
+    # Against 64,128,256,256: val accuracy by one view 70.6 % instead of 69.8 % (three seeds each),
+    # for 1.7 times the CPU time.
     widths=(80, 160, 320, 320),
-    # Chosen by judgement and together, so that so many epochs overfit less; none was measured alone but the self-distillation,
-    # on split val, against a label smoothing of 0.1. A share of 0.8 is that of K. Kim et al.
+    # Chosen together, by judgement, so that so many epochs overfit less. Only the self-distillation
+    # was measured on its own: on split val, against a label smoothing of 0.1. K. Kim et al. use a
+    # share of 0.8.
     dropout=0.5,
     weight_decay=0.02,
     self_distillation=0.8,
@@ -55,11 +41,13 @@ LONG = replace(
 )
 FIVE_LAYER = Recipe(
     name="five-layer",
-    about="The 1.33-million-parameter CNN: three double convolutions, one dense layer, weighted cross-entropy.",
+    about="The 1.33-million-parameter CNN: three double convolutions, one dense layer, weighted "
+    "cross-entropy.",
     source="the five-layer study of FER2013",
     published="62.8 % on FER2013 test, 64.35 % with ten-view TTA (7 classes)",
     model="five_layer",
-    # Widths and shear are the study's; it names no dense width, rate or epochs, so these are Keras' usual ones.
+    # Widths and shear are the study's. It names no dense width, rate or epochs; these are usual
+    # values of Keras.
     widths=(32, 64, 128),
     dense_units=225,
     dropout=0.25,
@@ -78,7 +66,8 @@ FERNET5 = Recipe(
     published="66.6 % on test (5 classes)",
     model="fernet",
     classes="5",
-    # The study names no widths: each block has the usual twice of the one before, from 16 on so that a CPU can bear it.
+    # The study names no widths. Each block has twice the width of the one before, as usual; the
+    # first has 16, so that a CPU can train it.
     widths=(16, 32, 64, 128, 256),
     dropout=0.5,
     epochs=50,
@@ -96,7 +85,8 @@ FERNET5 = Recipe(
 FERNET5_IMPROVED = replace(
     FERNET5,
     name="fernet5-improved",
-    about="FERNet with less dropout, shifts, a plateau schedule and early stopping, on FER2013 and CK+.",
+    about="FERNet with less dropout, shifts, a plateau schedule and early stopping, on FER2013 "
+    "and CK+.",
     published="68.2 % on test (5 classes)",
     dropout=0.4,
     epochs=100,
@@ -109,13 +99,14 @@ FERNET5_IMPROVED = replace(
 )
 VGG16 = Recipe(
     name="vgg16",
-    about="VGG16 with batch-norm and dropout behind it, at 128 pixels; for the study of masked faces (--train-mask).",
+    about="VGG16 with batch-norm and dropout behind it, at 128 pixels; for the study of masked "
+    "faces (--train-mask).",
     source="the masking study; K. Simonyan, A. Zisserman, ICLR 2015",
     published="58.3 % (7 classes)",
     model="vgg16",
     weights="imagenet",
     size=128,
-    # Not named by the study: epochs (early stopping ends them) and augmentation (none).
+    # The study names neither epochs (early stopping ends them) nor augmentation (none).
     epochs=50,
     optimizer="adam",
     learning_rate=1e-4,
@@ -140,14 +131,15 @@ RESNET50 = replace(
 MOBILENETV2 = replace(
     VGG16,
     name="mobilenetv2",
-    about="MobileNetV2 at 224 pixels with a slow pretrained base; scored in 7 classes or 3 (`train evaluate --classes 3`).",
+    about="MobileNetV2 at 224 pixels with a slow pretrained base; scored in 7 classes or 3 "
+    "(`train evaluate --classes 3`).",
     source="the AffectNet study; M. Sandler et al., CVPR 2018",
     published="77.1 % on val, 75.4 % on test of AffectNet (7 classes grouped into 3)",
     model="mobilenetv2",
     classes="7",
     size=224,
     dense_units=128,
-    # The study names no dropout, batch normalises the base already.
+    # The study names no dropout; the base already has batch normalisation.
     dropout=0.0,
     batch_size=32,
     learning_rate=1e-3,
@@ -156,14 +148,16 @@ MOBILENETV2 = replace(
     stop_patience=0,
     weight_decay=0.01,
 )
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (FAST, LONG, FIVE_LAYER, FERNET5, FERNET5_IMPROVED, VGG16, RESNET50, MOBILENETV2)
-}
+_ALL = (FAST, LONG, FIVE_LAYER, FERNET5, FERNET5_IMPROVED, VGG16, RESNET50, MOBILENETV2)
+RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
-def find_recipe(name: str, option: str = "--recipe") -> Recipe:
-    """The recipe of that name, which was given by `option`.
+def find_recipe(name: str, option: str) -> Recipe:
+    """The recipe of that name.
+
+    Parameters
+    ----------
+    option : that names it on the command line, for the message
 
     Raises
     ------
@@ -174,54 +168,36 @@ def find_recipe(name: str, option: str = "--recipe") -> Recipe:
     return RECIPES[name]
 
 
-def resolve_batch_size(recipe: Recipe, rows: int) -> Recipe:
-    """The recipe with the batch that so many rows are trained in, where it leaves that open (0).
-
-    A larger batch takes less time for each row and a proportionally larger step, which a small dataset cannot afford: it has
-    too few steps then.
-
-    References
-    ----------
-    P. Goyal et al., "Accurate, large minibatch SGD", 2017 (the learning rate grows with the batch)
-    """
-    if recipe.batch_size:
-        return recipe
-    if rows < LEAST_STEPS * LARGE_BATCH:
-        return replace(recipe, batch_size=SMALL_BATCH)
-    return replace(
-        recipe,
-        batch_size=LARGE_BATCH,
-        learning_rate=recipe.learning_rate * LARGE_BATCH / SMALL_BATCH,
-    )
-
-
-def choose_class_view(recipe: Recipe, classes: str | None, group: str | None) -> str:
-    """The class view of a training: the one that `--classes` or `--group` names, else the recipe's.
-
-    Raises
-    ------
-    UsageError  if both are asked for, or either is unknown
-    """
-    return name_class_view(classes, group) or name_class_view(recipe.classes or None, None)
-
-
-def show_recipes() -> dict[str, Any]:
-    """Every recipe with its fields, and the reason of each default, for --json."""
+def recipes_to_json() -> dict[str, Any]:
+    """Every recipe with its fields, and the reason of each default."""
     return {
         "recipes": {name: to_json(recipe) for name, recipe in RECIPES.items()},
-        "reasons": reasons(),
+        "reasons": {item.name: item.metadata["why"] for item in option_fields()},
     }
 
 
 def list_recipes() -> str:
-    """Each recipe with its source and what was published of it; `fast` with every field, the others with what differs."""
+    """Each recipe with its source and what was published of it, as text.
+
+    `fast` is listed with every field, each other recipe with the fields that differ from `fast`.
+    """
     lines = []
     for recipe in RECIPES.values():
-        known = f" Published: {recipe.published}." if recipe.published else ""
-        lines.append(f"{recipe.name}: {recipe.about} Source: {recipe.source}.{known}")
-        lines += [f"    classes = {recipe.classes}"] if recipe.classes else []
-        lines += [f"    {line}" for line in show_fields(recipe, None if recipe is FAST else FAST)]
+        published = f" Published: {recipe.published}." if recipe.published else ""
+        lines.append(f"{recipe.name}: {recipe.about} Source: {recipe.source}.{published}")
+        if recipe.classes:
+            lines.append(f"    classes = {recipe.classes}")
+        lines += [f"    {line}" for line in _list_fields(recipe)]
     lines.append(
-        "Fields that are not listed are those of `fast`. Why each default is what it is: train recipes --json"
+        "Fields that are not listed are those of `fast`. Why each default is what it is: "
+        "train recipes --json"
     )
     return "\n".join(lines)
+
+
+def _list_fields(recipe: Recipe) -> list[str]:
+    """`field = value` of every field of `fast`; of another recipe, of those that differ."""
+    names = [item.name for item in option_fields()]
+    if recipe is not FAST:
+        names = [name for name in names if getattr(recipe, name) != getattr(FAST, name)]
+    return [f"{name} = {format_value(getattr(recipe, name))}" for name in names]

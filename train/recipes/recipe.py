@@ -1,44 +1,48 @@
 """The fields of a recipe: what each one is, why it has its default, and which values it takes.
 
-A field is an option of `train run` of the same name, so `what` is its help. A measurement without a source is val accuracy on
-FER2013's own split, on two CPU cores, of `fast` as it was when the field got its default: each against the other value in one
-session, one seed unless it says otherwise, and not to be compared with those of another field.
+A field is an option of `train run` with the same name, so `what` is its help. A measurement without
+a source is val accuracy on FER2013's own split, on two CPU cores, of `fast` as it was when the
+field got its default. Both values of a field were measured in one session, with one seed unless
+noted otherwise. Do not compare measurements of different fields.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from curate.errors import UsageError
 
 SCHEDULES = ("linear", "cosine", "plateau", "decay", "constant")
 # Schedules that begin with a warm-up.
-WARMED_UP = ("linear", "cosine")
+WARMUP_SCHEDULES = ("linear", "cosine")
 OPTIMIZERS = ("muon", "adam")
 MONITORS = ("accuracy", "loss")
 MASKS = ("none", "forehead", "eyes", "lower")
 SCHEMES = ("none", "balanced", "sqrt", "effective")
-# Networks that have a base of Keras applications.
+# Networks with a base of Keras applications.
 PRETRAINED = ("vgg16", "resnet50", "mobilenetv2")
-# Fields that a network passes over.
-IDLE = {
+# Fields that a network does not use.
+UNUSED_FIELDS = {
     "fast": ("dense_units", "base_rate"),
     "fernet": ("dense_units", "base_rate"),
     "five_layer": ("base_rate",),
 } | dict.fromkeys(PRETRAINED, ("widths",))
-# Fields that some schedules alone read.
-OF_SCHEDULE = {
-    "warmup_epochs": WARMED_UP,
+# Fields that only some schedules use.
+SCHEDULES_OF_FIELD = {
+    "warmup_epochs": WARMUP_SCHEDULES,
     "rate_decay": ("decay",),
     "plateau_patience": ("plateau",),
     "plateau_factor": ("plateau",),
 }
-# A second name of an option, where the study calls it so; messages use it.
+# A second name of an option, as a study calls it; messages use it.
 ALIASES = {"mask": "--train-mask"}
-# Fields that say what a recipe is; all others are options.
-WORDS = ("name", "about", "source", "published", "model", "classes")
+# Fields that describe a recipe; all others are options.
+DESCRIPTIONS = ("name", "about", "source", "published", "model", "classes")
+# The batch sizes that an open one (0) becomes: the large one if an epoch then has so many steps.
+SMALL_BATCH, LARGE_BATCH, LARGE_BATCH_STEPS = 64, 128, 100
 
+# Whether a value is allowed, and the rule in words.
 Rule = tuple[Callable[[Any], bool], str]
 AT_LEAST_0: Rule = (lambda value: 0 <= value < math.inf, ">= 0 and finite")
 AT_LEAST_1: Rule = (lambda value: value >= 1, ">= 1")
@@ -51,7 +55,8 @@ FACTORS: Rule = (
     lambda value: len(value) == 2 and 0 < value[0] <= value[1] <= 4,
     "LOW,HIGH with 0 < LOW <= HIGH <= 4",
 )
-ANYTHING: Rule = (lambda value: value != "", "a word")
+WORD: Rule = (lambda value: value != "", "a word")
+FLAG: Rule = (lambda _: True, "")
 
 
 def _one_of(*choices: str | int) -> Rule:
@@ -66,7 +71,7 @@ def _default(value: Any, what: str, why: str, rule: Rule) -> Any:
 class Recipe:
     """How one model is built, fed and trained.
 
-    `classes` names the view of the classes that the study trained through, as `--classes` does; empty for all.
+    `classes` is the class view of the study, as `--classes` names it; empty for all classes.
     Ranges of augmentation are drawn uniformly from [-bound, +bound], both ends included.
     """
 
@@ -77,14 +82,18 @@ class Recipe:
     source: str = ""
     classes: str = ""
     widths: tuple[int, ...] = _default(
-        (48, 96, 192, 192), "Channels per stage, with commas between.",
-        "without the fourth stage, val accuracy after 20 epochs 66.3 % instead of 67.0 %, for four fifths of the CPU "
-        "time", WIDTHS,
-    )  # fmt: skip
+        (48, 96, 192, 192),
+        "Channels per stage, with commas between.",
+        "without the fourth stage, val accuracy after 20 epochs 66.3 % instead of 67.0 %, for "
+        "four fifths of the CPU time",
+        WIDTHS,
+    )
     dense_units: int = _default(
-        0, "Width of the dense layers before the softmax; 0: none.", "global average pooling feeds the softmax directly",
+        0,
+        "Width of the dense layers before the softmax; 0: none.",
+        "global average pooling feeds the softmax directly",
         AT_LEAST_0,
-    )  # fmt: skip
+    )
     dropout: float = _default(
         0.3,
         "Share of units dropped.",
@@ -92,38 +101,57 @@ class Recipe:
         SHARE,
     )
     size: int = _default(
-        48, "Side of the square input, pixels.",
-        "FER2013 is shipped at 48 x 48; a larger image is area-averaged down to it", SIZE,
-    )  # fmt: skip
+        48,
+        "Side of the square input, pixels.",
+        "FER2013 is shipped at 48 x 48; a larger image is area-averaged down to it",
+        SIZE,
+    )
     weights: str = _default(
-        "none", "Where training starts: none, imagenet, or a file of weights.", "fresh: `fast` has no pretrained base",
-        ANYTHING,
-    )  # fmt: skip
+        "none",
+        "Where training starts: none, imagenet, or a file of weights.",
+        "fresh: `fast` has no pretrained base",
+        WORD,
+    )
     epochs: int = _default(
-        24, "Passes over the train rows.", "ten minutes on two cores", AT_LEAST_1,
-    )  # fmt: skip
+        24,
+        "Passes over the train rows.",
+        "ten minutes on two cores",
+        AT_LEAST_1,
+    )
     oof_epochs: int = _default(
-        8, "Passes of each model of `train oof`.",
-        "enough to rank label issues; longer training learns the wrong labels by heart", AT_LEAST_1,
-    )  # fmt: skip
+        8,
+        "Passes of each model of `train oof`.",
+        "enough to rank label issues; longer training learns the wrong labels by heart",
+        AT_LEAST_1,
+    )
     oof_steps: int = _default(
-        1000, "Steps that each model of `train oof` takes at least, in more epochs if they are short.",
-        "on 1,500 drawn faces a network needs 200 steps to learn anything at all", AT_LEAST_0,
-    )  # fmt: skip
-    oof_views: int = _default(
-        10, "Views of each image that `train oof` averages: 2 (itself and mirrored) or 10 (also shifted).",
-        "against 2, on one fold of FER2013: average precision of the label issues +.005, for 7 s", _one_of(2, 10),
-    )  # fmt: skip
-    batch_size: int = _default(
-        64, "Images per step; 0: 128 at twice the learning rate if an epoch then has 100 steps, else 64.",
-        "against 128 at the same rate, for 7 % more time: val +0.6 points after 8 epochs of FER2013, +5.8 on 2,400 drawn faces; "
-        "`fast` leaves it open: on FER2013 128 at twice the rate has val +0.6 points after 8 epochs, for a sixth less CPU time",
+        1000,
+        "Steps that each model of `train oof` takes at least, in more epochs if they are short.",
+        "on 1,500 drawn faces a network needs 200 steps to learn anything at all",
         AT_LEAST_0,
-    )  # fmt: skip
+    )
+    oof_views: int = _default(
+        10,
+        "Views of each image that `train oof` averages: 2 (itself and mirrored) or 10 (also "
+        "shifted).",
+        "against 2, on one fold of FER2013: average precision of the label issues +.005, for 7 s",
+        _one_of(2, 10),
+    )
+    batch_size: int = _default(
+        64,
+        "Images per step; 0: 128 at twice the learning rate if an epoch then has 100 steps, else "
+        "64.",
+        "against 128 at the same rate, for 7 % more time: val +0.6 points after 8 epochs of "
+        "FER2013, +5.8 on 2,400 drawn faces; `fast` leaves it open: on FER2013 128 at twice the "
+        "rate has val +0.6 points after 8 epochs, for a sixth less CPU time",
+        AT_LEAST_0,
+    )
     optimizer: str = _default(
-        "muon", "How the kernels of convolutions are moved: muon or adam; all else by Adam.",
-        "val accuracy after 8 epochs 63.3 %, against 62.0 % with adam, for 9 % more CPU time", _one_of(*OPTIMIZERS),
-    )  # fmt: skip
+        "muon",
+        "How the kernels of convolutions are moved: muon or adam; all else by Adam.",
+        "val accuracy after 8 epochs 63.3 %, against 62.0 % with adam, for 9 % more CPU time",
+        _one_of(*OPTIMIZERS),
+    )
     learning_rate: float = _default(
         5e-3,
         "Peak learning rate.",
@@ -131,13 +159,18 @@ class Recipe:
         RATE,
     )
     base_rate: float = _default(
-        0.0, "Peak learning rate of a pretrained base; 0: that of the rest.", "only a pretrained base wants its own",
+        0.0,
+        "Peak learning rate of a pretrained base; 0: that of the rest.",
+        "only a pretrained base wants its own",
         AT_LEAST_0,
-    )  # fmt: skip
+    )
     schedule: str = _default(
-        "linear", "How the learning rate falls: linear, cosine, plateau, decay or constant.",
-        "val accuracy after 12 epochs 66.2 %, against 65.4 % with half a cosine (means of two seeds)", _one_of(*SCHEDULES),
-    )  # fmt: skip
+        "linear",
+        "How the learning rate falls: linear, cosine, plateau, decay or constant.",
+        "val accuracy after 12 epochs 66.2 %, against 65.4 % with half a cosine (means of two "
+        "seeds)",
+        _one_of(*SCHEDULES),
+    )
     warmup_epochs: float = _default(
         1.0,
         "Epochs of rising learning rate; linear and cosine only.",
@@ -145,12 +178,17 @@ class Recipe:
         AT_LEAST_0,
     )
     rate_decay: float = _default(
-        1e-6, "Learning rate = peak / (1 + this * step); decay only.", "FERNet's", AT_LEAST_0
-    )  # fmt: skip
+        1e-6,
+        "Learning rate = peak / (1 + this * step); decay only.",
+        "FERNet's",
+        AT_LEAST_0,
+    )
     plateau_patience: int = _default(
-        4, "Epochs without a better val score before the learning rate falls; plateau only.",
-        "less than half of what early stopping waits", AT_LEAST_1,
-    )  # fmt: skip
+        4,
+        "Epochs without a better val score before the learning rate falls; plateau only.",
+        "less than half of what early stopping waits",
+        AT_LEAST_1,
+    )
     plateau_factor: float = _default(
         0.3,
         "What the learning rate is multiplied by; plateau only.",
@@ -158,9 +196,11 @@ class Recipe:
         SHARE,
     )
     monitor: str = _default(
-        "accuracy", "Score of val that picks the best epoch: accuracy or loss.",
-        "it is what the result will be, and unlike the loss it does not punish growing confidence", _one_of(*MONITORS),
-    )  # fmt: skip
+        "accuracy",
+        "Score of val that picks the best epoch: accuracy or loss.",
+        "it is what the result will be, and unlike the loss it does not punish growing confidence",
+        _one_of(*MONITORS),
+    )
     stop_patience: int = _default(
         10,
         "Epochs without a better val score before training stops; 0: never.",
@@ -174,32 +214,49 @@ class Recipe:
         SHARE,
     )
     class_weights: str = _default(
-        "none", "Weigh the loss: none, balanced, sqrt, effective, or a file; alone: class_weights.csv of `curate weights`.",
-        "off: weighting buys balanced accuracy with accuracy", ANYTHING,
-    )  # fmt: skip
+        "none",
+        "Weigh the loss: none, balanced, sqrt, effective, or a file; alone: class_weights.csv of "
+        "`curate weights`.",
+        "off: weighting buys balanced accuracy with accuracy",
+        WORD,
+    )
     soft_labels: bool = _default(
-        False, "Train on the shares of the crowd's votes, where a row has votes.", "off: few datasets have votes",
-        (lambda _: True, ""),
-    )  # fmt: skip
+        False,
+        "Train on the shares of the crowd's votes, where a row has votes.",
+        "off: few datasets have votes",
+        FLAG,
+    )
     label_smoothing: float = _default(
-        0.0, "Share of each target spread over all classes.",
-        "off: probabilities are read as confidences by `curate flag`", SHARE,
-    )  # fmt: skip
+        0.0,
+        "Share of each target spread over all classes.",
+        "off: probabilities are read as confidences by `curate flag`",
+        SHARE,
+    )
     self_distillation: float = _default(
-        0.0, "Share of what the model has believed of a row in its target; grows from 0 to this by the last epoch.",
-        "off, as in the studies: for trainings so long that labels are learned by heart", SHARE,
-    )  # fmt: skip
+        0.0,
+        "Share of what the model has believed of a row in its target; grows from 0 to this by the "
+        "last epoch.",
+        "off, as in the studies: for trainings so long that labels are learned by heart",
+        SHARE,
+    )
     mask: str = _default(
-        "none", "Train and validate under a mask: none, forehead, eyes or lower.", "off: faces are whole",
+        "none",
+        "Train and validate under a mask: none, forehead, eyes or lower.",
+        "off: faces are whole",
         _one_of(*MASKS),
-    )  # fmt: skip
+    )
     flip: bool = _default(
         True,
         "Mirror every other image.",
         "a mirrored face shows the same expression",
-        (lambda _: True, ""),
+        FLAG,
     )
-    rotation: float = _default(10.0, "Largest turn, degrees.", "heads tilt about so far", DEGREES)
+    rotation: float = _default(
+        10.0,
+        "Largest turn, degrees.",
+        "heads tilt about so far",
+        DEGREES,
+    )
     shift: float = _default(
         0.1,
         "Largest shift, share of the side.",
@@ -207,7 +264,10 @@ class Recipe:
         SHARE,
     )
     zoom: float = _default(
-        0.1, "Largest change of scale, share.", "the looseness of face boxes, again", SHARE
+        0.1,
+        "Largest change of scale, share.",
+        "the looseness of face boxes, again",
+        SHARE,
     )
     shear: float = _default(
         0.0,
@@ -222,58 +282,59 @@ class Recipe:
         FACTORS,
     )
     erase: float = _default(
-        0.0, "Share of the images that lose a box of 2 to 40 % of their pixels.",
-        "off: with 0.5 `long` of 64,128,256,256 channels has val accuracy 68.0 % by one view instead of 69.7 %, though 54.8 "
-        "instead of 44.2 % with the eyes hidden", SHARE,
-    )  # fmt: skip
+        0.0,
+        "Share of the images that lose a box of 2 to 40 % of their pixels.",
+        "off: with 0.5 `long` of 64,128,256,256 channels has val accuracy 68.0 % by one view "
+        "instead of 69.7 %, though 54.8 instead of 44.2 % with the eyes hidden",
+        SHARE,
+    )
 
 
 def option_fields() -> list[Field[Any]]:
     """The fields that a command line may set, in their order."""
-    return [item for item in fields(Recipe) if item.name not in WORDS]
+    return [item for item in fields(Recipe) if item.name not in DESCRIPTIONS]
 
 
 def override(recipe: Recipe, **values: Any) -> Recipe:
-    """The recipe with those fields replaced whose value is not None; a tuple may come as text with commas.
+    """The recipe with those fields replaced whose value is not None.
+
+    A tuple may also be text with commas.
 
     Raises
     ------
-    UsageError  if a value is out of its range
+    UsageError  if a value is out of its range, or the recipe would not use it
     """
     given = {name: _read_value(name, value) for name, value in values.items() if value is not None}
     changed = replace(recipe, **given)
     for item in option_fields():
-        holds, rule = item.metadata["rule"]
+        is_allowed, rule = item.metadata["rule"]
         value = getattr(changed, item.name)
-        if not holds(value):
-            raise UsageError(f"{show_option(item.name)} {show_value(value)}: must be {rule}")
+        if not is_allowed(value):
+            raise UsageError(f"{format_option(item.name)} {format_value(value)}: must be {rule}")
     if changed.weights == "imagenet" and changed.model not in PRETRAINED:
         raise UsageError(
-            f"--weights imagenet: recipe {changed.name} has no pretrained base: leave it out, or name a run's weights"
+            f"--weights imagenet: recipe {changed.name} has no pretrained base: leave it out, or "
+            "name a run's weights"
         )
     _require_effect(recipe, changed)
     return changed
 
 
 def _require_effect(recipe: Recipe, changed: Recipe) -> None:
-    """Refuse a change that the network or its training would pass over."""
-    name = next(
-        (
-            name
-            for name in IDLE.get(changed.model, ())
-            if getattr(changed, name) != getattr(recipe, name)
-        ),
-        None,
-    )
-    if name:
-        raise UsageError(
-            f"{show_option(name)}: recipe {changed.name} has no use for it: leave it out"
-        )
-    for name, schedules in OF_SCHEDULE.items():
-        if getattr(changed, name) != getattr(recipe, name) and changed.schedule not in schedules:
+    """Refuse a change that neither the network nor its training would use."""
+    names = [item.name for item in option_fields()]
+    differing = [name for name in names if getattr(changed, name) != getattr(recipe, name)]
+    for name in differing:
+        if name in UNUSED_FIELDS.get(changed.model, ()):
             raise UsageError(
-                f"{show_option(name)}: schedule {changed.schedule} has no use for it: leave it out, or give --schedule "
-                f"{' or '.join(schedules)}"
+                f"{format_option(name)}: recipe {changed.name} has no use for it: leave it out"
+            )
+    for name in differing:
+        schedules = SCHEDULES_OF_FIELD.get(name, SCHEDULES)
+        if changed.schedule not in schedules:
+            raise UsageError(
+                f"{format_option(name)}: schedule {changed.schedule} has no use for it: "
+                f"leave it out, or give --schedule {' or '.join(schedules)}"
             )
     if changed.base_rate and changed.optimizer == "muon":
         raise UsageError(
@@ -281,40 +342,57 @@ def _require_effect(recipe: Recipe, changed: Recipe) -> None:
         )
 
 
+def resolve_batch_size(recipe: Recipe, rows: int) -> Recipe:
+    """The recipe with the batch size for so many train rows, where it leaves the size open (0).
+
+    A larger batch takes less time for each row and a proportionally larger step. A small dataset
+    cannot afford it: it would have too few steps.
+
+    References
+    ----------
+    P. Goyal et al., "Accurate, large minibatch SGD", 2017 (the learning rate grows with the batch)
+    """
+    if recipe.batch_size:
+        return recipe
+    if rows < LARGE_BATCH_STEPS * LARGE_BATCH:
+        return replace(recipe, batch_size=SMALL_BATCH)
+    rate = recipe.learning_rate * LARGE_BATCH / SMALL_BATCH
+    return replace(recipe, batch_size=LARGE_BATCH, learning_rate=rate)
+
+
+def choose_class_view(recipe: Recipe, classes: str | None, group: str | None) -> str:
+    """The class view of a training: the one that `--classes` or `--group` names, else the recipe's.
+
+    Raises
+    ------
+    UsageError  if both options are given, or either is unknown
+    """
+    if classes is None and group is None:
+        return recipe.classes
+    # Imported here, for class views need pandas, and `train --help` reads the recipes.
+    from curate.workspace.class_views import name_class_view
+
+    return name_class_view(classes, group)
+
+
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON values; `from_json` reads it back."""
+    values = asdict(recipe)
     return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(recipe).items()
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
     }
 
 
 def from_json(values: dict[str, Any]) -> Recipe:
-    """The recipe of a run folder; a field that is not in it has its default."""
-    fields: dict[str, Any] = {
+    """The recipe of a run folder; a field that is missing there has its default."""
+    given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
-    return Recipe(**fields)
-
-
-def reasons() -> dict[str, str]:
-    """Why each field has its default, by field name."""
-    return {
-        item.name: item.metadata["why"] for item in option_fields() if item.default is not MISSING
-    }
-
-
-def show_fields(recipe: Recipe, unlike: Recipe | None = None) -> list[str]:
-    """`field = value` of every option, or of those alone that differ from another recipe's."""
-    return [
-        f"{item.name} = {show_value(getattr(recipe, item.name))}"
-        for item in option_fields()
-        if unlike is None or getattr(recipe, item.name) != getattr(unlike, item.name)
-    ]
+    return Recipe(**given)
 
 
 def _read_value(name: str, value: Any) -> Any:
-    """A tuple out of `32,64`; everything else as it is."""
+    """A tuple of the numbers in `32,64`; every other value as it is."""
     default = getattr(Recipe, name, None)
     if not isinstance(default, tuple) or not isinstance(value, str):
         return value
@@ -323,15 +401,16 @@ def _read_value(name: str, value: Any) -> Any:
         return tuple(kind(part) for part in value.split(","))
     except ValueError as error:
         raise UsageError(
-            f"{show_option(name)} {value}: must be numbers with commas between, as in {show_value(default)}"
+            f"{format_option(name)} {value}: must be numbers with commas between, as in "
+            f"{format_value(default)}"
         ) from error
 
 
-def show_option(name: str) -> str:
+def format_option(name: str) -> str:
     """The option of a field."""
     return ALIASES.get(name, f"--{name.replace('_', '-')}")
 
 
-def show_value(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as the command line takes it."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,4 +1,4 @@
 """The folder of a run: its record, how runs are found, and how their weights are loaded.
 
-What writes the record while a run trains lives in `training`.
+`training` writes the files of a run while it trains.
 """

@@ -1,4 +1,4 @@
-"""What is read from a run's folder, or one line that names the file that is damaged."""
+"""Read the files of a run's folder; every error of a damaged file names the file and the fix."""
 
 import json
 import warnings
@@ -18,7 +18,7 @@ class RunError(CandidError):
 
 @contextmanager
 def reading(file: Path, fix: str = FIX) -> Iterator[None]:
-    """Whatever a damaged file makes its reader raise becomes a RunError.
+    """Turn every error that a damaged file causes in its reader into a RunError.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def read_json(file: Path, fix: str = FIX) -> dict[str, Any]:
 
     Raises
     ------
-    RunError  if it is missing or damaged, or holds something else
+    RunError  if the file is missing or damaged, or holds something else
     """
     with reading(file, fix):
         value = json.loads(file.read_bytes())
@@ -46,20 +46,18 @@ def read_json(file: Path, fix: str = FIX) -> dict[str, Any]:
 
 
 def load_weights(model: Any, file: Path, fix: str = FIX) -> None:
-    """Weights out of a file into a network.
+    """Load the weights of a file into a network.
 
     Raises
     ------
     RunError  if the file is missing, damaged, or of another network
     """
-    with (
-        reading(file, fix),
-        warnings.catch_warnings(action="ignore"),
-    ):  # Keras warns of what does not fit, then raises
+    # Keras warns about weights that do not fit before it raises.
+    with reading(file, fix), warnings.catch_warnings(action="ignore"):
         model.load_weights(str(file))
 
 
 def _first_line(error: Exception) -> str:
-    """A KeyError tells only the key."""
+    """The first line of the error's text; a KeyError holds only the key."""
     line = next(iter(str(error).splitlines()), "") or type(error).__name__
     return f"{line} is missing" if isinstance(error, KeyError) else line.rstrip(".")

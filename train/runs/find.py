@@ -1,22 +1,13 @@
-"""Which run is meant: the newest that is finished, or the one that did not finish.
+"""Find a run in a folder of runs: the newest finished one, or the newest unfinished one.
 
-A run whose record is damaged hides no other; it is told of where no other is found.
+A run with a damaged record does not hide the others: its error is raised only if there is no other.
 """
 
 from pathlib import Path
-from typing import Any
 
 from train.runs.errors import RunError
-from train.runs.folder import METRICS, RECIPE, is_live, read_made
-
-
-def list_members(folder: Path) -> list[Path]:
-    """The folders of all seeds that a run was trained with, itself included; some may not be there yet."""
-    series = read_made(folder).get("series")
-    if series is None:
-        return [folder]
-    first, count = series["seed"], series["seeds"]
-    return [folder.parent / f"{series['name']}-s{seed}" for seed in range(first, first + count)]
+from train.runs.folder import METRICS, RECIPE, is_locked
+from train.runs.record import RunRecord, read_run_record
 
 
 def find_newest_run(runs: Path) -> Path:
@@ -26,9 +17,7 @@ def find_newest_run(runs: Path) -> Path:
     ------
     RunError  if there is none
     """
-    finished = {
-        folder: made for folder, made in _list_begun(runs).items() if (folder / METRICS).is_file()
-    }
+    finished = [record for record in _list_records(runs) if _is_finished(record.folder)]
     if not finished:
         raise RunError(
             f"{runs}: no finished run here: run `train run` first, or name a run's folder"
@@ -37,38 +26,30 @@ def find_newest_run(runs: Path) -> Path:
 
 
 def find_unfinished_run(runs: Path, name: str | None = None) -> Path:
-    """The unfinished run that started last, or the one of that name; one that a command trains now is none.
+    """The unfinished run that started last, or the one of that name; none that is in training now.
 
-    A run of several seeds is unfinished until all of them are; `name` may be that of all or of one.
+    A series of seeds is unfinished until all its runs are finished; `name` may be that of the
+    series or of one of its runs.
 
     Raises
     ------
     RunError  if there is none
     """
     if name is not None and (runs / name / RECIPE).is_file():
-        read_made(runs / name)
-    begun = _list_begun(runs)
+        read_run_record(runs / name)
+    records = _list_records(runs)
     if name is not None:
-        begun = {
-            each: made
-            for each, made in begun.items()
-            if name in (each.name, made.get("series", {}).get("name"))
-        }
-    members = {each: list_members(each) for each in begun}
-    unfinished = [
-        each for each in begun if not all((member / METRICS).is_file() for member in members[each])
-    ]
-    idle = {
-        each: begun[each]
-        for each in unfinished
-        if not any(is_live(member) for member in members[each])
-    }
+        records = [each for each in records if name in (each.folder.name, each.series_name)]
+    unfinished = [each for each in records if not all(map(_is_finished, each.list_folders()))]
+    idle = [each for each in unfinished if not any(map(is_locked, each.list_folders()))]
     if idle:
         return _newest(idle)
     if name is None:
-        raise RunError(
-            f"{runs}: no unfinished run here{_format_live(unfinished)}: leave --resume out"
-        )
+        training = ""
+        if unfinished:
+            first = min(each.folder.name for each in unfinished)
+            training = f" but one that another command trains ({first})"
+        raise RunError(f"{runs}: no unfinished run here{training}: leave --resume out")
     if unfinished:
         raise RunError(f"{runs / name}: another command trains this run: wait for it")
     raise RunError(
@@ -76,26 +57,22 @@ def find_unfinished_run(runs: Path, name: str | None = None) -> Path:
     )
 
 
-def _list_begun(runs: Path) -> dict[Path, dict[str, Any]]:
-    """Folder -> what the run in it is made of."""
-    begun, damaged = {}, []
+def _list_records(runs: Path) -> list[RunRecord]:
+    """The records of all runs, in the order of their folders' names."""
+    records, damaged = [], []
     for file in sorted(runs.glob(f"*/{RECIPE}")):
         try:
-            begun[file.parent] = read_made(file.parent)
+            records.append(read_run_record(file.parent))
         except RunError as error:
             damaged.append(error)
-    if damaged and not begun:
+    if damaged and not records:
         raise damaged[0]
-    return begun
+    return records
 
 
-def _newest(begun: dict[Path, dict[str, Any]]) -> Path:
-    return max(begun, key=lambda folder: (begun[folder]["started_at"], folder.name))
+def _is_finished(folder: Path) -> bool:
+    return (folder / METRICS).is_file()
 
 
-def _format_live(folders: list[Path]) -> str:
-    return (
-        f" but what another command trains ({min(folder.name for folder in folders)})"
-        if folders
-        else ""
-    )
+def _newest(records: list[RunRecord]) -> Path:
+    return max(records, key=lambda record: (record.started_at, record.folder.name)).folder

@@ -1,81 +1,37 @@
-"""The folder of a run: what it was made of, its best weights, and how often it has seen the test rows.
+"""The folder of a run: the names of its files, how it is made, locked and measured.
 
-recipe.json is written before the first batch and metrics.json last, so a folder with both is a finished run. While it
-trains, the command holds the folder's lock; a folder that is there is never removed. train_rows.csv lists what the model has
-seen, so that any later evaluation can tell which rows are copies of it.
+recipe.json is written before the first batch and metrics.json last, so a folder with both holds a
+finished run. While it trains, the command holds the folder's lock. An existing folder is never
+removed.
 """
 
 import itertools
 import json
 import os
-import platform
-import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from curate.errors import UsageError
 from curate.files import cannot_write, remove_quietly, write_atomically
-from curate.labels import TRAINED_CLASSES, find_class_view
-from train.recipes.recipe import Recipe, from_json
-from train.runs.errors import RunError, read_json, reading
+from train.recipes.recipe import Recipe
+from train.runs.errors import RunError
 
-RECIPE, METRICS, HISTORY, CURVES = "recipe.json", "metrics.json", "history.csv", "curves.png"
-WEIGHTS, TRAIN_ROWS, TEST_READS, TENSORBOARD = (
-    "best.weights.h5",
-    "train_rows.csv",
-    "reads.json",
-    "tensorboard",
-)
-LOCK, READS_LOCK = ".lock", ".reads.lock"
-# What every record of a run holds.
-KEYS = (
-    "recipe",
-    "seed",
-    "classes",
-    "class_weights",
-    "manifest_sha256",
-    "precision",
-    "precision_reason",
-    "started_at",
-)
-LONGEST_NAME = 100
-MEND = "mend it by hand, for it counts how often the test rows were read"
-PACKAGES = (
-    "candid-fer", "keras", "tensorflow", "jax", "torch", "numpy", "pandas", "opencv-python-headless", "scikit-learn",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Record:
-    """What an evaluation needs to know of a run; `class_view` names the class view it was trained through."""
-
-    folder: Path
-    recipe: Recipe
-    classes: list[str]
-    class_view: str = ""
-
-    @property
-    def weights(self) -> Path:
-        """The weights of the best epoch."""
-        return self.folder / WEIGHTS
-
-    def read_train_rows(self) -> pd.DataFrame:
-        """path and pixel_hash of every row the model was trained on."""
-        file = self.folder / TRAIN_ROWS
-        with reading(file):
-            return pd.read_csv(
-                file, dtype=str, keep_default_na=False, usecols=["path", "pixel_hash"]
-            )
+RECIPE = "recipe.json"  # the run record: what the run was made of
+METRICS = "metrics.json"  # the scores of the best weights on val, and what the run took
+HISTORY = "history.csv"  # the scores of every epoch
+CURVES = "curves.png"
+WEIGHTS = "best.weights.h5"
+TRAIN_ROWS = "train_rows.csv"  # the rows that the model was trained on, to find copies of them
+TENSORBOARD = "tensorboard"
+LOCK = ".lock"
+MAX_NAME_BYTES = 100
 
 
 def name_run(recipe: Recipe) -> str:
@@ -83,70 +39,40 @@ def name_run(recipe: Recipe) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{recipe.name}"
 
 
-def read_record(folder: Path) -> Record:
-    """The run in that folder.
+def require_name(name: str) -> None:
+    """Raise UsageError unless the name can be that of a folder of `runs`."""
+    is_plain = name.isprintable() and not set(name) & set("/\\") and name.strip(". ") == name
+    if not is_plain or not 0 < len(name.encode()) <= MAX_NAME_BYTES:
+        raise UsageError(
+            f"--name {name!r}: must be the name of one folder: no / or \\, no dot or space at its "
+            f"ends, at most {MAX_NAME_BYTES} bytes"
+        )
+
+
+def make_folder(runs: Path, name: str, suffix: str = "", *, is_given: bool) -> Path:
+    """Make the folder `name` + `suffix`.
+
+    A name that the user did not give may be taken by a run of the same second: it is then numbered.
 
     Raises
     ------
-    RunError  if it is no finished run
+    RunError  if the name is given and taken
     """
-    if not (folder / RECIPE).is_file():
-        raise RunError(
-            f"{folder}: no run here ({RECIPE} is missing): name the folder of a run, or run `train run` first"
-        )
-    if not (folder / METRICS).is_file():
-        raise RunError(
-            f"{folder}: this run did not finish ({METRICS} is missing): {format_resume_command(folder)} goes on"
-        )
-    made = read_made(folder)
-    return Record(folder, from_json(made["recipe"]), list(made["classes"]), made.get("view", ""))
-
-
-def read_made(folder: Path) -> dict[str, Any]:
-    """What the run in that folder is made of.
-
-    Raises
-    ------
-    RunError  if its record is damaged, or of a version of Candid that knows other fields
-    """
-    made = read_json(folder / RECIPE)
-    with reading(folder / RECIPE):
-        missing = [key for key in KEYS if key not in made]
-        if missing:
-            raise KeyError(missing[0])
-        from_json(made["recipe"])
-        find_class_view(made.get("view", ""))
-        if not isinstance(made["classes"], list) or not set(made["classes"]) <= set(
-            TRAINED_CLASSES
-        ):
-            raise ValueError("its classes are no classes")
-    return made
-
-
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """What the finished run in that folder scored on val, and what it took."""
-    return read_json(folder / METRICS)
-
-
-def read_precision(folder: Path) -> tuple[str, str]:
-    """The dtype policy that a run began in, and why."""
-    made = read_made(folder)
-    return str(made["precision"]), str(made["precision_reason"])
-
-
-def find_home(folder: Path) -> Path:
-    """The workspace that a run was trained in, as its record says; without that, the one whose `runs` it lies in."""
-    way = read_made(folder).get("workspace", "../..")
-    shown, real = (Path(os.path.normpath(start / way)) for start in (folder, folder.resolve()))
-    return shown if shown.resolve() == real else real
-
-
-def format_resume_command(folder: Path) -> str:
-    """The command that goes on with a run, or with all seeds that it was trained with."""
-    home, made = find_home(folder), read_made(folder)
-    name = made["series"]["name"] if "series" in made else folder.name
-    place = [] if folder.parent == home / "runs" else ["--runs", str(folder.parent)]
-    return f"`{shlex.join(['train', 'run', '--resume', '--name', name, '-w', str(home), *place])}`"
+    for number in itertools.count(1):
+        numbered = f"{name}-{number}" if number > 1 else name
+        folder = runs / f"{numbered}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if not is_given:
+                continue
+            if not is_empty(folder):
+                raise RunError(f"{folder}: already exists: choose another --name") from None
+            return folder
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+    raise AssertionError("there is a number for every run")
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -154,7 +80,7 @@ def is_unfinished(folder: Path) -> bool:
     return (folder / RECIPE).is_file() and not (folder / METRICS).is_file()
 
 
-def is_live(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether a command trains in the folder now."""
     if not (folder / LOCK).is_file():
         return False
@@ -165,9 +91,20 @@ def is_live(folder: Path) -> bool:
         return True
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether no run has begun in the folder.
+
+    A command that is killed before it writes the run record leaves no more than such a folder.
+    """
+    if not folder.is_dir() or is_locked(folder):
+        return False
+    left_by_a_kill = (LOCK, TRAIN_ROWS)
+    return all(file.name in left_by_a_kill or file.suffix == ".tmp" for file in folder.iterdir())
+
+
 @contextmanager
-def hold_folder(folder: Path) -> Iterator[None]:
-    """Keep other commands out of a run's folder while it trains; the lock goes with the process, however it ends.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other commands out of a run's folder while it trains; the lock ends with the process.
 
     Raises
     ------
@@ -189,61 +126,8 @@ def hold_folder(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def require_name(name: str) -> None:
-    """Raise UsageError unless a folder of `runs` can be called so."""
-    is_plain = name.isprintable() and not set(name) & set("/\\") and name.strip(". ") == name
-    if not is_plain or not 0 < len(name.encode()) <= LONGEST_NAME:
-        raise UsageError(
-            f"--name {name!r}: must be the name of one folder: no / or \\, no dot or space at its ends, at most "
-            f"{LONGEST_NAME} bytes"
-        )
-
-
-def make_folder(runs: Path, name: str, end: str = "", *, is_given: bool) -> Path:
-    """A new folder `name` + `end`; where the name is not the user's and taken, by a run of the same second, it is numbered.
-
-    Raises
-    ------
-    RunError  if the name is given and taken
-    """
-    for number in itertools.count(1):
-        folder = runs / f"{name}{f'-{number}' if number > 1 else ''}{end}"
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            if is_given and is_empty(folder):
-                return folder
-            if is_given:
-                require_free(folder)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
-    raise AssertionError("there is a number for every run")
-
-
-def require_free(folder: Path) -> None:
-    """Raise RunError if there is something in the way of a new run."""
-    if is_live(folder):
-        raise RunError(f"{folder}: another command trains this run: choose another --name")
-    if is_unfinished(folder):
-        raise RunError(
-            f"{folder}: holds an unfinished run: {format_resume_command(folder)} goes on with it, or choose another --name"
-        )
-    if folder.exists() and not is_empty(folder):
-        raise RunError(f"{folder}: already exists: choose another --name")
-
-
-def is_empty(folder: Path) -> bool:
-    """Whether no run has begun in the folder: a command that is killed before it writes the record leaves no more than this."""
-    if not folder.is_dir() or is_live(folder):
-        return False
-    return all(
-        file.name in (LOCK, TRAIN_ROWS) or file.suffix == ".tmp" for file in folder.iterdir()
-    )
-
-
 def require_tensorboard() -> None:
-    """Raise UsageError unless TensorBoard is installed, and TensorFlow, by which Keras writes for it."""
+    """Raise UsageError unless TensorBoard is installed, and TensorFlow, which Keras logs with."""
     missing = [name for name in ("tensorboard", "tensorflow") if find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -259,60 +143,30 @@ def open_tensorboard(folder: Path) -> Any:
 
 
 def count_cpu_seconds() -> float:
-    """CPU seconds of this process and of the workers that it has waited for; only differences mean anything."""
+    """CPU seconds of this process and of its finished child processes; use differences only."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
 
 def measure_resources(cpu_seconds: float) -> dict[str, float]:
-    """CPU seconds of a run, and the peak memory of this process in MB where the system tells."""
+    """CPU seconds of a run, and the peak memory of this process in MB where the system has it."""
     used = {"cpu_seconds": round(cpu_seconds, 1)}
     try:
         import resource
     except ImportError:  # Windows
         return used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used | {"peak_mb": round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))}
+    units_per_mb = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return used | {"peak_mb": round(peak / units_per_mb)}
 
 
 def write_json(file: Path, values: Any) -> None:
-    """Indented, with the keys in the order they were made."""
+    """Write indented JSON with the keys in their order."""
     write_atomically(file, (json.dumps(values, indent=1) + "\n").encode())
 
 
-def count_read(folder: Path, rows: str, views: int, manifest_sha256: str) -> int:
-    """Note that test rows are about to be read; returns how often they have been by now, this time included."""
-    file, lock = folder / TEST_READS, FileLock(folder / READS_LOCK)
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    try:
-        reads = []
-        if file.is_file():
-            with reading(file, MEND):
-                reads = list(read_json(file, MEND)["reads"])
-        reads.append(
-            {"at": utc_now(), "rows": rows, "views": views, "manifest_sha256": manifest_sha256}
-        )
-        write_json(file, {"test_reads": len(reads), "reads": reads})
-    finally:
-        lock.release()
-    return len(reads)
-
-
 def utc_now() -> str:
-    """Now, UTC, to the microsecond: two runs of one second must still have an order."""
+    """The time in UTC, to the microsecond, so that two runs of one second have an order."""
     seconds = time.time()
-    return (
-        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}Z"
-    )
-
-
-def list_versions() -> dict[str, str]:
-    """Of Python and of what is installed, for the record."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    micros = int(seconds % 1 * 1e6)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{micros:06d}Z"

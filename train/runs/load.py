@@ -1,4 +1,4 @@
-"""The network of a run, with the weights of its best epoch."""
+"""The network of a run, in float32 and with the weights of its best epoch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from train.backend import FLOAT32, compiles_whole
 from train.models.build import build_model
 from train.recipes.recipe import Recipe
 from train.runs.errors import load_weights
-from train.runs.folder import Record
+from train.runs.record import RunRecord
 
 
 def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
@@ -24,6 +24,6 @@ def load_model(weights: Path, recipe: Recipe, classes: int) -> Any:
     return model
 
 
-def load_run(known: Record) -> Any:
+def load_run(record: RunRecord) -> Any:
     """The run's best model."""
-    return load_model(known.weights, known.recipe, len(known.classes))
+    return load_model(record.weights, record.recipe, len(record.classes))

@@ -1,4 +1,4 @@
-"""`train run`, `tune` and `preview`: fitting one network, checkpoints, resuming, seeds, several devices.
+"""`train run`, `tune` and `preview`: fit one network, on one device or several, with checkpoints.
 
 Out-of-fold training of many models lives in `oof`.
 """

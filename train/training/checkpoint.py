@@ -1,7 +1,8 @@
-"""What happens at the end of an epoch: the scores of val pick the best weights, the learning rate and the last epoch.
+"""The end of an epoch: the scores of val decide the best weights, the learning rate and the end.
 
-With a folder, the state of the training is kept there after every epoch (weights, Adam's moments, history), so a run that
-was killed goes on at the last finished epoch and ends where an unbroken one ends.
+With a folder, the state of the training (weights, moments of the optimizer, history) is written
+there after every epoch. A run that was killed goes on after its last finished epoch and gives the
+same result as an uninterrupted one.
 """
 
 import json
@@ -15,22 +16,30 @@ import numpy as np
 
 from curate.files import cannot_write, replace_durably, write_atomically
 from train.backend import keras
-from train.models.self_distillation import strip_beliefs
+from train.models.self_distillation import strip_self_distillation
 from train.recipes.recipe import Recipe
 from train.runs.errors import load_weights, read_json, reading
 from train.runs.folder import WEIGHTS, count_cpu_seconds
 
 STATE = "state.json"
-ANEW = "train anew under another --name"
-# Keras' ReduceLROnPlateau: a gain below this is none.
-LEAST_GAIN = 1e-4
+TRAIN_ANEW = "train anew under another --name"
+# A smaller gain does not count, as in Keras' ReduceLROnPlateau.
+MIN_GAIN = 1e-4
 
 
 @dataclass
 class State:
-    """A training after some epochs; `file` holds the weights and the moments of the optimizer.
+    """A training after some epochs.
 
-    `seconds` and `cpu_seconds` are those of every process that took part, each from its first batch to its last finished epoch.
+    Attributes
+    ----------
+    best, best_epoch : the best score of val (higher is better) and its epoch, counted from 1
+    plateau_best, since_cut : best score and epochs since the plateau schedule cut the rate
+    rate : the learning rate
+    file : name of the file with the weights and the moments of the optimizer
+    seconds, cpu_seconds : sums over all processes of the run, each from its first batch to its last
+        finished epoch
+    history : one dict of numbers per epoch
     """
 
     epoch: int = 0
@@ -46,7 +55,14 @@ class State:
 
 
 class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-    """Early stopping, plateau schedule, best weights and the state to go on from."""
+    """Early stopping, plateau schedule, best weights, and the state from which a run goes on.
+
+    Parameters
+    ----------
+    folder : for weights and state; None to keep the best weights in memory
+    state : to go on from; None to begin
+    restores : whether the model ends with the weights of its best epoch
+    """
 
     def __init__(
         self,
@@ -57,24 +73,19 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras has n
         restores: bool = True,
     ):
         super().__init__()
-        self.recipe, self.folder, self.state, self.restores = (
-            recipe,
-            folder,
-            state or State(),
-            restores,
-        )
+        self.recipe, self.folder, self.restores = recipe, folder, restores
+        self.state = state or State()
         self.best_weights: list[Any] | None = None
-        self.since = (
-            self.state.seconds - time.perf_counter(),
-            self.state.cpu_seconds - count_cpu_seconds(),
-        )
+        # Added to the clocks of this process, they give the time of all processes.
+        self.offset = self.state.seconds - time.perf_counter()
+        self.cpu_offset = self.state.cpu_seconds - count_cpu_seconds()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge the epoch by val, then keep everything."""
+        """Judge the epoch by val, then write the state."""
         assert logs is not None
         state = self.state
         state.epoch = epoch + 1
-        # What is judged is what is kept, so whoever reads the history finds the same best epoch.
+        # Judge the rounded numbers, so that a reader of the history finds the same best epoch.
         kept = {name: round(float(value), 6) for name, value in logs.items()}
         state.history.append(kept)
         score = kept["val_accuracy"] if self.recipe.monitor == "accuracy" else -kept["val_loss"]
@@ -82,48 +93,73 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras has n
             state.best, state.best_epoch = score, state.epoch
         if self.recipe.schedule == "plateau":
             self._cut_rate(score)
-        if 0 < self.recipe.stop_patience <= state.epoch - state.best_epoch:
+        if self.is_stopped():
             self.model.stop_training = True
         self._keep_state()
         if state.best_epoch == state.epoch:
             self._keep_best()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
-        """Back to the best epoch."""
-        if not self.restores:
-            return
-        network = strip_beliefs(self.model)
+        """Restore the weights of the best epoch."""
+        if self.restores:
+            self.load_best(self.model)
+
+    def load_best(self, model: Any) -> Any:
+        """The model's plain network, with the weights of the best epoch."""
+        network = strip_self_distillation(model)
         if self.folder is not None:
             network.load_weights(str(self.folder / WEIGHTS))
         elif self.best_weights is not None:
             network.set_weights(self.best_weights)
+        return network
+
+    def restore(self, model: Any) -> None:
+        """Load weights, moments and learning rate of the state into a compiled model.
+
+        If the last epoch is the best one, its weights are saved as the best weights again: a kill
+        may have come between the two files.
+        """
+        assert self.folder is not None
+        state = self.state
+        load_weights(model, self.folder / state.file, TRAIN_ANEW)
+        if state.best_epoch == state.epoch:
+            save_weights(strip_self_distillation(model), self.folder / WEIGHTS)
+        if self.recipe.schedule == "plateau":
+            model.optimizer.learning_rate = state.rate
+
+    def is_stopped(self) -> bool:
+        """Whether early stopping has ended the training."""
+        waited = self.state.epoch - self.state.best_epoch
+        return 0 < self.recipe.stop_patience <= waited
+
+    def is_finished(self) -> bool:
+        """Whether no epoch is left."""
+        return self.state.epoch >= self.recipe.epochs or self.is_stopped()
 
     def _cut_rate(self, score: float) -> None:
         state = self.state
         state.since_cut += 1
-        if score > state.plateau_best + LEAST_GAIN:
+        if score > state.plateau_best + MIN_GAIN:
             state.plateau_best, state.since_cut = score, 0
         elif state.since_cut >= self.recipe.plateau_patience:
             self.model.optimizer.learning_rate = read_rate(self.model) * self.recipe.plateau_factor
             state.since_cut = 0
 
     def _keep_best(self) -> None:
-        network = strip_beliefs(self.model)
+        network = strip_self_distillation(self.model)
         if self.folder is None:
             self.best_weights = network.get_weights()
         else:
             save_weights(network, self.folder / WEIGHTS)
 
     def _keep_state(self) -> None:
-        """Weights first, then the line that names them, then the old ones go."""
+        """Write the weights, then the state that names them, then remove the older weights."""
         if self.folder is None:
             return
         state = self.state
         state.rate = read_rate(self.model)
-        state.seconds, state.cpu_seconds = (
-            self.since[0] + time.perf_counter(),
-            self.since[1] + count_cpu_seconds(),
-        )
+        state.seconds = self.offset + time.perf_counter()
+        state.cpu_seconds = self.cpu_offset + count_cpu_seconds()
         state.file = f"epoch-{state.epoch:04d}.weights.h5"
         save_weights(self.model, self.folder / state.file)
         write_atomically(self.folder / STATE, (json.dumps(asdict(state)) + "\n").encode())
@@ -131,33 +167,21 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras has n
 
 
 def read_state(folder: Path) -> State | None:
-    """The training as it was after its last finished epoch; None if there was none."""
+    """The state of the training after its last finished epoch; None if there was none."""
     file = folder / STATE
     if not file.is_file():
         return None
-    with reading(file, ANEW):
-        return State(**read_json(file, ANEW))
-
-
-def restore(model: Any, recipe: Recipe, folder: Path, state: State) -> None:
-    """Weights, moments and learning rate of that epoch into a compiled model.
-
-    If that epoch is the best one its weights are kept once more: a kill may have come between state and best weights.
-    """
-    load_weights(model, folder / state.file, ANEW)
-    if state.best_epoch == state.epoch:
-        save_weights(strip_beliefs(model), folder / WEIGHTS)
-    if recipe.schedule == "plateau":
-        model.optimizer.learning_rate = state.rate
+    with reading(file, TRAIN_ANEW):
+        return State(**read_json(file, TRAIN_ANEW))
 
 
 def read_rate(model: Any) -> float:
-    """The learning rate of now; under a strategy it is a variable of every replica."""
+    """The current learning rate; under a strategy it is a variable of every replica."""
     return float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
 
 
 def remove_states(folder: Path, but: str = "") -> None:
-    """Remove what a finished training needs no more."""
+    """Remove the weights of all states except `but`; without `but`, remove state.json as well."""
     for file in folder.glob("epoch-*.weights.h5"):
         if file.name != but:
             file.unlink(missing_ok=True)
@@ -166,7 +190,7 @@ def remove_states(folder: Path, but: str = "") -> None:
 
 
 def save_weights(model: Any, file: Path) -> None:
-    """The weights, whole or not at all."""
+    """Write the weights to a temporary file and rename it, so that the file is always whole."""
     temporary = file.with_name(f".{file.name.removesuffix('.weights.h5')}.part.weights.h5")
     try:
         model.save_weights(str(temporary))
@@ -178,12 +202,9 @@ def save_weights(model: Any, file: Path) -> None:
 
 
 def seed_dropout(model: Any, seed: Sequence[int]) -> None:
-    """Make the dropout of an epoch depend on its seed alone, so that a resumed run drops the same units."""
-    states = [
-        variable
-        for variable in model.non_trainable_variables
-        if "seed_generator_state" in variable.path
-    ]
+    """Seed the dropout of an epoch, so that a resumed run drops the same units."""
+    variables = model.non_trainable_variables
+    states = [each for each in variables if "seed_generator_state" in each.path]
     numbers = np.random.SeedSequence(tuple(seed)).generate_state(max(len(states), 1))
     for variable, number in zip(states, numbers, strict=False):
         variable.assign(np.array([number, 0], np.uint32).astype(variable.dtype))

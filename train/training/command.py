@@ -1,13 +1,15 @@
-"""One model from the kept rows of split train, chosen by split val; split test is never read.
+"""`train run`: one model from the kept rows of split train, chosen by split val.
 
-The label is the verdict column `label`, as the view (`--classes 5`) sees it. The folder of the run holds everything that made
-it and its best weights; while it trains, also the state of its last finished epoch, from which `--resume` goes on
-(`train.training.resume`).
+`prepare` turns a workspace, a recipe and options into a `Plan`; `train` trains it, `describe` is
+its dry run. Split test is never read. The label is the verdict column `label` under the class view
+(`--classes 5`). The folder of the run holds everything that made it and its best weights; while it
+trains, also the state after its last finished epoch, from which `--resume` goes on
+(`train.training.series`).
 """
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,27 +18,27 @@ import numpy as np
 import pandas as pd
 
 from curate import engine
-from curate.errors import EXIT_INTERRUPTED, CandidError
+from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
 from curate.files import write_atomically
-from curate.labels import find_class_view
 from curate.result import Result
-from curate.workspace.class_views import count_outside, format_outside
+from curate.workspace.class_views import count_outside, find_class_view, format_outside
 from curate.workspace.manifest import table_bytes
-from curate.workspace.receipts import new_receipt, write_receipt
-from curate.workspace.workspace import Workspace
+from curate.workspace.receipts import list_versions, new_receipt, write_receipt
+from curate.workspace.workspace import Workspace, format_counts
 from train.backend import choose_precision, describe_machine, keras
-from train.data.augment import plan_still
-from train.data.batches import count_steps
-from train.data.dataset import Dataset, choose_rows, read_dataset
-from train.data.images import MEMORY_BUDGET_BYTES, Examples, load_images
-from train.data.masks import mask_images
-from train.data.targets import find_weights_file, format_counts
+from train.data.batches import Validation, make_validation
+from train.data.dataset import (
+    MEMORY_BUDGET_BYTES,
+    Dataset,
+    Examples,
+    find_weights_file,
+    load_images,
+    read_dataset,
+    select_examples,
+)
 from train.evaluation.metrics import format_percent, score_predictions
 from train.evaluation.plots import plot_curves
-from train.evaluation.predict import predict_probs
-from train.models.build import require_buildable
-from train.recipes.presets import resolve_batch_size
-from train.recipes.recipe import Recipe, to_json
+from train.recipes.recipe import Recipe, resolve_batch_size, to_json
 from train.runs.errors import RunError
 from train.runs.folder import (
     CURVES,
@@ -46,26 +48,42 @@ from train.runs.folder import (
     TRAIN_ROWS,
     WEIGHTS,
     count_cpu_seconds,
-    format_resume_command,
-    hold_folder,
+    is_empty,
+    is_locked,
     is_unfinished,
-    list_versions,
+    lock_folder,
     make_folder,
     measure_resources,
     name_run,
     open_tensorboard,
-    read_made,
-    read_precision,
+    require_name,
     require_tensorboard,
     utc_now,
     write_json,
 )
 from train.runs.load import load_model
-from train.training.checkpoint import State, read_state, remove_states
-from train.training.distribute import find_worker, open_strategy
-from train.training.fit import DivergedError, fit_model
+from train.runs.record import RunRecord, Series, format_resume_command
+from train.training.checkpoint import Checkpoint, State, read_state, remove_states
+from train.training.distribute import find_worker, open_strategy, require_strategy
+from train.training.fit import (
+    DivergedError,
+    History,
+    Training,
+    continue_from_state,
+    fit_model,
+    make_model,
+    predict_in_float32,
+)
 
 INPUT_COLUMNS = ("pixel_hash", "label", "status", "split")
+SOFT_LABEL_COLUMNS = ("reason", "votes")
+# Their versions are in the run record.
+PACKAGES = (
+    "candid-fer", "keras", "tensorflow", "jax", "torch", "numpy", "pandas",
+    "opencv-python-headless", "scikit-learn",
+)  # fmt: skip
+# The options in the run record that a resumed run takes over.
+RECORDED_OPTIONS = ("precision", "strategy", "stream", "tensorboard")
 
 
 class RunInterruptedError(CandidError):
@@ -76,209 +94,313 @@ class RunInterruptedError(CandidError):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run is made of besides its recipe.
+    """The options of a run besides its recipe.
 
     Attributes
     ----------
-    class_view : name of a class view, empty for all; rows outside of it are not trained on
-    seeds : models of one recipe; this one is that of `seed`, the first that of `first_seed`
+    class_view : name of a class view, empty for all classes; rows outside of it are not trained on
     runs : folder that holds the run's own; None for `runs` in the workspace
-    name : of the run's folder, or of the folders of all seeds; None for the time and the recipe
+    name : of the run's folder, or of its series; None for the time and the recipe
     tensorboard : whether a TensorBoard log is written into the run
     strategy : none, mirrored or multiworker, of `tf.distribute`
-    stream : read batches from the disk, as sets larger than memory are read anyway
+    stream : read batches from the disk, as datasets larger than memory always are
+    series : the series of seeds that the run belongs to; None for a single run
     """
 
     class_view: str = ""
     seed: int = 0
-    seeds: int = 1
-    first_seed: int = 0
     precision: str = "auto"
     runs: Path | None = None
     name: str | None = None
     tensorboard: bool = False
     strategy: str = "none"
     stream: bool = False
-
-    @property
-    def end(self) -> str:
-        """What the name of a run ends with, where there are several seeds."""
-        return f"-s{self.seed}" if self.seeds > 1 else ""
+    series: Series | None = None
 
 
 @dataclass(frozen=True)
-class RunResult(Result):
-    """The scores of a run on val; `folder` is the run's own."""
+class Plan:
+    """Everything that decides a run.
 
-    folder: Path = Path()
+    Attributes
+    ----------
+    recipe : with its batch size resolved
+    folder : of the run; a name that the user did not give is numbered if it is taken
+    precision, precision_reason : the Keras dtype policy, and why it was chosen
+    resumed : the record of the unfinished run that goes on; None for a fresh run
+    worker : number of this worker; only worker 0 writes the run
+    """
 
-
-@dataclass(frozen=True)
-class Begun:
-    """A run whose folder is made: where it is, the number format it trains in, and what it has taken so far."""
-
+    workspace: Workspace
+    recipe: Recipe
+    options: RunOptions
+    dataset: Dataset
     folder: Path
     precision: str
-    reason: str
-    state: State | None = None
+    precision_reason: str
+    resumed: RunRecord | None = None
+    worker: int = 0
 
 
 def train_run(
+    workspace: Workspace, recipe: Recipe, options: RunOptions, *, dry_run: bool = False
+) -> Result:
+    """Train the recipe on a workspace, or describe what would be trained.
+
+    Raises as `prepare` and `train` do.
+    """
+    plan = prepare(workspace, recipe, options)
+    return describe(plan) if dry_run else train(plan)
+
+
+def prepare(
     workspace: Workspace,
     recipe: Recipe,
     options: RunOptions,
     *,
-    resumed: Path | None = None,
+    resumed: RunRecord | None = None,
     manifest_sha256: str | None = None,
-    dry_run: bool = False,
-) -> RunResult:
-    """Train the recipe on a workspace.
+) -> Plan:
+    """Read and check everything that decides a run; nothing is written.
 
     Parameters
     ----------
-    resumed : go on with the run in that folder
-    manifest_sha256 : of the manifest that this run, or the first of its seeds, began with; None where it is the first
+    resumed : the record of the run to go on with
+    manifest_sha256 : of the manifest with which the run, or the first of its series, began; None
+        for the first
 
     Raises
     ------
-    ManifestError  if there is nothing to train or to validate on, or a photograph stands on both sides of the split
-    WorkspaceError  if class weights are asked for and there are none that fit
-    RunError  if the folder is taken, another command trains in it, or the manifest has changed since it began
-    DivergedError  if the loss is no number any more
-    RunInterruptedError  on Ctrl-C
+    UsageError  if an option cannot be used with this recipe or on this machine
+    ManifestError  if there is nothing to train or to validate on, or a duplicate group is in two
+        splits
+    WorkspaceError  if the recipe wants class weights and no fitting ones exist
+    RunError  if the folder is taken, or manifest or class weights have changed since the run began
     """
+    worker = 0
     if options.tensorboard:
         require_tensorboard()
+    if options.strategy != "none":
+        require_strategy(options.strategy, recipe)
+        worker = find_worker(options.strategy)
+    folder = resumed.folder if resumed else _name_folder(workspace, recipe, options)
+    if resumed is None and options.name is not None and worker == 0:
+        require_free(folder)
     dataset = read_dataset(workspace, recipe, options.class_view)
     if manifest_sha256 not in (None, dataset.sha256):
         raise RunError(
-            f"{workspace.manifest}: has changed since this training began: train anew under another --name"
+            f"{workspace.manifest}: has changed since this training began: train anew under "
+            "another --name"
         )
-    runs, name = options.runs or workspace.root / "runs", options.name or name_run(recipe)
-    worker = find_worker(options.strategy)
-    precision = choose_precision(options.precision) if resumed is None else read_precision(resumed)
-    is_first = resumed is None and options.seed == options.first_seed
-    recipe = resolve_batch_size(recipe, sum(dataset.rows["train"].values()))
-    if dry_run:
-        if is_first:
-            require_buildable(recipe, len(dataset.classes))
-        for split in ("train", "val"):
-            choose_rows(dataset, np.zeros((0, 1, 1), np.uint8), split, recipe, options.class_view)
-        folder = resumed or runs / f"{name}{options.end}"
-        outside = format_outside(dataset.manifest, find_class_view(options.class_view))
-        return RunResult(
-            folder=folder, summary=_format_plan(recipe, dataset.rows, folder, precision) + outside
-        )
-    start = time.perf_counter(), count_cpu_seconds()
-    strategy = open_strategy(options.strategy)  # TensorFlow wants it before the first network
-    if is_first:
-        require_buildable(recipe, len(dataset.classes))
-    images = load_images(
-        workspace, dataset.manifest, recipe.size, 0 if options.stream else MEMORY_BUDGET_BYTES
-    )
-    train, val = (
-        choose_rows(dataset, images, split, recipe, options.class_view)
-        for split in ("train", "val")
-    )
-    if worker:
-        return _help_out(
-            runs / name, recipe, dataset.classes, (train, val), options, precision[0], strategy
-        )
-    folder = resumed or make_folder(runs, name, options.end, is_given=options.name is not None)
-    with hold_folder(folder):
-        if resumed is None:
-            stem = folder.name.removesuffix(options.end)
-            _write_record(
-                folder, recipe, replace(options, name=stem), dataset, workspace, train, precision
+    if resumed is None:
+        precision, reason = choose_precision(options.precision)
+    else:
+        precision, reason = resumed.precision, resumed.precision_reason
+        if resumed.class_weights != dataset.class_weights:
+            raise RunError(
+                f"{folder}: the class weights have changed since this run began: train anew, "
+                "without --resume"
             )
-        begun = read_begun(folder, dataset)
-        history = _fit(begun, recipe, dataset.classes, (train, val), options, strategy)
-        result = _finish(begun, recipe, dataset, options, history, val, start)
-        _write_receipt(workspace, recipe, dataset, options, result, time.perf_counter() - start[0])
-    return result
+    recipe = resolve_batch_size(recipe, dataset.train_rows)
+    return Plan(workspace, recipe, options, dataset, folder, precision, reason, resumed, worker)
 
 
-def read_begun(folder: Path, dataset: Dataset) -> Begun:
-    """The run in that folder, begun just now or to be gone on with.
+def describe(plan: Plan) -> Result:
+    """What `train` would do, after every check that needs no image.
 
     Raises
     ------
-    RunError  if it began under other class weights, or another command has ended it meanwhile
+    SourceError, UsageError  if the network cannot be built
+    ManifestError  if val has a class that train has not, or no row has the votes that it needs
     """
-    if not is_unfinished(folder):
-        raise RunError(f"{folder}: another command has ended this run")
-    if read_made(folder)["class_weights"] != dataset.class_weights:
+    series = plan.options.series
+    is_first = series is None or plan.options.seed == series.first_seed
+    if plan.resumed is None and is_first:  # the networks of the other seeds differ in no field
+        make_model(_plan_training(plan))
+    no_images = np.zeros((0, 1, 1), np.uint8)
+    for split in ("train", "val"):
+        select_examples(plan.dataset, no_images, split, plan.recipe)
+    per_split = "; ".join(
+        f"{split} {sum(counts.values()):,} rows ({format_counts(counts)})"
+        for split, counts in plan.dataset.counts.items()
+    )
+    return Result(
+        f"run: would train {plan.recipe.name} for up to {plan.recipe.epochs} epochs in "
+        f"{plan.precision} ({plan.precision_reason}) on {per_split} -> {plan.folder}"
+        f"{_format_outside(plan)}"
+    )
+
+
+def train(plan: Plan) -> Result:
+    """Train the plan: build the network, fit it, score its best weights on val, write the run.
+
+    The network is built before anything is written, so a network that cannot be built leaves no
+    run.
+
+    Raises
+    ------
+    SourceError, UsageError  if the network cannot be built
+    RunError  if another command trains or has ended this run, or the folder is taken
+    DivergedError  if the loss is NaN or infinite
+    RunInterruptedError  on Ctrl-C
+    """
+    start = time.perf_counter(), count_cpu_seconds()
+    strategy = None
+    if plan.options.strategy != "none":
+        strategy = open_strategy(plan.options.strategy)  # TensorFlow wants it before the network
+    training = _plan_training(plan, strategy)
+    model = make_model(training)
+    train_examples, val_examples = _load_examples(plan)
+    val = make_validation(plan.recipe, training.classes, val_examples)
+    if plan.worker:
+        return _train_share(plan, model, training, train_examples, val)
+    if plan.resumed is None:
+        plan = replace(plan, folder=_make_folder(plan))
+    with lock_folder(plan.folder):
+        if plan.resumed is None:
+            _write_record(plan, train_examples)
+        elif not is_unfinished(plan.folder):
+            raise RunError(f"{plan.folder}: another command has ended this run")
+        state = (read_state(plan.folder) if plan.resumed else None) or State()
+        seconds, cpu_seconds = state.seconds - start[0], state.cpu_seconds - start[1]
+        # With a strategy, weights that only one worker assigns would wait for the others forever.
+        checkpoint = Checkpoint(plan.recipe, plan.folder, state, restores=strategy is None)
+        network = _fit(plan, model, training, train_examples, val, checkpoint)
+        probs = _predict_val(plan, network, val)
+        metrics = {
+            "val": score_predictions(val_examples.targets, probs),
+            "epochs": state.epoch,
+            "best_epoch": state.best_epoch,
+            "seconds": round(seconds + time.perf_counter(), 1),
+            "precision": plan.precision,
+            "precision_reason": plan.precision_reason,
+            "resources": measure_resources(cpu_seconds + count_cpu_seconds()),
+        }
+        result = _finish(plan, state.history, metrics)
+        _write_receipt(plan, result, time.perf_counter() - start[0])
+    return result
+
+
+def require_free(folder: Path) -> None:
+    """Raise RunError if a new run cannot have this folder."""
+    if is_locked(folder):
+        raise RunError(f"{folder}: another command trains this run: choose another --name")
+    if is_unfinished(folder):
         raise RunError(
-            f"{folder}: the class weights have changed since this run began: train anew, without --resume"
+            f"{folder}: holds an unfinished run: {format_resume_command(folder)} goes on with it, "
+            "or choose another --name"
         )
-    return Begun(folder, *read_precision(folder), read_state(folder))
+    if folder.exists() and not is_empty(folder):
+        raise RunError(f"{folder}: already exists: choose another --name")
 
 
-def _write_record(
-    folder: Path,
-    recipe: Recipe,
-    options: RunOptions,
-    dataset: Dataset,
-    workspace: Workspace,
-    train: Examples,
-    precision: tuple[str, str],
-) -> None:
-    """Note what the run is made of before it starts."""
-    made: dict[str, Any] = {
-        "recipe": to_json(recipe), "seed": options.seed, "classes": dataset.classes,
-        "class_weights": dataset.class_weights, "rows": dataset.rows,
-    }  # fmt: skip
+def find_runs_folder(workspace: Workspace, options: RunOptions) -> Path:
+    """The folder of runs.
+
+    Raises
+    ------
+    UsageError  if it is a file, or `--name` cannot be the name of a folder
+    """
+    runs = options.runs or workspace.root / "runs"
+    if runs.exists() and not runs.is_dir():
+        raise UsageError(f"--runs {runs}: is no folder: name another")
+    if options.name is not None:
+        require_name(options.name)
+    return runs
+
+
+def _name_folder(workspace: Workspace, recipe: Recipe, options: RunOptions) -> Path:
+    runs = find_runs_folder(workspace, options)
+    if options.series:
+        return runs / f"{options.series.name}{options.series.suffix(options.seed)}"
+    return runs / (options.name or name_run(recipe))
+
+
+def _make_folder(plan: Plan) -> Path:
+    series = plan.options.series
+    suffix = series.suffix(plan.options.seed) if series else ""
+    name = plan.folder.name.removesuffix(suffix)
+    is_given = plan.options.name is not None
+    return make_folder(plan.folder.parent, name, suffix, is_given=is_given)
+
+
+def _plan_training(plan: Plan, strategy: Any = None) -> Training:
+    recipe, dataset = plan.recipe, plan.dataset
+    seed, rows = (plan.options.seed,), dataset.train_rows
+    training = Training(recipe, len(dataset.classes), rows, seed, plan.precision, strategy)
+    return continue_from_state(training) if plan.resumed else training
+
+
+def _load_examples(plan: Plan) -> tuple[Examples, Examples]:
+    """The examples of split train and of split val."""
+    recipe, dataset = plan.recipe, plan.dataset
+    budget = 0 if plan.options.stream else MEMORY_BUDGET_BYTES
+    images = load_images(plan.workspace, dataset.manifest, recipe.size, budget)
+    train_examples = select_examples(dataset, images, "train", recipe)
+    return train_examples, select_examples(dataset, images, "val", recipe)
+
+
+def _write_record(plan: Plan, train_examples: Examples) -> None:
+    """Write what the run is made of, before its first batch (`train.runs.record` reads it)."""
+    options, dataset, folder = plan.options, plan.dataset, plan.folder
+    record: dict[str, Any] = {
+        "recipe": to_json(plan.recipe),
+        "seed": options.seed,
+        "classes": dataset.classes,
+        "class_weights": dataset.class_weights,
+        "rows": dataset.counts,
+    }
     if options.class_view:
-        made |= {
-            "view": options.class_view,
-            "outside": count_outside(dataset.manifest, find_class_view(options.class_view)),
-        }
-    if options.seeds > 1:
-        made |= {
-            "series": {"name": options.name, "seed": options.first_seed, "seeds": options.seeds}
-        }
-    made |= {
-        "options": {
-            name: getattr(options, name)
-            for name in ("precision", "strategy", "stream", "tensorboard")
-        },
-        "workspace": os.path.relpath(workspace.root.resolve(), folder.resolve()),
+        outside = count_outside(dataset.manifest, find_class_view(options.class_view))
+        record |= {"view": options.class_view, "outside": outside}
+    if options.series:
+        suffix = options.series.suffix(options.seed)
+        name = folder.name.removesuffix(suffix)
+        record["series"] = replace(options.series, name=name).to_json()
+    record |= {
+        "options": {name: getattr(options, name) for name in RECORDED_OPTIONS},
+        "workspace": os.path.relpath(plan.workspace.root.resolve(), folder.resolve()),
         "manifest_sha256": dataset.sha256,
-        "precision": precision[0],
-        "precision_reason": precision[1],
+        "precision": plan.precision,
+        "precision_reason": plan.precision_reason,
         "started_at": utc_now(),
         "backend": keras.backend.backend(),
         "machine": describe_machine(),
-        "versions": list_versions(),
+        "versions": list_versions(PACKAGES),
     }
-    rows = dataset.manifest.loc[train.rows, ["path", "pixel_hash"]]
+    rows = dataset.manifest.loc[train_examples.rows, ["path", "pixel_hash"]]
     write_atomically(folder / TRAIN_ROWS, table_bytes(rows))
-    write_json(folder / RECIPE, made)
+    write_json(folder / RECIPE, record)
 
 
 def _fit(
-    begun: Begun,
-    recipe: Recipe,
-    classes: Sequence[str],
-    examples: tuple[Examples, Examples],
-    options: RunOptions,
-    strategy: Any,
-) -> list[dict[str, float]]:
-    train, val = examples
-    folder, steps = begun.folder, recipe.epochs * count_steps(recipe, len(train.rows))
-    watchers = [open_tensorboard(folder)] if options.tensorboard else []
+    plan: Plan,
+    model: Any,
+    training: Training,
+    train_examples: Examples,
+    val: Validation,
+    checkpoint: Checkpoint,
+) -> Any:
+    """Train the model and return its network; if cut short, write the history so far."""
+    folder, epochs = plan.folder, plan.recipe.epochs
+    callbacks = [open_tensorboard(folder)] if plan.options.tensorboard else []
     try:
-        with engine.progress(steps, f"train {recipe.name}") as bar:
-            _, history = fit_model(
-                recipe, len(classes), train, seed=(options.seed,), precision=begun.precision, bar=bar, val=val,
-                folder=folder, resume=begun.state is not None, watchers=watchers, strategy=strategy,
-            )  # fmt: skip
-        return history
+        with engine.progress(training.total_steps, f"train {plan.recipe.name}") as bar:
+            network, _ = fit_model(
+                model,
+                training,
+                train_examples,
+                bar,
+                val=val,
+                checkpoint=checkpoint,
+                callbacks=callbacks,
+            )
+        return network
     except (KeyboardInterrupt, DivergedError) as stop:
-        state = read_state(folder)
-        if state is not None:
-            _write_history(folder, recipe, state.history)
-        kept = f"{state.epoch if state else 0} of {recipe.epochs} epochs are kept"
+        last = read_state(folder)
+        if last is not None:
+            _write_history(plan, last.history)
+        kept = f"{last.epoch if last else 0} of {epochs} epochs are kept"
         if isinstance(stop, DivergedError):
             raise DivergedError(f"{folder}: {stop}; {kept}") from stop
         raise RunInterruptedError(
@@ -286,128 +408,75 @@ def _fit(
         ) from stop
 
 
-def _help_out(
-    folder: Path,
-    recipe: Recipe,
-    classes: Sequence[str],
-    examples: tuple[Examples, Examples],
-    options: RunOptions,
-    precision: str,
-    strategy: Any,
-) -> RunResult:
-    """A worker other than the first: it computes its share and writes nothing."""
-    train, val = examples
-    with engine.progress(
-        recipe.epochs * count_steps(recipe, len(train.rows)), f"train {recipe.name}"
-    ) as bar:
-        fit_model(
-            recipe,
-            len(classes),
-            train,
-            seed=(options.seed,),
-            precision=precision,
-            bar=bar,
-            val=val,
-            strategy=strategy,
-        )
-    worker = find_worker(options.strategy)
-    return RunResult(
-        folder=folder,
-        summary=f"run: worker {worker} is done; the first worker writes the run",
-        counts={"worker": worker},
-    )
+def _train_share(
+    plan: Plan, model: Any, training: Training, train_examples: Examples, val: Validation
+) -> Result:
+    """Train as a worker other than the first: compute a share of each batch, write nothing."""
+    with engine.progress(training.total_steps, f"train {plan.recipe.name}") as bar:
+        checkpoint = Checkpoint(plan.recipe, restores=False)
+        fit_model(model, training, train_examples, bar, val=val, checkpoint=checkpoint)
+    summary = f"run: worker {plan.worker} is done; the first worker writes the run"
+    return Result(summary, {"worker": plan.worker})
 
 
-def _write_history(folder: Path, recipe: Recipe, history: list[dict[str, float]]) -> pd.DataFrame:
+def _predict_val(plan: Plan, network: Any, val: Validation) -> Any:
+    """(N, K) float64 probabilities of the best weights, computed in float32."""
+    if plan.options.strategy != "none":
+        # Its variables belong to all workers, and it has the weights of the last epoch.
+        network = load_model(plan.folder / WEIGHTS, plan.recipe, len(plan.dataset.classes))
+    probs = predict_in_float32(network, val).astype(np.float64)
+    return probs / probs.sum(axis=1, keepdims=True)
+
+
+def _write_history(plan: Plan, history: History) -> None:
     table = pd.DataFrame(history)
     table.insert(0, "epoch", range(1, len(table) + 1))
-    write_atomically(folder / HISTORY, table_bytes(table))
-    write_atomically(
-        folder / CURVES,
-        plot_curves(history, f"{recipe.name}: {folder.name}", recipe.monitor),
-    )
-    return table
+    write_atomically(plan.folder / HISTORY, table_bytes(table))
+    title = f"{plan.recipe.name}: {plan.folder.name}"
+    write_atomically(plan.folder / CURVES, plot_curves(history, title, plan.recipe.monitor))
 
 
-def _finish(
-    begun: Begun,
-    recipe: Recipe,
-    dataset: Dataset,
-    options: RunOptions,
-    history: list[dict[str, float]],
-    val: Examples,
-    start: tuple[float, float],
-) -> RunResult:
-    """Write history, curves and, last, the scores of the best weights on val."""
-    folder, earlier, ended = begun.folder, begun.state or State(), read_state(begun.folder)
-    assert ended is not None  # every epoch keeps it
-    table = _write_history(folder, recipe, history)
-    model = load_model(folder / WEIGHTS, recipe, len(dataset.classes))
-    looks = plan_still(len(val.rows))
-    probs = predict_probs(
-        model, val.images, val.rows, looks, change=lambda images: mask_images(images, recipe.mask)
-    )
-    seconds = earlier.seconds + time.perf_counter() - start[0]
-    cpu_seconds = earlier.cpu_seconds + count_cpu_seconds() - start[1]
-    metrics = {
-        "val": score_predictions(val.targets, probs), "epochs": len(table),
-        "best_epoch": ended.best_epoch, "seconds": round(seconds, 1), "precision": begun.precision,
-        "precision_reason": begun.reason, "resources": measure_resources(cpu_seconds),
-    }  # fmt: skip
-    write_json(folder / METRICS, metrics)
-    remove_states(folder)
-    outside = format_outside(dataset.manifest, find_class_view(options.class_view))
-    return RunResult(
-        folder=folder,
-        summary=_format_summary(folder, recipe, metrics, outside),
-        counts={**metrics, "folder": str(folder)},
-    )
+def _finish(plan: Plan, history: History, metrics: Mapping[str, Any]) -> Result:
+    """Write history, curves and, last, the metrics; remove the state."""
+    _write_history(plan, history)
+    write_json(plan.folder / METRICS, metrics)
+    remove_states(plan.folder)
+    return Result(_format_summary(plan, metrics), {**metrics, "folder": str(plan.folder)})
 
 
-def _write_receipt(
-    workspace: Workspace,
-    recipe: Recipe,
-    dataset: Dataset,
-    options: RunOptions,
-    result: RunResult,
-    seconds: float,
-) -> None:
+def _write_receipt(plan: Plan, result: Result, seconds: float) -> None:
+    workspace, recipe = plan.workspace, plan.recipe
     weights_file = find_weights_file(recipe.class_weights, workspace.class_weights)
-    made = {"recipe": to_json(recipe), "seed": options.seed} | (
-        {"view": options.class_view} if options.class_view else {}
-    )
+    options = {"recipe": to_json(recipe), "seed": plan.options.seed}
+    if plan.options.class_view:
+        options["view"] = plan.options.class_view
+    columns = INPUT_COLUMNS + (SOFT_LABEL_COLUMNS if recipe.soft_labels else ())
     receipt = new_receipt(
-        workspace.root, "run", dataset.manifest, input_columns=(*INPUT_COLUMNS, *(["reason", "votes"] if recipe.soft_labels else [])),
-        inputs=[weights_file] if weights_file else [], options=made,
-        result=Result(result.summary, counts=result.counts),
-    )  # fmt: skip
+        workspace.root,
+        "run",
+        plan.dataset.manifest,
+        input_columns=columns,
+        inputs=[weights_file] if weights_file else [],
+        options=options,
+        result=result,
+    )
     write_receipt(workspace.root, receipt, seconds=seconds)
 
 
-def _format_summary(
-    folder: Path, recipe: Recipe, metrics: Mapping[str, Any], outside: str = ""
-) -> str:
-    under = f" under mask {recipe.mask}" if recipe.mask != "none" else ""
-    scores = metrics["val"]
+def _format_summary(plan: Plan, metrics: Mapping[str, Any]) -> str:
+    recipe, scores = plan.recipe, metrics["val"]
+    under_mask = f" under mask {recipe.mask}" if recipe.mask != "none" else ""
     return (
         f"run: {recipe.name}, {metrics['epochs']} epochs (best {metrics['best_epoch']}), "
-        f"val accuracy{under} {format_percent(scores['accuracy'])}, macro F1 {format_percent(scores['macro_f1'])}, "
-        f"in {metrics['precision']} ({metrics['precision_reason']}), {metrics['seconds']:.0f} s{outside} "
-        f"-> {folder}"
+        f"val accuracy{under_mask} {format_percent(scores['accuracy'])}, "
+        f"macro F1 {format_percent(scores['macro_f1'])}, "
+        f"in {plan.precision} ({plan.precision_reason}), {metrics['seconds']:.0f} s"
+        f"{_format_outside(plan)} -> {plan.folder}"
     )
 
 
-def _format_plan(
-    recipe: Recipe,
-    counts: Mapping[str, Mapping[str, int]],
-    folder: Path,
-    precision: tuple[str, str],
-) -> str:
-    per_split = "; ".join(
-        f"{split} {sum(labels.values()):,} rows ({format_counts(labels)})"
-        for split, labels in counts.items()
-    )
-    return (
-        f"run: would train {recipe.name} for up to {recipe.epochs} epochs in {precision[0]} ({precision[1]}) on {per_split} "
-        f"-> {folder}"
-    )
+def _format_outside(plan: Plan) -> str:
+    """The rows outside of the class view; empty without one."""
+    if not plan.options.class_view:
+        return ""
+    return format_outside(plan.dataset.manifest, find_class_view(plan.options.class_view))

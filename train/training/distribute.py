@@ -1,81 +1,80 @@
-"""Training on several devices or machines by `tf.distribute`: what one process computes, in shares.
+"""Training on several devices or machines by `tf.distribute`; entered only with `--strategy`.
 
-Keras 3's own `fit` fails under MultiWorkerMirroredStrategy (keras-team/keras issue 20585), so the loop is written out: every
-replica takes its share of the batch, gradients and losses are sums over all replicas divided by all rows, and batch
-normalisation is synchronised; so the result is that of one process up to rounding, dropout apart. Every worker scores
-val, and the scores that count are the means over the workers: were each to go by its own, one that rounds otherwise could
-stop alone, and the others would wait for it for ever.
+Keras 3's own `fit` fails under MultiWorkerMirroredStrategy (keras-team/keras issue 20585), so this
+module has its own loop. Every replica takes its share of the batch, gradients and losses are sums
+over all replicas divided by all rows, and batch normalisation is synchronised. So the result is
+that of one process up to rounding, except for dropout. Every worker scores val, and the means over
+the workers count: if each worker used its own scores, one with other rounding could stop alone, and
+the others would wait for it forever.
 """
 
-import contextlib
 import json
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from curate.errors import UsageError
 from train.backend import keras
-from train.data.batches import Validation, count_steps
-from train.data.images import Examples
+from train.data.batches import Validation
+from train.data.dataset import Examples
 from train.data.tf_batches import stream_dataset
 from train.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from train.training.fit import Training
 
 STRATEGIES = ("none", "mirrored", "multiworker")
 
 
 def open_strategy(name: str) -> Any:
-    """The strategy of that name, or None for one device.
+    """The strategy `mirrored` or `multiworker`.
 
     Raises
     ------
-    UsageError  if it is unknown, or cannot be had here
+    UsageError  if it is not available here
     """
-    require_strategy(name)
-    if name == "none":
-        return None
     if keras.backend.backend() != "tensorflow":
         raise UsageError(
-            f"--strategy {name}: is TensorFlow's: leave it out, or set KERAS_BACKEND=tensorflow"
+            f"--strategy {name}: needs TensorFlow: leave it out, or set KERAS_BACKEND=tensorflow"
         )
     import tensorflow
 
     if name == "mirrored":
-        gpus = tensorflow.config.list_logical_devices("GPU")
-        return tensorflow.distribute.MirroredStrategy(
-            [device.name for device in gpus] or list_cpus()
-        )
+        gpus = [device.name for device in tensorflow.config.list_logical_devices("GPU")]
+        return tensorflow.distribute.MirroredStrategy(gpus or list_cpus())
     if "cluster" not in read_tf_config():
         raise UsageError(
-            "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as TensorFlow says"
+            "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as "
+            "TensorFlow documents"
         )
     return tensorflow.distribute.MultiWorkerMirroredStrategy()
 
 
-def require_strategy(name: str) -> None:
-    """Raise UsageError if there is no strategy of that name."""
+def require_strategy(name: str, recipe: Recipe) -> None:
+    """Raise UsageError if there is no strategy of that name, or it cannot train the recipe."""
     if name not in STRATEGIES:
         raise UsageError(f"--strategy {name}: must be one of {', '.join(STRATEGIES)}")
-
-
-def require_shareable(name: str, recipe: Recipe) -> None:
-    """Raise UsageError if the loop of this module does not train the recipe."""
-    if recipe.self_distillation and name != "none":
+    if recipe.self_distillation:
         raise UsageError(
-            f"--strategy {name}: remembers nothing of the rows, and {recipe.name} distils itself: add --self-distillation 0"
+            f"--strategy {name}: keeps no predictions of the rows, which the self-distillation of "
+            f"{recipe.name} needs: add --self-distillation 0"
         )
 
 
 def list_cpus() -> list[str]:
-    """The logical CPUs, one unless TensorFlow was told to make more."""
+    """The logical CPUs, one unless TensorFlow was configured to make more."""
     import tensorflow
 
     return [device.name for device in tensorflow.config.list_logical_devices("CPU")]
 
 
 def find_worker(name: str) -> int:
-    """The number of this worker; 0 is the one that writes: the chief where the cluster has one, else the first worker."""
+    """The number of this worker; worker 0 alone writes the run.
+
+    Worker 0 is the chief if the cluster has one, else the first worker.
+    """
     if name != "multiworker":
         return 0
     config = read_tf_config()
@@ -86,7 +85,7 @@ def find_worker(name: str) -> int:
 
 
 def read_tf_config() -> dict[str, Any]:
-    """What TF_CONFIG says; empty without one.
+    """The configuration of the cluster in TF_CONFIG; empty without one.
 
     Raises
     ------
@@ -97,37 +96,33 @@ def read_tf_config() -> dict[str, Any]:
     except ValueError:
         config = None
     if not isinstance(config, dict):
-        raise UsageError("TF_CONFIG: is no JSON object: set it on every worker as TensorFlow says")
+        raise UsageError(
+            "TF_CONFIG: is no JSON object: set it on every worker as TensorFlow documents"
+        )
     return config
 
 
-def open_scope(strategy: Any) -> Any:
-    """The context in which a model of the strategy is made."""
-    return contextlib.nullcontext() if strategy is None else strategy.scope()
-
-
 def fit_distributed(
-    strategy: Any,
     model: Any,
-    recipe: Recipe,
-    classes: int,
+    training: "Training",
     train: Examples,
     *,
-    seed: tuple[int, ...],
     first_epoch: int,
     val: Validation | None,
     callbacks: Sequence[Any],
 ) -> None:
-    """Train a compiled model that was made in the strategy's scope; the callbacks are called as Keras' `fit` does."""
+    """Train a model of the strategy's scope; calls the callbacks as Keras' `fit` does."""
     import tensorflow
 
+    recipe, strategy, steps = training.recipe, training.strategy, training.steps
     replicas = strategy.num_replicas_in_sync
-    steps = count_steps(recipe, len(train.rows))
 
     def feed(context: Any) -> Any:
         each = replicas // context.num_input_pipelines
         own = range(context.input_pipeline_id * each, (context.input_pipeline_id + 1) * each)
-        return stream_dataset(recipe, classes, train, seed, first_epoch, list(own), replicas)
+        return stream_dataset(
+            recipe, training.classes, train, training.seed, first_epoch, list(own), replicas
+        )
 
     @tensorflow.function(jit_compile=False)  # type: ignore[untyped-decorator]
     def take_step(batches: Any) -> Any:
@@ -173,7 +168,7 @@ def fit_distributed(
             for callback in callbacks:
                 callback.on_train_batch_end(step, {"loss": sums[0] / sums[2]})
         logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]}
-        logs |= _agree(strategy, _score(model, val, recipe.label_smoothing))
+        logs |= _average_scores(strategy, _score(model, val, recipe.label_smoothing))
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
         if model.stop_training:
@@ -183,8 +178,8 @@ def fit_distributed(
             callback.on_train_end({})
 
 
-def _agree(strategy: Any, own: dict[str, float]) -> dict[str, float]:
-    """The mean over all replicas of what each worker says, the same bits everywhere."""
+def _average_scores(strategy: Any, own: dict[str, float]) -> dict[str, float]:
+    """The mean of the workers' scores over all replicas, the same bits on every worker."""
     import tensorflow
 
     if not own:

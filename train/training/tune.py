@@ -1,4 +1,4 @@
-"""`train tune`: learning rate and batch size by Optuna, judged by split val alone.
+"""`train tune`: search learning rate and batch size with Optuna, judged by split val alone.
 
 References
 ----------
@@ -6,6 +6,8 @@ T. Akiba et al., Optuna, KDD 2019 (TPE sampler; trials below the median of their
 """
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,98 +21,91 @@ from curate.result import Result
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
 from train.backend import choose_precision, keras
-from train.data.batches import count_steps
-from train.data.dataset import choose_rows, read_dataset
-from train.data.images import Examples, load_images
+from train.data.batches import Validation, make_validation
+from train.data.dataset import Examples, load_images, read_dataset, select_examples
 from train.evaluation.metrics import find_best, format_percent
 from train.evaluation.plots import plot_trials
-from train.models.build import require_buildable
-from train.recipes.presets import resolve_batch_size
-from train.recipes.recipe import Recipe, override
+from train.models.build import build_model
+from train.recipes.recipe import Recipe, override, resolve_batch_size
 from train.runs.folder import write_json
-from train.training.fit import DivergedError, fit_model
+from train.training.checkpoint import Checkpoint
+from train.training.fit import DivergedError, History, Training, fit_model, make_model
 
 # A decade to either side of the recipe's rate.
 RATE_FACTOR = 10.0
-TRIALS = "trials.csv"
-MOST_RATE = 9.99  # a recipe's is below 10
+MAX_RATE = 9.99  # a recipe's is below 10
 BATCH_SIZES = (32, 64, 128, 256)
+TRIALS = "trials.csv"
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """The options of a search besides its recipe.
+
+    Attributes
+    ----------
+    trials : number of models to train
+    class_view : name of a class view, empty for all classes
+    out : folder; None for tuning/<recipe> in the workspace, numbered where an earlier search has it
+    """
+
+    trials: int
+    class_view: str = ""
+    seed: int = 0
+    precision: str = "auto"
+    out: Path | None = None
 
 
 def tune_recipe(
-    workspace: Workspace,
-    recipe: Recipe,
-    *,
-    trials: int,
-    class_view: str = "",
-    seed: int = 0,
-    precision: str = "auto",
-    out: Path | None = None,
-    dry_run: bool = False,
+    workspace: Workspace, recipe: Recipe, options: TuneOptions, *, dry_run: bool = False
 ) -> Result:
-    """Train `trials` models and write what each scored; the table is whole after every trial.
+    """Train the models of a search and write what each scored; the table is whole after each trial.
 
     Parameters
     ----------
     recipe : everything but the two fields that are searched; `epochs` is the length of a trial
-    out : folder; None for tuning/<recipe> in the workspace, numbered where an earlier search has it
 
     Raises
     ------
-    UsageError  if Optuna is not installed, or an earlier search lies in `out`
+    UsageError  if Optuna is not installed, or an earlier search lies in the folder
+    DivergedError  if training diverged in every trial
     """
     if find_spec("optuna") is None:
         raise UsageError("tune: Optuna is not installed: `pip install 'candid-fer[tune]'`")
     import optuna
 
-    dataset = read_dataset(workspace, recipe, class_view)
-    policy, _ = choose_precision(precision)
-    recipe = resolve_batch_size(recipe, sum(dataset.rows["train"].values()))
-    require_buildable(recipe, len(dataset.classes))
-    folder = choose_folder(workspace.root / "tuning" / recipe.name, out)
+    dataset = read_dataset(workspace, recipe, options.class_view)
+    policy, _ = choose_precision(options.precision)
+    recipe = resolve_batch_size(recipe, dataset.train_rows)
+    build_model(recipe, len(dataset.classes))  # so that an error comes before anything is written
+    folder = choose_folder(workspace.root / "tuning" / recipe.name, options.out)
     if dry_run:
         return Result(
-            f"tune: would train {trials} models of {recipe.name} for {recipe.epochs} epochs -> {folder}"
+            f"tune: would train {options.trials} models of {recipe.name} for {recipe.epochs} "
+            f"epochs -> {folder}"
         )
     images = load_images(workspace, dataset.manifest, recipe.size)
-    train, val = (
-        choose_rows(dataset, images, split, recipe, class_view) for split in ("train", "val")
-    )
+    train = select_examples(dataset, images, "train", recipe)
+    val_examples = select_examples(dataset, images, "val", recipe)
+    val = make_validation(recipe, len(dataset.classes), val_examples)
     ensure_folder(folder)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
-    )
-    # The recipe itself is the first trial, so the search never ends below it.
-    study.enqueue_trial({"learning_rate": recipe.learning_rate, "batch_size": recipe.batch_size})
-    sizes = sorted({*BATCH_SIZES, recipe.batch_size})
     rows: list[dict[str, Any]] = []
 
     def judge(trial: Any) -> float:
-        low, high = (
-            recipe.learning_rate / RATE_FACTOR,
-            min(recipe.learning_rate * RATE_FACTOR, MOST_RATE),
-        )
-        rate = trial.suggest_float("learning_rate", low, high, log=True)
-        size = trial.suggest_categorical("batch_size", sizes)
-        tried = override(recipe, learning_rate=rate, batch_size=size)
+        tried = _draw_recipe(trial, recipe)
+        training = Training(tried, len(dataset.classes), len(train.rows), (options.seed,), policy)
         report = _Report(trial)
-        history = _try(tried, len(dataset.classes), (train, val), seed, policy, report)
+        history = _try(training, train, val, report)
         best = history[find_best(history, recipe.monitor) - 1] if history else {}
-        rows.append(
-            {"trial": trial.number, "learning_rate": f"{rate:.6g}", "batch_size": size, "epochs": len(history),
-             "val_accuracy": best.get("val_accuracy", 0.0), "val_loss": best.get("val_loss", 0.0),
-             "stopped": str(len(history) < recipe.epochs).lower()}
-        )  # fmt: skip
+        rows.append(_trial_row(trial.number, tried, history, best))
         write_atomically(folder / TRIALS, table_bytes(pd.DataFrame(rows)))
-        if report.is_given_up or not history:
+        if report.is_pruned or not history:
             raise optuna.TrialPruned
         return float(best["val_accuracy"])
 
+    study = _create_study(recipe, options.seed)
     try:
-        study.optimize(judge, n_trials=trials)
+        study.optimize(judge, n_trials=options.trials)
     except KeyboardInterrupt:
         if any(row["epochs"] for row in rows):
             _write_best(folder, recipe, rows)
@@ -118,8 +113,46 @@ def tune_recipe(
     return _write_best(folder, recipe, rows)
 
 
+def _create_study(recipe: Recipe, seed: int) -> Any:
+    """A study whose first trial is the recipe itself, so that the search never ends below it."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+    )
+    study.enqueue_trial({"learning_rate": recipe.learning_rate, "batch_size": recipe.batch_size})
+    return study
+
+
+def _draw_recipe(trial: Any, recipe: Recipe) -> Recipe:
+    """The recipe with the learning rate and the batch size of a trial."""
+    low = recipe.learning_rate / RATE_FACTOR
+    high = min(recipe.learning_rate * RATE_FACTOR, MAX_RATE)
+    rate = trial.suggest_float("learning_rate", low, high, log=True)
+    sizes = sorted({*BATCH_SIZES, recipe.batch_size})
+    size = trial.suggest_categorical("batch_size", sizes)
+    return override(recipe, learning_rate=rate, batch_size=size)
+
+
+def _trial_row(
+    number: int, tried: Recipe, history: History, best: Mapping[str, float]
+) -> dict[str, Any]:
+    return {
+        "trial": number,
+        "learning_rate": f"{tried.learning_rate:.6g}",
+        "batch_size": tried.batch_size,
+        "epochs": len(history),
+        "val_accuracy": best.get("val_accuracy", 0.0),
+        "val_loss": best.get("val_loss", 0.0),
+        "stopped": str(len(history) < tried.epochs).lower(),
+    }
+
+
 def _write_best(folder: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> Result:
-    """What the trials so far have shown."""
+    """Write the plot and the best of the trials so far."""
     table = pd.DataFrame(rows)
     if not table["epochs"].any():
         raise DivergedError(
@@ -131,55 +164,47 @@ def _write_best(folder: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> Res
     )
     best = table.iloc[int(table["val_accuracy"].argmax())]
     counts = {
-        "recipe": recipe.name, "trials": len(table), "learning_rate": float(best["learning_rate"]),
-        "batch_size": int(best["batch_size"]), "val_accuracy": float(best["val_accuracy"]),
-    }  # fmt: skip
+        "recipe": recipe.name,
+        "trials": len(table),
+        "learning_rate": float(best["learning_rate"]),
+        "batch_size": int(best["batch_size"]),
+        "val_accuracy": float(best["val_accuracy"]),
+    }
     write_json(folder / "best.json", counts)
+    scored, of_recipe = float(best["val_accuracy"]), float(table["val_accuracy"][0])
     summary = (
-        f"tune: {recipe.name}, {len(table)} trials: best val accuracy {format_percent(float(best['val_accuracy']))} with "
-        f"--learning-rate {best['learning_rate']} --batch-size {best['batch_size']} (the recipe itself: "
-        f"{format_percent(float(table['val_accuracy'][0]))}) -> {folder}"
+        f"tune: {recipe.name}, {len(table)} trials: best val accuracy {format_percent(scored)} "
+        f"with --learning-rate {best['learning_rate']} --batch-size {best['batch_size']} "
+        f"(the recipe itself: {format_percent(of_recipe)}) -> {folder}"
     )
     return Result(summary, counts)
 
 
 def choose_folder(usual: Path, out: Path | None) -> Path:
-    """Where the trials go: never over those of an earlier search."""
+    """The folder of the trials, never that of an earlier search."""
     if out is not None:
         if (out / TRIALS).exists():
             raise UsageError(
                 f"--out {out}: holds the trials of an earlier search: choose another folder"
             )
         return out
-    numbered = (
-        usual.with_name(f"{usual.name}{f'-{number}' if number > 1 else ''}")
-        for number in itertools.count(1)
-    )
-    return next(folder for folder in numbered if not (folder / TRIALS).exists())
+    folder = usual
+    for number in itertools.count(2):
+        if not (folder / TRIALS).exists():
+            break
+        folder = usual.with_name(f"{usual.name}-{number}")
+    return folder
 
 
-def _try(
-    recipe: Recipe,
-    classes: int,
-    examples: tuple[Examples, Examples],
-    seed: int,
-    policy: str,
-    report: "_Report",
-) -> list[dict[str, float]]:
-    """The history of one trial, cut short where it falls behind the others; nothing if it diverged."""
-    train, val = examples
-    steps = recipe.epochs * count_steps(recipe, len(train.rows))
-    with engine.progress(steps, f"tune {recipe.name}, trial {report.trial.number}") as bar:
+def _try(training: Training, train: Examples, val: Validation, report: "_Report") -> History:
+    """The history of one trial; shorter if the trial was pruned, empty if it diverged."""
+    what = f"tune {training.recipe.name}, trial {report.trial.number}"
+    with engine.progress(training.total_steps, what) as bar:
         try:
+            model = make_model(training)
+            checkpoint = Checkpoint(training.recipe)
             _, history = fit_model(
-                recipe,
-                classes,
-                train,
-                seed=(seed,),
-                precision=policy,
-                bar=bar,
-                val=val,
-                watchers=[report],
+                model, training, train, bar, val=val, checkpoint=checkpoint, callbacks=[report]
             )
         except DivergedError:
             return []
@@ -187,15 +212,15 @@ def _try(
 
 
 class _Report(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
-    """Tells Optuna the score of every epoch and stops a trial that it gives up."""
+    """Report the score of every epoch to Optuna, and stop a trial that Optuna prunes."""
 
     def __init__(self, trial: Any):
         super().__init__()
-        self.trial, self.is_given_up = trial, False
+        self.trial, self.is_pruned = trial, False
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Report val accuracy."""
         assert logs is not None
         self.trial.report(logs["val_accuracy"], epoch)
         if self.trial.should_prune():
-            self.is_given_up = self.model.stop_training = True
+            self.is_pruned = self.model.stop_training = True

@@ -1,4 +1,4 @@
-"""Readers that several layouts share: CSV tables, pixel tables, picture folders and AffectNet's codes.
+"""Readers that several layouts share: CSV, pixel tables, picture folders and AffectNet's codes.
 
 A reader of one dataset alone is part of its layout, one folder up.
 """

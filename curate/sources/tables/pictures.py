@@ -1,7 +1,8 @@
 """Pictures on disk: those below a folder, and those that a list of rows names.
 
-A list may name more than is there (a download in parts); what is missing is counted, and a list without one picture is an
-error. Folders are read whole, since asking for each of 400,000 files takes a minute on a slow disk.
+A list may name more than is there (a download in parts); missing pictures are counted, and a list
+without one picture is an error. Folders are listed as a whole, since a check of each of 400,000
+files takes a minute on a slow disk.
 """
 
 import os
@@ -16,26 +17,24 @@ from curate.workspace.manifest import split_face
 
 def subfolders(folder: Path) -> list[Path]:
     """Folders that are not hidden, by name."""
-    return sorted(
-        entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-    )
+    folders = (entry for entry in folder.iterdir() if entry.is_dir())
+    return sorted(entry for entry in folders if not entry.name.startswith("."))
 
 
 def unwrap(root: Path) -> Path:
-    """The root itself, or the innermost of the folders that are each the only content (an archive's own folder)."""
+    """The root, or the innermost folder of a chain of only children (an archive's own folder)."""
     return _outer_folders(root)[-1]
 
 
 def find_top(root: Path, *inside: str) -> Path | None:
-    """The root, or an archive's own folder below it, that holds one of these files or folders; None if none does."""
-    return next(
-        (
-            place
-            for place in _outer_folders(root)
-            if any((place / name).exists() for name in inside)
-        ),
-        None,
-    )
+    """The root, or an archive's own folder below it, that holds one of these files or folders.
+
+    None if none does.
+    """
+    for place in _outer_folders(root):
+        if any((place / name).exists() for name in inside):
+            return place
+    return None
 
 
 def find_folder(root: Path, *names: str) -> Path | None:
@@ -45,7 +44,7 @@ def find_folder(root: Path, *names: str) -> Path | None:
 
 
 def _outer_folders(root: Path) -> list[Path]:
-    """The root, and as long as a folder holds nothing but one folder, that."""
+    """The root, then its only folder, as long as a folder holds nothing but one folder."""
     found = [root]
     while root.is_dir():
         inside = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
@@ -57,34 +56,36 @@ def _outer_folders(root: Path) -> list[Path]:
 
 
 def walk_files(folder: Path, top: Path) -> Iterator[str]:
-    """Posix paths, relative to `top`, of every file below the folder; links to folders end with `/` and are not entered."""
+    """Posix paths, relative to `top`, of every file below the folder.
+
+    Links to folders end with `/` and are not entered: one may be a loop.
+    """
 
     def refuse(error: OSError) -> None:
         raise SourceError(
-            f"{error.filename}: cannot be opened ({error.strerror}): restore it, or make it readable"
+            f"{error.filename}: cannot be opened ({error.strerror}): restore it, "
+            "or make it readable"
         )
 
-    for here, inner, names in os.walk(folder, onerror=refuse):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        prefix = Path(here).relative_to(top).as_posix()
-        linked = [
-            f"{name}/" for name in inner if (Path(here) / name).is_symlink()
-        ]  # it may be a loop
-        yield from (
-            f"{prefix}/{name}" if prefix != "." else name
-            for name in sorted([*names, *linked])
-            if not name.startswith(".")
-        )
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        here = Path(place)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        prefix = here.relative_to(top).as_posix()
+        linked = [f"{name}/" for name in folders if (here / name).is_symlink()]
+        for name in sorted([*names, *linked]):
+            if not name.startswith("."):
+                yield name if prefix == "." else f"{prefix}/{name}"
 
 
 def is_picture(path: str) -> bool:
     """Whether the suffix is one that the decoder knows."""
-    return os.path.splitext(path)[1].lower() in SUFFIXES  # noqa: PTH122 - a Path for each of 400,000 names is slow
+    suffix = os.path.splitext(path)[1]  # noqa: PTH122 - a Path for each of 400,000 names is slow
+    return suffix.lower() in SUFFIXES
 
 
-def note_passed(paths: Sequence[str], why: str) -> tuple[str, ...]:
-    """One note about what was passed over, or none."""
-    return (f"{len(paths):,} {why} and were passed over ({examples(paths)})",) if paths else ()
+def note_skipped(paths: Sequence[str], why: str) -> tuple[str, ...]:
+    """One note with the number of skipped paths and the reason; none without a path."""
+    return (f"{len(paths):,} {why} and were skipped ({examples(paths)})",) if paths else ()
 
 
 def keep_present(
@@ -94,7 +95,7 @@ def keep_present(
 
     Raises
     ------
-    SourceError  if rows are listed and no picture of them is there
+    SourceError  if rows are listed and the pictures of all of them are missing
     """
     names_in: dict[str, frozenset[str]] = {}
     present: list[SourceRow] = []
@@ -106,20 +107,25 @@ def keep_present(
         (present if name in names_in[folder] else missing).append(row)
     if rows and not present:
         raise SourceError(
-            f"{listed_in}: none of its {len(rows):,} pictures is below {top} (first: {rows[0].path}): unpack the pictures there"
+            f"{listed_in}: none of its {len(rows):,} pictures is below {top} "
+            f"(first: {rows[0].path}): unpack the pictures there"
         )
-    return present, note_passed(
-        [row.path for row in missing], f"faces of {Path(listed_in).name} have no picture on disk"
-    )
+    why = f"faces of {Path(listed_in).name} have no picture on disk"
+    return present, note_skipped([row.path for row in missing], why)
 
 
 def clip_box(x: float, y: float, right: float, bottom: float) -> str:
-    """ "x y w h" of a box whose corners may lie left of or above the picture; empty where nothing is left of it."""
+    """ "x y w h" of a box, clipped at the left and upper edge of the picture.
+
+    Empty where nothing is left of it.
+    """
     left, top = max(0, round(x)), max(0, round(y))
     width, height = round(right) - left, round(bottom) - top
     return f"{left} {top} {width} {height}" if width > 0 and height > 0 else ""
 
 
 def list_names(folder: Path) -> frozenset[str]:
-    """The names in a folder, none if there is no such folder."""
-    return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()  # noqa: PTH208 - names alone, not Paths
+    """The names in a folder; empty if there is no such folder."""
+    if not folder.is_dir():
+        return frozenset()
+    return frozenset(os.listdir(folder))  # noqa: PTH208 - names alone, not Paths

@@ -1,7 +1,7 @@
-"""Tables of pixels: how FER2013's CSVs, and CK+ in their form, become pictures.
+"""Tables of pixels: FER2013's CSVs, and CK+ in their form, unpacked to pictures.
 
-`pixels` are 2,304 grey values of a 48 x 48 image, row by row. The table is read twice: once to refuse damage before anything
-is written, once to write; it is never held in memory.
+`pixels` are 2,304 grey values of a 48 x 48 image, row by row. The table is read twice: once to
+refuse damage before anything is written, once to write; it is never held in memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,12 +29,13 @@ def list_rows(
 
     Parameters
     ----------
-    records : starts the table anew: (row number, column -> value)
-    read : what one record says; raises SourceError
+    records : opens the table from its start: (row number, column -> value)
+    read : one record -> its row; raises SourceError
 
     Raises
     ------
-    SourceError  if a row has another code, usage or number of pixels, or there is none; no picture is written then
+    SourceError  if a row has another code, usage or number of pixels, or the table has no row; no
+        picture is written then
     WorkspaceError  if a picture cannot be written
     """
     found = []
@@ -45,16 +46,20 @@ def list_rows(
         raise SourceError(f"{where}: the table has no row")
     if unpack_to is not None:
         for row, (number, record) in zip(track(found, "pictures"), records(), strict=True):
-            _write_png(
-                unpack_to / row.path, parse_pixels(record["pixels"], f"{where} row {number}")
-            )
+            pixels = parse_pixels(record["pixels"], f"{where} row {number}")
+            _write_png(unpack_to / row.path, pixels)
     return found
 
 
 def read_row(
     table: Path, codes: Sequence[str], number: int, record: Mapping[str, str]
 ) -> SourceRow:
-    """One record with `emotion` (an index of `codes`) and `usage`; SourceError if either is unknown."""
+    """One record with `emotion` (an index of `codes`) and `usage`.
+
+    Raises
+    ------
+    SourceError  if either is unknown
+    """
     where = f"{table} row {number}"
     code, usage = record.get("emotion", ""), record.get("usage", "")
     if code not in map(str, range(len(codes))):
@@ -67,25 +72,34 @@ def read_row(
 
 
 def parse_pixels(text: str, where: str) -> Pixels:
-    """(48, 48) uint8 grey; SourceError unless the text holds just as many numbers from 0 to 255."""
+    """(48, 48) uint8 grey.
+
+    Raises
+    ------
+    SourceError  unless the text holds exactly that many whole numbers from 0 to 255
+    """
     try:
-        values = np.array(text.split(), np.float64)  # a number of any size is a number
+        values = np.array(
+            text.split(), np.float64
+        )  # a number too large for an integer still parses
     except ValueError as error:
         raise SourceError(
             f"{where}: pixels hold something that is no number: restore the file"
         ) from error
-    if (
-        len(values) != SIDE * SIDE
-        or not ((values >= 0) & (values <= 255) & (values % 1 == 0)).all()
-    ):
+    is_level = (values >= 0) & (values <= 255) & (values % 1 == 0)
+    if len(values) != SIDE * SIDE or not is_level.all():
         raise SourceError(
-            f"{where}: {len(values)} pixels where {SIDE * SIDE} from 0 to 255 should be: restore the file"
+            f"{where}: {len(values)} pixels where {SIDE * SIDE} from 0 to 255 should be: "
+            "restore the file"
         )
     return values.astype(np.uint8).reshape(SIDE, SIDE)
 
 
 def _write_png(file: Path, pixels: Pixels) -> None:
-    """Write unless the same bytes lie there: a build that goes on after a kill knows its pictures by their times."""
+    """Write the picture, unless the file has the same bytes already.
+
+    A build that continues after a kill recognises its pictures by their modification times.
+    """
     data = encode_png(pixels)
     partial = file.with_suffix(".tmp")
     try:

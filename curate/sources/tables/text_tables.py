@@ -1,4 +1,8 @@
-"""Rows of the datasets' own CSV files: quirks of headers and spaces are taken off here, damage is refused."""
+"""Rows of the datasets' own CSV files.
+
+Comes in: a CSV with the header and spaces as its authors wrote them. Goes out: lower-case columns
+and stripped values. A damaged file is refused.
+"""
 
 import csv
 import sys
@@ -28,12 +32,12 @@ def read_rows(file: Path, needs: Sequence[str], *, looks_like: str) -> Iterator[
     missing = [name for name in needs if name not in header]
     if missing:
         raise SourceError(
-            f"{file}: columns missing ({examples(missing)}; it has {examples(header, 5)}): {looks_like}"
+            f"{file}: columns missing ({examples(missing)}; it has {examples(header, 5)}): "
+            f"{looks_like}"
         )
-    empty = dict.fromkeys(needs, "")  # a row that was cut off
-    yield from (
-        empty | dict(zip(header, (value.strip() for value in row), strict=False)) for row in rows
-    )
+    empty = dict.fromkeys(needs, "")  # for a row that was cut off
+    for row in rows:
+        yield empty | dict(zip(header, map(str.strip, row), strict=False))
 
 
 def read_lists(file: Path) -> Iterator[list[str]]:
@@ -43,7 +47,8 @@ def read_lists(file: Path) -> Iterator[list[str]]:
     ------
     SourceError  if the file is no CSV text
     """
-    yield from ([value.strip() for value in row] for row in _open_rows(file))
+    for row in _open_rows(file):
+        yield [value.strip() for value in row]
 
 
 def _open_rows(file: Path) -> Iterator[list[str]]:

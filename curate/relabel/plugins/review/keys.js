@@ -1,10 +1,12 @@
-// The review panel: one key, one decision. Plain JavaScript on three of the App's globals (React, registerComponent,
-// getSampleSrc); it talks to our own operators and draws itself.
+// The review panel: one key, one decision. Plain JavaScript on three of the App's globals (React,
+// registerComponent, getSampleSrc). It calls the operators of our plugin and draws itself.
 (function () {
   const OPERATORS = "@candid/review/";
-  const AHEAD = 8; // images loaded in advance
+  const PRELOADED = 8; // images loaded in advance
   const SMALL_PIXELS = 128; // up to this side an image is enlarged in whole pixels
   const LONGEST_SECONDS = 60; // a longer pause between two keys is a break, not thinking
+  const FIRST_WAIT_MS = 200; // before a request is sent again; it doubles
+  const LONGEST_WAIT_MS = 2000;
 
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
   const percent = (share) => `${Math.round(100 * share)} %`;
@@ -17,40 +19,49 @@
     return node;
   }
 
-  function sourceOf(file) {
+  function urlOf(file) {
     const { getSampleSrc } = window.__fos__ || {};
     return getSampleSrc ? getSampleSrc(file) : `/media?filepath=${encodeURIComponent(file)}`;
   }
 
   async function call(name, params) {
-    const body = { operator_uri: OPERATORS + name, params, dataset_name: "relabel" };
+    const request = { operator_uri: OPERATORS + name, params, dataset_name: "relabel" };
     const headers = { "Content-Type": "application/json" };
-    const answer = await fetch("/operators/execute", { method: "POST", headers, body: JSON.stringify(body) });
+    const body = JSON.stringify(request);
+    const answer = await fetch("/operators/execute", { method: "POST", headers, body });
     if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
     const { result, error, error_message: message } = await answer.json();
     if (error || !result) throw new Error(message || String(error).trim().split("\n").pop());
     return result;
   }
 
-  async function insist(name, params, tell) {
-    for (let wait = 200; ; wait = Math.min(2 * wait, 2000)) {
+  // Send until there is an answer; `report` gets the message of each error.
+  async function callUntilAnswered(name, params, report) {
+    for (let wait = FIRST_WAIT_MS; ; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
       try {
         return await call(name, params);
       } catch (error) {
-        tell(error.message);
+        report(error.message);
         await pause(wait);
       }
     }
   }
 
-  const pathsOf = (job) => (job.wishes || job.of.wishes || []).map(({ path }) => path);
+  // A job is one key: { kind: "decide", token, requests, index, before } with an entry of `before`,
+  // the earlier state, for each request; or { kind: "undo", token, batch, of } with the job or
+  // { batch } that it undoes.
+  const pathsOf = (job) => (job.requests || job.of.requests || []).map(({ path }) => path);
 
-  // What is decided, what is on its way, and where we are. Knows nothing of the page.
+  // The decisions, the jobs that wait for an answer, and the current image; no part of the page.
   class Review {
-    constructor(session, changed) {
-      Object.assign(this, { changed, rows: session.queue, images: session.images, classes: session.classes, session });
-      this.known = session.states; // as the server last said
-      this.shown = { ...session.states }; // with the keys that are on their way
+    constructor(session, onChange) {
+      this.session = session;
+      this.onChange = onChange;
+      this.rows = session.queue;
+      this.images = session.images;
+      this.classes = session.classes;
+      this.saved = session.states; // path -> state, as the server last answered
+      this.shown = { ...session.states }; // path -> state, with the jobs that wait
       this.jobs = [];
       this.history = session.undoable.map((batch) => ({ batch }));
       this.refused = [];
@@ -58,55 +69,75 @@
       this.times = [];
       this.notice = "";
       this.isFinished = false;
-      this.index = Math.max(0, this.nextOpen(0));
+      this.index = Math.max(0, this.nextUndecided(0));
     }
 
     get row() { return this.rows[this.index]; }
-    get done() { return this.rows.filter((row) => this.shown[row.path].is_done).length; }
-    nextOpen(from) {
+    get decidedCount() { return this.rows.filter((row) => this.shown[row.path].is_done).length; }
+
+    // The first undecided index from `start` on, round the end; -1 if all are decided.
+    nextUndecided(start) {
       for (let step = 0; step < this.rows.length; step++) {
-        const index = (from + step) % this.rows.length;
+        const index = (start + step) % this.rows.length;
         if (!this.shown[this.rows[index].path].is_done) return index;
       }
       return -1;
     }
 
+    // The median pause between keys times the undecided images; null before the third pause.
     get secondsLeft() {
-      const gaps = this.times.slice(1).map((time, k) => time - this.times[k]).filter((s) => s < LONGEST_SECONDS).sort((a, b) => a - b);
-      return gaps.length < 3 ? null : gaps[gaps.length >> 1] * (this.rows.length - this.done);
+      const pauses = this.times.slice(1).map((time, k) => time - this.times[k]);
+      const sorted = pauses.filter((seconds) => seconds < LONGEST_SECONDS).sort((a, b) => a - b);
+      if (sorted.length < 3) return null;
+      return sorted[sorted.length >> 1] * (this.rows.length - this.decidedCount);
     }
 
-    // The images that one key decides: with Shift the copies too. A redundant copy follows its original by itself, unless
-    // the original is dropped.
+    // The images that one key decides: with Shift the copies too. A redundant copy follows its
+    // original by itself, unless the original is dropped.
     pathsFor(action, isForAll) {
-      const copies = isForAll ? this.row.copies : [];
-      return [this.row.path, ...copies.filter((path) => action === "drop" || !this.images[path].is_redundant)];
+      const needsKey = (path) => action === "drop" || !this.images[path].is_redundant;
+      const copies = isForAll ? this.row.copies.filter(needsKey) : [];
+      return [this.row.path, ...copies];
+    }
+
+    // Setting the given label is a keep.
+    newRequest(path, action, label) {
+      const isKeep = action === "relabel" && label === this.images[path].given_label;
+      return isKeep ? { path, action: "keep", label: "" } : { path, action, label };
     }
 
     decide(action, label, isForAll) {
       if (this.isFinished) return;
-      const wishes = this.pathsFor(action, isForAll).map((path) =>
-        action === "relabel" && label === this.images[path].given_label ? { path, action: "keep", label: "" } : { path, action, label });
-      const job = { kind: "decide", token: newToken(), wishes, index: this.index, before: wishes.map(({ path }) => this.shown[path]) };
-      for (const wish of wishes) {
-        const now = wish.action === "relabel" ? wish.label : this.images[wish.path].given_label;
-        this.shown[wish.path] = { label: now, action: wish.action, by: this.session.by, batch: `${this.session.batch}.${job.token}`, is_done: true };
+      const paths = this.pathsFor(action, isForAll);
+      const requests = paths.map((path) => this.newRequest(path, action, label));
+      const before = paths.map((path) => this.shown[path]);
+      const job = { kind: "decide", token: newToken(), requests, index: this.index, before };
+      const batch = `${this.session.batch}.${job.token}`;
+      for (const request of requests) {
+        const given = this.images[request.path].given_label;
+        const newLabel = request.action === "relabel" ? request.label : given;
+        const { by } = this.session;
+        const state = { label: newLabel, action: request.action, by, batch, is_done: true };
+        this.shown[request.path] = state;
       }
       this.history.push(job);
       this.times = [...this.times.slice(-20), Date.now() / 1000];
       this.notice = "";
-      const next = this.nextOpen(this.index + 1);
+      const next = this.nextUndecided(this.index + 1);
       this.index = next < 0 ? Math.min(this.index + 1, this.rows.length - 1) : next;
       this.send(job);
     }
 
     undo() {
       const last = this.history.pop();
-      if (!last || this.isFinished) return void this.say("Nothing to undo");
+      if (!last || this.isFinished) return void this.notify("Nothing to undo");
       const batch = last.batch || `${this.session.batch}.${last.token}`;
-      const index = last.index ?? this.rows.findIndex((row) => this.shown[row.path].batch === batch);
+      const isOfBatch = (row) => this.shown[row.path].batch === batch;
+      const index = last.index ?? this.rows.findIndex(isOfBatch);
       if (index >= 0) this.index = index;
-      if (last.wishes) last.wishes.forEach(({ path }, k) => (this.shown[path] = last.before[k]));
+      if (last.requests) {
+        last.requests.forEach(({ path }, k) => { this.shown[path] = last.before[k]; });
+      }
       this.notice = "Taken back";
       this.send({ kind: "undo", token: newToken(), batch, of: last });
     }
@@ -114,124 +145,194 @@
     move(step) {
       this.index = Math.min(Math.max(this.index + step, 0), this.rows.length - 1);
       this.notice = "";
-      this.changed();
+      this.onChange();
     }
 
-    say(notice) { this.notice = notice; this.changed(); }
+    notify(notice) {
+      this.notice = notice;
+      this.onChange();
+    }
+
+    reportTrouble(trouble) {
+      this.trouble = trouble;
+      this.onChange();
+    }
 
     send(job) {
       this.jobs.push(job);
-      this.changed();
-      if (this.jobs.length === 1) this.work();
+      this.onChange();
+      if (this.jobs.length === 1) this.sendAll();
     }
 
-    // In order, one at a time; each key compares with what the server said last about its images.
-    async work() {
+    // In order, one at a time: each request names the last state that the server answered.
+    async sendAll() {
+      const report = (trouble) => this.reportTrouble(trouble);
       while (this.jobs.length) {
         const job = this.jobs[0];
-        const tell = (trouble) => { this.trouble = trouble; this.changed(); };
-        const answer = job.kind === "decide" ? await insist("review_decide", { token: job.token, wishes: this.expecting(job) }, tell)
-          : await insist("review_undo", { token: job.token, batch: job.batch }, tell);
+        const [name, params] = job.kind === "decide"
+          ? ["review_decide", { token: job.token, wishes: this.withExpected(job.requests) }]
+          : ["review_undo", { token: job.token, batch: job.batch }];
+        const answer = await callUntilAnswered(name, params, report);
         this.trouble = "";
         this.jobs.shift();
-        this.settle(job, answer);
-        this.changed();
+        this.applyAnswer(job, answer);
+        this.onChange();
       }
     }
 
-    expecting(job) {
-      return job.wishes.map((wish) => ({ ...wish, expected: this.known[wish.path].label, seen: this.known[wish.path].batch }));
+    withExpected(requests) {
+      return requests.map((request) => {
+        const { label, batch } = this.saved[request.path];
+        return { ...request, expected: label, seen: batch };
+      });
     }
 
-    settle(job, answer) {
-      Object.assign(this.known, answer.states);
-      let over = [job];
-      if (answer.refused.length) {
-        this.refused.push({ job, answer });
-        const lost = new Set(answer.refused); // keys on their way about the same image were typed in front of the old label
-        over = [job, ...this.jobs.filter((later) => later.of === job || later.wishes?.some(({ path }) => lost.has(path)))];
-        const gone = over.filter((made) => made !== job || lost.size === pathsOf(job).length); // a part that holds can be undone
-        this.history = this.history.filter((made) => !gone.includes(made));
-        this.jobs = this.jobs.filter((later) => !over.includes(later));
-      }
-      const onTheirWay = new Set(this.jobs.flatMap(pathsOf));
-      for (const path of [...over.flatMap(pathsOf), ...Object.keys(answer.states)]) if (!onTheirWay.has(path)) this.shown[path] = this.known[path];
+    applyAnswer(job, answer) {
+      Object.assign(this.saved, answer.states);
+      const ended = answer.refused.length ? this.rollBack(job, answer) : [job];
+      const waiting = new Set(this.jobs.flatMap(pathsOf));
+      const changed = [...ended.flatMap(pathsOf), ...Object.keys(answer.states)];
+      for (const path of changed) if (!waiting.has(path)) this.shown[path] = this.saved[path];
     }
 
-    lookAgain() {
+    // Drop a refused job and the later jobs about its refused images: their keys were pressed
+    // before the old label. Returns all jobs that have ended.
+    rollBack(job, answer) {
+      this.refused.push({ job, answer });
+      const refused = new Set(answer.refused);
+      const isOutdated = (later) =>
+        later.of === job || later.requests?.some(({ path }) => refused.has(path));
+      const ended = [job, ...this.jobs.filter(isOutdated)];
+      const isVoid = (made) => made !== job || refused.size === pathsOf(job).length;
+      const voided = ended.filter(isVoid); // the saved part of a job can still be undone
+      this.history = this.history.filter((made) => !voided.includes(made));
+      this.jobs = this.jobs.filter((later) => !ended.includes(later));
+      return ended;
+    }
+
+    goToRefused() {
       const { job, answer } = this.refused.shift();
-      const path = answer.refused[0];
-      const index = this.rows.findIndex((row) => row.path === path);
+      const index = this.rows.findIndex((row) => row.path === answer.refused[0]);
       this.index = index >= 0 ? index : job.index ?? this.index;
-      this.changed();
+      this.onChange();
     }
 
     async finish() {
-      if (this.jobs.length) return void this.say("Still saving: try again in a moment");
-      await insist("review_finish", {}, (trouble) => { this.trouble = trouble; this.changed(); });
+      if (this.jobs.length) return void this.notify("Still saving: try again in a moment");
+      await callUntilAnswered("review_finish", {}, (trouble) => this.reportTrouble(trouble));
       this.isFinished = true;
-      this.changed();
+      this.onChange();
     }
   }
+
+  const HELP = [
+    ["A", "accept the suggestion"],
+    ["K", "keep the given label"],
+    ["1 – 8", "set the label, in the order of the list"],
+    ["D", "drop: of no use under any label"],
+    ["U", "unsure: looked at, no verdict"],
+    ["Z", "undo your last decision"],
+    ["← →", "look without deciding"],
+    ["Shift", "with A, K, 1 – 8, D, U: decide all copies of the image"],
+    ["S", "smooth or crisp pixels"],
+    ["G", "go to what was refused"],
+    ["?", "this list"],
+  ];
 
   // The page: built once, then only its contents change.
   class Page {
     constructor(root, session) {
       this.review = new Review(session, () => this.draw());
       this.isSmooth = localStorage.getItem("candid-smooth") === "true";
-      this.ahead = new Map();
+      this.preloaded = new Map(); // file -> its image
       this.build(root);
       this.draw();
     }
 
     build(root) {
-      const part = (name, classes = "") => (this[name] = make("div", `c-${name} ${classes}`));
-      const button = (key, text, act) => {
-        const node = make("button", "c-button", make("kbd", "", key), text);
-        node.dataset.candid = `key-${text.toLowerCase().replace(/\W+/g, "-")}`;
-        node.onclick = (event) => { act(event.shiftKey); node.blur(); };
-        return node;
+      const part = (name, classes = "") => {
+        this[name] = make("div", `c-${name} ${classes}`);
+        this[name].dataset.candid = name;
+        return this[name];
       };
+      const track = make("div", "c-track", part("bar"));
+      this.finishButton = this.makeButton("", "Finish", () => this.review.finish());
+      const head = make(
+        "div", "c-head",
+        part("count"), track, part("remaining"), part("saved"), this.finishButton,
+      );
+      part("frame").append(...this.buildPicture());
+      const left = make("div", "c-left", this.frame, part("name"));
+      const right = make(
+        "div", "c-right",
+        part("labels"), part("classes"), part("opinions"), this.buildKeys(), part("notice"),
+      );
+      const main = make("div", "c-main", left, right);
+      const overlays = [part("help", "is-hidden"), part("end", "is-hidden")];
+      const body = [head, part("refused"), main, part("copies"), ...overlays];
+      root.replaceChildren(make("div", "c-body", ...body));
+      const end = "Every decision is in the journal. You can close this tab.";
+      this.end.append(make("b", "", "Finished"), make("span", "", end));
+      const cell = (content) => make("td", "", content);
+      const rows = HELP.map(([key, text]) =>
+        make("tr", "", cell(make("kbd", "", key)), cell(text)));
+      this.help.append(make("table", "", ...rows));
+    }
+
+    makeButton(key, text, act) {
+      const node = make("button", "c-button", make("kbd", "", key), text);
+      node.dataset.candid = `key-${text.toLowerCase().replace(/\W+/g, "-")}`;
+      node.onclick = (event) => { act(event.shiftKey); node.blur(); };
+      return node;
+    }
+
+    buildPicture() {
       this.picture = make("img", "c-picture");
       this.picture.onload = () => this.fit();
       this.picture.onerror = () => this.frame.classList.add("is-missing");
-      const frame = part("frame");
-      frame.append(this.picture, make("div", "c-missing", make("b", "", "Image missing"), make("span", "", "decide without it, or go on with the arrow")));
-      this.finishButton = button("", "Finish", () => this.review.finish());
-      this.keys = make("div", "c-keys",
-        (this.acceptButton = button("A", "Accept", (all) => this.press("a", all))), button("K", "Keep", (all) => this.press("k", all)),
-        button("D", "Drop", (all) => this.press("d", all)), button("U", "Unsure", (all) => this.press("u", all)),
-        button("Z", "Undo", () => this.press("z")), button("?", "Help", () => this.press("?")));
-      const head = make("div", "c-head", part("count"), make("div", "c-track", part("bar")), part("remaining"), part("saved"), this.finishButton);
-      const left = make("div", "c-left", frame, part("name"));
-      const right = make("div", "c-right", part("labels"), part("classes"), part("opinions"), this.keys, part("notice"));
-      root.replaceChildren(make("div", "c-body", head, part("refused"), make("div", "c-main", left, right), part("copies"), part("help", "is-hidden"), part("end", "is-hidden")));
-      for (const name of ["count", "saved", "labels", "classes", "frame", "name", "copies", "refused", "notice", "help", "end", "remaining"]) this[name].dataset.candid = name;
-      this.end.append(make("b", "", "Finished"), make("span", "", "Every decision is in the journal. You can close this tab."));
-      this.help.append(make("table", "", ...HELP.map(([key, text]) => make("tr", "", make("td", "", make("kbd", "", key)), make("td", "", text)))));
+      const advice = make("span", "", "decide without it, or go on with the arrow");
+      return [this.picture, make("div", "c-missing", make("b", "", "Image missing"), advice)];
     }
 
+    buildKeys() {
+      const button = (key, text) =>
+        this.makeButton(key, text, (isForAll) => this.press(key.toLowerCase(), isForAll));
+      this.acceptButton = button("A", "Accept");
+      const others = [["K", "Keep"], ["D", "Drop"], ["U", "Unsure"], ["Z", "Undo"], ["?", "Help"]];
+      const buttons = others.map(([key, text]) => button(key, text));
+      return make("div", "c-keys", this.acceptButton, ...buttons);
+    }
+
+    // Do what a key means; returns false for a key without a meaning.
     press(key, isForAll = false) {
-      const review = this.review;
-      const suggestion = review.row.suggested_label;
+      const { review } = this;
       const digit = Number(key);
-      if (key === "?" || key === "escape") this.help.classList.toggle("is-hidden", key === "escape" ? true : undefined);
-      else if (key === "a" && suggestion) review.decide("relabel", suggestion, isForAll);
-      else if (key === "a") review.say(review.session.blind ? "No suggestion in a blind review" : "No suggestion for this image: K keeps its label");
+      if (key === "?") this.help.classList.toggle("is-hidden");
+      else if (key === "escape") this.help.classList.add("is-hidden");
+      else if (key === "a") this.accept(isForAll);
       else if (key === "k") review.decide("keep", "", isForAll);
       else if (key === "d") review.decide("drop", "", isForAll);
       else if (key === "u") review.decide("unsure", "", isForAll);
       else if (key === "z") review.undo();
-      else if (key === "g" && review.refused.length) review.lookAgain();
-      else if (key === "s") this.smooth();
+      else if (key === "g" && review.refused.length) review.goToRefused();
+      else if (key === "s") this.toggleSmooth();
       else if (key === "arrowleft" || key === "arrowup") review.move(-1);
       else if (key === "arrowright" || key === "arrowdown") review.move(1);
-      else if (digit >= 1 && digit <= review.classes.length) review.decide("relabel", review.classes[digit - 1], isForAll);
-      else return false;
+      else if (digit >= 1 && digit <= review.classes.length) {
+        review.decide("relabel", review.classes[digit - 1], isForAll);
+      } else return false;
       return true;
     }
 
-    smooth() {
+    accept(isForAll) {
+      const { review } = this;
+      const suggestion = review.row.suggested_label;
+      if (suggestion) review.decide("relabel", suggestion, isForAll);
+      else if (review.session.blind) review.notify("No suggestion in a blind review");
+      else review.notify("No suggestion for this image: K keeps its label");
+    }
+
+    toggleSmooth() {
       this.isSmooth = !this.isSmooth;
       localStorage.setItem("candid-smooth", this.isSmooth);
       this.fit();
@@ -243,15 +344,14 @@
       const state = review.shown[row.path];
       const total = review.rows.length;
       this.frame.parentElement.parentElement.dataset.path = row.path;
-      this.count.textContent = `${review.done} of ${total}`;
-      this.bar.style.width = `${(100 * review.done) / total}%`;
-      this.remaining.textContent = this.timeLeft();
-      this.saved.textContent = review.trouble ? `not saved: ${review.jobs.length}, trying again` : review.jobs.length ? `saving ${review.jobs.length}` : "all saved";
-      this.saved.className = `c-saved ${review.trouble ? "is-bad" : review.jobs.length ? "is-busy" : "is-good"}`;
-      this.notice.textContent = review.trouble ? `The server answers: ${review.trouble}` : review.notice || (review.done === total ? "All decided: press Finish, or go back with the arrow" : "");
+      this.count.textContent = `${review.decidedCount} of ${total}`;
+      this.bar.style.width = `${(100 * review.decidedCount) / total}%`;
+      this.remaining.textContent = this.formatTimeLeft();
       this.name.replaceChildren(make("b", "", `${review.index + 1}`), ` of ${total}   ${row.path}`);
       this.acceptButton.disabled = !row.suggested_label;
-      this.show(row);
+      this.drawSaved();
+      this.drawNotice();
+      this.drawPicture(row);
       this.drawLabels(row, state);
       this.drawClasses(row, state);
       this.drawCopies(row);
@@ -259,22 +359,45 @@
       this.end.classList.toggle("is-hidden", !review.isFinished);
     }
 
-    timeLeft() {
-      const seconds = this.review.secondsLeft;
-      if (seconds === null || this.review.done === this.review.rows.length) return "";
+    formatTimeLeft() {
+      const { secondsLeft: seconds, decidedCount, rows } = this.review;
+      if (seconds === null || decidedCount === rows.length) return "";
       return seconds < 90 ? `${Math.ceil(seconds)} s left` : `${Math.round(seconds / 60)} min left`;
     }
 
-    show(row) {
-      const image = this.review.images[row.path];
+    drawSaved() {
+      const { trouble, jobs } = this.review;
+      let [text, mark] = ["all saved", "is-good"];
+      if (jobs.length) [text, mark] = [`saving ${jobs.length}`, "is-busy"];
+      if (trouble) [text, mark] = [`not saved: ${jobs.length}, trying again`, "is-bad"];
+      this.saved.textContent = text;
+      this.saved.className = `c-saved ${mark}`;
+    }
+
+    drawNotice() {
+      const { trouble, notice, decidedCount, rows } = this.review;
+      const isAllDecided = decidedCount === rows.length;
+      const advice = isAllDecided ? "All decided: press Finish, or go back with the arrow" : "";
+      this.notice.textContent = trouble ? `The server answers: ${trouble}` : notice || advice;
+    }
+
+    drawPicture(row) {
+      const { rows, images, index } = this.review;
+      const image = images[row.path];
       if (this.file !== image.file || this.box !== image.box) {
         [this.file, this.box] = [image.file, image.box];
         this.frame.classList.remove("is-missing");
-        this.picture.src = sourceOf(image.file);
+        this.picture.src = urlOf(image.file);
       }
-      const next = this.review.rows.slice(this.review.index + 1, this.review.index + 1 + AHEAD).map(({ path }) => this.review.images[path].file);
-      for (const file of this.ahead.keys()) if (!next.includes(file)) this.ahead.delete(file);
-      for (const file of next) if (!this.ahead.has(file)) this.ahead.set(file, Object.assign(new Image(), { src: sourceOf(file) }));
+      const nextRows = rows.slice(index + 1, index + 1 + PRELOADED);
+      const next = nextRows.map(({ path }) => images[path].file);
+      for (const file of this.preloaded.keys()) {
+        if (!next.includes(file)) this.preloaded.delete(file);
+      }
+      for (const file of next) {
+        if (this.preloaded.has(file)) continue;
+        this.preloaded.set(file, Object.assign(new Image(), { src: urlOf(file) }));
+      }
     }
 
     fit() {
@@ -285,45 +408,82 @@
     }
 
     drawLabels(row, state) {
-      const share = (name) => (row.probs.length ? percent(row.probs[this.review.classes.indexOf(name)]) : "");
-      const card = (title, name, share, classes) => make("div", `c-card ${classes}`, make("small", "", title), make("b", "", name), make("span", "", share));
-      const cards = [card("given", row.given_label, share(row.given_label), "is-given")];
-      if (row.suggested_label) cards.push(card("suggested", row.suggested_label, share(row.suggested_label), "is-suggested"));
-      const words = { relabel: state.label, keep: `kept ${state.label}`, drop: "dropped", unsure: "unsure" };
-      const isEdited = !state.action && state.label !== row.given_label;
-      const verdict = state.action ? words[state.action] : isEdited ? state.label : "open";
-      cards.push(card(state.by && state.by !== this.review.session.by ? `decided by ${state.by}` : "decided", verdict, "", `is-verdict ${state.is_done ? "is-set" : ""} is-${state.action || "open"}`));
+      const { classes, session } = this.review;
+      const card = (title, name, share, marks) => make(
+        "div", `c-card ${marks}`,
+        make("small", "", title), make("b", "", name), make("span", "", share),
+      );
+      const likelihood = (name) =>
+        row.probs.length ? percent(row.probs[classes.indexOf(name)]) : "";
+      const classCard = (title, name) => card(title, name, likelihood(name), `is-${title}`);
+      const cards = [classCard("given", row.given_label)];
+      if (row.suggested_label) cards.push(classCard("suggested", row.suggested_label));
+      const isOthers = state.by && state.by !== session.by;
+      const title = isOthers ? `decided by ${state.by}` : "decided";
+      const marks = `is-verdict ${state.is_done ? "is-set" : ""} is-${state.action || "open"}`;
+      cards.push(card(title, this.formatVerdict(row, state), "", marks));
       this.labels.replaceChildren(...cards);
-      this.opinions.replaceChildren(...Object.entries(row.verdicts).map(([by, verdict]) => make("span", "c-opinion", `${by}: `, make("b", "", verdict))));
+      const opinions = Object.entries(row.verdicts).map(([by, verdict]) =>
+        make("span", "c-opinion", `${by}: `, make("b", "", verdict)));
+      this.opinions.replaceChildren(...opinions);
+    }
+
+    formatVerdict(row, state) {
+      const { action, label } = state;
+      const verdicts = { relabel: label, keep: `kept ${label}`, drop: "dropped", unsure: "unsure" };
+      if (action) return verdicts[action];
+      return label !== row.given_label ? label : "open"; // another label was set in the App itself
     }
 
     drawClasses(row, state) {
       const votes = row.votes ? JSON.parse(row.votes) : {};
-      this.classes.replaceChildren(...this.review.classes.map((name, k) => {
-        const share = row.probs[k] ?? 0;
+      const isLabelled = state.action !== "drop" && state.is_done;
+      const buttons = this.review.classes.map((name, k) => {
+        const marks = ["c-class"];
+        if (name === row.given_label) marks.push("is-given");
+        if (name === row.suggested_label) marks.push("is-suggested");
+        if (isLabelled && name === state.label) marks.push("is-chosen");
+        const likelihood = row.probs[k] ?? 0;
         const fill = make("i", "");
-        fill.style.width = `${100 * share}%`;
-        const marks = `${name === row.given_label ? "is-given " : ""}${name === row.suggested_label ? "is-suggested " : ""}${state.action !== "drop" && state.is_done && name === state.label ? "is-chosen" : ""}`;
-        const node = make("button", `c-class ${marks}`, make("kbd", "", `${k + 1}`), make("span", "c-class-name", name), make("span", "c-likelihood", fill),
-          make("span", "c-share", row.probs.length ? percent(share) : ""), make("span", "c-votes", votes[name] ? `${votes[name]} votes` : ""));
+        fill.style.width = `${100 * likelihood}%`;
+        const node = make(
+          "button", marks.join(" "),
+          make("kbd", "", `${k + 1}`),
+          make("span", "c-class-name", name),
+          make("span", "c-likelihood", fill),
+          make("span", "c-share", row.probs.length ? percent(likelihood) : ""),
+          make("span", "c-votes", votes[name] ? `${votes[name]} votes` : ""),
+        );
         node.dataset.candid = `class-${name}`;
         node.onclick = (event) => { this.press(`${k + 1}`, event.shiftKey); node.blur(); };
         return node;
-      }));
+      });
+      this.classes.replaceChildren(...buttons);
     }
 
     drawCopies(row) {
-      this.copies.classList.toggle("is-hidden", !row.copies.length);
-      const figures = row.copies.map((path) => {
-        const image = this.review.images[path];
-        const state = this.review.shown[path];
-        const picture = Object.assign(make("img", "is-crisp"), { src: sourceOf(image.file), title: path });
-        picture.onload = () => fitBox(picture, image.box);
-        picture.onerror = () => picture.parentElement.classList.add("is-missing");
-        const label = state.action === "drop" ? "dropped" : state.label;
-        return make("figure", label === this.review.shown[row.path].label ? "" : "is-other", make("div", "c-thumb", picture), make("figcaption", "", label, image.is_redundant ? make("small", "", "copy") : ""));
-      });
-      this.copies.replaceChildren(make("p", "", make("b", "", `${row.copies.length} ${row.copies.length > 1 ? "copies" : "copy"} of this photograph`), make("span", "", make("kbd", "", "Shift"), "+ key decides all of them")), make("div", "c-figures", ...figures));
+      const count = row.copies.length;
+      this.copies.classList.toggle("is-hidden", !count);
+      const title = `${count} ${count > 1 ? "copies" : "copy"} of this image`;
+      const advice = make("span", "", make("kbd", "", "Shift"), "+ key decides all of them");
+      const label = this.review.shown[row.path].label;
+      const figures = row.copies.map((path) => this.makeCopy(path, label));
+      const head = make("p", "", make("b", "", title), advice);
+      this.copies.replaceChildren(head, make("div", "c-figures", ...figures));
+    }
+
+    makeCopy(path, originalLabel) {
+      const image = this.review.images[path];
+      const state = this.review.shown[path];
+      const facts = { src: urlOf(image.file), title: path };
+      const picture = Object.assign(make("img", "is-crisp"), facts);
+      picture.onload = () => fitBox(picture, image.box);
+      picture.onerror = () => picture.parentElement.classList.add("is-missing");
+      const label = state.action === "drop" ? "dropped" : state.label;
+      const mark = image.is_redundant ? make("small", "", "copy") : "";
+      const caption = make("figcaption", "", label, mark);
+      const classes = label === originalLabel ? "" : "is-other";
+      return make("figure", classes, make("div", "c-thumb", picture), caption);
     }
 
     drawRefused() {
@@ -332,37 +492,54 @@
       if (!refused.length) return void this.refused.replaceChildren();
       const { answer } = refused[0];
       const path = answer.refused[0];
-      const state = answer.states[path];
-      const what = !state ? "A key could not be taken back: something newer stands" : `Not saved: somebody else changed ${path} meanwhile (now ${state.action === "drop" ? "dropped" : state.label}${state.by ? `, by ${state.by}` : ""})`;
-      const look = make("button", "c-button", make("kbd", "", "G"), images[path] ? "Look again" : "Go on");
-      look.onclick = () => this.review.lookAgain();
-      this.refused.replaceChildren(make("span", "", what, refused.length > 1 ? ` and ${refused.length - 1} more` : ""), look);
+      const others = refused.length > 1 ? ` and ${refused.length - 1} more` : "";
+      const text = images[path] ? "Look again" : "Go on";
+      const button = make("button", "c-button", make("kbd", "", "G"), text);
+      button.onclick = () => this.review.goToRefused();
+      const message = formatRefusal(path, answer.states[path]);
+      this.refused.replaceChildren(make("span", "", message, others), button);
     }
   }
 
-  const HELP = [
-    ["A", "accept the suggestion"], ["K", "keep the given label"], ["1 – 8", "set the label, in the order of the list"], ["D", "drop: of no use under any label"],
-    ["U", "unsure: looked at, no verdict"], ["Z", "undo your last decision"], ["← →", "look without deciding"], ["Shift", "with A, K, 1 – 8, D, U: decide all copies of the photograph"],
-    ["S", "smooth or crisp pixels"], ["G", "go to what was refused"], ["?", "this list"],
-  ];
+  function formatRefusal(path, state) {
+    if (!state) return "A key could not be taken back: there is a newer decision";
+    const label = state.action === "drop" ? "dropped" : state.label;
+    const by = state.by ? `, by ${state.by}` : "";
+    return `Not saved: somebody else changed ${path} meanwhile (now ${label}${by})`;
+  }
 
   // Show the face of a picture that holds several: the box fills the square.
   function fitBox(picture, box) {
     if (!box) return void (picture.style.cssText = "");
     const [x, y, width, height] = box.split(" ").map(Number);
     const scale = 100 / Math.max(width, height);
-    picture.style.cssText = `position:absolute;object-fit:fill;max-width:none;max-height:none;width:${picture.naturalWidth * scale}%;height:${picture.naturalHeight * scale}%;left:${-x * scale + (100 - width * scale) / 2}%;top:${-y * scale + (100 - height * scale) / 2}%`;
+    const styles = {
+      position: "absolute",
+      "object-fit": "fill",
+      "max-width": "none",
+      "max-height": "none",
+      width: `${picture.naturalWidth * scale}%`,
+      height: `${picture.naturalHeight * scale}%`,
+      left: `${-x * scale + (100 - width * scale) / 2}%`,
+      top: `${-y * scale + (100 - height * scale) / 2}%`,
+    };
+    const declarations = Object.entries(styles).map(([name, value]) => `${name}:${value}`);
+    picture.style.cssText = declarations.join(";");
   }
 
+  // Whether a text field or a dialog of the App has the keyboard.
   function isTyping(target) {
-    const inside = (selector) => document.querySelector(selector);
-    return target.closest?.("input, textarea, select, [contenteditable='true']") || inside("[data-cy=modal], [role=dialog], [data-cy=operators-browser]");
+    const fields = "input, textarea, select, [contenteditable='true']";
+    const dialogs = "[data-cy=modal], [role=dialog], [data-cy=operators-browser]";
+    return target.closest?.(fields) || document.querySelector(dialogs);
   }
 
+  // Digits by their place, since some keyboards need Shift for them; letters by what is printed.
+  // A numpad without NumLock sends arrows.
   function nameOf(event) {
-    const digit = /^Digit([1-9])$/.exec(event.code || "") || /^([1-9])$/.exec(event.key); // a numpad without NumLock has arrows
+    const digit = /^Digit([1-9])$/.exec(event.code || "") || /^([1-9])$/.exec(event.key);
     if (event.key === "?") return "?";
-    return digit ? digit[1] : event.key.toLowerCase(); // digits by place (some keyboards shift them), letters by print
+    return digit ? digit[1] : event.key.toLowerCase();
   }
 
   function Panel() {
@@ -371,32 +548,47 @@
     useEffect(() => {
       let page = null;
       let isGone = false;
-      const listen = (event) => {
-        if (!page || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-        if (event.repeat && !event.key.startsWith("Arrow")) return void event.stopPropagation(); // a held key decides once
+      const onKey = (event) => {
+        const isShortcut = event.ctrlKey || event.metaKey || event.altKey;
+        if (!page || isShortcut || isTyping(event.target)) return;
+        if (event.repeat && !event.key.startsWith("Arrow")) {
+          return void event.stopPropagation(); // a key that is held down decides once
+        }
         if (page.press(nameOf(event), event.shiftKey && event.key !== "?")) {
           event.preventDefault();
           event.stopPropagation(); // the App has keys of its own
         }
       };
-      const warn = (event) => { if (page?.review.jobs.length) event.preventDefault(); };
-      insist("review_queue", {}, (trouble) => { if (root.current) root.current.textContent = `Loading: ${trouble}`; }).then((session) => {
+      const onLeave = (event) => { if (page?.review.jobs.length) event.preventDefault(); };
+      const report = (trouble) => {
+        if (root.current) root.current.textContent = `Loading: ${trouble}`;
+      };
+      callUntilAnswered("review_queue", {}, report).then((session) => {
         if (!isGone) page = new Page(root.current, session);
       });
-      window.addEventListener("keydown", listen, true);
-      window.addEventListener("beforeunload", warn);
+      window.addEventListener("keydown", onKey, true);
+      window.addEventListener("beforeunload", onLeave);
       return () => {
         isGone = true;
-        window.removeEventListener("keydown", listen, true);
-        window.removeEventListener("beforeunload", warn);
-        if (page?.review.times.length) window.__foo__?.executeOperator?.("reload_dataset"); // the grid shows what was decided
+        window.removeEventListener("keydown", onKey, true);
+        window.removeEventListener("beforeunload", onLeave);
+        // The grid shows the decisions only after it is loaded again.
+        if (page?.review.times.length) window.__foo__?.executeOperator?.("reload_dataset");
       };
     }, []);
-    return createElement("div", { ref: root, className: "candid-review", "data-candid": "panel" }, "Loading the queue …");
+    const properties = { ref: root, className: "candid-review", "data-candid": "panel" };
+    return createElement("div", properties, "Loading the queue …");
   }
 
-  const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: "/plugins/review/panel.css" });
-  document.head.append(sheet);
+  const style = { rel: "stylesheet", href: "/plugins/review/panel.css" };
+  document.head.append(Object.assign(document.createElement("link"), style));
   const { registerComponent, PluginComponentType } = window.__fop__;
-  registerComponent({ name: "CandidReview", label: "Review", component: Panel, type: PluginComponentType.Panel, activator: () => true, panelOptions: { surfaces: "grid" } });
+  registerComponent({
+    name: "CandidReview",
+    label: "Review",
+    component: Panel,
+    type: PluginComponentType.Panel,
+    activator: () => true,
+    panelOptions: { surfaces: "grid" },
+  });
 })();

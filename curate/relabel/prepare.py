@@ -1,0 +1,136 @@
+"""From the manifest, the journal and the options of `curate relabel` to a `Session`.
+
+Also here: PNG copies of the pictures that no browser draws. Services are started in `services`.
+"""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from curate.errors import PredictionsError, WorkspaceError
+from curate.files import write_atomically
+from curate.images.decode import UnreadableImageError, encode_png, read_image
+from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
+from curate.relabel.session import Image, Session, session_files
+from curate.review.reviewers import ADJUDICATED, disagreements
+from curate.workspace.journal import Decision, current_decisions, new_batch
+from curate.workspace.predictions import read_predictions
+from curate.workspace.workspace import Workspace
+
+# Forms of `curate.images.decode.SUFFIXES` that no browser draws; JAFFE is shipped in one.
+NOT_DRAWN = frozenset({".tif", ".tiff", ".pgm", ".ppm"})
+
+
+@dataclass(frozen=True)
+class RelabelOptions:
+    """The options of `curate relabel`; `port` is None for any free port."""
+
+    selection: Selection
+    by: str
+    blind: bool = False
+    port: int | None = None
+    opens_browser: bool = True
+
+
+def prepare_session(workspace: Workspace, options: RelabelOptions) -> tuple[Session, list[str]]:
+    """The session without its port and database, and notes for the reviewer.
+
+    Raises
+    ------
+    UsageError, ManifestError  if there is no image to review
+    WorkspaceError  if all images are missing
+    """
+    manifest, journal = workspace.read(), workspace.read_journal()
+    rows = choose_rows(manifest, journal, options.selection)
+    current = current_decisions(manifest, journal)
+    probs, notes = _read_probs(workspace, manifest)
+    is_adjudication = options.selection.disagreements
+    verdicts = disagreements(manifest, journal) if is_adjudication else {}
+    queue = describe_rows(rows, manifest, probs, verdicts, blind=options.blind)
+    shown = {path for row in queue for path in (row.path, *row.copies)}
+    images = _describe_images(workspace, manifest[manifest["path"].isin(shown)])
+    notes += _note_missing([images[row.path].file for row in queue])
+    notes += _note_stale(current.stale)
+    files = session_files(workspace, options.by)
+    session = Session(
+        batch=new_batch(options.by).batch,
+        by=options.by,
+        blind=options.blind,
+        note=ADJUDICATED if is_adjudication else "",
+        journal=workspace.journal.absolute(),
+        ready=files.ready,
+        finish=files.finish,
+        moved=current.moved,
+        images=images,
+        queue=queue,
+    )
+    return session, notes
+
+
+def _read_probs(
+    workspace: Workspace, manifest: pd.DataFrame
+) -> tuple[dict[str, list[float]], list[str]]:
+    """The models' mean probabilities, or none and a note if a table does not fit the manifest.
+
+    Labels can be judged without them.
+    """
+    try:
+        tables = [read_predictions(file, manifest) for file in workspace.find_predictions()]
+    except PredictionsError as error:
+        return {}, [f"no likelihoods are shown: {error}"]
+    return average_predictions(tables), []
+
+
+def _describe_images(workspace: Workspace, rows: pd.DataFrame) -> dict[str, Image]:
+    locate = workspace.locate()
+    is_redundant = rows["reason"].isin(["exact_copy", "near_copy"])
+    columns = (rows[name] for name in ("path", "sha256", "given_label", "box"))
+    return {
+        path: Image(sha256, label, str(locate(path).absolute()), box, bool(redundant))
+        for path, sha256, label, box, redundant in zip(*columns, is_redundant, strict=True)
+    }
+
+
+def _note_missing(files: Sequence[str]) -> list[str]:
+    missing = [file for file in files if not Path(file).is_file()]
+    if not missing:
+        return []
+    if len(missing) == len(files):
+        raise WorkspaceError(
+            f"all {len(files)} images are missing (first: {missing[0]}): bring the folder back, "
+            "or run `curate build NAME=FOLDER` with its new place"
+        )
+    return [f"{len(missing)} of {len(files)} images are missing (first: {missing[0]})"]
+
+
+def _note_stale(stale: Sequence[Decision]) -> list[str]:
+    if not stale:
+        return []
+    first = f"first: {stale[0].path}, batch {stale[0].batch}"
+    return [
+        f"{len(stale)} decisions are stale, their images gone or changed ({first}); "
+        "undo the batch or bring the images back"
+    ]
+
+
+def draw_for_browser(images: Mapping[str, Image], folder: Path) -> dict[str, Image]:
+    """Give each picture that no browser draws a PNG copy in `folder`.
+
+    Returns
+    -------
+    the images with their files of now; one that cannot be read keeps its file, and the panel shows
+    it as missing
+    """
+    return {path: _draw(image, folder) for path, image in images.items()}
+
+
+def _draw(image: Image, folder: Path) -> Image:
+    file, drawn = Path(image.file), folder / f"{image.sha256}.png"
+    if file.suffix.lower() in NOT_DRAWN:
+        with contextlib.suppress(UnreadableImageError):
+            write_atomically(drawn, encode_png(read_image(file)))
+            return replace(image, file=str(drawn))
+    return image

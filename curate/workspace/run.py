@@ -1,0 +1,200 @@
+"""What changes a workspace: a stage, a build, a decision; each in one straight way.
+
+A function comes in, its result is written and returned. `run_stage` is the same for every stage:
+read and check the manifest, run the stage, join its columns, derive the verdicts, check again, then
+write the tables, the manifest and, last, the receipt. `run_build` does the same for build, which
+alone adds and removes rows. Both hold the workspace's lock all the while.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from curate.errors import CandidError, WorkspaceError
+from curate.files import ignore_sigint, write_atomically
+from curate.workspace.invariants import require_laws
+from curate.workspace.journal import Decision, append_decisions, derive_verdicts
+from curate.workspace.manifest import empty_manifest, owned_by, table_bytes, write_manifest
+from curate.workspace.receipts import BuildResult, StageResult, new_receipt, write_receipt
+from curate.workspace.workspace import Workspace
+
+
+def run_stage(
+    workspace: Workspace,
+    stage: str,
+    compute: Callable[[pd.DataFrame], StageResult],
+    *,
+    input_columns: Sequence[str],
+    inputs: Sequence[Path] = (),
+    options: Mapping[str, object] | None = None,
+    dry_run: bool = False,
+) -> StageResult:
+    """Run a stage on the manifest and, unless `dry_run`, write its result.
+
+    Parameters
+    ----------
+    stage : its name: owner of the columns, and name of the receipt
+    compute : the stage's function from the manifest to its result, with its options bound
+    input_columns : the columns it reads, `human` for the human verdicts; the receipt keeps a digest
+        of each, and the stage is stale once one of them changes
+    inputs : further files it reads, for the receipt too
+    options : as the user gave them, for the receipt; JSON values
+
+    Returns
+    -------
+    the stage's result, the rows kept added to its summary and counts
+
+    Raises
+    ------
+    CandidError  whatever the stage raises; nothing is written then
+    """
+    # Without a manifest the stage fails: then too, make no folder and no lock.
+    if dry_run or not workspace.manifest.is_file():
+        return _compute(workspace, stage, compute)[0]
+    with workspace.lock(f"`curate {stage}`"):
+        start = time.perf_counter()
+        result, after = _compute(workspace, stage, compute)
+        with ignore_sigint():
+            _write(workspace, result, after)
+            receipt = new_receipt(
+                workspace.root,
+                stage,
+                after,
+                input_columns=input_columns,
+                inputs=inputs,
+                options=options or {},
+                result=result,
+            )
+            write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
+    return result
+
+
+def apply_result(
+    before: pd.DataFrame, result: StageResult, stage: str, journal: Sequence[Decision]
+) -> pd.DataFrame:
+    """The manifest after a stage: its columns joined, the verdicts derived, its laws checked."""
+    joined = before if result.columns is None else _join(before, result.columns, stage)
+    after = derive_verdicts(joined, journal)
+    require_laws(after, stage)
+    return after
+
+
+def _compute(
+    workspace: Workspace, stage: str, compute: Callable[[pd.DataFrame], StageResult]
+) -> tuple[StageResult, pd.DataFrame]:
+    # The journal may be ahead of the manifest: a command was killed after it had recorded a
+    # decision, or a decision was made while another stage held the lock.
+    journal = workspace.read_journal()
+    before = derive_verdicts(workspace.read(), journal)
+    result = compute(before)
+    after = apply_result(before, result, stage, journal)
+    kept = int((after["status"] == "keep").sum())
+    summary = f"{result.summary}; {kept:,} of {len(after):,} rows kept"
+    return replace(result, summary=summary, counts={**result.counts, "kept": kept}), after
+
+
+def _join(before: pd.DataFrame, columns: pd.DataFrame, stage: str) -> pd.DataFrame:
+    assert tuple(columns.columns) == owned_by(stage), f"{stage} wrote columns that it does not own"
+    assert len(columns) == len(before), f"{stage} changed the number of rows"
+    return before.assign(**{name: columns[name].to_numpy() for name in owned_by(stage)})
+
+
+def _write(workspace: Workspace, result: StageResult, after: pd.DataFrame) -> None:
+    for name, table in result.tables.items():
+        write_atomically(workspace.root / name, table_bytes(table))
+    write_manifest(workspace.manifest, after)
+
+
+def run_build(
+    workspace: Workspace, build: Callable[[], BuildResult], *, dry_run: bool = False
+) -> BuildResult:
+    """Run a build and, unless `dry_run`, replace the rows of the manifest by its rows.
+
+    What later stages know of the rows is kept while it still holds. The lock is held from before
+    the build reads the workspace, so a second build begins where this one ended. Decisions need no
+    lock to be recorded: those made during the build are applied at its end.
+
+    Parameters
+    ----------
+    build : the build, with its options bound
+
+    Raises
+    ------
+    CandidError  whatever the build raises; the manifest stays as it was then
+    """
+    if dry_run:
+        return build()
+    with workspace.lock("`curate build`"):
+        start = time.perf_counter()
+        result = build()
+        before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
+        after = derive_verdicts(carry_facts(before, result.rows), workspace.read_journal())
+        listing = json.dumps(result.sources, indent=1, sort_keys=True) + "\n"
+        with ignore_sigint():
+            write_atomically(workspace.sources, listing.encode())
+            write_manifest(workspace.manifest, after)
+            receipt = new_receipt(
+                workspace.root,
+                "build",
+                after,
+                input_columns=(),
+                inputs=(),
+                options={},
+                result=result,
+            )
+            write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
+        for name in result.read:  # the manifest now holds what these shards hold
+            shutil.rmtree(workspace.shards / name, ignore_errors=True)
+    return result
+
+
+def record_decisions(workspace: Workspace, made: Sequence[Decision]) -> pd.DataFrame:
+    """Append decisions to the journal, then derive the verdicts again; returns the manifest.
+
+    The journal has a lock of its own, so a long build or stage does not delay the append. Once it
+    is done the decisions are safe, even if the manifest cannot be written now: the next command
+    that writes it applies them.
+
+    Raises
+    ------
+    WorkspaceError  if they could not be recorded, or were recorded but not applied yet
+    """
+    with ignore_sigint():
+        append_decisions(workspace.journal, made)
+        try:
+            return apply_journal(workspace)
+        except CandidError as error:
+            raise WorkspaceError(
+                f"batch {made[0].batch} is recorded; do not decide again, "
+                f"the next command that writes the manifest applies it: {error}"
+            ) from error
+
+
+def apply_journal(workspace: Workspace) -> pd.DataFrame:
+    """Derive the verdicts from the facts and the journal and write them; returns the manifest."""
+    with ignore_sigint(), workspace.lock("a decision"):
+        manifest = derive_verdicts(workspace.read(), workspace.read_journal())
+        write_manifest(workspace.manifest, manifest)
+    return manifest
+
+
+def carry_facts(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The new rows of build with the facts of the later stages that are still true.
+
+    Those stages compare rows with each other, so their columns survive only if no row was added,
+    removed or changed. `quality` describes one image alone and stays with its pixels.
+    """
+    new = empty_manifest(list(rows["path"]))
+    build = list(owned_by("build"))
+    new[build] = rows.sort_values("path", kind="stable")[build].to_numpy()
+    compared = [name for name in build if name != "votes"]  # no stage reads the crowd's votes
+    if before[compared].to_numpy().tolist() == new[compared].to_numpy().tolist():
+        return before.assign(votes=new["votes"])
+    known = dict(zip(before["pixel_hash"], before["quality"], strict=True))
+    quality = [known.get(pixels, "") for pixels in new["pixel_hash"]]
+    return new.assign(quality=pd.Series(quality, dtype=str))
