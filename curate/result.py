@@ -19,3 +19,8 @@ class Result:
     summary: str
     counts: Mapping[str, Any] = field(default_factory=dict)
     table: str = ""
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """`angry 16, happy 1,500`."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -10,6 +10,7 @@ from conftest import Curate, predict, read_files
 
 from curate.labels import VOCABULARY
 from curate.workspace.manifest import REMEDY
+from curate.workspace.receipts import list_versions
 from curate.workspace.workspace import Workspace
 
 
@@ -403,3 +404,7 @@ def test_flag_without_predictions_folds_or_file_names_the_step(
     result = curate("flag", "--predictions", finished.root / "p.csv", "-w", finished.root)
     assert_refused(result, "manifest.csv: no row has a fold: run `curate fold`, then `train oof`")
     assert curate("check", "-w", finished.root).exit_code == 0
+
+
+def test_a_package_that_is_not_installed_is_left_out_of_the_versions():
+    assert set(list_versions(["numpy", "no-such-package"])) == {"python", "numpy"}

@@ -5,7 +5,8 @@ Also here: the summary of the session, from its lines in the journal.
 
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -121,13 +122,21 @@ def summarize_session(
         "edits_not_taken": missed_edits,
         "seconds": round(seconds),
     }
-    verbs = {"relabel": "relabelled", "keep": "kept", "drop": "dropped", "unsure": "unsure"}
-    parts = ", ".join(f"{decided[action]:,} {verb}" for action, verb in verbs.items())
-    summary = f"relabel: {len(action_of):,} images decided in {seconds:.0f} s ({parts})"
-    if written["undo"] or written["refused"]:
-        summary += f"; {written['undo']:,} undone, {written['refused']:,} refused"
-    if missed_edits:
-        summary += f"; {missed_edits:,} edits of the App not recorded (no class, or decided since)"
+    summary = _format_counts(counts, seconds)
     if lines:
         summary += f"; batch {batch}, `curate undo {batch}` takes it back"
     return Result(summary, counts=counts)
+
+
+def _format_counts(counts: Mapping[str, Any], seconds: float) -> str:
+    summary = (
+        f"relabel: {counts['decisions']:,} images decided in {seconds:.0f} s "
+        f"({counts['relabel']:,} relabelled, {counts['keep']:,} kept, {counts['drop']:,} dropped, "
+        f"{counts['unsure']:,} unsure)"
+    )
+    if counts["undone"] or counts["refused"]:
+        summary += f"; {counts['undone']:,} undone, {counts['refused']:,} refused"
+    missed = counts["edits_not_taken"]
+    if missed:
+        summary += f"; {missed:,} edits of the App not recorded (no class, or decided since)"
+    return summary

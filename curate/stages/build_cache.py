@@ -43,8 +43,7 @@ def measure_resumably(
         cache = None  # a single batch is finished or has to be measured anew
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     shards = [cache / f"{_name_batch(batch)}.json" if cache else None for batch in batches]
-    stored = {k: _read_shard(shard, batches[k]) for k, shard in enumerate(shards) if shard}
-    done = {k: found for k, found in stored.items() if found is not None}
+    done = _read_shards(shards, batches)
     rest = [batch for k, batch in enumerate(batches) if k not in done]
     measured = engine.map(
         _measure_stamped, rest, what="images", engine=engine_name, workers=workers
@@ -60,6 +59,18 @@ def measure_resumably(
             facts += found
     next(measured, None)  # lets the engine close its pool
     return facts, sum(map(len, done.values()))
+
+
+def _read_shards(
+    shards: Sequence[Path | None], batches: Sequence[Sequence[File]]
+) -> dict[int, list[ImageFacts]]:
+    """Number of a batch -> its facts, where an earlier build left them."""
+    done = {}
+    for k, shard in enumerate(shards):
+        found = _read_shard(shard, batches[k]) if shard else None
+        if found is not None:
+            done[k] = found
+    return done
 
 
 def _measure_stamped(batch: Sequence[File]) -> tuple[list[Stamp], list[ImageFacts]]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from curate.errors import examples
+from curate.result import format_counts
 from curate.workspace.manifest import SPLITS, sources_of
 
 NO_SPLIT = "none"
@@ -36,18 +37,14 @@ def count_rows(rows: pd.DataFrame, *, is_measured: bool = True) -> dict[str, Any
 def format_rows(counts: Mapping[str, Any]) -> str:
     """The summary line of `count_rows`."""
     splits, sources, unreadable = counts["source_split"], counts["sources"], counts["unreadable"]
-    per_class = _format_counts(counts["classes"])
-    per_source = f"; {_format_counts(sources)}" if len(sources) > 1 else ""
-    per_split = _format_counts({name: splits[name] for name in COLUMNS if name in splits})
+    per_class = format_counts(counts["classes"])
+    per_source = f"; {format_counts(sources)}" if len(sources) > 1 else ""
+    per_split = format_counts({name: splits[name] for name in COLUMNS if name in splits})
     read = "pictures not read" if unreadable is None else f"{unreadable:,} unreadable"
     return (
         f"build: {counts['rows']:,} rows ({per_class}){per_source}; "
         f"source split: {per_split}; {read}"
     )
-
-
-def _format_counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def format_plan(rows: pd.DataFrame, layouts: Mapping[str, tuple[str, str]]) -> str:
@@ -99,17 +96,16 @@ def _sha256_at(rows: pd.DataFrame) -> dict[str, str]:
 
 def _compare(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, list[str]]:
     """Kind of change -> paths, given path -> sha256; bytes that left one path for another moved."""
-    deleted = [path for path in old if path not in new]
-    added = [path for path in new if path not in old]
-    left = {old[path] for path in deleted}
-    moved = [path for path in added if new[path] in left]
-    arrived = {new[path] for path in moved}
-    return {
-        "added": [path for path in added if new[path] not in left],
-        "changed": [path for path in new if path in old and old[path] != new[path]],
-        "moved": moved,
-        "deleted": [path for path in deleted if old[path] not in arrived],
-    }
+    left = {old[path] for path in old.keys() - new.keys()}
+    arrived = {new[path] for path in new.keys() - old.keys()}
+    kinds: dict[str, list[str]] = {"added": [], "changed": [], "moved": [], "deleted": []}
+    for path, sha256 in new.items():
+        if path not in old:
+            kinds["moved" if sha256 in left else "added"].append(path)
+        elif old[path] != sha256:
+            kinds["changed"].append(path)
+    kinds["deleted"] = [p for p in old if p not in new and old[p] not in arrived]
+    return kinds
 
 
 def warn_of_differences(rows: pd.DataFrame) -> list[str]:

@@ -240,6 +240,17 @@ def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]
             f"{len(unknown)} paths are not in the manifest ({examples(unknown)}): "
             "copy them from its path column"
         )
+    _check_readable(manifest, wanted)
+    actions = [action for _, action, _ in wanted if action not in VERDICTS]
+    if actions:
+        raise JournalError(
+            f"{len(actions)} actions are unknown ({examples(actions)}): "
+            "keep, relabel, drop or unsure"
+        )
+    _check_labels(wanted)
+
+
+def _check_readable(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
     unreadable = set(manifest.loc[manifest["pixel_hash"] == "", "path"])
     used = [path for path, action, _ in wanted if action in ("keep", "relabel")]
     useless = [path for path in used if path in unreadable]
@@ -248,12 +259,9 @@ def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]
             f"{len(useless)} images cannot be read, so no model can learn from them "
             f"({examples(useless)}): drop them"
         )
-    actions = [action for _, action, _ in wanted if action not in VERDICTS]
-    if actions:
-        raise JournalError(
-            f"{len(actions)} actions are unknown ({examples(actions)}): "
-            "keep, relabel, drop or unsure"
-        )
+
+
+def _check_labels(wanted: Sequence[tuple[str, str, str]]) -> None:
     labels = [label for _, action, label in wanted if action == "relabel"]
     foreign = [label for label in labels if label not in VOCABULARY]
     if foreign:

@@ -46,8 +46,26 @@ def read_votes(file: Path) -> dict[str, str]:
             f"{file}: no `path` column (it has {examples(list(table.columns), 5)}): "
             "the key is the manifest's path"
         )
-    answers = {name: _answer(name) for name in table.columns if name not in PASSED_OVER}
-    foreign = [name for name, answer in answers.items() if answer is None]
+    answers = _name_answers(file, table)
+    if table.empty:
+        raise SourceError(f"{file}: the table has no row")
+    counts = table[list(answers)].apply(pd.to_numeric, errors="coerce")
+    no_count = (counts.isna() | (counts < 0) | (counts % 1 != 0)).any(axis=1)
+    bad = table.loc[no_count | table["path"].duplicated(), "path"]
+    if len(bad):
+        raise SourceError(
+            f"{file}: {len(bad)} rows hold no whole counts, or a path that is listed twice "
+            f"(first: {examples(list(bad), 1)})"
+        )
+    names = list(answers.values())
+    rows = zip(table["path"], counts.astype(int).to_numpy().tolist(), strict=True)
+    return {path: votes_to_json(dict(zip(names, row, strict=True))) for path, row in rows}
+
+
+def _name_answers(file: Path, table: pd.DataFrame) -> dict[str, str]:
+    """Column -> the answer that it counts."""
+    answers = {name: _answer(name) or "" for name in table.columns if name not in PASSED_OVER}
+    foreign = [name for name, answer in answers.items() if not answer]
     if foreign or not answers:
         raise SourceError(
             f"{file}: columns that are no class ({examples(foreign)}): "
@@ -59,19 +77,7 @@ def read_votes(file: Path) -> dict[str, str]:
             f"{file}: {len(answers)} columns are {classes} classes "
             f"({examples(list(answers), 8)}): one column per class"
         )
-    if table.empty:
-        raise SourceError(f"{file}: the table has no row")
-    counts = table[list(answers)].apply(pd.to_numeric, errors="coerce")
-    no_count = (counts.isna() | (counts < 0) | (counts % 1 != 0)).any(axis=1)
-    bad = table.loc[no_count | table["path"].duplicated(), "path"]
-    if len(bad):
-        raise SourceError(
-            f"{file}: {len(bad)} rows hold no whole counts, or a path that is listed twice "
-            f"(first: {examples(list(bad), 1)})"
-        )
-    names = [str(answer) for answer in answers.values()]
-    rows = zip(table["path"], counts.astype(int).to_numpy().tolist(), strict=True)
-    return {path: votes_to_json(dict(zip(names, row, strict=True))) for path, row in rows}
+    return answers
 
 
 def choose_majority(votes: Mapping[str, int], own: str = "") -> str:

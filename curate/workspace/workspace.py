@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from curate.errors import WorkspaceError
 from curate.files import cannot_write, sha256_of
+from curate.result import format_counts
 from curate.workspace.journal import Decision, read_journal
 from curate.workspace.manifest import read_manifest, source_of, split_face
 from curate.workspace.receipts import read_json
@@ -218,8 +219,3 @@ def read_class_weights(
             "give every class of split train one"
         )
     return {name: float(weights[name]) for name in counts}
-
-
-def format_counts(counts: Mapping[str, int]) -> str:
-    """`angry 16, happy 15`."""
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

@@ -50,14 +50,7 @@ def compare_runs(
         rows or with different TTA views
     """
     require_selection(rows)
-    if first.resolve() == second.resolve():
-        raise UsageError(f"compare: {first} and {second} are the same run: name two")
-    for folder in (first, second):
-        if workspace and folder.is_dir() and not (folder / RECIPE).is_file():
-            raise UsageError(
-                f"-w: {folder} is no run, and ensembles are compared where they were trained: "
-                "leave -w out"
-            )
+    _require_two_runs(first, second, workspace)
     evaluations = [find_evaluation(folder, rows, workspace) for folder in (first, second)]
     tables = [read_predictions(evaluation) for evaluation in evaluations]
     protocols = [read_protocol(evaluation) for evaluation in evaluations]
@@ -82,6 +75,17 @@ def compare_runs(
         suffix = evaluations[1].name.removeprefix("evaluation-")
         write_json(second / f"comparison-{suffix}-{first.name}.json", counts)
     return Result(_format_summary(counts), counts)
+
+
+def _require_two_runs(first: Path, second: Path, workspace: Workspace | None) -> None:
+    if first.resolve() == second.resolve():
+        raise UsageError(f"compare: {first} and {second} are the same run: name two")
+    for folder in (first, second):
+        if workspace and folder.is_dir() and not (folder / RECIPE).is_file():
+            raise UsageError(
+                f"-w: {folder} is no run, and ensembles are compared where they were trained: "
+                "leave -w out"
+            )
 
 
 def find_evaluation(folder: Path, rows: str, workspace: Workspace | None) -> Path:

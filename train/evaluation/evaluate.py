@@ -83,10 +83,9 @@ def evaluate_runs(
         return Result(format_plan(run_set, tta) + run_set.format_outside())
     models, without_copy = run_set.load_models(), find_rows_without_copy(run_set)
     reads = run_set.count_reads(views)
-    recipes = [record.recipe for record in run_set.records]
     metrics: dict[str, Any] = {
-        "run": run_set.name, "recipe": "+".join(dict.fromkeys(recipe.name for recipe in recipes)),
-        "mask": "+".join(dict.fromkeys(recipe.mask for recipe in recipes)), "evaluated": rows,
+        "run": run_set.name, "recipe": _join_field(run_set, "name"),
+        "mask": _join_field(run_set, "mask"), "evaluated": rows,
         "views": views, "tta": tta, "seed": seed, "manifest_sha256": run_set.manifest_sha256,
         "test_reads": max(reads, default=None),
     }  # fmt: skip
@@ -106,6 +105,12 @@ def evaluate_runs(
     if rows == "test" and run_set.is_home and is_one_run and classes is None:
         _write_receipt(run_set, result, time.perf_counter() - start)
     return result
+
+
+def _join_field(run_set: RunSet, name: str) -> str:
+    """The values of a field of the runs' recipes, each once."""
+    values = [str(getattr(record.recipe, name)) for record in run_set.records]
+    return "+".join(dict.fromkeys(values))
 
 
 def predict_runs(

@@ -104,8 +104,7 @@ def make_timeline(
     _require_ranges(options)
     predictor = load_predictor(workspace, predictor_options)
     folder = out or choose_folder(predictor.run.folder / "timelines", video)
-    if video.resolve() in [(folder / name).resolve() for name in (TABLE, PICTURE, VIDEO)]:
-        raise UsageError(f"--out {folder}: would overwrite the video itself: choose another folder")
+    _require_other_place(video, folder)
     if dry_run:
         return Result(f"timeline: would read {video.name} with {predictor.name} -> {folder}")
     detector = FaceDetector() if options.detect else None
@@ -117,8 +116,7 @@ def make_timeline(
         )
     if (folder / SOURCE).is_file() and not options.annotate:
         remove_quietly(folder / VIDEO)  # its boxes would be those of an earlier call
-    times = [seconds for _, seconds in samples.frames]
-    usual = float(np.median(np.diff(times))) if len(times) > 1 else 1 / options.per_second
+    usual = _usual_interval(samples.frames, options.per_second)
     probs = predictor.predict(samples.cut)
     table = make_table(samples, probs, predictor.classes, options.smooth, usual)
     write_atomically(folder / TABLE, table_bytes(_format_numbers(table)))
@@ -129,6 +127,17 @@ def make_timeline(
         sampled = [number for number, _ in samples.frames]
         copy_video(video, folder / VIDEO, _Annotator(table, sampled))
     return _summarize(video, len(samples.frames), table, predictor, folder)
+
+
+def _require_other_place(video: Path, folder: Path) -> None:
+    if video.resolve() in [(folder / name).resolve() for name in (TABLE, PICTURE, VIDEO)]:
+        raise UsageError(f"--out {folder}: would overwrite the video itself: choose another folder")
+
+
+def _usual_interval(frames: Sequence[tuple[int, float]], per_second: float) -> float:
+    """Seconds between two sampled frames."""
+    times = [seconds for _, seconds in frames]
+    return float(np.median(np.diff(times))) if len(times) > 1 else 1 / per_second
 
 
 def _require_ranges(options: TimelineOptions) -> None:

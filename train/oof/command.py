@@ -192,12 +192,7 @@ def _select_jobs(jobs: Sequence[Job], model: str | None, fold: int | None) -> li
 def _run_jobs(
     workspace: Workspace, manifest: pd.DataFrame, jobs: Sequence[Job], options: OofOptions
 ) -> None:
-    workers = options.workers
-    has_network = any(isinstance(job.model, Recipe) for job in jobs)
-    if workers is None and options.engine_name == "local" and has_network:
-        from train.backend import HAS_GPU
-
-        workers = 1 if HAS_GPU else (os.cpu_count() or 1) + 1
+    workers = _choose_workers(jobs, options)
     folds = {job.fold for job in jobs}
     train_rows = {fold: int(select_train_rows(manifest, fold).sum()) for fold in folds}
     steps = sum(count_steps(job.model, train_rows[job.fold]) for job in jobs)
@@ -208,6 +203,16 @@ def _run_jobs(
     with show_progress(progress_file, len(calls), steps, f"train oof, {len(calls)} jobs"):
         for _ in engine.map(run_job, calls, what="", engine=options.engine_name, workers=workers):
             pass
+
+
+def _choose_workers(jobs: Sequence[Job], options: OofOptions) -> int | None:
+    """Jobs at a time: one on a GPU, else one per core and one more; None lets the engine choose."""
+    has_network = any(isinstance(job.model, Recipe) for job in jobs)
+    if options.workers is not None or options.engine_name != "local" or not has_network:
+        return options.workers
+    from train.backend import HAS_GPU
+
+    return 1 if HAS_GPU else (os.cpu_count() or 1) + 1
 
 
 def _write_predictions(

@@ -20,11 +20,11 @@ import pandas as pd
 from curate import engine
 from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
 from curate.files import write_atomically
-from curate.result import Result
+from curate.result import Result, format_counts
 from curate.workspace.class_views import count_outside, find_class_view, format_outside
 from curate.workspace.manifest import table_bytes
 from curate.workspace.receipts import list_versions, new_receipt, write_receipt
-from curate.workspace.workspace import Workspace, format_counts
+from curate.workspace.workspace import Workspace
 from train.backend import choose_precision, describe_machine, keras
 from train.data.batches import Validation, make_validation
 from train.data.dataset import (
