@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from curate.errors import EXIT_INTERRUPTED, CandidError
+from curate.files import forget_changes
 from curate.result import Result
 
 WorkspaceDir = Annotated[
@@ -71,6 +72,7 @@ class CandidGroup(TyperGroup):
         Exit codes: 0 done, 1 expected error, 2 wrong usage, 3 a check found something, 130
         interrupted.
         """
+        forget_changes()
         try:
             return super().invoke(ctx)
         except CandidError as error:
@@ -117,10 +119,10 @@ def print_result(
     ----------
     as_json : print one JSON object, the counts with "story" (the summary) and "dry_run"
     dry_run : add to the summary that nothing was written
-    notes : lines for stderr
+    notes : lines for stderr, below those of the result
     table : text above the summary
     """
-    for note in notes:
+    for note in (*result.notes, *notes):
         typer.echo(note, err=True)
     if as_json:
         typer.echo(json.dumps({"story": result.summary, "dry_run": dry_run, **result.counts}))

@@ -84,6 +84,11 @@ def progress(total: int, what: str) -> Iterator[Any]:
         yield bar
 
 
+def note(line: str) -> None:
+    """A line on stderr at once, above a progress bar: for a warning before hours of work."""
+    tqdm.write(line, file=sys.stderr)
+
+
 def track(items: Iterable[T], what: str) -> Iterator[T]:
     """The items, counted on a progress bar."""
     with progress(len(items) if isinstance(items, Sized) else 0, what) as bar:

@@ -63,3 +63,8 @@ def examples(values: Sequence[object], most: int = 3) -> str:
     shown = ", ".join(str(value) for value in values[:most])
     rest = len(values) - most
     return f"{shown} and {rest} more" if rest > 0 else shown
+
+
+def shorten(value: str, longest: int = 60) -> str:
+    """The value for a message: its start and `…` where it has over `longest` characters."""
+    return value if len(value) <= longest else f"{value[: longest - 1]}…"

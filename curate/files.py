@@ -12,9 +12,17 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from curate.errors import WorkspaceError
+from curate.errors import WorkspaceError, examples
+
+MAX_NAME_BYTES = 255  # of a file's name, in every usual file system
+DIGEST_DIGITS = 16
+CACHE = ".cache"  # a folder of what can be made again; to write there changes nothing of the user's
+
+# The files that this command has changed, so that an error can say so.
+_changed: dict[Path, None] = {}
 
 
 def write_atomically(file: Path, data: bytes) -> bool:
@@ -30,22 +38,66 @@ def write_atomically(file: Path, data: bytes) -> bool:
     """
     if file.is_file() and file.stat().st_size == len(data) and file.read_bytes() == data:
         return False
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary = _name_temporary(file, str(os.getpid()))
+    made: list[Path] = []
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        made = _make_parents(file)
         _remove_leftovers(file)
         temporary.write_bytes(data)
         replace_durably(temporary, file)
     except OSError as error:
+        remove_quietly(temporary)
+        for folder in made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
         raise cannot_write(file, error) from error
     finally:
         remove_quietly(temporary)
     return True
 
 
+def _name_temporary(file: Path, pid: str) -> Path:
+    """The temporary file of a writer; a digest takes the place of a name that would be too long."""
+    name = f".{file.name}.{pid}.tmp"
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:
+        name = f".{_digest(file.name)}.{pid}.tmp"
+    return file.with_name(name)
+
+
+def _make_parents(file: Path) -> list[Path]:
+    """Create the folder of a file; the folders that are new, the innermost first."""
+    missing = [folder for folder in file.parents if not folder.exists()]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def shorten_name(name: str, most_bytes: int = MAX_NAME_BYTES) -> str:
+    """The name of a file, or if it is too long its start, a digest of it, and its suffix.
+
+    Parameters
+    ----------
+    most_bytes : of the encoded name, at least 40
+    """
+    if len(os.fsencode(name)) <= most_bytes:
+        return name
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or len(os.fsencode(suffix)) > DIGEST_DIGITS:
+        stem, dot, suffix = name, "", ""
+    end = f"-{_digest(name)}{dot}{suffix}"
+    # No half of a character: its bytes at the cut are left out.
+    start = os.fsencode(stem)[: most_bytes - len(os.fsencode(end))].decode(errors="ignore")
+    return f"{start}{end}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:DIGEST_DIGITS]
+
+
 def _remove_leftovers(file: Path) -> None:
     """Remove the temporary files of killed writers of this file, but not those of live ones."""
-    for leftover in file.parent.glob(f".{glob.escape(file.name)}.*.tmp"):
+    names = (glob.escape(file.name), _digest(file.name))
+    patterns = [f".{name}.*.tmp" for name in names]
+    for leftover in chain.from_iterable(map(file.parent.glob, patterns)):
         pid = leftover.name.split(".")[-2]
         if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
             remove_quietly(leftover)
@@ -91,6 +143,7 @@ def replace_durably(temporary: Path, file: Path) -> None:
     with temporary.open("r+b") as stream:
         os.fsync(stream.fileno())
     temporary.replace(file)
+    note_change(file)
     sync_folder(file.parent)
 
 
@@ -117,11 +170,27 @@ def ensure_folder(folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def cannot_write(file: Path, error: OSError) -> WorkspaceError:
-    """The error for a failed write: a full disk, a read-only folder."""
-    reason = error.strerror or str(error)
+def note_change(file: Path) -> None:
+    """Remember that this command has changed the file."""
+    if CACHE not in file.parts:
+        _changed[file] = None
+
+
+def forget_changes() -> None:
+    """Begin a command: nothing is changed yet."""
+    _changed.clear()
+
+
+def cannot_write(file: Path, error: OSError | ValueError) -> WorkspaceError:
+    """The error for a failed write: a full disk, a read-only folder. It names what was changed."""
+    reason = (isinstance(error, OSError) and error.strerror) or str(error)
+    so_far = "nothing was changed"
+    if _changed:
+        names = examples(list(_changed))
+        count = f"{len(_changed):,} files were" if len(_changed) > 1 else "1 file was"
+        so_far = f"{count} changed before ({names}): run the command again"
     return WorkspaceError(
-        f"{file}: cannot be written ({reason}): free or unlock the disk; nothing was changed"
+        f"{file}: cannot be written ({reason}): free or unlock the disk; {so_far}"
     )
 
 

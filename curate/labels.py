@@ -5,9 +5,12 @@ from the datasets' own folders and tables (FER2013 and its Kaggle copies, FER+, 
 RAF-DB, JAFFE, KDEF).
 """
 
+import re
+import shlex
+import unicodedata
 from collections.abc import Mapping
 
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, examples, shorten
 
 VOCABULARY = ("angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
@@ -23,6 +26,11 @@ _SPELLINGS = {
     "surprise": ("surprise", "surprised", "suprise", "su"),
 }
 _CANONICAL = {spelling: label for label, spellings in _SPELLINGS.items() for spelling in spellings}
+
+# In place of a class: the user leaves this label out (`--skip NAME`).
+LEFT_OUT = "left out"
+
+_SHELL = re.compile(r"[\s'\"$`\\;&|<>()*?!#~\[\]{}]")
 
 # Every class that a model may have, in the order of its outputs.
 TRAINED_CLASSES = (*VOCABULARY, "positive", "negative")
@@ -42,17 +50,32 @@ def canonical_labels(
     ----------
     names : the labels as shipped
     where : the file or folder that holds them, for the message
-    extra : the user's own spellings (`--map NAME=CLASS`); they override ours
+    extra : the user's own spellings (`--map NAME=CLASS`); they override ours, and may name
+        `LEFT_OUT` in place of a class
 
     Raises
     ------
     SourceError  if some label is outside the vocabulary
     """
-    known = {**{name: canonical_label(name) for name in names}, **(extra or {})}
-    unknown = sorted(name for name in names if known[name] not in VOCABULARY)
+    own = {compose(name): label for name, label in (extra or {}).items()}
+    known = {name: own.get(compose(name)) or canonical_label(name) for name in names}
+    unknown = sorted(name for name in names if known[name] not in (*VOCABULARY, LEFT_OUT))
     if unknown:
+        shown = examples([shorten(name) for name in unknown])
         raise SourceError(
-            f"{where}: {len(unknown)} labels outside the vocabulary ({examples(unknown)}): "
-            f"name their class with `--map {unknown[0]}=CLASS` (classes: {', '.join(VOCABULARY)})"
+            f"{where}: {len(unknown)} labels outside the vocabulary ({shown}): name their class "
+            f"with {write_option('--map', f'{unknown[0]}=CLASS')}, or leave them out with "
+            f"{write_option('--skip', unknown[0])} (classes: {', '.join(VOCABULARY)})"
         )
     return {name: str(known[name]) for name in names}
+
+
+def write_option(option: str, value: str) -> str:
+    """An option and its value for a message, as a shell reads them."""
+    shown = shorten(value)
+    return f"`{option} {shlex.quote(shown) if _SHELL.search(shown) else shown}`"
+
+
+def compose(name: str) -> str:
+    """The name in Unicode's composed form: a Mac writes é as two characters, a keyboard as one."""
+    return unicodedata.normalize("NFC", name)

@@ -1,4 +1,4 @@
-"""The small workspace of bars that the tests of `train` use: three classes that a tiny network can tell apart."""
+"""The workspace of bars for the tests of `train`: three classes that a tiny network can learn."""
 
 import hashlib
 import json
@@ -27,7 +27,8 @@ def draw_bars(label: str, seed: int) -> np.ndarray:
 def make_workspace(root: Path) -> Workspace:
     """72 bars in 3 folds and 3 splits, with these oddities.
 
-    - bars/angry/23.png (test) has the pixels of bars/angry/00.png (train): a leak, as before `curate dedup`
+    - bars/angry/23.png (test) has the pixels of bars/angry/00.png (train): a leak, as before
+      `curate dedup`
     - bars/happy/01.png is a dropped copy of bars/happy/00.png: it has a fold and no split
     - bars/sad/22.png (test) is given as sad and relabelled angry
     """
@@ -41,7 +42,8 @@ def make_workspace(root: Path) -> Workspace:
         Image.fromarray(pixels).save(file)
         split = "train" if k < 16 else "val" if k < 20 else "test"
         values = {
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "pixel_hash": pixel_hash(pixels), "phash": "0" * 16,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "pixel_hash": pixel_hash(pixels), "phash": "0" * 16,
             "width": "48", "height": "48", "given_label": label, "fold": str(k % FOLDS),
             "label": label, "status": "keep", "split": split,
         }  # fmt: skip
@@ -49,9 +51,9 @@ def make_workspace(root: Path) -> Workspace:
     frame = frame.set_index("path", drop=False)
     for path in ("bars/happy/00.png", "bars/happy/01.png"):
         frame.loc[path, ["duplicate_group", "fold"]] = ["bars/happy/00.png", "0"]
-    frame.loc["bars/happy/01.png", ["duplicate_of", "duplicate_kind", "status", "reason", "split"]] = [
-        "bars/happy/00.png", "exact", "drop", "exact_copy", "",
-    ]  # fmt: skip
+    columns = ["duplicate_of", "duplicate_kind", "status", "reason", "split"]
+    values = ["bars/happy/00.png", "exact", "drop", "exact_copy", ""]
+    frame.loc["bars/happy/01.png", columns] = values
     frame.loc["bars/sad/22.png", ["label", "reason"]] = ["angry", "human"]
     write_manifest(workspace.manifest, frame.reset_index(drop=True))
     workspace.sources.write_text(json.dumps({"bars": {"root": str(images), "layout": "folder"}}))

@@ -1,7 +1,7 @@
-"""What several test files stand on: some drawn faces on disk, and workspaces of them at two stages of the work.
+"""What several test files share: drawn faces on disk, and workspaces of them at two stages.
 
-The templates are made once a session; a test gets a copy of its own and may ruin it. The faces themselves are shared:
-a test that changes them copies them first.
+The templates are made once a session; a test gets a copy of its own and may ruin it. The faces
+themselves are shared: a test that changes them copies them first.
 """
 
 import os
@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Before TensorFlow is imported: sums in the order of the jobs of `train oof`, and tests side by side keep to their cores.
+# Before TensorFlow is imported: sums in the order of the jobs of `train oof`, and tests side by
+# side keep to their cores.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import cv2
@@ -31,7 +32,8 @@ from curate.workspace.workspace import Workspace
 
 Curate = Callable[..., Result]
 
-# Every stage after build in the order of the work; --workers 1 is the plain loop, without the second that a pool takes.
+# Every stage after build in the order of the work; --workers 1 is the plain loop, without the
+# second that a pool takes.
 CHAIN = (
     ("inspect", "-j", "1"),
     ("dedup", "-j", "1"),
@@ -105,9 +107,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """47 files in train/ and test/: 42 faces of 14 people, and one each of what a stage should find.
+    """47 files in train/ and test/: 42 faces of 14 people, and one for each finding of a stage.
 
-    - train/happy/copy.png has the pixels of train/happy/0.png, test/happy/copy.png those of train/happy/1.png
+    - train/happy/copy.png has the pixels of train/happy/0.png, test/happy/copy.png those of
+      train/happy/1.png
     - train/sad/near.png is test/sad/0.png made brighter; train/fear/conflict.png is train/sad/0.png
     - train/angry/blank.png is grey all over
     """
@@ -174,13 +177,16 @@ def finished(finished_template: Path, tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def bars_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The workspace of bars with one finished run `bars`, which tells most of them apart, and its TensorBoard log."""
+    """The workspace of bars, one finished run `bars` that predicts most of them, and its log."""
     from bars import make_workspace
 
     from train.cli.training import app as train
 
     root = make_workspace(tmp_path_factory.mktemp("bars")).root
-    words = "run --name bars --epochs 4 --widths 8 --batch-size 8 --optimizer adam --learning-rate 0.02 --dropout 0"
+    words = (
+        "run --name bars --epochs 4 --widths 8 --batch-size 8 --optimizer adam --learning-rate "
+        "0.02 --dropout 0"
+    )
     # So few steps have nothing to distil yet.
     words += " --self-distillation 0"
     done = CliRunner().invoke(

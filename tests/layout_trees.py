@@ -6,8 +6,9 @@ from pathlib import Path
 from PIL import Image
 
 from curate.demo.drawing import draw_face
-from curate.sources.layout import detect_layout
-from curate.sources.options import SourceOptions
+from curate.sources.layout import Listing, detect_layout
+from curate.sources.listing import list_faces
+from curate.sources.options import SourceOptions, check_options, merge_options, parse_options
 from curate.stages import build as stage
 from curate.workspace.receipts import BuildResult
 from curate.workspace.workspace import Workspace
@@ -34,6 +35,18 @@ def build(root: Path, **options: object) -> BuildResult:
     reading = SourceOptions(**options)  # type: ignore[arg-type]
     workspace = Workspace(root.parent / "ws")
     return stage.build(workspace, [f"s={root}"], stage.BuildOptions(reading, workers=1))
+
+
+def list_source(root: Path, **options: object) -> Listing:
+    """What `build` lists of a dataset; `options` are those of `SourceOptions`."""
+    reading = SourceOptions(**options)  # type: ignore[arg-type]
+    check_options(reading)
+    return list_faces(detect_layout(root), root, parse_options(merge_options(reading, {}), None))
+
+
+def labels_of(listing: Listing) -> dict[str, str]:
+    """Path -> given label and split of the source."""
+    return {row.path: f"{row.given_label} {row.source_split}".strip() for row in listing.rows}
 
 
 def values_of(built: BuildResult, *columns: str) -> dict[str, object]:

@@ -7,7 +7,7 @@ import pytest
 from bad_input import FIRST, assert_refused, make_set
 from conftest import Curate, read_files
 
-from curate.duplicates.pairs import LOOK
+from curate.duplicates.alignment import LOOK
 from curate.labels import VOCABULARY
 from curate.workspace.workspace import Workspace
 
@@ -98,7 +98,8 @@ def test_sure_is_accepted_at_both_ends_of_its_range(curate: Curate, built: Works
     [
         (
             "tiny/none.png tiny/no/a.png --keep",
-            "2 paths are not in the manifest (tiny/none.png, tiny/no/a.png): copy them from its path column",
+            "2 paths are not in the manifest (tiny/none.png, tiny/no/a.png): copy them from its "
+            "path column",
         ),
         (
             f"{FIRST} --label glad",

@@ -11,11 +11,9 @@ from train.data.augment import (
     draw_boxes,
     draw_transforms,
     erase_images,
-    plan_mirror,
-    plan_shifts,
-    plan_views,
     warp_images,
 )
+from train.data.tta import plan_mirror, plan_shifts, plan_views
 from train.recipes.presets import RECIPES
 
 RECIPE = RECIPES["fast"]

@@ -9,6 +9,7 @@ from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
 from curate.duplicates import neighbours, pairs
 from curate.duplicates.alignment import (
+    LOOK,
     SLICE,
     PairBatch,
     describe_affine,
@@ -16,7 +17,7 @@ from curate.duplicates.alignment import (
     verify_batch,
 )
 from curate.duplicates.neighbours import find_neighbours, join_candidates
-from curate.duplicates.pairs import LOOK, SURE, SearchOptions, find_near_hashes, find_pairs
+from curate.duplicates.pairs import SURE, SearchOptions, find_near_hashes, find_pairs
 from curate.images.decode import hash_perceptually, shrink_for_phash
 from curate.images.thumbnails import SHARD_IMAGES, Thumbnails, load_thumbnails
 

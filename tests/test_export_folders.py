@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from curate.errors import WorkspaceError
 from curate.export import folders as export
-from curate.export.folders import FERPLUS_ORDER, ExportedImage, soft_label
+from curate.export.folders import ExportedImage
+from curate.export.table import FERPLUS_ORDER, soft_label
 from curate.labels import VOCABULARY
 from curate.workspace.manifest import kept_rows
 

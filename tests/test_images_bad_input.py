@@ -38,8 +38,9 @@ def test_broken_pictures_are_recorded_findings_through_the_whole_chain(
     assert result.stdout.endswith("; 4 unreadable\n")
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith(
-        "set: 4 unreadable images are recorded as such (train/happy/header.png: cannot identify image file, "
-        "train/happy/text.jpg: cannot identify image file, train/happy/truncated.jpg: image file is truncated"
+        "set: 4 unreadable images are recorded as such (train/happy/header.png: cannot identify "
+        "image file, train/happy/text.jpg: cannot identify image file, train/happy/truncated.jpg: "
+        "image file is truncated"
     )
     for command in (
         ("inspect", "-j", "1"),
@@ -119,7 +120,8 @@ def test_a_picture_of_a_hundred_million_pixels_is_a_finding_and_takes_under_a_gi
         "import sys\n"
         "from curate.cli.pipeline import app\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
-        "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+        "print(*(line.split()[1] for line in open('/proc/self/status') if "
+        "line.startswith('VmHWM')))"
     )
     command = [
         sys.executable,
@@ -134,7 +136,8 @@ def test_a_picture_of_a_hundred_million_pixels_is_a_finding_and_takes_under_a_gi
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == (
-        "set: 1 unreadable images are recorded as such (happy/huge.png: 10000x10000 is over 50,000,000 pixels)\n"
+        "set: 1 unreadable images are recorded as such (happy/huge.png: 10000x10000 is over "
+        "50,000,000 pixels)\n"
     )
     assert int(done.stdout.splitlines()[-1]) * 1024 < 1e9
     assert read_row(tmp_path / "ws", "set/happy/huge.png")["reason"] == "unreadable"
@@ -159,7 +162,8 @@ def save_modes(folder: Path) -> dict[str, np.ndarray]:
     cmyk = np.asarray(Image.fromarray(colour).convert("CMYK").convert("RGB"))
     bits = np.asarray(FACE.convert("1").convert("L"))
     return {
-        "palette.png": grey, "rgba.png": colour, "la.png": grey, "sixteen.png": grey, "bits.png": bits,
+        "palette.png": grey, "rgba.png": colour, "la.png": grey, "sixteen.png": grey,
+        "bits.png": bits,
         "cmyk.tif": cmyk, "moving.gif": grey, "turned.png": grey[:30],
     }  # fmt: skip
 

@@ -1,13 +1,12 @@
-"""From scores to probabilities: the curve, its interval, the count, and the library that defines confident counts."""
+"""From scores to probabilities: the curve, its interval, and cleanlab's confident counts."""
 
 import json
 
 import numpy as np
 import pytest
 from cleanlab.count import compute_confident_joint
-from cleanlab.rank import get_label_quality_scores
 from scipy.special import expit
-from tables import make_manifest
+from tables import draw_probs, make_manifest
 
 from curate.label_issues.error_model import (
     calibrate,
@@ -17,22 +16,13 @@ from curate.label_issues.error_model import (
     is_enough,
     mark_at_precision,
 )
-from curate.label_issues.scores import (
-    Evidence,
-    average_copies,
-    combined,
-    labels_of_copies,
-    margin,
-    pair_prior,
-    self_confidence,
-)
 from curate.workspace.journal import Decision, derive_verdicts
 
 
 def draw_labels(
     seed: int, rows: int = 4000, base: float = -3.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, pairs, and which labels are wrong, by a logistic law with a different rate for each of six pairs."""
+    """Scores, pairs, and which labels are wrong: a logistic law, another rate for each pair."""
     rng = np.random.default_rng(seed)
     score, pair = rng.normal(size=rows), rng.integers(0, 6, rows)
     rate = expit(base + 1.5 * score + rng.normal(0, 0.5, 6)[pair])
@@ -67,10 +57,9 @@ def test_verdicts_of_the_most_suspect_alone_do_not_shift_the_curve():
 def test_pairs_that_people_confirm_rise_in_the_ranking():
     score, pair = np.zeros(400), np.repeat([0, 1], 200)
     verdicts = np.full(400, np.nan)
-    verdicts[:50], verdicts[200:250] = (
-        np.arange(50) % 2,
-        0,
-    )  # half of the first pair is wrong, none of the second
+    # Half of the first pair is wrong, none of the second.
+    verdicts[:50] = np.arange(50) % 2
+    verdicts[200:250] = 0
     probability = calibrate(score, pair, verdicts).probability
     assert probability[0] > 0.3 > 0.15 > probability[-1]
 
@@ -107,29 +96,16 @@ def test_a_person_outweighs_the_crowd_and_a_drop_says_nothing():
         json.dumps({"NF": 10}),
         "",
     ]
-    journal = [
-        Decision("b", "R", "t", "keep", path=manifest["path"][1], sha256=manifest["sha256"][1]),
-        Decision(
-            "b",
-            "R",
-            "t",
-            "relabel",
-            path=manifest["path"][2],
-            sha256=manifest["sha256"][2],
-            label="fear",
-        ),
-        Decision("b", "R", "t", "drop", path=manifest["path"][4], sha256=manifest["sha256"][4]),
-    ]
+
+    def decide(row, action, label=""):
+        path, sha256 = manifest.loc[row, ["path", "sha256"]]
+        return Decision("b", "R", "t", action, path=path, sha256=sha256, label=label)
+
+    journal = [decide(1, "keep"), decide(2, "relabel", "fear"), decide(4, "drop")]
     assert collect_verdicts(derive_verdicts(manifest, [])).tolist()[:2] == [0, 1]
     verdicts = collect_verdicts(derive_verdicts(manifest, journal))
     assert verdicts.tolist()[:3] == [0, 0, 1]
     assert np.isnan(verdicts[3:]).all()
-
-
-def draw_probs(seed: int, rows: int = 500, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, rows)
-    return labels, rng.dirichlet(np.ones(classes), rows) * 0.5 + 0.5 * np.eye(classes)[labels]
 
 
 def test_confident_counts_are_cleanlabs():
@@ -140,43 +116,3 @@ def test_confident_counts_are_cleanlabs():
         total, ours = count_confidently(labels, probs)
         assert np.abs(ours - joint).max() <= 1  # cleanlab rounds so that the rows keep their sums
         assert abs(total - joint.sum()) <= 4
-
-
-def test_self_confidence_and_margin_are_cleanlabs():
-    labels, probs = draw_probs(0)
-    assert self_confidence(labels, probs) == pytest.approx(
-        get_label_quality_scores(labels, probs, method="self_confidence")
-    )
-    normalized = get_label_quality_scores(labels, probs, method="normalized_margin")
-    assert (margin(labels, probs) + 1) / 2 == pytest.approx(normalized)
-
-
-def test_copies_vote_and_are_views_of_one_photograph():
-    labels, groups = np.array([0, 1, 1, 2]), np.array([0, 0, 0, 1])
-    assert labels_of_copies(labels, groups, 3)[[0, 1, 3]].tolist() == [
-        [0, 1, 0],
-        [0.5, 0.5, 0],
-        [0, 0, 0],
-    ]
-    values = np.array([[0.0], [0.3], [0.6], [0.9]])
-    assert average_copies(groups, values)[:, 0] == pytest.approx([0.3, 0.3, 0.3, 0.9])
-
-
-def test_the_pair_prior_is_how_a_given_label_is_seen():
-    labels, probs = draw_probs(3)
-    prior = pair_prior(labels, probs)
-    assert prior.sum(axis=1) == pytest.approx(1)
-    assert prior[1] == pytest.approx(probs[labels == 1].mean(axis=0))
-
-
-def test_a_copy_under_another_label_and_slow_learning_make_a_label_more_suspect():
-    labels, probs = np.zeros(3, np.int64), np.full((3, 3), 1 / 3)
-    probs[:] = [0.5, 0.3, 0.2]
-    alone = combined(Evidence(labels, (probs,), np.arange(3), np.full(3, np.nan)))
-    assert alone == pytest.approx(alone[0])
-    with_copy = combined(
-        Evidence(np.array([0, 1, 0]), (probs,), np.array([0, 0, 2]), np.full(3, np.nan))
-    )
-    assert with_copy[0] > with_copy[2]
-    slow = combined(Evidence(labels, (probs,), np.arange(3), np.array([2.0, -2.0, 0.0])))
-    assert slow[1] > slow[2] > slow[0]

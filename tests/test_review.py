@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,14 @@ from tables import make_manifest
 from curate.review.agreement import cohen_kappa, format_agreement
 from curate.review.merge import interleave
 from curate.review.reviewers import ADJUDICATED, disagreements, own_verdicts
-from curate.workspace.journal import Decision, current_decisions, derive_verdicts, drop_undone
+from curate.workspace.journal import (
+    ACTIONS,
+    Decision,
+    current_decisions,
+    derive_verdicts,
+    drop_undone,
+    to_line,
+)
 from curate.workspace.workspace import Workspace
 
 SAD = [f"tiny/train/sad/{k}.png" for k in range(4)]
@@ -60,6 +67,44 @@ def journals(draw, by="ann", most=8):
             label = draw(st.sampled_from(["fear", "happy"])) if action == "relabel" else ""
             lines.append(line(by, number, draw(st.sampled_from(list(ROWS["path"]))), action, label))
     return lines
+
+
+# lines
+
+KEYS_OF = {
+    "keep": "batch by at path sha256 action label expected note",
+    "undo": "batch by at action undoes note",
+    "refused": "batch by at path sha256 action undoes note",
+} | dict.fromkeys(
+    ("relabel", "drop", "unsure"), "batch by at path sha256 action label expected note"
+)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_a_line_has_the_fields_of_its_action_in_their_order(action):
+    made = Decision("b", "ann", "t", action, "p", "s", "sad", "fear", "größer", "b0")
+    keys = KEYS_OF[action].split()
+    values = ", ".join(f'"{key}": "{asdict(made)[key]}"' for key in keys)
+    assert to_line(made).decode() == f"{{{values}}}\n"
+
+
+def test_every_field_of_a_decision_is_in_the_lines_of_some_action():
+    written = {key for action in ACTIONS for key in json.loads(to_line(draft(Decision, action)))}
+    assert written == {field.name for field in fields(Decision)}
+
+
+def test_a_field_that_is_added_is_in_the_lines_of_every_action():
+    @dataclass(frozen=True)
+    class Longer(Decision):
+        device: str = ""
+
+    for action in ACTIONS:
+        record = json.loads(to_line(draft(Longer, action, device="tablet")))
+        assert list(record.items())[-1] == ("device", "tablet")
+
+
+def draft(kind, action, **values):
+    return kind("b", "ann", "t", action, **values)
 
 
 # log and undo

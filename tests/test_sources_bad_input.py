@@ -20,7 +20,10 @@ from curate.workspace.workspace import Workspace
 
 def test_a_missing_folder_is_named(curate: Curate, tmp_path: Path) -> None:
     result = curate("build", tmp_path / "nowhere", "-w", tmp_path / "ws")
-    message = f"{tmp_path}/nowhere: no such file or folder: give the path of the dataset as it lies on disk"
+    message = (
+        f"{tmp_path}/nowhere: no such file or folder: give the path of the dataset as it lies on "
+        "disk"
+    )
     assert_refused(result, message)
     assert not (tmp_path / "ws").exists()
 
@@ -40,14 +43,19 @@ def test_class_folders_without_a_picture_are_refused(curate: Curate, tmp_path: P
     (tmp_path / "set" / "happy" / "notes.txt").write_text("none yet")
     result = curate("build", tmp_path / "set", "-w", tmp_path / "ws")
     suffixes = ".bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp"
-    assert_refused(result, f"{tmp_path}/set: 1 class folders without one picture ({suffixes})")
+    message = (
+        f"{tmp_path}/set: 1 class folders without one picture ({suffixes}): unpack the pictures "
+        "there, or name their folder"
+    )
+    assert_refused(result, message)
 
 
 def test_an_unknown_label_is_refused_and_map_is_the_way_out(curate: Curate, tmp_path: Path) -> None:
     root = make_set(tmp_path / "set", "happy/a.png", "smirk/b.png", "bored/c.png")
     result = curate("build", root, "-w", tmp_path / "ws")
     message = (
-        f"{root}: 2 labels outside the vocabulary (bored, smirk): name their class with `--map bored=CLASS` "
+        f"{root}: 2 labels outside the vocabulary (bored, smirk): name their class with `--map "
+        "bored=CLASS`, or leave them out with `--skip bored` "
         f"(classes: {', '.join(VOCABULARY)})"
     )
     assert_refused(result, message)
@@ -91,8 +99,8 @@ def test_two_folders_that_differ_only_by_case_are_refused(
     result = curate("build", root, "-w", tmp_path / "ws")
     first, second = ("Train", "train") if "Train/happy" in twins else sorted(twins)
     message = (
-        f"{root}: folders '{first}' and '{second}' differ only by case and would be one folder on another disk: "
-        "merge or rename one"
+        f"{root}: folders '{first}' and '{second}' differ only by case and would be one folder on "
+        "another disk: merge or rename one"
     )
     assert_refused(result, message)
 
@@ -237,7 +245,10 @@ def build_table(curate: Curate, folder: Path, *lines: str, data: bytes | None = 
     return curate("build", folder / "fer2013.csv", "-w", folder / "ws", "-j", "1")
 
 
-LOOKS_LIKE = "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv) with the columns emotion, pixels, Usage"
+LOOKS_LIKE = (
+    "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv) with the columns emotion, "
+    "pixels, Usage"
+)
 
 
 @pytest.mark.parametrize(
@@ -245,17 +256,18 @@ LOOKS_LIKE = "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv
     [
         (
             ["feeling,pixels,Usage"],
-            f": columns missing (emotion; it has feeling, pixels, usage): {LOOKS_LIKE}",
+            f": columns missing (emotion; it has feeling, pixels, usage): must be {LOOKS_LIKE}",
         ),
-        ([], f": columns missing (emotion, pixels, usage; it has ): {LOOKS_LIKE}"),
-        ([FER_HEADER], ": the table has no row"),
+        ([], f": columns missing (emotion, pixels, usage; it has ): must be {LOOKS_LIKE}"),
+        ([FER_HEADER], ": the table has no row: restore the file"),
         (
             [FER_HEADER, f"3,{PIXELS},Training", f"7,{PIXELS},Training"],
-            " row 1: emotion '7' is no code: 0 to 6 are angry, disgust, fear, happy, sad, surprise, neutral",
+            " row 1: emotion '7' is no code: 0 to 6 are angry, disgust, fear, happy, sad, "
+            "surprise, neutral: name its class with `--map 7=CLASS`",
         ),
         (
             [FER_HEADER, f"3,{PIXELS},Testing"],
-            " row 0: Usage 'Testing' is unknown: Training, PublicTest, PrivateTest",
+            " row 0: Usage 'Testing' is unknown: must be Training, PublicTest, PrivateTest",
         ),
         (
             [FER_HEADER, "3,1 2 3,Training"],
@@ -277,7 +289,10 @@ LOOKS_LIKE = "a CSV (or the folder of fer2013.csv, icml_face_data.csv, train.csv
             [FER_HEADER, f"3,{'9' * 30},Training"],
             " row 0: 1 pixels where 2304 from 0 to 255 should be: restore the file",
         ),
-        ([FER_HEADER, "3"], " row 0: Usage '' is unknown: Training, PublicTest, PrivateTest"),
+        (
+            [FER_HEADER, "3"],
+            " row 0: Usage '' is unknown: must be Training, PublicTest, PrivateTest",
+        ),
     ],
 )
 def test_a_bad_pixel_table_is_refused_with_its_row(

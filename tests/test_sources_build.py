@@ -145,7 +145,10 @@ def test_a_label_outside_of_the_vocabulary_is_refused_until_it_is_mapped(tmp_pat
     root = write_faces(tmp_path / "set", ["happy/a.png", "bored/b.png"])
     with pytest.raises(
         SourceError,
-        match=r"set: 1 labels outside the vocabulary \(bored\): name their class with `--map bored=CLASS`",
+        match=(
+            r"set: 1 labels outside the vocabulary \(bored\): name their class with `--map "
+            "bored=CLASS`"
+        ),
     ):
         build_rows(tmp_path, root)
     rows = build_rows(tmp_path, root, spellings=["bored=neutral"]).rows
@@ -158,7 +161,10 @@ def test_an_unknown_layout_says_what_was_seen_and_what_was_tried(tmp_path):
     write_faces(tmp_path / "set", ["one/two/three/a.png"])
     with pytest.raises(
         SourceError,
-        match=r"set: holds one: no known layout \(tried ckextended, .*, folder\): `curate sources` shows what",
+        match=(
+            r"set: holds one: no known layout \(tried ckextended, .*, folder\): `curate sources` "
+            "shows what"
+        ),
     ):
         build_rows(tmp_path, tmp_path / "set")
 

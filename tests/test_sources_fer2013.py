@@ -1,4 +1,4 @@
-"""The chain on FER2013 itself, where the archive is at hand: the numbers that the README promises."""
+"""The chain on FER2013 itself, where the archive is at hand: the numbers of the README."""
 
 import os
 import zipfile
@@ -50,7 +50,8 @@ def test_every_image_has_its_row_class_and_shipped_split(chain):
     rows = chain.read()
     assert len(rows) == 35_887
     assert rows["given_label"].value_counts().to_dict() == {
-        "angry": 4953, "disgust": 547, "fear": 5121, "happy": 8989, "neutral": 6198, "sad": 6077, "surprise": 4002,
+        "angry": 4953, "disgust": 547, "fear": 5121, "happy": 8989, "neutral": 6198, "sad": 6077,
+        "surprise": 4002,
     }  # fmt: skip
     assert rows["source_split"].value_counts().to_dict() == {
         "train": 28_707,

@@ -33,7 +33,8 @@ def test_fer2013_skips_copies_that_were_altered_to_enlarge_a_class(tmp_path: Pat
         "validation/surprised/PublicTest_2.jpg": "surprise val",
     }
     assert built.notes == [
-        "s: 1 pictures are altered copies of others and were skipped (test/disgusted/PrivateTest_11895083.jpg0.jpg)"
+        "s: 1 pictures are altered copies of others and were skipped "
+        "(test/disgusted/PrivateTest_11895083.jpg0.jpg)"
     ]
 
 
@@ -55,7 +56,8 @@ def test_numbered_fer2013_gets_its_validation_part_back_where_the_counts_are_the
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = draw(
-        tmp_path / "fer", "train/fearful/im0.png", "train/angry/im0.png", "test/fearful/im0.png", "test/fearful/im1.png",
+        tmp_path / "fer", "train/fearful/im0.png", "train/angry/im0.png", "test/fearful/im0.png",
+        "test/fearful/im1.png",
         "test/angry/im0.png", "test/angry/im1.png", "test/angry/im2.png",
     )  # fmt: skip
     assert_layout(root, "fer2013_im")
@@ -102,8 +104,8 @@ def test_the_images_variant_of_fer2013_notes_that_its_split_is_its_own(
         "train/angry/0.jpg": "angry train", "validation/happy/10006.jpg": "happy val",
     }  # fmt: skip
     assert (
-        "s: train and validation here are not the challenge's: results do not compare with published ones"
-        in built.notes
+        "s: train and validation here are not the challenge's: results do not compare with "
+        "published ones" in built.notes
     )
 
 
@@ -158,7 +160,9 @@ def test_ferplus_own_export_is_labelled_by_its_majority(tmp_path: Path) -> None:
     assert values_of(built, "given_label", "source_split", "votes") == {
         "FER2013Test/fer0032300.png": 'contempt test {"contempt":10}',
         "FER2013Train/fer0000000.png": 'neutral train {"angry":3,"disgust":2,"neutral":4,"sad":1}',
-        "FER2013Train/fer0000001.png": 'happy train {"NF":1,"angry":1,"happy":6,"sad":1,"unknown":1}',
+        "FER2013Train/fer0000001.png": (
+            'happy train {"NF":1,"angry":1,"happy":6,"sad":1,"unknown":1}'
+        ),
     }
     assert built.notes == [
         "s: 2 faces have no majority, or one for unknown or NF, and were skipped "
@@ -239,15 +243,18 @@ def test_ckplus_takes_as_many_frames_as_requested_and_remembers_it(
     [
         (
             "no emotions",
-            r"ck: holds cohn-kanade-images but no Emotion or Emotion_labels or CKPlus_Labels: the labels lie there",
+            "ck: holds cohn-kanade-images but no Emotion or Emotion_labels or CKPlus_Labels: the "
+            "labels lie there",
         ),
         (
             "code",
-            r"S005_001_00000006_emotion.txt: '9.0' is no emotion: 0 to 7 are neutral, angry, contempt",
+            "S005_001_00000006_emotion.txt: '9.0' is no emotion: 0 to 7 are neutral, angry, "
+            "contempt",
         ),
         (
             "short",
-            r"S010/001: 3 frames where 4 are needed: restore it, or lower --peak-frames and --neutral-frames",
+            "S010/001: 3 frames where 4 are needed: restore it, or lower --peak-frames and "
+            "--neutral-frames",
         ),
     ],
 )
@@ -269,7 +276,8 @@ def test_ck48_has_person_and_sequence_from_the_names(tmp_path: Path) -> None:
     )
     assert_layout(root, "ckplus48")
     assert values_of(build(root), "given_label", "subject", "sequence") == {
-        "anger/S010_004_00000017.png": "angry S010 004", "contempt/S138_008_00000009.png": "contempt S138 008",
+        "anger/S010_004_00000017.png": "angry S010 004",
+        "contempt/S138_008_00000009.png": "contempt S138 008",
     }  # fmt: skip
     draw(root, "CK+48/anger/face.png")
     with pytest.raises(
@@ -346,7 +354,8 @@ def test_a_dry_run_prints_layout_and_counts_and_opens_no_picture(
         "  class none all",
         "  angry    2   2",
         "    sad    1   1",
-        "build: 3 rows (angry 2, sad 1); source split: none 3; pictures not read (dry run: nothing written)",
+        "build: 3 rows (angry 2, sad 1); source split: none 3; pictures not read (dry run: nothing "
+        "written)",
     ]
     assert not (tmp_path / "ws").exists()
 

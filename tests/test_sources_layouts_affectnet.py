@@ -14,7 +14,7 @@ from curate.sources.tables import affectnet_labels
 
 
 def make_affectnet(root: Path, codes: list[int], header: bool = True) -> Path:
-    """Manually annotated lists; training holds these codes, validation (without a header) two faces."""
+    """Manually annotated lists: training with these codes, validation with two faces, no header."""
     draw(root, *(f"Manually_Annotated_Images/{k % 3}/t{k}.jpg" for k in range(len(codes))), size=60)
     draw(root, "Manually_Annotated_Images/9/v0.jpg", "Manually_Annotated_Images/9/v1.jpg", size=60)
     points = ";".join(["1.5"] * 136)
@@ -53,7 +53,8 @@ def test_affectnets_lists_are_read_with_boxes_and_codes_8_to_10_are_never_rows(
     }
     assert set(values_of(built, "width", "height").values()) == {"40 44", "27 26", "60 60", "50 50"}
     assert built.notes == [
-        "s: training.csv: faces without a class were skipped: 1 none (8), 1 uncertain (9), 1 no face (10)",
+        "s: training.csv: faces without a class were skipped: 1 none (8), 1 uncertain (9), 1 no "
+        "face (10)",
         "s: training.csv: 2 faces have no usable box: the whole picture is the face",
     ]
 
@@ -81,12 +82,14 @@ def test_the_automatic_list_is_read_too_and_a_face_without_its_picture_is_counte
     [
         (
             "code",
-            r"training.csv: expression '11' is no code: 0 to 7 are classes, 8 to 10 none, uncertain, no face",
+            "training.csv: expression '11' is no code: 0 to 7 are classes, 8 to 10 none, "
+            "uncertain, no face",
         ),
         ("line", r"training.csv line 2: 3 values where 9 should be \(subdirectory_filepath, "),
         (
             "pictures",
-            r"training.csv: none of its 2 pictures is below .*an \(first: Manually_Annotated_Images/0/t0.jpg\): unpack",
+            r"training.csv: none of its 2 pictures is below .*an \(first: "
+            r"Manually_Annotated_Images/0/t0.jpg\): unpack",
         ),
     ],
 )
@@ -101,7 +104,7 @@ def test_a_broken_affectnet_is_refused(tmp_path: Path, damage: str, message: str
 
 
 def official_counts(order: tuple[str, ...], scale: int = 3_750) -> list[int]:
-    """Codes with the published shares of AffectNet's training set under one order of the classes."""
+    """Codes with the published shares of AffectNet's training set in one order of classes."""
     return [
         code
         for code, name in enumerate(order)
@@ -115,7 +118,10 @@ def test_affectnets_lists_in_alphabetical_order_are_refused_until_codes_names_th
     root = make_affectnet(tmp_path / "an", official_counts(affectnet_labels.ALPHABETICAL))
     with pytest.raises(
         SourceError,
-        match=r"are AffectNet's in alphabetical order, where official is declared: add `--codes alphabetical`",
+        match=(
+            "are AffectNet's in alphabetical order, where official is declared: add `--codes "
+            "alphabetical`"
+        ),
     ):
         build(root)
     rows = values_of(build(root, codes="alphabetical"), "given_label")
@@ -177,7 +183,8 @@ def test_in_kaggles_labels_csv_the_list_wins_over_the_folder_which_is_kept(tmp_p
         "sad/image2.jpg",
     )
     write(
-        root / "labels.csv", ",pth,label,relFCs", "0,anger/image0000006.jpg,surprise,0.87", "1,anger/image0000007.jpg,anger,0.8",
+        root / "labels.csv", ",pth,label,relFCs", "0,anger/image0000006.jpg,surprise,0.87",
+        "1,anger/image0000007.jpg,anger,0.8",
         "2,happy/image1.jpg,happy,0.8", "3,happy/gone.jpg,happy,0.8",
     )  # fmt: skip
     assert_layout(root, "affectnet_kaggle")
@@ -222,9 +229,10 @@ def test_alphabetical_order_without_contempt_moves_up(
 ) -> None:
     root = make_numbered(tmp_path / "an", list(range(classes)))
     labels = values_of(build(root, codes="alphabetical"), "given_label")
-    assert (labels["train/0/0.jpg"], labels["train/1/1.jpg"], labels[f"train/{classes - 1}/{classes - 1}.jpg"]) == (
+    last = f"train/{classes - 1}/{classes - 1}.jpg"
+    assert [labels[path] for path in ("train/0/0.jpg", "train/1/1.jpg", last)] == [
         "angry", second, "surprise",
-    )  # fmt: skip
+    ]  # fmt: skip
 
 
 def test_numbered_affectnet_with_even_counts_is_ambiguous_until_codes_or_map_names_it(
@@ -233,8 +241,11 @@ def test_numbered_affectnet_with_even_counts_is_ambiguous_until_codes_or_map_nam
     root = make_numbered(tmp_path / "an", [0, 1, 2])
     with pytest.raises(
         SourceError,
-        match=r"an: codes 0: 1, 1: 1, 2: 1 fit neither order of AffectNet's training set: add `--codes official` "
-        r"\(0 neutral, 1 happy …\) or `--codes alphabetical` \(0 anger, 1 contempt …\), or name each with `--map 0=CLASS`",
+        match=(
+            "an: codes 0: 1, 1: 1, 2: 1 fit neither order of AffectNet's training set: "
+            r"add `--codes official` \(0 neutral, 1 happy …\) or `--codes alphabetical` "
+            r"\(0 anger, 1 contempt …\), or name each with `--map 0=CLASS`"
+        ),
     ):
         build(root)
     assert values_of(build(root, codes="official"), "given_label")["train/0/0.jpg"] == "neutral"

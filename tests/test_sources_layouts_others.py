@@ -63,7 +63,8 @@ def test_rafdb_in_folders_is_known_by_its_file_names_whatever_it_is_called(
     monkeypatch.setattr(rafdb, "PUBLISHED", {"train": 1, "test": 1})
     built = build(root)
     assert values_of(built, "given_label", "source_split") == {
-        "test/7/test_00002_aligned.jpg": "neutral test", "train/1/train_00001_aligned.jpg": "surprise train",
+        "test/7/test_00002_aligned.jpg": "neutral test",
+        "train/1/train_00001_aligned.jpg": "surprise train",
     }  # fmt: skip
     assert built.notes == []
     named = draw(
@@ -96,7 +97,8 @@ def test_jaffe_has_person_and_expression_from_the_names(tmp_path: Path) -> None:
     assert_layout(root, "jaffe")
     built = build(root)
     assert values_of(built, "given_label", "subject") == {
-        "KA.AN1.39.tiff": "angry KA", "UY.NE3.139.tiff": "neutral UY", "YM.SU1.1.tiff.bmp": "surprise YM",
+        "KA.AN1.39.tiff": "angry KA", "UY.NE3.139.tiff": "neutral UY",
+        "YM.SU1.1.tiff.bmp": "surprise YM",
     }  # fmt: skip
     assert built.notes == [
         "s: 1 pictures have no name of JAFFE's form and were skipped (extra.png)"
@@ -122,7 +124,8 @@ def test_kdef_knows_one_person_in_two_sessions(tmp_path: Path) -> None:
     assert_layout(root, "kdef")
     built = build(root)
     assert values_of(built, "given_label", "subject", "source_label") == {
-        "AF01/AF01ANS.JPG": "angry F01 AN", "BF01/BF01AFHL.JPG": "fear F01 AF", "AM01/AM01SUFR.JPG": "surprise M01 SU",
+        "AF01/AF01ANS.JPG": "angry F01 AN", "BF01/BF01AFHL.JPG": "fear F01 AF",
+        "AM01/AM01SUFR.JPG": "surprise M01 SU",
     }  # fmt: skip
     assert built.notes == [
         "s: 1 pictures have no name of KDEF's form and were skipped (AM31/AM31V.JPG)"
@@ -152,7 +155,8 @@ def test_sfew_keeps_a_movie_together(tmp_path: Path, kind: str) -> None:
         f"Val{kind}/Sad/About_a_Boy_000519240_00000005.png": "sad val About_a_Boy",
     }
     assert built.notes == [
-        "s: 1 pictures of Test have no label and were skipped (Test/Whatever_000519240_00000005.png)"
+        "s: 1 pictures of Test have no label and were skipped "
+        "(Test/Whatever_000519240_00000005.png)"
     ]
 
 
@@ -177,8 +181,10 @@ def test_sfew_reads_the_aligned_faces_where_both_are_there_and_refuses_a_name_wi
 def test_expw_cuts_each_face_of_a_picture_by_top_left_right_bottom(tmp_path: Path) -> None:
     root = draw(tmp_path / "expw", "image/origin/party_1.jpg", "image/origin/alone_2.jpg", size=96)
     write(
-        root / "label/label.lst", "party_1.jpg 0 10 20 60 50 43.2 3", "party_1.jpg 1 -5 40 90 35 17.1 6",
-        "party_1.jpg 0 10 20 60 50 43.2 3", "alone_2.jpg 0 8 8 80 80 12 0", "alone_2.jpg 1 9 9 9 9 12 0",
+        root / "label/label.lst", "party_1.jpg 0 10 20 60 50 43.2 3",
+        "party_1.jpg 1 -5 40 90 35 17.1 6",
+        "party_1.jpg 0 10 20 60 50 43.2 3", "alone_2.jpg 0 8 8 80 80 12 0",
+        "alone_2.jpg 1 9 9 9 9 12 0",
         "gone_3.jpg 0 8 8 80 80 12 0",
     )  # fmt: skip
     assert_layout(root, "expw")
@@ -197,7 +203,8 @@ def test_expw_cuts_each_face_of_a_picture_by_top_left_right_bottom(tmp_path: Pat
     ).all()
     assert built.notes == [
         "s: 1 faces of label.lst have no picture on disk and were skipped (gone_3.jpg#0)",
-        "s: 1 faces are on several lines: the first counts; the others are repeats and were skipped (party_1.jpg#0)",
+        "s: 1 faces are on several lines: the first counts; the others are repeats and were "
+        "skipped (party_1.jpg#0)",
         "s: 1 faces have a box without an area and were skipped (alone_2.jpg#1)",
     ]
 
@@ -207,6 +214,9 @@ def test_a_broken_expw_is_refused(tmp_path: Path) -> None:
     write(root / "label/label.lst", "a.jpg 0 10 20 60 50 43.2 7")
     with pytest.raises(
         SourceError,
-        match=r"label.lst line 1: 'a.jpg 0 10 20 60 50 43.2 7' is no face: must be image_name, face id,",
+        match=(
+            r"label.lst line 1: 'a.jpg 0 10 20 60 50 43.2 7' is no face: "
+            r"must be image_name, face id,"
+        ),
     ):
         build(root)

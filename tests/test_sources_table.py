@@ -28,12 +28,14 @@ def test_a_table_is_read_by_columns_of_known_names_or_named_ones(
         "pictures/b.png": "sad ",
     }
     odd = write(
-        root / "odd.csv", "where,what,who,face", "pictures/a.png,anger,ann,0 0 30 30", "pictures/a.png,fear,bob,-4 8 30 30",
+        root / "odd.csv", "where,what,who,face", "pictures/a.png,anger,ann,0 0 30 30",
+        "pictures/a.png,fear,bob,-4 8 30 30",
         "pictures/b.png,joy,ann,",
     )  # fmt: skip
     roles = ["path=where", "label=what", "subject=who", "box=face"]
     assert values_of(build(odd, columns=roles), "given_label", "subject", "box") == {
-        "pictures/a.png#0": "angry ann 0 0 30 30", "pictures/a.png#1": "fear bob 0 8 26 30", "pictures/b.png": "happy ann ",
+        "pictures/a.png#0": "angry ann 0 0 30 30", "pictures/a.png#1": "fear bob 0 8 26 30",
+        "pictures/b.png": "happy ann ",
     }  # fmt: skip
     words = ("-w", tmp_path / "ws2", "-j", 1)
     assert (

@@ -57,7 +57,10 @@ def test_a_worked_example_by_hand():
 
 
 def test_in_a_chain_the_ends_that_differ_are_grouped_but_not_dropped_for_each_other():
-    """a~b~c, a and c differ: one group, so that no split separates them; c is a copy of b alone, and b is not kept."""
+    """a~b~c, a and c differ: one group, so that no split separates them.
+
+    c is a copy of b alone, and b is not kept.
+    """
     rows = dedup(
         make_manifest([{"pixels": "a"}, {"pixels": "b"}, {"pixels": "c"}]), near=[(0, 1), (1, 2)]
     )
@@ -125,7 +128,7 @@ def test_a_degenerate_image_is_neither_kept_for_a_copy_nor_a_copy():
 
 
 def test_only_new_gives_the_table_that_comparing_all_gives(curate, tiny_faces, tmp_path):
-    """Half of the faces first, then all of them; an exact, a near and a conflicting copy are among the later ones."""
+    """Half of the faces first, then all; the second half has exact, near, conflicting copies."""
     folder, parts = tmp_path / "faces" / "tiny", tmp_path / "parts"
     shutil.copytree(
         tiny_faces,

@@ -13,8 +13,10 @@ from curate.workspace.workspace import Workspace
 
 
 WRITERS = (
-    ("build",), ("build", "--map", "glee=happy"), ("inspect",), ("dedup",), ("dedup", "--exact-only"),
-    ("fold", "--k", "4"), ("flag", "--score", "self_confidence"), ("split", "--ratios", "80", "10", "10"),
+    ("build",), ("build", "--map", "glee=happy"), ("inspect",), ("dedup",),
+    ("dedup", "--exact-only"),
+    ("fold", "--k", "4"), ("flag", "--score", "self_confidence"),
+    ("split", "--ratios", "80", "10", "10"),
     ("weights", "--scheme", "sqrt"), ("decide", FIRST, "--drop"), ("report",),
 )  # fmt: skip
 
@@ -52,7 +54,8 @@ def test_a_second_run_of_the_whole_chain_changes_no_byte(
     curate: Curate, finished: Workspace, tiny_faces: Path
 ) -> None:
     chain = (
-        ("build", tiny_faces, "-j", "1"), ("inspect", "-j", "1"), ("dedup", "-j", "1"), ("fold", "--k", "3"), ("flag",),
+        ("build", tiny_faces, "-j", "1"), ("inspect", "-j", "1"), ("dedup", "-j", "1"),
+        ("fold", "--k", "3"), ("flag",),
         ("split", "--ratios", "60", "20", "20"), ("weights",), ("report",),
     )  # fmt: skip
     # The first round: dedup has not seen the decisions yet that were made after it.

@@ -1,4 +1,4 @@
-"""fold and split: sizes, class shares and groups, measured against scikit-learn's StratifiedGroupKFold."""
+"""fold and split: sizes, class shares and groups, against scikit-learn's StratifiedGroupKFold."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,10 @@ FER2013 = (4953, 547, 5121, 8989, 6198, 6077, 4002)
 def draw_rows(
     seed: int, size: int, group_sizes: tuple[int, int], purity: float = 0.9
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels with FER2013's shares, and groups of random size; `purity` of their rows share the label of the group."""
+    """Labels with FER2013's shares, and groups of random size.
+
+    `purity` of the rows of a group have the label of the group.
+    """
     rng = np.random.default_rng(seed)
     units = np.repeat(np.arange(size), rng.integers(*group_sizes, size))[:size]
     shares = np.array(FER2013) / sum(FER2013)
@@ -27,7 +30,7 @@ def draw_rows(
 
 
 def measure(labels: np.ndarray, part: np.ndarray, ratios: tuple[float, ...]) -> tuple[float, float]:
-    """(largest error of a part's size as a share of all rows, largest error of a class share), both in points."""
+    """The largest errors of a part's size (share of all rows) and of a class share, in points."""
     size = max(abs(np.mean(part == k) - ratio) for k, ratio in enumerate(ratios))
     whole = np.bincount(labels, minlength=7) / len(labels)
     share = max(

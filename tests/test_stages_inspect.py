@@ -73,7 +73,8 @@ def test_a_dry_run_shows_a_sample(built, curate):
     result = curate("inspect", "-n", "-j", 1, "-w", built.root)
     assert result.stderr == "blank: tiny/train/angry/blank.png\n"
     assert result.stdout.startswith(
-        "inspect: 47 rows, 1 found (0 unreadable, 1 blank, 0 black_and_white, 0 low_information, 0 unlike_faces)"
+        "inspect: 47 rows, 1 found (0 unreadable, 1 blank, 0 black_and_white, 0 low_information, 0 "
+        "unlike_faces)"
     )
 
 

@@ -1,4 +1,8 @@
-"""The ten laws of the design, over random tables. Law 9 (killed at any moment) is in test_workspace_killed, 8 also in test_stages_dry_and_second_runs."""
+"""The ten laws of the design, over random tables.
+
+Law 9 (killed at any moment) is in test_workspace_killed, law 8 also in
+test_stages_dry_and_second_runs.
+"""
 
 import shutil
 from collections.abc import Callable

@@ -21,7 +21,10 @@ def test_a_command_without_a_workspace_names_the_first_step_and_writes_nothing(
     curate: Curate, tmp_path: Path, command: str
 ) -> None:
     result = curate(command, "-w", tmp_path / "none")
-    message = f"{tmp_path}/none/manifest.csv: no manifest here: run `curate build FOLDER` first (or name the workspace with -w)"
+    message = (
+        f"{tmp_path}/none/manifest.csv: no manifest here: run `curate build FOLDER` first (or name "
+        "the workspace with -w)"
+    )
     assert_refused(result, message)
     assert read_files(tmp_path) == {}
 
@@ -34,40 +37,47 @@ def test_a_command_without_a_workspace_names_the_first_step_and_writes_nothing(
     [
         (
             "file,happy\na,1\n",
-            "no `path` column (it has file, happy): the key is the manifest's path",
+            "no `path` column (it has file, happy): add one with the manifest's paths",
         ),
         (
             "path,happy,glee\na,1,2\n",
-            "columns that are no class (glee): classes, `unknown` or `NF` only",
+            "columns that are no class (glee): remove all but classes, `unknown` and `NF`",
         ),
-        ("path,label\na,happy\n", "columns that are no class (): classes, `unknown` or `NF` only"),
+        (
+            "path,label\na,happy\n",
+            "columns that are no class (): remove all but classes, `unknown` and `NF`",
+        ),
         (
             "path,happy\na,-1\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a)",
+            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy\na,1.5\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a)",
+            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy\na,many\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a)",
+            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy\na,\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a)",
+            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy\na,1\na,2\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a)",
+            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy,happiness\na,1,2\n",
-            "2 columns are 1 classes (happy, happiness): one column per class",
+            "2 columns are 1 classes (happy, happiness): keep one column per class",
         ),
-        ("path,happy\na,1\nb,2\n", "none of its 2 paths is in the manifest (first: a and 1 more)"),
-        ("path,happy\n", "the table has no row"),
-        ("", "cannot be read as a CSV of votes: one `path` column and one column per class"),
+        (
+            "path,happy\na,1\nb,2\n",
+            "none of its 2 paths is in the manifest (first: a and 1 more): write them as the "
+            "manifest does, as in fer/train/happy/1.png",
+        ),
+        ("path,happy\n", "the table has no row: restore the file"),
+        ("", "cannot be read as a CSV of votes: write one `path` column and one column per class"),
     ],
 )
 def test_bad_votes_are_refused_and_the_workspace_is_as_it_was(
@@ -84,7 +94,10 @@ def test_a_missing_votes_file_is_refused(curate: Curate, tmp_path: Path, tiny_fa
     result = curate(
         "build", tiny_faces, "--votes", tmp_path / "no.csv", "-w", tmp_path / "ws", "-j", "1"
     )
-    message = f"{tmp_path}/no.csv: cannot be read as a CSV of votes: one `path` column and one column per class"
+    message = (
+        f"{tmp_path}/no.csv: cannot be read as a CSV of votes: write one `path` column and "
+        "one column per class"
+    )
     assert_refused(result, message)
 
 
@@ -164,12 +177,14 @@ RULE = f"a manifest has exactly the columns of manifests/README.md: {REMEDY}"
         ),
         (
             "a cell too many",
-            "{file}: not a CSV table (Error tokenizing data. C error: Expected 27 fields in line 6, saw 28",
+            "{file}: not a CSV table (Error tokenizing data. C error: Expected 27 fields in line "
+            "6, saw 28",
         ),
         ("empty", "{file}: not a CSV table (No columns to parse from file): " + REMEDY),
         (
             "an open quote",
-            "{file}: not a CSV table (Error tokenizing data. C error: EOF inside string starting at row",
+            "{file}: not a CSV table (Error tokenizing data. C error: EOF inside string starting "
+            "at row",
         ),
     ],
 )
@@ -206,7 +221,8 @@ def test_a_bad_json_file_is_named(
     result = curate("inspect" if name == "sources.json" else "status", "-w", finished.root)
     assert_refused(
         result,
-        f"{finished.root / name}: holds no JSON object: remove it and run the command that writes it again",
+        f"{finished.root / name}: holds no JSON object: remove it and run the command that writes "
+        "it again",
     )
     assert read_files(finished.root) == before
 
@@ -343,7 +359,8 @@ def edit_predictions(file: Path, edit: str) -> None:
         ),
         (
             "foreign row",
-            "1 rows are not in the folds of the manifest (first: tiny/none.png): run `train oof` again",
+            "1 rows are not in the folds of the manifest (first: tiny/none.png): run `train oof` "
+            "again",
         ),
         ("repeated row", f"1 rows are listed twice (first: {FIRST}): run `train oof` again"),
         ("unknown class", f"unknown classes (glad): classes are {', '.join(VOCABULARY)}"),
@@ -351,12 +368,13 @@ def edit_predictions(file: Path, edit: str) -> None:
         ("no model", "columns missing (model): a table has path, model, fold, p_<class>…"),
         (
             "other fold",
-            f"47 rows were predicted on other folds (first: {FIRST}), by a model that may have seen a copy of them: "
-            "run `train oof` again",
+            f"47 rows were predicted on other folds (first: {FIRST}), by a model that may have "
+            "seen a copy of them: run `train oof` again",
         ),
         (
             "logits",
-            "1 rows do not sum to 1 (first: tiny/test/disgust/1.png, 7.950): write softmax outputs, not logits",
+            "1 rows do not sum to 1 (first: tiny/test/disgust/1.png, 7.950): write softmax "
+            "outputs, not logits",
         ),
         ("nan", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
         ("word", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
@@ -392,7 +410,10 @@ def test_flag_without_predictions_folds_or_file_names_the_step(
     shutil.rmtree(finished.predictions)
     none = "predictions: none found: run `train oof`, or name a file with --predictions"
     assert_refused(curate("flag", "-w", finished.root), none)
-    gone = f"{finished.root}/no.csv: no such predictions: run `train oof` or name the file with --predictions"
+    gone = (
+        f"{finished.root}/no.csv: no such predictions: run `train oof` or name the file with "
+        "--predictions"
+    )
     assert_refused(
         curate("flag", "--predictions", finished.root / "no.csv", "-w", finished.root), gone
     )

@@ -1,4 +1,4 @@
-"""Views of the classes (--classes, --group): looked through by split, weights and training, never written."""
+"""Class views (--classes, --group): split, weights and training use them; none is written."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,8 @@ def test_a_view_changes_labels_in_the_eye_only(manifest: pd.DataFrame) -> None:
     assert seen["given_label"].equals(before["given_label"])
     pairs = set(zip(before["label"], seen["label"], seen["status"], strict=True))
     assert pairs == {
-        ("happy", "positive", "keep"), ("angry", "negative", "keep"), ("disgust", "negative", "keep"),
+        ("happy", "positive", "keep"), ("angry", "negative", "keep"),
+        ("disgust", "negative", "keep"),
         ("fear", "negative", "keep"), ("sad", "negative", "keep"), ("neutral", "neutral", "keep"),
         ("surprise", "neutral", "keep"), ("contempt", "", "drop"),
     }  # fmt: skip
@@ -84,8 +85,8 @@ def test_a_split_under_a_view_counts_what_is_outside_and_splits_it_too(
 ) -> None:
     result = split(manifest, (70, 15, 15), class_view="5")
     assert result.summary == (
-        "split: train 140 (70.00 %), val 30 (15.00 %), test 30 (15.00 %); view 5: 120 kept rows are outside of it "
-        "(contempt 40, disgust 40, surprise 40)"
+        "split: train 140 (70.00 %), val 30 (15.00 %), test 30 (15.00 %); view 5: 120 kept rows "
+        "are outside of it (contempt 40, disgust 40, surprise 40)"
     )
     assert result.columns is not None
     parts = result.columns["split"]
@@ -99,7 +100,8 @@ def test_merged_classes_are_weighed_as_one(manifest: pd.DataFrame) -> None:
     result = weights(manifest, class_view="polarity")
     table = result.tables["class_weights.csv"]
     assert table[["class", "count", "weight"]].to_numpy().tolist() == [
-        ["negative", "160", "0.583333"], ["neutral", "80", "1.166667"], ["positive", "40", "2.333333"],
+        ["negative", "160", "0.583333"], ["neutral", "80", "1.166667"],
+        ["positive", "40", "2.333333"],
     ]  # fmt: skip
     assert result.summary.endswith("; view polarity: 40 kept rows are outside of it (contempt 40)")
 

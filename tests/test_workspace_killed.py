@@ -1,4 +1,7 @@
-"""Interrupted, killed, out of disk, or not alone: the workspace reads back whole and nothing acknowledged is lost (law 9)."""
+"""Interrupted, killed, out of disk, or not alone (law 9).
+
+The workspace reads back whole, and nothing acknowledged is lost.
+"""
 
 import errno
 import io
@@ -40,7 +43,7 @@ NAMES = [command[0] for command in WRITERS]
 def unfinished(
     built_template: Path, finished_template: Path, tmp_path: Path
 ) -> Callable[[str], Path]:
-    """A template of the workspace as it is before the stage's first run: what it writes is not there yet."""
+    """A template of the workspace before the stage's first run: what it writes is missing."""
 
     def make(stage: str) -> Path:
         return make_unfinished(stage, built_template, finished_template, tmp_path / "template")
@@ -75,7 +78,7 @@ def _forget(workspace: Workspace, stage: str) -> None:
 
 
 def without_times(files: dict[str, bytes]) -> dict[str, object]:
-    """The files of a workspace, but for the times in receipts and journal and the names of batches."""
+    """The files of a workspace without the times in receipts and journal and the batches' names."""
     found: dict[str, object] = dict(files)
     for name, data in files.items():
         if name.startswith("receipts/"):
@@ -113,12 +116,14 @@ def assert_whole(curate: Curate, root: Path) -> None:
 
 # Killed
 
-# Runs each command again and again, each time in a fork that dies (as by kill -9: no handler runs) before its n-th step on
-# the disk: opening a file of the workspace for writing, renaming, truncating, making a folder, or an fsync.
+# Runs each command again and again, each time in a fork that dies (as by kill -9: no handler runs)
+# before its n-th step on the disk: opening a file of the workspace for writing, renaming,
+# truncating, making a folder, or an fsync.
 CRASH = """
 import json, os, shutil, sys
 from pathlib import Path
-import curate.cli.pipeline, curate.stages.build, curate.stages.inspect, curate.stages.dedup, curate.stages.fold, curate.stages.flag, curate.stages.split, curate.stages.weights
+import curate.cli.pipeline
+from curate.stages import build, dedup, flag, fold, inspect, split, weights
 import curate.review.decide, faiss, imagehash, sklearn.utils.class_weight
 import typer
 
@@ -153,7 +158,7 @@ def run(command, root, fatal):
 
 plan = json.loads(sys.argv[1])
 for template, _, command in plan:
-    if command[0] == "fold":  # what Typer loads for its first command need not be loaded in every fork
+    if command[0] == "fold":  # no fork has to load what Typer loads for its first command
         program([*command, "-w", template, "--dry-run"], prog_name="curate", standalone_mode=False)
 for template, runs, command in plan:
     for fatal in range(1, 100):
@@ -175,7 +180,10 @@ for template, runs, command in plan:
 def crashes(
     built_template: Path, finished_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, Path]]:
-    """For each command the workspace that it begins with, and the folder of those in which it was killed or, last, ended."""
+    """For each command the workspace that it begins with, and the folder of its runs.
+
+    In each of them it was killed; in the last one it ended.
+    """
     root = tmp_path_factory.mktemp("crashes")
     places = {name: (root / name / "template", root / name / "runs") for name in NAMES}
     for name, (template, _) in places.items():
@@ -234,7 +242,7 @@ def test_the_rests_of_a_killed_command_are_removed_by_the_next_that_writes(
 
 @pytest.fixture(scope="session")
 def large_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """520 larger faces, in pairs of near copies: enough for three chunks of work and a second of decoding."""
+    """520 larger faces, pairs of near copies: three chunks of work and a second of decoding."""
     root = tmp_path_factory.mktemp("sets") / "large"
     for k in range(260):
         folder = root / EXPRESSIONS[k % 7]
@@ -318,7 +326,8 @@ def large_command(stage: str, large_faces: Path, root: Path, workers: int) -> li
 @pytest.mark.parametrize(
     ("stage", "workers", "delay"),
     [
-        ("build", 1, 0.1), ("build", 2, 0.0), ("build", 2, 0.05), ("build", 2, 0.15), ("inspect", 1, 0.2),
+        ("build", 1, 0.1), ("build", 2, 0.0), ("build", 2, 0.05), ("build", 2, 0.15),
+        ("inspect", 1, 0.2),
         ("dedup", 1, 0.0), ("dedup", 2, 0.4),
     ],
 )  # fmt: skip
@@ -492,14 +501,17 @@ def test_a_write_that_stops_half_way_leaves_the_old_bytes(
         decided = curate(*DECIDE, "-w", finished.root)
         folded = curate("fold", "--k", "4", "-w", finished.root)
     for result, name in ((decided, "decisions.jsonl"), (folded, "manifest.csv")):
-        message = f"{finished.root / name}: cannot be written (File too large): free or unlock the disk; nothing was changed"
+        message = (
+            f"{finished.root / name}: cannot be written (File too large): free or unlock the disk; "
+            "nothing was changed"
+        )
         assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"curate: {message}\n")
     assert read_files(finished.root) == before
 
 
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
-    """Turns a folder read-only, for root too: what would change it fails as it does on a read-only disk."""
+    """Turns a folder read-only, for root too: a change fails as it does on a read-only disk."""
 
     def make(root: Path) -> None:
         def refuse(
@@ -627,7 +639,8 @@ for k in range(4):
     if not child:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         for path in paths[k::4]:
-            curate.cli.pipeline.app(["decide", path, "--drop", "-w", root], prog_name="curate", standalone_mode=False)
+            words = ["decide", path, "--drop", "-w", root]
+            curate.cli.pipeline.app(words, prog_name="curate", standalone_mode=False)
         os._exit(0)
     children.append(child)
 sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))

@@ -89,13 +89,24 @@ def build(
             "--column",
             metavar="ROLE=NAME",
             help="Read a CSV of pictures: the column of path, label, split, subject, sequence, "
-            "box; repeatable.",
+            "box (x y w h, pixels), corners (left, top, right, bottom; one column or four), "
+            "relative_box, relative_corners (shares of the size); repeatable.",
         ),
     ] = None,
     codes: Annotated[
         str | None,
         typer.Option(
-            metavar="official|alphabetical", help="The order of AffectNet's numbers, if in doubt."
+            metavar="official|alphabetical|fer2013",
+            help="The order of numbered class folders, if in doubt: AffectNet's own, alphabetical, "
+            "or FER2013's.",
+        ),
+    ] = None,
+    skipped: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--skip",
+            metavar="NAME",
+            help="Leave out a label or folder of the dataset, by its own name; repeatable.",
         ),
     ] = None,
     neutral_frames: Annotated[
@@ -128,12 +139,12 @@ def build(
 
     files = Workspace(workspace)
     reading = SourceOptions(
-        spellings or (), columns or (), codes, labels, neutral_frames, peak_frames
+        spellings or (), columns or (), codes, labels, neutral_frames, peak_frames, skipped or ()
     )
     options = stage.BuildOptions(reading, votes, pixels, engine, workers)
     build = partial(stage.build, files, sources or [], options, dry_run=dry_run)
     result = run_build(files, build, dry_run=dry_run)
-    print_result(result, as_json=as_json, dry_run=dry_run, notes=result.notes)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()

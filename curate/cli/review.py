@@ -109,7 +109,7 @@ def decide(
     ] = None,
     label: Annotated[str | None, typer.Option(help="Relabel: the right class.")] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep with the given label, whatever a machine found.")
+        bool, typer.Option("--keep", help="Keep under its present label, whatever a machine found.")
     ] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Drop.")] = False,
     unsure: Annotated[bool, typer.Option("--unsure", help="Seen, no verdict.")] = False,
@@ -234,17 +234,13 @@ def export(
 
     A second export into the same place changes nothing.
     """
-    from curate.export import folders as stage
+    from curate.export.fiftyone import export_fiftyone
+    from curate.export.folders import export_folder
+    from curate.export.table import export_csv
     from curate.workspace.workspace import Workspace
 
-    files = Workspace(workspace)
-    if kind == "fiftyone":
-        from curate.export.fiftyone import export_fiftyone
-
-        result = export_fiftyone(files, target, form=form, dry_run=dry_run)
-    else:
-        write = stage.export_csv if kind == "csv" else stage.export_folder
-        result = write(files, target, form=form, dry_run=dry_run)
+    write = {"folder": export_folder, "csv": export_csv, "fiftyone": export_fiftyone}[kind]
+    result = write(Workspace(workspace), target, form=form, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 

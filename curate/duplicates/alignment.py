@@ -7,7 +7,7 @@ scores and refined maps. Three steps, each on the pairs that passed the step bef
 2. Gauss-Newton steps towards the best map;
 3. the score at 48 x 48: the normalised cross-correlation of the band-passed images over the pixels
    that both show. The quarter of the pixels that differ most is left out, so that a watermark or a
-   cut corner does not decide; another expression changes more pixels than that.
+   cut corner does not decide; whether that quarter may differ is for `agreement` to find.
 
 References
 ----------
@@ -17,24 +17,25 @@ maximization", PAMI 2008 (gain and offset)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from curate.duplicates.agreement import measure_mismatch
+from curate.duplicates.filters import Floats, band_pass
 from curate.images.decode import Pixels, halve
-
-Floats = npt.NDArray[np.float32]
 
 # Correlation at 24 x 24 from which (inclusive) a pair is aligned: nearly all altered copies pass,
 # and few other candidates.
 PASS = 0.93
+# Score from which (inclusive) a pair is listed; under it no mismatch is measured.
+LOOK = 0.92
 TRIM = 0.25  # share of the pixels left out of the score
 STEPS = 4
 # Pairs computed at once: the allocator reuses arrays of this size, and maps larger ones again.
 SLICE = 256
-CHANNELS = 64  # images blurred by one call
 # A thumbnail with less contrast (standard deviation, of 255) has no pattern to compare.
 MIN_STD = 2.0
 
@@ -57,10 +58,19 @@ class PairBatch:
 
 @dataclass(frozen=True)
 class Verified:
-    """The m pairs of a batch that passed: their places in it, scores in [0, 1], refined maps."""
+    """The m pairs of a batch that score `LOOK` or more.
+
+    Attributes
+    ----------
+    place : (m,) their places in the batch
+    score : (m,) correlation in [0, 1]
+    mismatch : (m,) share of the textured area that disagrees, in [0, 1]
+    affine : (m, 2, 3) refined maps
+    """
 
     place: npt.NDArray[np.int64]
     score: Floats
+    mismatch: Floats
     affine: Floats
 
 
@@ -76,10 +86,11 @@ def verify_batch(batch: PairBatch) -> Verified:
         verified = _verify_slice(
             PairBatch(batch.query[rows], batch.other[rows], batch.affine[rows])
         )
-        found.append(Verified(start + verified.place, verified.score, verified.affine))
+        found.append(replace(verified, place=start + verified.place))
     return Verified(
         place=np.concatenate([part.place for part in found]),
         score=np.concatenate([part.score for part in found]),
+        mismatch=np.concatenate([part.mismatch for part in found]),
         affine=np.concatenate([part.affine for part in found]),
     )
 
@@ -89,17 +100,24 @@ def _verify_slice(batch: PairBatch) -> Verified:
     moving = halve(batch.query).astype(np.float32)
     unmoved = np.tile(np.eye(2, 3, dtype=np.float32), (len(fixed), 1, 1))
     maps = [batch.affine, unmoved]
-    first = _correlate_half_size(_band(fixed, 0.7, 2), _band(moving, 0.7, 2), maps)
+    first = _correlate_half_size(band_pass(fixed, 0.7, 2), band_pass(moving, 0.7, 2), maps)
     place = np.flatnonzero(first.max(axis=0) >= PASS)
     if not len(place):
-        return Verified(place, np.zeros(0, np.float32), batch.affine[:0])
+        none = np.zeros(0, np.float32)
+        return Verified(place, none, none, batch.affine[:0])
     is_moved = (first[0] >= first[1])[place, None, None]
     affine = np.where(is_moved, batch.affine[place], unmoved[place])
-    affine = _align(_band(fixed[place], 0.5, 2), _band(moving[place], 0.5, 2), affine)
-    a = _band(batch.other[place].astype(np.float32), 0.8, 2)
-    b = _band(batch.query[place].astype(np.float32), 0.8, 2)
-    score = _correlate_trimmed(a, _warp(b, affine), _overlap(affine, a.shape[1]), TRIM, rounds=2)
-    return Verified(place, np.clip(score, 0, 1), affine)
+    affine = _align(band_pass(fixed[place], 0.5, 2), band_pass(moving[place], 0.5, 2), affine)
+    other = batch.other[place].astype(np.float32)
+    query = batch.query[place].astype(np.float32)
+    overlap = _overlap(affine, other.shape[1])
+    a, b = band_pass(other, 0.8, 2), _warp(band_pass(query, 0.8, 2), affine)
+    score = np.clip(_correlate_trimmed(a, b, overlap, TRIM, rounds=2), 0, 1)
+    alike = np.flatnonzero(score >= LOOK)
+    affine, shape = affine[alike], (-1, *other.shape[1:])
+    seen = overlap[alike].reshape(shape)
+    mismatch = measure_mismatch(other[alike], _warp(query[alike], affine), seen)
+    return Verified(place[alike], score[alike], mismatch, affine)
 
 
 def describe_affine(mirrored: bool, affine: npt.NDArray[np.floating]) -> str:
@@ -271,20 +289,6 @@ def _overlap(affine: Floats, side: int) -> Floats:
     x, y = np.meshgrid(_places(side), _places(side))
     points = np.stack([x.ravel(), y.ravel(), np.ones(side * side, np.float32)])
     return np.asarray((np.abs(affine @ points) <= 1 - 1 / side).all(axis=1), np.float32)
-
-
-def _band(images: Floats, low: float, high: float) -> Floats:
-    """The images band-passed by a difference of two Gaussians.
-
-    Sigma `low` smooths noise and re-encoding; sigma `high` removes light and vignetting.
-    """
-    found = np.empty_like(images)
-    for start in range(0, len(images), CHANNELS):
-        # The images as channels of one image: a third of the time of single calls, the same bits.
-        part = np.ascontiguousarray(images[start : start + CHANNELS].transpose(1, 2, 0))
-        band = cv2.GaussianBlur(part, (0, 0), low) - cv2.GaussianBlur(part, (0, 0), high)
-        found[start : start + CHANNELS] = band.reshape(part.shape).transpose(2, 0, 1)
-    return found
 
 
 def _window(side: int) -> Floats:

@@ -6,9 +6,11 @@ verified again after a kill.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,12 @@ BANDED_DISTANCE_BITS = BANDS - 1
 # precision over 99.2 % and recall over 99.0 % on FER2013 and on drawn faces. Under SURE are pairs
 # of one photo shoot with different expressions on FER2013, and of two people among drawn faces.
 SURE = 0.975
-LOOK = 0.92
+# Most mismatch (inclusive) of images that agree everywhere: of altered copies without a mark 99.8 %
+# are under it, of CK+48's frames of different sequences none.
+AGREED = 0.11
+UNLIKE = 0.40  # mismatch over which two images are clearly not copies
+# Doubtful pairs of an image that make a crowd; a set of marked copies has fewer.
+LEAST_LOOK_ALIKES = 4
 BATCH = 2048  # pairs verified at once: 10 MB of pixels, 200 MB while they are computed
 HASH_BLOCK = 4096
 # In a group larger than this an image is compared only with the best connected ones, not with all.
@@ -54,7 +61,7 @@ GROUP_ROWS = 48
 CANDIDATE_BYTES = 200
 FOLDER = "verified"
 PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]  # of pairs.csv
-METHOD = "2"  # version of search and verification: cached results of another are not used
+METHOD = "3"  # version of search and verification: cached results of another are not used
 
 
 @dataclass(frozen=True, order=True)
@@ -64,7 +71,8 @@ class Pair:
     Attributes
     ----------
     first, second : rows, first < second
-    score : in [0, 1]; higher is more alike
+    score : correlation in [0, 1]; higher is more alike
+    mismatch : share of the textured area where they disagree, in [0, 1]
     transform : the change that makes the second image of the first, as `describe_affine` of
         `curate.duplicates.alignment` formats it
     inverse : the change that makes the first image of the second
@@ -73,6 +81,7 @@ class Pair:
     first: int
     second: int
     score: float
+    mismatch: float
     transform: str
     inverse: str
 
@@ -99,6 +108,7 @@ class SearchOptions:
 def find_pairs(
     thumbnails: AnyThumbnails,
     phashes: Sequence[str],
+    labels: Sequence[str] | None = None,
     *,
     sure: float = SURE,
     known: Sequence[Pair] = (),
@@ -111,12 +121,14 @@ def find_pairs(
     ----------
     thumbnails : (N, 48, 48) grey, of images whose pixels all differ
     phashes : (N,) 16 hex digits each
-    sure : score from which (inclusive) a pair groups its images
+    labels : (N,) given labels, for `find_copies`; None for one label
+    sure : score from which (inclusive) a pair can group its images
     known : pairs found before
     is_new : (N,) compare these images with all; the others were compared before, with `known` as
         the result. None compares all
     """
     options = options or SearchOptions()
+    labels = [""] * len(thumbnails) if labels is None else labels
     new = np.arange(len(thumbnails)) if is_new is None else np.flatnonzero(is_new)
     verifier = _Verifier(thumbnails, options)
     found = {(pair.first, pair.second): pair for pair in known}
@@ -124,11 +136,51 @@ def find_pairs(
     for candidates in _rounds(ways, options.memory_bytes):
         _keep_best(found, verifier.verify(candidates))
     # An image may have more copies than neighbours were searched: inside a group, compare all.
-    copies = [pair for pair in found.values() if pair.score >= sure]
-    inside = _pairs_of_groups(copies, len(thumbnails))
+    inside = _pairs_of_groups(find_copies(found.values(), labels, sure), len(thumbnails))
     _keep_best(found, verifier.verify(relate(thumbnails, *inside)))
     verifier.remove_unused_shards()
     return sorted(found.values())
+
+
+def find_copies(pairs: Collection[Pair], labels: Sequence[str], sure: float) -> list[Pair]:
+    """The pairs that are sure to be copies, in their order.
+
+    A pair that agrees everywhere is one. A pair that disagrees somewhere (two watermarks, another
+    tone curve) is one if it stands out: both images have one label, and neither has another image
+    that is alike and clearly not a copy. Images with such look-alikes share a mask, a background
+    or a camera; there a pair has to agree as much more as the look-alikes differ less.
+
+    Parameters
+    ----------
+    labels : (N,) given labels
+    sure : score from which (inclusive) a pair can be a copy
+    """
+    bounds = _bound_crowds(pairs)
+    return [pair for pair in pairs if pair.score >= sure and _is_copy(pair, labels, bounds)]
+
+
+def _bound_crowds(pairs: Collection[Pair]) -> dict[int, float]:
+    """Row with look-alikes -> the most mismatch of its copies."""
+    doubts: dict[int, list[float]] = defaultdict(list)
+    for pair in pairs:
+        if pair.mismatch > AGREED:
+            doubts[pair.first].append(pair.mismatch)
+            doubts[pair.second].append(pair.mismatch)
+    bounds = {}
+    for row, values in doubts.items():
+        if len(values) >= LEAST_LOOK_ALIKES:
+            bounds[row] = AGREED * min(1.0, median(values) / UNLIKE)
+        elif max(values) > UNLIKE:
+            bounds[row] = AGREED
+    return bounds
+
+
+def _is_copy(pair: Pair, labels: Sequence[str], bounds: Mapping[int, float]) -> bool:
+    rows = pair.first, pair.second
+    if any(row in bounds for row in rows):
+        return pair.mismatch <= min(bounds.get(row, AGREED) for row in rows)
+    has_one_label = labels[pair.first] == labels[pair.second]
+    return pair.mismatch <= (UNLIKE if has_one_label else AGREED)
 
 
 def find_near_hashes(
@@ -170,16 +222,11 @@ class _Verifier:
         blocks = [has_contrast(thumbnails[rows[s : s + BATCH]]) for s in range(0, len(rows), BATCH)]
         self.has_contrast = np.concatenate([np.zeros(0, bool), *blocks])
 
-    def verify(self, candidates: Candidates) -> Candidates:
-        """The candidates with a score of `LOOK` or more.
-
-        Their score becomes their `closeness`, and their maps are refined.
-        """
+    def verify(self, candidates: Candidates) -> list[Pair]:
+        """The candidates with a score of `LOOK` or more, as pairs."""
         has_contrast = self.has_contrast
         is_comparable = has_contrast[candidates.query] & has_contrast[candidates.other]
         candidates = candidates[is_comparable]
-        if not len(candidates):
-            return candidates
         parts = [candidates[s : s + BATCH] for s in range(0, len(candidates), BATCH)]
         files = [self._name_shard(part) for part in parts]
         verified = _read_shards(files)
@@ -195,7 +242,7 @@ class _Verifier:
             verified[k] = result
             if file := files[k]:
                 _write_shard(file, result)
-        return concatenate([_apply(part, verified[k]) for k, part in enumerate(parts)])
+        return [pair for k, part in enumerate(parts) for pair in _to_pairs(part, verified[k])]
 
     def remove_unused_shards(self) -> None:
         """Remove the shards of earlier runs that this run has not used."""
@@ -290,33 +337,35 @@ def _pairs_of_groups(pairs: Sequence[Pair], count: int) -> Rows:
     return np.array(sorted(missing - set(linked_rows)), np.int64).reshape(-1, 2).T
 
 
-def _keep_best(found: dict[tuple[int, int], Pair], verified: Candidates) -> None:
+def _keep_best(found: dict[tuple[int, int], Pair], verified: Iterable[Pair]) -> None:
     """Keep the higher score of each pair; of equal scores the simpler transform, in any order."""
-    for k in range(len(verified)):
-        pair = _to_pair(verified, k)
+    for pair in verified:
         known = found.setdefault((pair.first, pair.second), pair)
         found[pair.first, pair.second] = min(known, pair, key=_rank)
 
 
-def _rank(pair: Pair) -> tuple[float, int, str]:
-    return -pair.score, len(pair.transform), pair.transform
+def _rank(pair: Pair) -> tuple[float, float, int, str]:
+    return -pair.score, pair.mismatch, len(pair.transform), pair.transform
 
 
-def _to_pair(verified: Candidates, k: int) -> Pair:
-    """The pair with the change in both directions.
+def _to_pairs(part: Candidates, verified: Verified) -> Iterator[Pair]:
+    """The verified candidates with the change in both directions.
 
     The map of a candidate leads from `other`, mirrored, to `query`.
     """
-    query, other = int(verified.query[k]), int(verified.other[k])
-    mirrored = bool(verified.mirrored[k])
-    mirror, affine = np.diag([-1.0 if mirrored else 1.0, 1, 1]), np.eye(3)
-    affine[:2] = verified.affine[k]
-    to_query = describe_affine(mirrored, affine[:2])
-    to_other = describe_affine(mirrored, (mirror @ np.linalg.inv(affine) @ mirror)[:2])
-    score = round(float(verified.closeness[k]), 4)
-    if query < other:
-        return Pair(query, other, score, to_other, to_query)
-    return Pair(other, query, score, to_query, to_other)
+    for k, place in enumerate(verified.place):
+        query, other = int(part.query[place]), int(part.other[place])
+        mirrored = bool(part.mirrored[place])
+        mirror, affine = np.diag([-1.0 if mirrored else 1.0, 1, 1]), np.eye(3)
+        affine[:2] = verified.affine[k]
+        to_query = describe_affine(mirrored, affine[:2])
+        to_other = describe_affine(mirrored, (mirror @ np.linalg.inv(affine) @ mirror)[:2])
+        score = round(float(verified.score[k]), 4)
+        mismatch = round(float(verified.mismatch[k]), 4)
+        if query < other:
+            yield Pair(query, other, score, mismatch, to_other, to_query)
+        else:
+            yield Pair(other, query, score, mismatch, to_query, to_other)
 
 
 def _gather(thumbnails: AnyThumbnails, part: Candidates) -> PairBatch:
@@ -325,16 +374,11 @@ def _gather(thumbnails: AnyThumbnails, part: Candidates) -> PairBatch:
     return PairBatch(thumbnails[part.query], other, part.affine)
 
 
-def _apply(part: Candidates, verified: Verified) -> Candidates:
-    passed = part[verified.place]
-    scored = replace(passed, affine=verified.affine, closeness=verified.score)
-    return scored[verified.score >= LOOK]
-
-
 def _write_shard(file: Path, verified: Verified) -> None:
-    """Write (m, 8): place, score and the six numbers of the map."""
-    parts = (verified.place[:, None], verified.score[:, None], verified.affine.reshape(-1, 6))
-    write_array(file, np.concatenate(parts, axis=1, dtype=np.float32))
+    """Write (m, 9): place, score, mismatch and the six numbers of the map."""
+    numbers = np.stack([verified.place, verified.score, verified.mismatch], axis=1)
+    table = np.concatenate([numbers, verified.affine.reshape(-1, 6)], axis=1)
+    write_array(file, table.astype(np.float32))
 
 
 def _read_shards(files: Sequence[Path | None]) -> dict[int, Verified]:
@@ -345,6 +389,7 @@ def _read_shards(files: Sequence[Path | None]) -> dict[int, Verified]:
 
 def _read_shard(file: Path) -> Verified | None:
     table = read_array(file)
-    if table is None or table.ndim != 2 or table.shape[1] != 8:
+    if table is None or table.ndim != 2 or table.shape[1] != 9:
         return None
-    return Verified(table[:, 0].astype(np.int64), table[:, 1], table[:, 2:].reshape(-1, 2, 3))
+    place, affine = table[:, 0].astype(np.int64), table[:, 3:].reshape(-1, 2, 3)
+    return Verified(place, table[:, 1], table[:, 2], affine)

@@ -18,7 +18,12 @@ from curate.errors import WorkspaceError
 from curate.files import write_atomically
 
 FILE = "compared.npz"
-ARRAYS = {"method", "pixels", "rows", "scores", "transforms"}
+REMEDY = (
+    "dedup --only-new: no earlier comparison is recorded here: "
+    "run `curate dedup` without --only-new"
+)
+Arrays = dict[str, npt.NDArray[np.generic]]
+ARRAYS = {"method", "pixels", "rows", "scores", "mismatches", "transforms"}
 
 
 def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[Pair]) -> None:
@@ -33,6 +38,7 @@ def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[P
         pixels=pixels.reshape(-1, 32),
         rows=rows.reshape(-1, 2),
         scores=np.array([pair.score for pair in pairs], np.float64),
+        mismatches=np.array([pair.mismatch for pair in pairs], np.float64),
         transforms=transforms.reshape(-1, 2),
     )
     write_atomically(cache / FILE, buffer.getvalue())
@@ -43,40 +49,47 @@ def read_comparison(
 ) -> tuple[list[Pair], npt.NDArray[np.bool_]]:
     """The pairs found before among images that are still there, and whether each was compared.
 
+    A record of another method (of an earlier version) counts as empty: all images are new then.
+
     Returns
     -------
     pairs by today's rows, and (N,) bool, True for an image that the last search compared
 
     Raises
     ------
-    WorkspaceError  if there is no record, or one of another method
+    WorkspaceError  if there is no record, or a damaged one
     """
     record = _read(cache / FILE)
-    if record is None:
-        raise WorkspaceError(
-            "dedup --only-new: no earlier comparison is recorded here: "
-            "run `curate dedup` without --only-new"
-        )
+    if str(record["method"]) != METHOD:
+        return [], np.zeros(len(pixel_hashes), bool)
     compared = [bytes(row).hex() for row in record["pixels"]]
     row_of = {pixels: row for row, pixels in enumerate(pixel_hashes)}
-    rows = [row_of.get(pixels) for pixels in compared]
-    pairs = []
-    for (first, second), score, transforms in zip(
-        record["rows"], record["scores"], record["transforms"], strict=True
-    ):
-        a, b = rows[first], rows[second]
-        if a is not None and b is not None:
-            transform, inverse = map(str, transforms if a < b else transforms[::-1])
-            pairs.append(Pair(min(a, b), max(a, b), float(score), transform, inverse))
+    pairs = _read_pairs(record, [row_of.get(pixels) for pixels in compared])
     known = set(compared)
     return pairs, np.array([pixels in known for pixels in pixel_hashes], bool)
 
 
-def _read(file: Path) -> dict[str, npt.NDArray[np.generic]] | None:
-    """The arrays, or None if there are none of this method."""
+def _read_pairs(record: Arrays, rows: Sequence[int | None]) -> list[Pair]:
+    """The pairs of a record by today's rows; an image that is gone has none."""
+    pairs = []
+    columns = (record[name] for name in ("rows", "scores", "mismatches", "transforms"))
+    for (first, second), score, mismatch, transforms in zip(*columns, strict=True):
+        a, b = rows[first], rows[second]
+        if a is not None and b is not None:
+            transform, inverse = map(str, transforms if a < b else transforms[::-1])
+            numbers = float(score), float(mismatch)
+            pairs.append(Pair(min(a, b), max(a, b), *numbers, transform, inverse))
+    return pairs
+
+
+def _read(file: Path) -> Arrays:
+    """The arrays of the record; of another method, `method` at least."""
     try:
         with np.load(file) as record:
-            arrays = dict(record)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # none yet, or a broken disk
-        return None
-    return arrays if arrays.keys() == ARRAYS and str(arrays["method"]) == METHOD else None
+            arrays: Arrays = dict(record)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:  # none, or a broken disk
+        raise WorkspaceError(REMEDY) from error
+    is_other = "method" in arrays and str(arrays["method"]) != METHOD
+    if arrays.keys() != ARRAYS and not is_other:
+        raise WorkspaceError(REMEDY)
+    return arrays

@@ -1,9 +1,8 @@
-"""export: the curated set -> class folders or a table, for other programs to train on.
+"""The curated set as class folders: <split>/<label>/<image> and labels.csv.
 
-Only kept rows are exported, under their `label`. A second export into the same place changes
-nothing; one after new decisions removes the files that no longer belong. `ferplus` adds soft
-labels: the shares of the crowd's votes where there are votes, unless a person decided on another
-class than the crowd's first.
+In: the kept rows of the manifest. Out: a copy of each image under its `label`; export.json lists
+the files. A second export into the same folder changes nothing; one after new decisions removes the
+files that no longer belong.
 """
 
 import contextlib
@@ -13,26 +12,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
-from curate.errors import UsageError, WorkspaceError, examples
-from curate.files import remove_quietly, write_atomically
+from curate.errors import WorkspaceError, examples
+from curate.export.table import Format, format_export, label_table
+from curate.files import remove_quietly, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, encode_png, read_image
-from curate.labels import VOCABULARY
 from curate.result import Result
 from curate.workspace.manifest import kept_rows, split_face, table_bytes
 from curate.workspace.receipts import read_json
-from curate.workspace.votes import share_votes, votes_of
 from curate.workspace.workspace import Workspace
-
-Format = Literal["plain", "ferplus"]
 
 LABELS = "labels.csv"
 LISTING = "export.json"  # in each exported folder: the files that a later export may remove
-# The order of FER+'s own table (Barsoum et al., ICMI 2016).
-FERPLUS_ORDER = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
 
 
 @dataclass(frozen=True)
@@ -53,25 +46,13 @@ class ExportedImage:
     path: str
 
 
-def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
-    """Write one table of the kept rows: path, file, label, split (and p_<class> for ferplus)."""
-    kept = kept_rows(workspace.read())
-    locate = workspace.locate()
-    table = label_table(kept, [str(locate(path)) for path in kept["path"]], form)
-    if target.is_dir():
-        raise UsageError(f"{target}: is a folder: name a file for `curate export csv`")
-    if not dry_run:
-        write_atomically(target, table_bytes(table))
-    return format_export(table, kept, str(target))
-
-
 def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
     """Write `target`/<split>/<label>/<image> and `target`/labels.csv; no <split> for unsplit rows.
 
     Raises
     ------
     WorkspaceError  if the folder holds other files than an earlier export, or images are missing;
-        nothing is written then
+        nothing is written then. If a file cannot be written; a first export is removed then
     """
     kept = kept_rows(workspace.read())
     exported = list_files(kept, workspace.locate())
@@ -79,18 +60,41 @@ def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: 
     require_images(exported)
     table = label_table(kept, [item.target for item in exported], form)
     if not dry_run:
-        files = [*(item.target for item in exported), LABELS]
-        # Listed first, so that after a kill the next export knows which files are its own.
-        _write_listing(target, {*files, *read_listing(target)})
-        for item in exported:
-            write_atomically(target / item.target, _face_bytes(item))
-        write_atomically(target / LABELS, table_bytes(table))
-        finish_listing(target, files)
+        is_new = not (target / LISTING).is_file()
+        try:
+            _write_export(target, exported, table_bytes(table))
+        except WorkspaceError as error:
+            if is_new:
+                _remove_export(target, exported)
+            left = "the unfinished export was removed" if is_new else "the export is unfinished"
+            raise WorkspaceError(f"{error}; {left}") from error
     return format_export(table, kept, f"{target}/")
 
 
+def _write_export(target: Path, exported: list[ExportedImage], labels: bytes) -> None:
+    files = [*(item.target for item in exported), LABELS]
+    # Listed first, so that after a kill the next export knows which files are its own.
+    _write_listing(target, {*files, *read_listing(target)})
+    for item in exported:
+        write_atomically(target / item.target, _face_bytes(item))
+    write_atomically(target / LABELS, labels)
+    finish_listing(target, files)
+
+
+def _remove_export(target: Path, exported: list[ExportedImage]) -> None:
+    """Remove what a first export has written: half a set must not look whole."""
+    for name in (*(item.target for item in exported), LABELS, LISTING):
+        remove_quietly(target / name)
+        _remove_empty((target / name).parent, target)
+    with contextlib.suppress(OSError):
+        target.rmdir()
+
+
 def list_files(kept: pd.DataFrame, locate: Callable[[str], Path]) -> list[ExportedImage]:
-    """The target of each image; names equal but for their case get a hash of their path."""
+    """The target of each image.
+
+    Names equal but for their case get a hash of their path; too long names a hash of the rest.
+    """
     columns = [kept[name] for name in ("path", "box", "split", "label")]
     targets = [_target(*row) for row in zip(*columns, strict=True)]
     counts = Counter(target.lower() for target in targets)
@@ -98,7 +102,9 @@ def list_files(kept: pd.DataFrame, locate: Callable[[str], Path]) -> list[Export
     for path, box, target in zip(kept["path"], kept["box"], targets, strict=True):
         is_unique = counts[target.lower()] == 1
         unique = target if is_unique else _add_hash(target, path)
-        exported.append(ExportedImage(unique, locate(path), box, path))
+        folder, _, name = unique.rpartition("/")
+        short = f"{folder}/{shorten_name(name)}"
+        exported.append(ExportedImage(short, locate(path), box, path))
     return exported
 
 
@@ -174,38 +180,3 @@ def _remove_empty(folder: Path, top: Path) -> None:
         while folder != top:
             folder.rmdir()
             folder = folder.parent
-
-
-def label_table(kept: pd.DataFrame, files: list[str], form: Format) -> pd.DataFrame:
-    """path, file, label, split of each row.
-
-    For ferplus also p_<class> in the order of FER+; they sum to 1 in each row.
-    """
-    table = kept[["path"]].assign(file=files, label=kept["label"], split=kept["split"])
-    if form == "plain":
-        return table
-    shares = [
-        soft_label(votes, label, is_human=reason == "human")
-        for votes, label, reason in zip(kept["votes"], kept["label"], kept["reason"], strict=True)
-    ]
-    for name in FERPLUS_ORDER:
-        table[f"p_{name}"] = [f"{share.get(name, 0):.6f}" for share in shares]
-    return table
-
-
-def soft_label(votes: str, label: str, *, is_human: bool) -> dict[str, float]:
-    """Class -> share of the votes of a row: `share_votes` without the answers that are no class."""
-    counts = {name: count for name, count in votes_of(votes).items() if name in VOCABULARY}
-    return share_votes(counts, label, is_human=is_human)
-
-
-def format_export(table: pd.DataFrame, kept: pd.DataFrame, where: str) -> Result:
-    """The summary of an export; a soft label has a share above 0 for several classes."""
-    is_share = table.filter(like="p_") != "0.000000"
-    soft = int((is_share.sum(axis=1) > 1).sum())
-    label_counts = kept["label"].value_counts().sort_index()
-    labels = ", ".join(f"{name} {count:,}" for name, count in label_counts.items())
-    return Result(
-        f"export: {len(kept):,} images ({labels}), {soft:,} with soft labels -> {where}",
-        counts={"rows": len(kept), "soft": soft, "target": where},
-    )

@@ -2,8 +2,9 @@
 
 Comes in: a file or its bytes, and a box. Goes out: the image in its standard form, (H, W) uint8
 grey or (H, W, 3) uint8 RGB, 0-255, upright (EXIF orientation applied), cropped to its box. An image
-of another mode is converted; a colour image whose channels are all equal is grey. An image that
-cannot be read is data (`UnreadableImageError`), not a failure.
+of another mode is converted: more bits are scaled to 8, transparent pixels are shown on white; a
+colour image whose channels are all equal is grey. An image that cannot be read is data
+(`UnreadableImageError`), not a failure.
 """
 
 import hashlib
@@ -19,12 +20,22 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from curate.errors import SourceError
+from curate.images.depth import (
+    has_deep_colours,
+    rescale_colours,
+    scale_grey,
+    scale_levels,
+    show_on_background,
+)
+from curate.images.png_chunks import strip_metadata
 
 SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 )
 # A larger picture is no face crop; 10,000 x 10,000 pixels in colour take 0.5 GB to decode and hash.
 MAX_PIXELS = 50_000_000
+# The formats by content; no other decoder of Pillow is tried on a stranger's bytes.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -62,19 +73,13 @@ def decode_image(data: bytes, box: str = "") -> Pixels:
     UnreadableImageError  if the bytes are truncated, no picture, or hold over `MAX_PIXELS` pixels
     """
     try:
-        # The code below judges large pictures and damaged metadata; Pillow's warnings add nothing.
-        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImageError(
-                    f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels"
-                )
-            pixels = np.asarray(_upright(image))
+        pixels = _decode(data)
     except (UnreadableImageError, MemoryError):
         raise
     except Exception as error:
         # Damaged bytes make Pillow raise anything, struct.error and TypeError among it.
         reason = " ".join(str(error).split(" <")[0].split())
-        raise UnreadableImageError(reason or type(error).__name__) from error
+        pixels = _decode_stripped(data, UnreadableImageError(reason or type(error).__name__))
     if pixels.ndim == 3 and _has_equal_channels(pixels):
         pixels = np.ascontiguousarray(pixels[..., 0])
     return _crop(pixels, box) if box else pixels
@@ -225,15 +230,54 @@ def shrink_for_phash(pixels: Pixels) -> Pixels:
     return np.asarray(image.resize((32, 32), Image.Resampling.LANCZOS))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise UnreadableImageError(f"mode {image.mode} (32 bits a pixel) is no photograph")
+def _decode(data: bytes) -> Pixels:
+    """The upright picture; raises whatever Pillow raises."""
+    # The code below judges large pictures and damaged metadata; Pillow's warnings add nothing.
+    with (
+        warnings.catch_warnings(action="ignore"),
+        Image.open(io.BytesIO(data), formats=FORMATS) as image,
+    ):
+        if image.width * image.height > MAX_PIXELS:
+            raise UnreadableImageError(
+                f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels"
+            )
+        return _to_pixels(image, data)
+
+
+def _decode_stripped(data: bytes, problem: UnreadableImageError) -> Pixels:
+    """Decode a PNG without its texts and profile; raise `problem` if that is no way out."""
+    stripped = strip_metadata(data)
+    if stripped is None:
+        raise problem
+    try:
+        return _decode(stripped)
+    except MemoryError:
+        raise
+    except Exception:
+        raise problem from None
+
+
+def _to_pixels(image: Image.Image, data: bytes) -> Pixels:
+    """(H, W) or (H, W, 3) uint8 of a picture that Pillow has opened."""
+    if has_deep_colours(image):
+        image = rescale_colours(image, data)
     ImageOps.exif_transpose(image, in_place=True)  # an upright picture is not copied
+    if image.mode.startswith("I;16"):
+        return _scale_deep_grey(image)
+    if image.mode in ("I", "F"):
+        return scale_grey(np.asarray(image))
+    if image.has_transparency_data:
+        return show_on_background(image)
     if image.mode in ("L", "RGB"):
-        return image
-    return image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode == "1" else "RGB"))
+
+
+def _scale_deep_grey(image: Image.Image) -> Pixels:
+    levels = np.asarray(image)
+    grey = scale_levels(levels)
+    transparent = image.info.get("transparency")
+    return grey if transparent is None else np.where(levels == transparent, np.uint8(255), grey)
 
 
 def _has_equal_channels(pixels: Pixels) -> bool:

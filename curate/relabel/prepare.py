@@ -20,8 +20,8 @@ from curate.workspace.journal import Decision, current_decisions, new_batch
 from curate.workspace.predictions import read_predictions
 from curate.workspace.workspace import Workspace
 
-# Forms of `curate.images.decode.SUFFIXES` that no browser draws; JAFFE is shipped in one.
-NOT_DRAWN = frozenset({".tif", ".tiff", ".pgm", ".ppm"})
+# Every browser draws these; other forms, as JAFFE's .tiff, and files of other names get a copy.
+DRAWN = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"})
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def draw_for_browser(images: Mapping[str, Image], folder: Path) -> dict[str, Ima
 
 def _draw(image: Image, folder: Path) -> Image:
     file, drawn = Path(image.file), folder / f"{image.sha256}.png"
-    if file.suffix.lower() in NOT_DRAWN:
+    if file.suffix.lower() not in DRAWN:
         with contextlib.suppress(UnreadableImageError):
             write_atomically(drawn, encode_png(read_image(file)))
             return replace(image, file=str(drawn))

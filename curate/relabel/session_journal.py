@@ -18,6 +18,7 @@ from curate.workspace.journal import (
     append_locked,
     drop_undone,
     lock_journal,
+    name_kept_labels,
     parse_line,
 )
 
@@ -145,9 +146,18 @@ class SessionJournal:
             request.action,
             path=request.path,
             sha256=self.images[request.path].sha256,
-            label=request.label if request.action == "relabel" else "",
+            label=request.label if request.action == "relabel" else self._kept_label(request),
             expected=request.expected,
         )
+
+    def _kept_label(self, request: DecisionRequest) -> str:
+        """The given label, which the panel's keep means; empty where it is plainly the expected."""
+        image = self.images[request.path]
+        is_relabelled = any(
+            line.action == "relabel" and line.sha256 == image.sha256 for line in self._lines
+        )
+        is_plain = request.expected == image.given_label and not is_relabelled
+        return "" if request.action != "keep" or is_plain else image.given_label
 
     def _catch_up(self) -> None:
         """Read the lines that were appended since the last call."""
@@ -175,11 +185,13 @@ class SessionJournal:
 
     def _derive_states(self) -> dict[str, State]:
         states = {path: State(image.given_label) for path, image in self.images.items()}
-        for line in drop_undone([line for line in self._lines if self._counts(line)]):
+        lines = name_kept_labels(self._lines)
+        for line in drop_undone([line for line in lines if self._counts(line)]):
             path = self._path_of(line)
             image = self.images.get(path)
             if image and image.sha256 == line.sha256:
-                label = line.label if line.action == "relabel" else image.given_label
+                is_labelled = line.action in ("keep", "relabel") and line.label
+                label = line.label if is_labelled else image.given_label
                 is_done = not self.is_adjudication or line.note == ADJUDICATED
                 states[path] = State(label, line.action, line.by, line.batch, is_done)
         return states

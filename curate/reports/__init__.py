@@ -1,4 +1,5 @@
-"""What a person reads about a workspace: status, check, audit, and HTML pages with their templates.
+"""What a person reads about a workspace: status, check and audit, leaks.csv, and two pages.
 
-A report never writes a fact or a verdict.
+The pages are audit.html (`leaks`) and report.html (`report`), from the templates in `templates/`. A
+report never writes a fact or a verdict.
 """

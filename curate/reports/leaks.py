@@ -5,7 +5,7 @@ with pairs of images. The counts are those of `curate.reports.audit`.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,15 +19,41 @@ from curate.reports.html import embed_image, render_page, to_records
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
 
-LEAK_COLUMNS = [
-    "split", "part", "path", "label",
-    "copy", "copy_label", "kind", "score", "transform", "same_label",
-]  # fmt: skip
 SHOWN = 60  # pairs a section of the page: enough to see what kind of copies they are
 
 
+@dataclass(frozen=True)
+class LeakedRow:
+    """One row of leaks.csv: a held-out image and its nearest copy in train.
+
+    Attributes
+    ----------
+    split : column of the split, `source_split` or `split`
+    part : val or test
+    path, label : of the held-out image
+    copy, copy_label : path and label of the copy
+    kind : exact, near, or group where both are copies of a third image only
+    score, transform : of the verified pair; empty for a group
+    same_label : true or false
+    """
+
+    split: str
+    part: str
+    path: str
+    label: str
+    copy: str
+    copy_label: str
+    kind: str
+    score: str
+    transform: str
+    same_label: str
+
+
+LEAK_COLUMNS = [field.name for field in fields(LeakedRow)]
+
+
 class Copy(NamedTuple):
-    """The copy in train of a held-out image; its fields are columns of leaks.csv."""
+    """A copy in train: `path` is column `copy` of leaks.csv, the other fields are its namesakes."""
 
     path: str
     kind: str
@@ -44,21 +70,16 @@ class LeakSection:
 
 
 def list_leaks(manifest: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
-    """Each val or test row with a copy in train, beside its nearest one (`LEAK_COLUMNS`).
+    """Each val or test row with a copy in train, beside its nearest one: a `LeakedRow` each.
 
     Parameters
     ----------
     pairs : the verified pairs of dedup
-
-    Returns
-    -------
-    `kind` is exact, near, or group where both are copies of a third image only; `score` and
-    `transform` are those of the pair, empty for a group
     """
-    leaks: list[tuple[str, ...]] = []
+    leaks: list[LeakedRow] = []
     for split, rows, label_column in filled_splits(manifest):
         leaks += _list_split(split, rows, label_column, pairs)
-    return pd.DataFrame(leaks, columns=LEAK_COLUMNS, dtype=str)
+    return pd.DataFrame(map(asdict, leaks), columns=LEAK_COLUMNS, dtype=str)
 
 
 def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
@@ -99,22 +120,32 @@ def _read_pairs(file: Path) -> pd.DataFrame:
 
 def _list_split(
     split: str, rows: pd.DataFrame, label_column: str, pairs: pd.DataFrame
-) -> list[tuple[str, ...]]:
-    """The leaked rows of one split in the form of `LEAK_COLUMNS`, each with its nearest copy."""
+) -> list[LeakedRow]:
+    """The leaked rows of one split, each with its nearest copy."""
     part_of = dict(zip(rows["path"], rows[split], strict=True))
     label_of = dict(zip(rows["path"], rows[label_column], strict=True))
     in_train = rows[(rows[split] == "train") & (rows["duplicate_group"] != "")]
     first_of_group = in_train.groupby("duplicate_group")["path"].min().to_dict()
     copy_of = _nearest_in_train(part_of, pairs) | _exact_in_train(rows, in_train)
-    leaks: list[tuple[str, ...]] = []
+    leaks: list[LeakedRow] = []
     for path, group in zip(rows["path"], rows["duplicate_group"], strict=True):
         part, label = part_of[path], label_of[path]
         if part not in HELD_OUT or group not in first_of_group:
             continue
         copy = copy_of.get(path) or Copy(first_of_group[group], "group", "", "")
-        copy_label = label_of[copy.path]
-        same_label = "true" if copy_label == label else "false"
-        leaks.append((split, part, path, label, copy.path, copy_label, *copy[1:], same_label))
+        leak = LeakedRow(
+            split=split,
+            part=part,
+            path=path,
+            label=label,
+            copy=copy.path,
+            copy_label=label_of[copy.path],
+            kind=copy.kind,
+            score=copy.score,
+            transform=copy.transform,
+            same_label="true" if label_of[copy.path] == label else "false",
+        )
+        leaks.append(leak)
     return leaks
 
 

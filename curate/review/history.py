@@ -16,6 +16,7 @@ from curate.workspace.journal import (
 )
 from curate.workspace.workspace import Workspace
 
+# The columns of the table; `_to_record` fills them.
 FIELDS = ("at", "by", "batch", "path", "action", "label", "expected", "state", "note")
 VOIDING = ("undo", "refused")  # actions that decide about no image
 

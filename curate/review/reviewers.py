@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from curate.workspace.journal import Decision, current_decisions
+from curate.workspace.journal import Decision, current_decisions, name_kept_labels
 
 ADJUDICATED = "adjudicated"
 
@@ -16,17 +16,22 @@ Verdicts = Mapping[str, Mapping[str, str]]
 
 
 def verdict_of(decision: Decision, given_label: str) -> str:
-    """The verdict of a decision: a class, or `drop`; empty for unsure."""
-    return {"keep": given_label, "relabel": decision.label, "drop": "drop"}.get(decision.action, "")
+    """The verdict of a decision: a class, or `drop`; empty for unsure.
+
+    `decision` is one of `name_kept_labels`; a keep that names no label is one of the given label.
+    """
+    kept = decision.label or given_label
+    return {"keep": kept, "relabel": decision.label, "drop": "drop"}.get(decision.action, "")
 
 
 def own_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Verdicts:
     """Reviewer -> path -> verdict of their current decision; unsure is no verdict."""
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
     reviewers = {line.by for line in journal if line.path and line.action != "refused"}
+    named = name_kept_labels(journal)  # before the lines of the others, which explain some, are out
     found = {}
     for reviewer in sorted(reviewers):
-        decisions = current_decisions(manifest, lines_of(journal, reviewer)).by_path
+        decisions = current_decisions(manifest, lines_of(named, reviewer)).by_path
         verdicts = {
             path: verdict_of(decision, given[path]) for path, decision in sorted(decisions.items())
         }

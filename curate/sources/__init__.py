@@ -1,4 +1,4 @@
-"""Dataset layouts, one module each, and the options and votes that decide how a dataset is read.
+"""Dataset layouts, one module each; the options of reading one; the join of FER+'s votes.
 
 A new layout is a new module here, named in `layout.LAYOUTS`. Readers that several layouts share
 live in `tables/`.

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from curate.errors import SourceError
+from curate.errors import SourceError, shorten
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.affectnet_labels import NO_CLASS, label_codes
 from curate.sources.tables.pictures import clip_box, find_top, keep_present
@@ -64,12 +64,12 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     faces = {name: list(_read_lines(top / name)) for name in LISTS if (top / name).is_file()}
     # The training list, if it is there: its counts decide the order of the codes.
     first = next(iter(faces))
-    counted = [code for _, _, code in faces[first] if code not in NO_CLASS]
+    counted = [code for _, _, code in faces[first] if code and code not in NO_CLASS]
     label_of = label_codes(counted, options.codes, str(top / first), default="official")
     found: list[SourceRow] = []
     notes: list[str] = []
     for name, listed in faces.items():
-        _refuse_unknown({code for _, _, code in listed} - set(label_of) - set(NO_CLASS), top / name)
+        _refuse_unknown({code for _, _, code in listed} - {"", *label_of, *NO_CLASS}, top / name)
         present, missing = keep_present(_make_rows(name, listed, label_of), top, str(top / name))
         found += present
         notes += [*_note_skipped(name, listed), *missing]
@@ -89,8 +89,8 @@ def _make_rows(name: str, listed: Sequence[Face], label_of: Mapping[str, str]) -
 def _refuse_unknown(codes: set[str], table: Path) -> None:
     if codes:
         raise SourceError(
-            f"{table}: expression '{min(codes)}' is no code: "
-            "0 to 7 are classes, 8 to 10 none, uncertain, no face"
+            f"{table}: expression '{shorten(min(codes))}' is no code: "
+            "0 to 7 are classes, 8 to 10 none, uncertain, no face; correct the list"
         )
 
 
@@ -98,6 +98,7 @@ def _note_skipped(name: str, listed: Sequence[Face]) -> list[str]:
     table = name.rpartition("/")[2]
     codes = Counter(code for _, _, code in listed)
     skipped = [f"{codes[code]:,} {what} ({code})" for code, what in NO_CLASS.items() if codes[code]]
+    skipped += [f"{codes['']:,} with an empty expression"] if codes[""] else []
     boxless = sum(not box for _, box, code in listed if code not in NO_CLASS)
     notes = []
     if skipped:
@@ -111,13 +112,14 @@ def _note_skipped(name: str, listed: Sequence[Face]) -> list[str]:
 
 def _read_lines(table: Path) -> Iterator[Face]:
     """Each face of a list; the landmarks, a kilobyte each, are not kept."""
-    for number, line in enumerate(read_lists(table), start=1):
+    lines = read_lists(table, is_line=lambda line: len(line) == len(COLUMNS))
+    for number, line in enumerate(lines, start=1):
         if number == 1 and line[:1] and line[0].lower() == COLUMNS[0]:
             continue
         if len(line) != len(COLUMNS):
             raise SourceError(
                 f"{table} line {number}: {len(line)} values where {len(COLUMNS)} should be "
-                f"({', '.join(COLUMNS)})"
+                f"({', '.join(COLUMNS)}): restore the list"
             )
         yield line[0], _read_box(line[1:5]), line[6]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from curate.errors import SourceError
 from curate.labels import canonical_label, canonical_labels
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
-from curate.sources.tables.affectnet_labels import label_codes
+from curate.sources.tables.affectnet_labels import label_codes, map_codes
 from curate.sources.tables.pictures import (
     find_top,
     is_picture,
@@ -23,7 +23,12 @@ from curate.sources.tables.pictures import (
     subfolders,
     walk_files,
 )
-from curate.sources.tables.text_tables import read_header, read_rows
+from curate.sources.tables.text_tables import (
+    is_no_label,
+    note_unlabelled,
+    read_header,
+    read_rows,
+)
 
 NAME = "affectnet_kaggle"
 LOOKS_LIKE = "labels.csv with the columns pth, label, relFCs beside class folders"
@@ -50,28 +55,33 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     assert top is not None
     table = top / LIST
     records = read_rows(table, COLUMNS, looks_like=LOOKS_LIKE)
-    listed = [(record["pth"], record["label"]) for record in records]
-    if not listed:
-        raise SourceError(f"{table}: the table has no row")
+    every = [(record["pth"], record["label"]) for record in records]
+    listed = [(path, label) for path, label in every if not is_no_label(label)]
+    if not every:
+        raise SourceError(f"{table}: the table has no row: restore the file")
     label_of = _label_all([label for _, label in listed], options, table)
     found = [_make_row(path, label, label_of[label]) for path, label in listed]
     present, notes = keep_present(found, top, str(table))
-    unlisted = _list_pictures(top) - {path for path, _ in listed}
+    unlisted = _list_pictures(top) - {path for path, _ in every}
     return Listing(
         top,
         present,
         (
+            *note_unlabelled(len(every) - len(listed), [table]),
             *notes,
             *note_skipped(sorted(unlisted), "pictures are not in labels.csv"),
             *_note_contradictions(present),
         ),
+        frozenset(unlisted),
     )
 
 
 def _label_all(labels: Sequence[str], options: LayoutOptions, table: Path) -> dict[str, str]:
     """The class of each label of the list, be it a name or a code."""
     is_coded = all(label.isdigit() for label in labels)
-    codes = label_codes(labels, options.codes, str(table)) if is_coded else {}
+    codes = map_codes(labels, options.spellings, str(table)) if is_coded else {}
+    if is_coded and not codes:
+        codes = label_codes(labels, options.codes, str(table))
     return canonical_labels(
         sorted(set(labels)), where=str(table), extra={**codes, **options.spellings}
     )
@@ -79,7 +89,7 @@ def _label_all(labels: Sequence[str], options: LayoutOptions, table: Path) -> di
 
 def _list_pictures(top: Path) -> set[str]:
     paths = (path for folder in subfolders(top) for path in walk_files(folder, top))
-    return {path for path in paths if is_picture(path)}
+    return {path for path in paths if is_picture(path, top)}
 
 
 def _note_contradictions(present: Sequence[SourceRow]) -> tuple[str, ...]:

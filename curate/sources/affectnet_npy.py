@@ -60,7 +60,7 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     if foreign:
         raise SourceError(
             f"{root}: code '{foreign[0]}' in _exp.npy is none of AffectNet's: "
-            "0 to 7 (8 to 10 no class)"
+            "0 to 7 (8 to 10 no class); restore the file"
         )
     found = [
         SourceRow(f"{part}/images/{name}", known[code], code, PARTS[part])
@@ -96,7 +96,8 @@ def _list_faces(part: Path) -> Iterator[tuple[str, str]]:
     codes = list_names(part / "annotations")
     annotations = f"{part / 'annotations'}{os.sep}"
     names = sorted(list_names(part / "images"))
-    pictures = [name for name in names if is_picture(name) and not name.startswith(".")]
+    shown = (name for name in names if not name.startswith("."))
+    pictures = [name for name in shown if is_picture(name, part / "images")]
     arrays = [f"{name.rpartition('.')[0]}_exp.npy" for name in pictures]
     chunks = [arrays[start : start + CHUNK] for start in range(0, len(arrays), CHUNK)]
     read = partial(_read_codes, annotations, codes)

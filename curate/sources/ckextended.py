@@ -8,15 +8,19 @@ was drawn by rows and separates no people either. Use CK+48 or the official tree
 them.
 """
 
-from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from curate.sources.fer2013_csv import CODES as FER_CODES
 from curate.sources.layout import LayoutOptions, Listing
-from curate.sources.tables.pixel_tables import list_rows, read_row
-from curate.sources.tables.text_tables import read_header, read_rows
+from curate.sources.tables.pixel_tables import (
+    list_rows,
+    open_tables,
+    read_row,
+    refuse_half_map,
+)
+from curate.sources.tables.text_tables import SUFFIXES, note_unlabelled, read_header, read_rows
 
 NAME = "ckextended"
 LOOKS_LIKE = "ckextended.csv (or its folder): columns emotion, pixels, Usage, codes 0 to 7"
@@ -35,7 +39,7 @@ NOTE = (
 def detect(root: Path) -> bool:
     """Whether it is the file of that name, or a pixel table of exactly its length."""
     table = root / FILE if root.is_dir() else root
-    if table.suffix.lower() != ".csv" or not table.is_file():
+    if table.suffix.lower() not in SUFFIXES or not table.is_file():
         return False
     if not set(COLUMNS) <= set(read_header(table)):
         return False
@@ -48,10 +52,14 @@ def detect(root: Path) -> bool:
 def rows(root: Path, options: LayoutOptions) -> Listing:
     """Write the pictures and list them; raises what FER2013's table raises."""
     table = root / FILE if root.is_dir() else root
-    read = partial(read_row, table, CODES)
-    found = list_rows(partial(_read_records, table), read, str(table), options.unpack_to)
-    return Listing(options.unpack_to or table.parent, found, (NOTE,))
-
-
-def _read_records(table: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    return enumerate(read_rows(table, COLUMNS, looks_like=LOOKS_LIKE))
+    read = partial(read_row, CODES, options.spellings)
+    found = list_rows(open_tables([(table, "")], LOOKS_LIKE), read, str(table), options.unpack_to)
+    refuse_half_map(found.rows, CODES, options.spellings, str(table))
+    notes = (NOTE, *note_unlabelled(found.total - len(found.rows), [table]))
+    return Listing(
+        options.unpack_to or table.parent,
+        found.rows,
+        notes,
+        table_length=found.total,
+        open_pixels=found.open_pixels,
+    )

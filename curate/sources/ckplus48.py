@@ -14,6 +14,7 @@ from pathlib import Path
 from curate.errors import SourceError, examples
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing
+from curate.sources.tables.person_names import find_person
 
 NAME = "ckplus48"
 LOOKS_LIKE = "class folders of S<subject>_<sequence>_<frame>.png"
@@ -39,8 +40,8 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     SourceError  if a file name has no person; and what the folder layout raises
     """
     listing = folder.rows(root, options)
-    matches = {row.path: _NAME.fullmatch(row.path.rpartition("/")[2]) for row in listing.rows}
-    nameless = [path for path, match in matches.items() if not match]
+    person_of = {row.path: find_person(row.path.rpartition("/")[2]) for row in listing.rows}
+    nameless = [path for path, person in person_of.items() if person is None]
     if nameless:
         raise SourceError(
             f"{root}: {len(nameless)} file names name no person ({examples(nameless)}): must be "
@@ -48,8 +49,8 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
             "remove or rename them"
         )
     named = [
-        replace(row, subject=match[1], sequence=match[2])
+        replace(row, subject=person.subject, sequence=person.sequence)
         for row in listing.rows
-        if (match := matches[row.path])
+        if (person := person_of[row.path])
     ]
     return replace(listing, rows=named)

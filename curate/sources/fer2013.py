@@ -1,6 +1,7 @@
 """FER2013 in class folders, as on Kaggle (msambare/fer2013 and similar copies).
 
     root/train/{angry,disgust,fear,happy,neutral,sad,surprise}/Training_<n>.jpg
+                                                       (or Train/, Training/, no split folder)
     root/test/{…}/{PublicTest,PrivateTest}_<n>.jpg
     root/validation/…                                  (some copies)
     root/test/disgust/PrivateTest_11895083.jpg0.jpg    (some copies: an altered copy)
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing
-from curate.sources.tables.pictures import note_skipped
+from curate.sources.tables.pictures import list_names, note_skipped
 
 NAME = "fer2013"
 LOOKS_LIKE = (
@@ -34,16 +35,20 @@ _ALTERED = re.compile(r"\.(?:jpg|jpeg|png)[0-9]+\.(?:jpg|jpeg|png)$", re.IGNOREC
 
 def detect(root: Path) -> bool:
     """Whether the class folders hold pictures named after the challenge's usages."""
-    if not folder.detect(root):
-        return False
-    top = folder.image_root(root)
-    has_test = any(_NAME.match(file.name) for file in top.glob("t*/*/P*Test_*"))
-    return has_test and any(top.glob("train/*/Training_*"))
+    return folder.detect(root) and any(
+        _NAME.match(name)
+        for _, each in folder.class_folders(folder.image_root(root))
+        for name in list_names(each)
+    )
 
 
 def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture but the altered copies; raises what the folder layout raises."""
-    listing = folder.rows(root, options)
+    return mark_usages(folder.rows(root, options))
+
+
+def mark_usages(listing: Listing) -> Listing:
+    """The listing with the splits that the file names have, and without the altered copies."""
     altered = [row.path for row in listing.rows if _ALTERED.search(row.path)]
     found = [
         replace(row, source_split=usage_of(row.path) or row.source_split)
@@ -51,7 +56,8 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
         if not _ALTERED.search(row.path)
     ]
     notes = note_skipped(altered, "pictures are altered copies of others")
-    return replace(listing, rows=found, notes=(*listing.notes, *notes))
+    noted = listing.noted.union(altered)
+    return replace(listing, rows=found, notes=(*listing.notes, *notes), noted=noted)
 
 
 def usage_of(path: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
+from curate.sources.tables.pictures import list_names
 
 NAME = "fer2013_im"
 LOOKS_LIKE = "train/ and test/ with class folders of im<k>.png"
@@ -40,11 +41,12 @@ def detect(root: Path) -> bool:
     """Whether both splits hold class folders of numbered pictures."""
     if not folder.detect(root):
         return False
-    top = folder.image_root(root)
-    return all(
-        any(_NAME.fullmatch(file.name) for file in top.glob(f"{split}/*/im*"))
-        for split in ("train", "test")
-    )
+    found = {
+        split
+        for split, each in folder.class_folders(folder.image_root(root))
+        if any(map(_NAME.fullmatch, list_names(each)))
+    }
+    return {"train", "test"} <= found
 
 
 def rows(root: Path, options: LayoutOptions) -> Listing:

@@ -12,6 +12,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from curate.labels import LEFT_OUT
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing
 from curate.sources.tables.pictures import subfolders, unwrap
@@ -38,6 +39,8 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture below the outermost pair of splits; raises what the folder layout raises."""
     top = _find_top(root)
     assert top is not None
+    if (top / "images").is_dir():
+        options = replace(options, spellings={**options.spellings, "images": LEFT_OUT})
     listing = folder.rows(top, options)
     return replace(listing, notes=(*listing.notes, NOTE))
 

@@ -3,27 +3,33 @@
     fer2013new.csv      Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,
                         contempt,unknown,NF
 
-Comes in: a listing of faces and the table of votes. Goes out: the listing with votes. The table has
-neither pixels nor Kaggle's file names: only the order of fer2013.csv. Pictures that were unpacked
-from the whole of that CSV have their row number. JPEG folders and incomplete tables do not, so each
-picture is matched to the row of fer2013.csv with the nearest pixels, and accepted only if it is
-near and no other image is nearly as near. Rows with identical pixels are one image: the row with
-the picture's own usage and label is taken, else the first of them. A picture without a row gets no
-votes and is counted.
+Comes in: a listing of faces and the table of votes. Goes out: the listing with votes. The k-th line
+of the table is about the k-th row of fer2013.csv. There are three ways to join it, tried in this
+order:
+
+- by row, for pictures unpacked from the whole of that CSV.
+- by name, for pictures that FER+ exported (`fer0000059.png`): the name within its part. The number
+  in the name is not the row: a line without a name consumes none.
+- by pixels, for all others, as in JPEG folders and incomplete tables: `ferplus_pixels.py`.
+
+A picture without a line gets no votes and is counted. A join whose votes agree with the given
+labels no more than chance does is wrong: it is refused (`ferplus_check.py`).
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from curate import engine
 from curate.errors import SourceError, UsageError, examples
 from curate.images.decode import Pixels, UnreadableImageError, read_grey
 from curate.sources.fer2013 import USAGES
 from curate.sources.fer2013_csv import CODES, FILES
+from curate.sources.ferplus_check import find_contradiction, summarize_agreement
+from curate.sources.ferplus_pixels import PixelTable, match_pixels
 from curate.sources.layout import Listing, SourceRow
 from curate.sources.tables.pixel_tables import SIDE, parse_pixels
 from curate.sources.tables.text_tables import read_header, read_rows
@@ -34,38 +40,29 @@ HEADER = (
     "usage", "image name", "neutral", "happiness", "surprise", "sadness", "anger", "disgust",
     "fear", "contempt", "unknown", "nf",
 )  # fmt: skip
-# Root mean square of grey levels, 0-255. FER2013 saved again as JPEG lies 1.7 (quality 90) to 5.3
-# (75) from itself, 8.8 at most; half of all images lie over 40 from any other, and those nearer
-# than 10 are re-crops of one photograph.
-MAX_DISTANCE = 10.0
-# Another image within this factor of the nearest is a rival: then usage and label must decide.
-# FER2013 saved again at quality 92 (Kaggle's) finds every row up to a factor of 1.3; at 75 it loses
-# 23 of 35,887 pictures here, 94 at 1.15; none of these finds a wrong image.
-RIVAL_FACTOR = 1.02
-ROUNDING = 0.5  # grey levels; nearer than this two distances may be equal
-CANDIDATES = 6
-POOLED = 12  # side of the searched thumbnails: a sixteenth of the pixels, the same neighbours
-BLOCK = 2048  # pictures compared at once: 113 MB of floats
-
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
+# FER+'s export names a picture so.
+_NAME = re.compile(r"(fer[0-9]{7})\.\w+")
+PARTS_AGREE = 0.9  # share of names in their own part; in a split of somebody's own a third agree
 
 
 @dataclass(frozen=True)
 class CrowdTable:
-    """The votes (JSON) and the usage's split of every row of fer2013.csv."""
+    """The votes (JSON), the usage's split and FER+'s name of every row of fer2013.csv.
+
+    A name has no suffix; it is empty where FER+ left the picture out.
+    """
 
     votes: list[str]
     splits: list[str]
+    names: list[str]
 
 
 @dataclass(frozen=True)
-class PixelTable:
-    """(N, 48, 48) uint8 of fer2013.csv, with label and split of every row."""
+class _Join:
+    """How votes were joined, and the line of each row of the listing; None for no line."""
 
-    pixels: Pixels
-    labels: list[str]
-    splits: list[str]
+    how: str
+    lines: list[int | None]
 
 
 def is_ferplus(file: Path) -> bool:
@@ -79,7 +76,7 @@ def find_pixels(votes: Path, given: Path | None) -> Path | None:
         raise UsageError(
             f"build: --pixels {given}: no such file: name fer2013.csv or icml_face_data.csv"
         )
-    beside = (votes.parent / name for name in FILES[:2])
+    beside = (votes.parent / name for name in FILES)
     return given or next((file for file in beside if file.is_file()), None)
 
 
@@ -90,8 +87,8 @@ def join_votes(
     *,
     engine_name: engine.Engine,
     workers: int | None,
-) -> tuple[Listing, str]:
-    """The listing with FER+'s votes, and a note with the numbers.
+) -> tuple[Listing, list[str]]:
+    """The listing with FER+'s votes, and notes with the numbers.
 
     Raises
     ------
@@ -99,113 +96,153 @@ def join_votes(
         no pixels to join by
     """
     table = _read_crowd(votes)
-    if _knows_rows(listing, table):
-        return _join_by_row(listing, table, votes)
+    reasons = []
+    for join in (_join_by_row(listing, table), _join_by_name(listing, table)):
+        reason = _refuse(join, listing, table) if isinstance(join, _Join) else join
+        if not reason and isinstance(join, _Join):
+            return _apply(join, listing, table)
+        reasons.append(reason)
     if pixels is None:
-        raise SourceError(
-            f"{votes}: the row numbers of these {len(listing.rows):,} pictures among its "
+        raise SourceError(f"{votes}: {_explain(reasons, listing, table)}")
+    known = _read_pixels(pixels)
+    _refuse_other_table(pixels, known, votes, table)
+    images, readable = _read_images(listing, engine_name, workers)
+    found = match_pixels(images, [listing.rows[k] for k in readable], known)
+    row_of = {k: row for k, row in zip(readable, found.tolist(), strict=True) if row >= 0}
+    return _apply(
+        _Join("by pixels", [row_of.get(k) for k in range(len(listing.rows))]), listing, table
+    )
+
+
+def _join_by_row(listing: Listing, table: CrowdTable) -> _Join | str:
+    """By the number of the row, if the source is a pixel table of the same length.
+
+    Otherwise the reason why it is not that table, or empty for another source.
+    """
+    if listing.table_length != len(table.votes):
+        return ""
+    lines = [row.table_row for row in listing.rows]
+    wrong = [
+        row.path
+        for row, line in zip(listing.rows, lines, strict=True)
+        if line is None or table.splits[line] != row.source_split
+    ]
+    if wrong:
+        return (
+            f"its {len(table.splits):,} rows are not those of the pictures: Usage differs "
+            f"at {len(wrong):,} of {len(listing.rows):,} ({examples(wrong)}): "
+            "take the table of the challenge in its own order"
+        )
+    return _Join("by row", lines)
+
+
+def _join_by_name(listing: Listing, table: CrowdTable) -> _Join | str:
+    """By FER+'s names, if most pictures have one; empty if they do not.
+
+    The part counts, since a name may occur in two parts; only where the source has a split of its
+    own the name alone counts.
+    """
+    names = [_name_of(row) for row in listing.rows]
+    named = sum(bool(name) for name in names)
+    if 2 * named <= len(names):
+        return ""
+    by_part: dict[tuple[str, str], list[int]] = {}
+    by_name: dict[tuple[str, str], list[int]] = {}
+    for line, (split, name) in enumerate(zip(table.splits, table.names, strict=True)):
+        if name:
+            by_part.setdefault((split, name), []).append(line)
+            by_name.setdefault(("", name), []).append(line)
+    keys = [(row.source_split, name) for row, name in zip(listing.rows, names, strict=True)]
+    has_parts = sum(key in by_part for key in keys) >= PARTS_AGREE * named
+    lines = [
+        _choose_line(
+            by_part.get(key, []) if has_parts else by_name.get(("", key[1]), []), row, table
+        )
+        for key, row in zip(keys, listing.rows, strict=True)
+    ]
+    return _Join("by name", lines)
+
+
+def _name_of(row: SourceRow) -> str:
+    match = _NAME.fullmatch(split_face(row.path)[0].rpartition("/")[2])
+    return match[1] if match else ""
+
+
+def _choose_line(lines: Sequence[int], row: SourceRow, table: CrowdTable) -> int | None:
+    """The only line of a name, or the one with the source's own votes; None if that decides not."""
+    distinct = {table.votes[line]: line for line in reversed(lines)}
+    if len(distinct) == 1:
+        return lines[0]
+    return distinct.get(row.votes)
+
+
+def _refuse(join: _Join, listing: Listing, table: CrowdTable) -> str:
+    """Why the join cannot be right; empty if it can."""
+    pairs = zip(join.lines, listing.rows, strict=True)
+    joined = sorted(
+        ((line, row) for line, row in pairs if line is not None), key=lambda pair: pair[0]
+    )
+    if not joined:
+        return f"none of its names is that of a picture (first: {listing.rows[0].path})"
+    reason = find_contradiction(
+        [row.given_label for _, row in joined],
+        [table.votes[line] for line, _ in joined],
+        own=[row.votes for _, row in joined],
+    )
+    return f"joined {join.how} its votes are those of other faces: {reason}" if reason else ""
+
+
+def _explain(reasons: Sequence[str], listing: Listing, table: CrowdTable) -> str:
+    """Why neither rows nor names join, with the way out."""
+    known = [reason for reason in reasons if reason]
+    if not known:
+        return (
+            f"the row numbers of these {len(listing.rows):,} pictures among its "
             f"{len(table.votes):,} rows are unknown, so they are matched by pixels: put the whole "
             "fer2013.csv beside the votes or name it with --pixels"
         )
-    known = _read_pixels(pixels)
+    return f"{known[0]}; or join by pixels: name the challenge's fer2013.csv with --pixels"
+
+
+def _refuse_other_table(pixels: Path, known: PixelTable, votes: Path, table: CrowdTable) -> None:
+    """Raise SourceError unless the k-th row of one table is about the k-th row of the other."""
     if known.splits != table.splits:
         raise SourceError(
             f"{pixels}: its {len(known.splits):,} rows are not the {len(table.splits):,} rows of "
             f"{votes.name} (number or Usage differ): take the CSV of the challenge in its own order"
         )
-    images, readable = _read_images(listing, engine_name, workers)
-    found = match_pixels(images, [listing.rows[k] for k in readable], known)
-    row_of = {k: row for k, row in zip(readable, found.tolist(), strict=True) if row >= 0}
+    reason = find_contradiction(known.labels, table.votes, own=[""] * len(table.votes))
+    if reason:
+        raise SourceError(
+            f"{pixels}: its rows are not those of {votes.name}: {reason}: "
+            "take the CSV of the challenge in its own order"
+        )
+
+
+def _apply(join: _Join, listing: Listing, table: CrowdTable) -> tuple[Listing, list[str]]:
+    """The listing with the votes of its lines, and notes."""
     joined = [
-        replace(row, votes=table.votes[row_of[k]]) if k in row_of else row
-        for k, row in enumerate(listing.rows)
+        row if line is None else replace(row, votes=table.votes[line])
+        for row, line in zip(listing.rows, join.lines, strict=True)
     ]
-    unmatched = [row.path for k, row in enumerate(listing.rows) if k not in row_of]
-    return replace(listing, rows=joined), _summarize(len(joined), unmatched, "by pixels")
-
-
-def match_pixels(images: Pixels, rows: Sequence[SourceRow], known: PixelTable) -> Rows:
-    """The row of the table that shows each picture, or -1.
-
-    Parameters
-    ----------
-    images : (M, 48, 48) uint8 grey
-    rows : (M,) the pictures in their own dataset; split and label decide between equals
-    known : N rows
-    """
-    if not len(images):
-        return np.full(0, -1, np.int64)
-    first, image_of = _find_distinct(known.pixels)
-    nearest, distance = _find_nearest(images, known.pixels[first])
-    rows_of: dict[int, list[int]] = {}
-    for table_row, number in enumerate(image_of.tolist()):
-        rows_of.setdefault(number, []).append(table_row)
-    found = np.full(len(images), -1, np.int64)
-    for k, row in enumerate(rows):
-        if distance[k, 0] <= MAX_DISTANCE:
-            near = distance[k] <= max(distance[k, 0] * RIVAL_FACTOR, ROUNDING)
-            candidates = [rows_of[number] for number in nearest[k, near].tolist()]
-            found[k] = _choose_row(candidates, row, known)
-    return found
-
-
-def _choose_row(candidates: Sequence[list[int]], wanted: SourceRow, known: PixelTable) -> int:
-    """The row of the nearest image, or -1 if a rival is as good a match.
-
-    `candidates` are the table rows of each near image, nearest image first.
-    """
-    agrees = (wanted.source_split, wanted.given_label)
-    agreeing = [
-        [row for row in rows if (known.splits[row], known.labels[row]) == agrees]
-        for rows in candidates
+    unmatched = [
+        row.path for row, line in zip(listing.rows, join.lines, strict=True) if line is None
     ]
-    if len(candidates) == 1:
-        return (agreeing[0] or candidates[0])[0]
-    matches = [rows for rows in agreeing if rows]
-    return matches[0][0] if len(matches) == 1 else -1
-
-
-def _find_distinct(pixels: Pixels) -> tuple[Rows, Rows]:
-    """The first row of each distinct image, and the number of the distinct image of each row."""
-    number_of: dict[bytes, int] = {}
-    numbers = [number_of.setdefault(image.tobytes(), len(number_of)) for image in pixels]
-    image_of = np.array(numbers, np.int64)
-    return np.unique(image_of, return_index=True)[1].astype(np.int64), image_of
-
-
-def _find_nearest(images: Pixels, known: Pixels) -> tuple[Rows, Floats]:
-    """(M, C) distinct images and their distances in grey levels, nearest first.
-
-    The candidates are searched by thumbnails; the distances are of the full images.
-    """
-    import faiss
-
-    index = faiss.IndexFlatL2(POOLED * POOLED)
-    index.add(_pool(known))
-    numbers, distances = [], []
-    for start in engine.track(range(0, len(images), BLOCK), "picture blocks"):
-        block = images[start : start + BLOCK].astype(np.float32)
-        _, near = index.search(_pool(images[start : start + BLOCK]), min(CANDIDATES, len(known)))
-        columns = [_measure_distance(block, known[column]) for column in near.T]
-        distance = np.stack(columns, axis=1)
-        order = np.argsort(distance, axis=1, kind="stable")
-        numbers.append(np.take_along_axis(near, order, 1))
-        distances.append(np.take_along_axis(distance, order, 1))
-    return np.concatenate(numbers), np.concatenate(distances)
-
-
-def _measure_distance(a: Floats, b: Pixels) -> Floats:
-    """(M,) root mean square difference of (M, 48, 48) images in grey levels."""
-    distance: Floats = np.sqrt(((a - b) ** 2).mean(axis=(1, 2)))
-    return distance
-
-
-def _pool(images: Pixels) -> Floats:
-    """(M, 48, 48) -> (M, 144) means of 4 x 4 pixels."""
-    side = SIDE // POOLED
-    blocks = images.reshape(-1, POOLED, side, POOLED, side)
-    pooled: Floats = blocks.mean(axis=(2, 4), dtype=np.float32)
-    return pooled.reshape(-1, POOLED**2)
+    differing = [
+        row.path
+        for row, new in zip(listing.rows, joined, strict=True)
+        if row.votes not in ("", new.votes)
+    ]
+    agreement = summarize_agreement(
+        [row.given_label for row in joined], [row.votes for row in joined]
+    )
+    notes = [_summarize(len(joined), unmatched, join.how), *agreement]
+    if differing:
+        notes.append(
+            f"{len(differing):,} pictures have other votes in the source ({examples(differing)}): "
+            "those of --votes count"
+        )
+    return replace(listing, rows=joined), notes
 
 
 def _read_image(item: tuple[Path, str]) -> Pixels | None:
@@ -218,7 +255,10 @@ def _read_image(item: tuple[Path, str]) -> Pixels | None:
 def _read_images(
     listing: Listing, engine_name: engine.Engine, workers: int | None
 ) -> tuple[Pixels, list[int]]:
-    """The pictures that can be read, and which rows they are."""
+    """The pictures that can be read, and which rows they are; those of a table come from it."""
+    if listing.open_pixels is not None:
+        pixels = listing.open_pixels()
+        return np.stack([pixels[row.path] for row in listing.rows]), list(range(len(listing.rows)))
     items = [(listing.image_root / split_face(row.path)[0], row.box) for row in listing.rows]
     decoded = engine.map(
         _read_image,
@@ -237,34 +277,6 @@ def _read_images(
     return images[readable], readable
 
 
-def _knows_rows(listing: Listing, table: CrowdTable) -> bool:
-    """Whether the row numbers are those of the whole table.
-
-    Rows numbered 0 to n - 1 are those of a shorter table, unless n is the length of the whole one.
-    """
-    numbers = {row.table_row for row in listing.rows}
-    if None in numbers:
-        return False
-    return len(numbers) == len(table.votes) or numbers != set(range(len(numbers)))
-
-
-def _join_by_row(listing: Listing, table: CrowdTable, file: Path) -> tuple[Listing, str]:
-    wrong = [
-        row.path
-        for row in listing.rows
-        if row.table_row is not None
-        and (row.table_row >= len(table.splits) or table.splits[row.table_row] != row.source_split)
-    ]
-    if wrong:
-        raise SourceError(
-            f"{file}: its {len(table.splits):,} rows are not those of the pictures: Usage differs "
-            f"at {len(wrong):,} of {len(listing.rows):,} ({examples(wrong)}): "
-            "take the table of the challenge in its own order"
-        )
-    joined = [replace(row, votes=table.votes[row.table_row or 0]) for row in listing.rows]
-    return replace(listing, rows=joined), _summarize(len(joined), [], "by row")
-
-
 def _summarize(total: int, unmatched: Sequence[str], how: str) -> str:
     matched = total - len(unmatched)
     share = 100 * matched / total
@@ -273,7 +285,7 @@ def _summarize(total: int, unmatched: Sequence[str], how: str) -> str:
 
 
 def _read_crowd(file: Path) -> CrowdTable:
-    votes, splits = [], []
+    votes, splits, names = [], [], []
     for number, row in enumerate(read_rows(file, HEADER, looks_like="FER+'s fer2013new.csv")):
         counts = [row.get(name, "") for name in HEADER[2:]]
         if row["usage"] not in USAGES or not all(count.isdigit() for count in counts):
@@ -282,7 +294,8 @@ def _read_crowd(file: Path) -> CrowdTable:
             )
         votes.append(votes_to_json(dict(zip(CROWD, map(int, counts), strict=True))))
         splits.append(USAGES[row["usage"]])
-    return CrowdTable(votes, splits)
+        names.append(row["image name"].partition(".")[0])
+    return CrowdTable(votes, splits, names)
 
 
 def _read_pixels(file: Path) -> PixelTable:
@@ -300,5 +313,5 @@ def _read_pixels(file: Path) -> PixelTable:
         labels.append(CODES[int(row["emotion"])])
         splits.append(USAGES[row["usage"]])
     if not images:
-        raise SourceError(f"{file}: the table has no row")
+        raise SourceError(f"{file}: the table has no row: restore the file")
     return PixelTable(np.stack(images), labels, splits)

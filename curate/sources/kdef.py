@@ -12,8 +12,9 @@ import re
 from pathlib import Path
 
 from curate.labels import canonical_labels
+from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
-from curate.sources.tables.pictures import is_picture, note_skipped, unwrap, walk_files
+from curate.sources.tables.pictures import is_picture, note_skipped, walk_files
 
 NAME = "kdef"
 LOOKS_LIKE = "folders AF01, BM35, … of AF01ANS.JPG and the like"
@@ -26,7 +27,7 @@ def detect(root: Path) -> bool:
     """Whether such pictures lie in the folder or one below."""
     if not root.is_dir():
         return False
-    top = unwrap(root)
+    top = folder.unwrap_names(root)
     return any(
         _NAME.fullmatch(file.name)
         for pattern in ("[AB][FM]*.*", "[AB][FM]*/[AB][FM]*.*")
@@ -36,8 +37,8 @@ def detect(root: Path) -> bool:
 
 def rows(root: Path, options: LayoutOptions) -> Listing:
     """Every picture named by person and expression; other pictures are counted and skipped."""
-    top = unwrap(root)
-    pictures = [path for path in walk_files(top, top) if is_picture(path)]
+    top = folder.unwrap_names(root)
+    pictures = [path for path in walk_files(top, top) if is_picture(path, top)]
     matches = {path: _NAME.fullmatch(path.rpartition("/")[2].upper()) for path in pictures}
     codes = sorted({match[2] for match in matches.values() if match})
     label_of = canonical_labels(codes, where=str(root), extra=options.spellings)
@@ -47,4 +48,5 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
         if match
     ]
     nameless = [path for path, match in matches.items() if not match]
-    return Listing(top, found, note_skipped(nameless, "pictures have no name of KDEF's form"))
+    notes = note_skipped(nameless, "pictures have no name of KDEF's form")
+    return Listing(top, found, notes, frozenset(nameless))

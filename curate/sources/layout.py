@@ -1,29 +1,27 @@
 """Dataset layouts: what a layout module offers, and which layout a folder or file has.
 
-Comes in: the path of a dataset. Goes out: its layout, and a listing of all its faces. Each layout
-is one module with `NAME`, `LOOKS_LIKE`, `RECOGNISED_BY`, `detect` and `rows`. A new layout is a new
-module named in `LAYOUTS`, the special before the general. No layout guesses: labels come by a
-declared code or spelling, a face without a label gives no row, and a note counts whatever is
-skipped.
+Comes in: the path of a dataset. Goes out: its layout, which lists all its faces. Each layout is one
+module with `NAME`, `LOOKS_LIKE`, `RECOGNISED_BY`, `detect` and `rows`. A new layout is a new module
+named in `LAYOUTS`, the special before the general. No layout guesses: labels come by a declared
+code or spelling, a face without a label gives no row, and a note counts whatever is skipped.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, cast
 
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, shorten
+from curate.images.decode import Pixels
+from curate.labels import LEFT_OUT, compose
 
 LAYOUTS = (
-    "ckextended", "fer2013_csv", "ferplus", "ckplus", "ckplus48", "affectnet", "affectnet_npy",
-    "affectnet_kaggle", "rafdb", "rafdb_folders", "expw", "sfew", "jaffe", "kdef", "fer2013",
-    "fer2013_im", "fer2013_images", "affectnet_numbered", "table", "folder",
+    "ckextended", "fer2013_csv", "ferplus", "ckplus", "ckplus_names", "ckplus48", "affectnet",
+    "affectnet_npy", "affectnet_kaggle", "rafdb", "rafdb_folders", "expw", "sfew", "jaffe", "kdef",
+    "affectnet_numbered", "fer2013", "fer2013_im", "fer2013_images", "npz", "imagefolder", "table",
+    "parquet", "folder",
 )  # fmt: skip
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class SourceRow:
     source_label : as the dataset spells it
     box : "x y w h" in pixels; empty for the whole picture
     votes : JSON of counts
-    table_row : the row of fer2013.csv, counted from 0, where it is known
+    table_row : the row of the pixel table, counted from 0
     """
 
     path: str
@@ -53,11 +51,24 @@ class SourceRow:
 
 @dataclass(frozen=True)
 class Listing:
-    """All faces of a dataset, the folder of its images, and notes for the user (skipped files)."""
+    """All faces of a dataset, the folder of its images, and notes for the user (skipped files).
+
+    Attributes
+    ----------
+    noted : files and folders that a note counts already, relative to the image root
+    left_out : the labels and folders that `--skip` names and the dataset has
+    table_length : rows of the pixel table, unlabelled ones included; None for another source
+    open_pixels : path -> (48, 48) uint8 grey of a pixel table, whose pictures a dry run does not
+        write; None for pictures on disk
+    """
 
     image_root: Path
     rows: list[SourceRow]
     notes: tuple[str, ...] = ()
+    noted: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+    table_length: int | None = None
+    open_pixels: Callable[[], Mapping[str, Pixels]] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,8 +78,8 @@ class LayoutOptions:
     Attributes
     ----------
     unpack_to : folder for the pictures of a pixel table; None lists the table and writes none
-    spellings : the user's own labels -> classes
-    codes : `official` or `alphabetical` for numbered AffectNet copies, empty for neither
+    spellings : the user's own labels -> classes, or `LEFT_OUT` for those that `--skip` names
+    codes : the order of numbered copies (`official`, `alphabetical`, `fer2013`), empty for none
     columns : role (path, label, split, subject, sequence, box) -> column of a table
     neutral_frames, peak_frames : number of first and last frames taken of each labelled CK+
         sequence
@@ -80,6 +91,10 @@ class LayoutOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     neutral_frames: int = 1
     peak_frames: int = 3
+
+    def skips(self, name: str) -> bool:
+        """Whether `--skip` names this label of the source, or this folder beside its parts."""
+        return self.spellings.get(compose(name)) == LEFT_OUT
 
 
 class Layout(Protocol):
@@ -120,26 +135,17 @@ def detect_layout(root: Path) -> Layout:
         layout = load_layout(name)
         if layout.detect(root):
             return layout
-    raise SourceError(
-        f"{root}: {_describe(root)}: no known layout (tried {', '.join(LAYOUTS)}): "
-        "`curate sources` shows what each looks like"
+    from curate.sources.tables.unread import suggest_way_out
+
+    raise unknown_layout(root, suggest_way_out(root))
+
+
+def unknown_layout(root: Path, way_out: str) -> SourceError:
+    """The error of a dataset that no layout fits; `way_out` is what the user can do."""
+    return SourceError(
+        f"{root}: {_describe(root)}: no known layout (tried {LAYOUTS[0]}, …, {LAYOUTS[-1]}): "
+        f"`curate sources` shows what each looks like; {way_out}"
     )
-
-
-def list_faces(layout: Layout, root: Path, options: LayoutOptions) -> Listing:
-    """The faces of the dataset, sorted by path, each path once and plain text.
-
-    Raises
-    ------
-    SourceError  if there is none, two have the same path, or a file name is not plain text; and
-        what the layout raises
-    """
-    listing = layout.rows(root, options)
-    if not listing.rows:
-        raise SourceError(f"{root}: no labelled picture ({layout.NAME}: {layout.LOOKS_LIKE})")
-    found = sorted(listing.rows, key=lambda row: row.path)
-    _check_names([row.path for row in found], root)
-    return replace(listing, rows=found)
 
 
 def list_layouts() -> list[dict[str, str]]:
@@ -165,7 +171,9 @@ def format_layouts(name: str | None = None) -> str:
     """
     known = {layout["name"]: layout for layout in list_layouts()}
     if name is not None and name not in known:
-        raise SourceError(f"sources: no layout '{name}': one of {', '.join(known)}")
+        raise SourceError(
+            f"sources: no layout '{name}': one of {', '.join(known)}; `curate sources` shows them"
+        )
     if name is not None:
         return known[name]["tree"]
     lines = []
@@ -186,22 +194,4 @@ def _describe(root: Path) -> str:
     if not inside:
         return "an empty folder"
     rest = " …" if len(inside) > 5 else ""
-    return f"holds {', '.join(inside[:5])}{rest}"
-
-
-def _check_names(paths: Sequence[str], root: Path) -> None:
-    odd = [repr(path) for path in paths if _CONTROL.search(path) or not _is_utf8(path)]
-    if odd:
-        raise SourceError(
-            f"{root}: {len(odd)} file names are not plain text ({examples(odd)}): rename them"
-        )
-    twice = [a for a, b in pairwise(paths) if a == b]
-    if twice:
-        raise SourceError(
-            f"{root}: {len(twice)} faces are listed twice ({examples(twice)}): "
-            "list each picture once"
-        )
-
-
-def _is_utf8(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    return f"holds {', '.join(map(shorten, inside[:5]))}{rest}"

@@ -5,12 +5,12 @@ that a layout receives. A bare `curate build` reads every source as the build be
 given again replaces the kept one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import SourceError, UsageError
-from curate.labels import VOCABULARY
+from curate.labels import LEFT_OUT, VOCABULARY, compose
 from curate.sources.layout import LayoutOptions
 from curate.sources.tables.affectnet_labels import ORDERS
 
@@ -25,10 +25,11 @@ class SourceOptions:
     ----------
     spellings : NAME=CLASS, from `--map`
     columns : ROLE=NAME, from `--column`
-    codes : `official` or `alphabetical`, the order of AffectNet's codes
+    codes : `official`, `alphabetical` or `fer2013`, the order of a numbered copy's codes
     labels : `source` or `ferplus`, where the labels come from
     neutral_frames : first frames taken of each labelled CK+ sequence, 0 or more
     peak_frames : last frames taken of each labelled CK+ sequence, 1 or more
+    skipped : the source's own labels and folders that are left out, from `--skip`
     """
 
     spellings: Sequence[str] = ()
@@ -37,6 +38,7 @@ class SourceOptions:
     labels: str | None = None
     neutral_frames: int | None = None
     peak_frames: int | None = None
+    skipped: Sequence[str] = ()
 
 
 def check_options(given: SourceOptions) -> None:
@@ -47,6 +49,9 @@ def check_options(given: SourceOptions) -> None:
     UsageError  if a spelling, role, order or number is impossible, or one spelling has two classes
     """
     _check_spellings(given.spellings)
+    both = sorted(set(given.skipped) & {text.partition("=")[0] for text in given.spellings})
+    if both:
+        raise UsageError(f"build: --skip {both[0]} and --map {both[0]}=…: give one of the two")
     incomplete = [text for text in given.columns if not all(text.partition("=")[::2])]
     if incomplete:
         raise UsageError(f"build: --column {incomplete[0]}: must be ROLE=NAME, as in path=filename")
@@ -81,17 +86,24 @@ def merge_options(given: SourceOptions, kept: Mapping[str, str]) -> dict[str, st
         "labels": given.labels or "",
         "neutral_frames": "" if given.neutral_frames is None else str(given.neutral_frames),
         "peak_frames": "" if given.peak_frames is None else str(given.peak_frames),
+        "skip": "\n".join(given.skipped),
     }
     merged = {name: value or kept.get(name, "") for name, value in fresh.items()}
+    # A label that is mapped now may have been left out before, or the reverse.
+    mapped = {text.partition("=")[0] for text in given.spellings}
+    merged["skip"] = _drop_lines(merged["skip"], mapped)
+    merged["map"] = _drop_lines(merged["map"], set(given.skipped))
     return {name: value for name, value in merged.items() if value}
 
 
 def parse_options(record: Mapping[str, str], unpack_to: Path | None) -> LayoutOptions:
     """The layout's options from a record of sources.json."""
     default = LayoutOptions()
+    spellings = parse_pairs(record.get("map", ""))
+    skipped = dict.fromkeys(record.get("skip", "").splitlines(), LEFT_OUT)
     return LayoutOptions(
         unpack_to,
-        parse_pairs(record.get("map", "")),
+        {compose(name): label for name, label in {**skipped, **spellings}.items()},
         record.get("codes", ""),
         parse_pairs(record.get("columns", "")),
         int(record.get("neutral_frames") or default.neutral_frames),
@@ -102,6 +114,12 @@ def parse_options(record: Mapping[str, str], unpack_to: Path | None) -> LayoutOp
 def parse_pairs(text: str) -> dict[str, str]:
     """Lines of NAME=VALUE as a dictionary."""
     return dict(line.partition("=")[::2] for line in text.splitlines())
+
+
+def _drop_lines(text: str, names: Collection[str]) -> str:
+    """The lines of NAME or NAME=VALUE without these names."""
+    lines = (line for line in text.splitlines() if line.partition("=")[0] not in names)
+    return "\n".join(lines)
 
 
 def check_vocabulary(sources: Mapping[str, Mapping[str, str]]) -> None:

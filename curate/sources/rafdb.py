@@ -74,7 +74,7 @@ def _read_lines(table: Path, suffix: str) -> Iterator[SourceRow]:
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:
             continue
-        name, _, code = line.partition(" ")
+        name, code = (*line.split(), "", "")[:2]
         split = name.partition("_")[0]
         if code not in CODES or split not in PUBLISHED:
             raise SourceError(

@@ -1,6 +1,6 @@
 """RAF-DB in class folders, as on Kaggle and in some papers' code.
 
-    root/DATASET/{train,test}/{1..7}/train_00001_aligned.jpg
+    root/DATASET/{train,test}/{1..7}/train_00001_aligned.jpg, test_0001_aligned.jpg
     root/{train,test}_labels.csv     image,label
     root/{train,valid}/…             (valid is RAF-DB's test part, by its file names)
 
@@ -11,6 +11,7 @@ the file names identify it.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from curate.errors import SourceError, examples
@@ -18,23 +19,26 @@ from curate.labels import canonical_labels
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.rafdb import CODES, note_counts
-from curate.sources.tables.pictures import find_top, is_picture, note_skipped, walk_files
+from curate.sources.tables.affectnet_labels import map_codes
+from curate.sources.tables.pictures import list_names, note_skipped
 from curate.sources.tables.text_tables import read_header, read_rows
 
 NAME = "rafdb_folders"
 LOOKS_LIKE = "{train,test}/{1..7}/ with train_00001_aligned.jpg and the like"
-RECOGNISED_BY = "the file names train_<five digits>, test_<five digits> in class folders"
+RECOGNISED_BY = "the file names train_<number>, test_<number> in class folders"
 
-_NAME = re.compile(r"(train|test)_[0-9]{5}(_aligned)?\.\w+")
+# The train numbers have five digits and the test numbers four, as in the official list. Numbers of
+# other lengths are other datasets'.
+_NAME = re.compile(r"(train(?=_[0-9]{5}\D)|test(?=_[0-9]{4,5}\D))_[0-9]+(_aligned)?\.\w+")
 LISTS = ("train_labels.csv", "test_labels.csv")
 
 
 def detect(root: Path) -> bool:
-    """Whether class folders below a split hold pictures with RAF-DB's names."""
+    """Whether class folders hold pictures with RAF-DB's names."""
     return root.is_dir() and any(
-        split and _NAME.fullmatch(file.name)
-        for split, each in folder.class_folders(_find_top(root))
-        for file in each.glob("t*_[0-9]*")
+        _NAME.fullmatch(name)
+        for _, each in folder.class_folders(_find_top(root))
+        for name in list_names(each)
     )
 
 
@@ -43,31 +47,36 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
 
     Raises
     ------
-    SourceError  if a folder is no class, or a list contradicts the folders
+    SourceError  if a folder is no class, a list contradicts the folders, or the user names the
+        class of some numbers only; and what the folder layout raises
     """
     top = _find_top(root)
-    folders = [each for split, each in folder.class_folders(top) if split]
-    names = sorted({each.name for each in folders})
-    label_of = canonical_labels(names, where=str(root), extra={**CODES, **options.spellings})
+    listing = folder.list_pictures(root, top, options)
+    names = sorted({row.source_label for row in listing.rows})
+    numbers = map_codes([name for name in names if name in CODES], options.spellings, str(root))
+    spellings = {**(numbers or CODES), **options.spellings}
+    label_of = canonical_labels(names, where=str(root), extra=spellings)
     found: list[SourceRow] = []
     nameless: list[str] = []
-    for each in folders:
-        for path in filter(is_picture, walk_files(each, top)):
-            match = _NAME.fullmatch(path.rpartition("/")[2])
-            if match:
-                found.append(SourceRow(path, label_of[each.name], each.name, match[1]))
-            else:
-                nameless.append(path)
+    for row in listing.rows:
+        match = _NAME.fullmatch(row.path.rpartition("/")[2])
+        if match:
+            label = label_of[row.source_label]
+            found.append(replace(row, given_label=label, source_split=match[1]))
+        else:
+            nameless.append(row.path)
     _refuse_contradictions(top, found)
-    notes = note_skipped(nameless, "pictures have no name of RAF-DB's form")
-    return Listing(top, found, notes + note_counts(found))
+    notes = (
+        *listing.notes,
+        *note_skipped(nameless, "pictures have no name of RAF-DB's form"),
+        *note_counts(found),
+    )
+    return replace(listing, rows=found, notes=notes, noted=listing.noted.union(nameless))
 
 
 def _find_top(root: Path) -> Path:
-    """The folder of the splits: the root, what it unwraps to, or its DATASET."""
-    top = find_top(root, "DATASET", *folder.SPLIT_NAMES)
-    if top is None:
-        return root
+    """The folder of the splits: what the root unwraps to, or its DATASET."""
+    top = folder.image_root(root)
     return top / "DATASET" if (top / "DATASET").is_dir() else top
 
 

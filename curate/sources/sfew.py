@@ -71,7 +71,8 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
         *note_skipped(unlabelled, "pictures of Test have no label"),
         *note_skipped(beside, "folders hold the frames that the aligned faces were cut from"),
     )
-    return Listing(top, found, notes)
+    outside = {part.relative_to(top).as_posix() for part in parts if part not in read}
+    return Listing(top, found, notes, frozenset({*unlabelled, *outside}))
 
 
 def _list_parts(root: Path) -> list[Path]:
@@ -91,8 +92,9 @@ def _prefer_aligned(parts: list[Path]) -> list[Path]:
 def _list_pictures(parts: list[Path], top: Path) -> Iterator[tuple[Path, str, str]]:
     """(part, name of the folder that holds it, path) of every picture."""
     for part in parts:
-        for path in filter(is_picture, walk_files(part, top)):
-            yield part, path.split("/")[-2], path
+        for path in walk_files(part, top):
+            if is_picture(path, top):
+                yield part, path.split("/")[-2], path
 
 
 def _split_of(part: Path) -> str:

@@ -3,21 +3,36 @@
     faces.csv        path,label[,split][,subject][,sequence][,box]
     pictures/a.jpg   `path` is relative to the folder of the table, or absolute below it
 
-`--column path=FILE --column label=EMOTION` names the columns; common names need no option. `box` is
-"x y w h" in pixels; several rows may share a picture then, and are its faces #0, #1 and so on in
-the order of the table. Labels are read by their spelling; numbers need `--map 0=angry` and so on.
+`--column path=FILE --column label=EMOTION` names the columns; common names need no option. A face
+is its box: `box` is "x y w h" in pixels, `corners` left, top, right, bottom; each is one column or
+four (xmin, ymin, xmax, ymax and the like are known). Shares of the picture's size need a column
+that is named so, or `--column relative_corners=xmin,ymin,xmax,ymax`. Several rows may share a
+picture then, and are its faces #0, #1 and so on in the order of the table. Labels are read by their
+spelling; numbers need `--map 0=angry` and so on. A row without a label is counted and skipped.
+Delimiters `;`, tab and `|`, UTF-16 and Latin-1 are recognised.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.errors import SourceError, UsageError, examples
+from curate.errors import SourceError, UsageError, examples, shorten
 from curate.labels import canonical_labels
 from curate.sources.folder import SPLIT_NAMES
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
-from curate.sources.tables.pictures import clip_box, keep_present
-from curate.sources.tables.text_tables import read_header, read_rows
+from curate.sources.tables.boxes import FORMS, BoxColumns, find_boxes, note_unused, read_box
+from curate.sources.tables.pictures import keep_present
+from curate.sources.tables.splits import word_split
+from curate.sources.tables.text_tables import (
+    SUFFIXES,
+    is_no_label,
+    name_columns,
+    note_unlabelled,
+    read_columns,
+    read_header,
+    read_rows,
+)
 
 NAME = "table"
 LOOKS_LIKE = "a CSV file with a column of picture paths and one of labels"
@@ -27,26 +42,38 @@ RECOGNISED_BY = (
 
 KNOWN = {
     "path": (
-        "path", "file", "filename", "filepath", "file_name", "image", "image_path", "img", "pth",
+        "path", "file", "filename", "filepath", "file_name", "file_path", "image", "image_path",
+        "image_name", "img", "img_path", "pth", "subdirectory_filepath",
     ),
-    "label": ("label", "emotion", "expression", "class"),
+    "label": ("label", "emotion", "expression", "class", "labels", "class_name"),
     "split": ("split", "usage"),
     "subject": ("subject", "person", "subject_id"),
     "sequence": ("sequence", "video", "clip"),
-    "box": ("box",),
 }  # fmt: skip
+ROLES = (*KNOWN, *FORMS)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Role -> column, for the roles that the table has; and the columns of the boxes."""
+
+    of: Mapping[str, str]
+    boxes: BoxColumns | None
 
 
 def detect(root: Path) -> bool:
     """Whether it is a CSV file with columns of known names."""
-    if not root.is_file() or root.suffix.lower() != ".csv":
-        return False
-    names = set(read_header(root))
+    return root.is_file() and root.suffix.lower() in SUFFIXES and has_columns(root)
+
+
+def has_columns(table: Path) -> bool:
+    """Whether the header has known names for path and label."""
+    names = set(read_header(table))
     return all(names & set(KNOWN[role]) for role in ("path", "label"))
 
 
 def rows(root: Path, options: LayoutOptions) -> Listing:
-    """Every row whose picture is there.
+    """Every labelled row whose picture is there.
 
     Raises
     ------
@@ -54,95 +81,137 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
         missing
     UsageError  if `columns` names an unknown role
     """
-    column_of = _name_columns(root, options.columns)
-    table = read_rows(root, [column_of["path"], column_of["label"]], looks_like=LOOKS_LIKE)
-    faces = [{role: row.get(name, "") for role, name in column_of.items()} for row in table]
-    labels = sorted({face["label"] for face in faces})
-    label_of = canonical_labels(labels, where=str(root), extra=options.spellings)
-    times = Counter(face["path"] for face in faces)
-    numbered: Counter[str] = Counter()
+    if root.is_dir():
+        tables = sorted(file for file in root.iterdir() if file.suffix.lower() in SUFFIXES)
+        named = tables[0] if tables else root / "labels.csv"
+        raise SourceError(
+            f"{root}: --column reads a table, not a folder: name the file, as in "
+            f"`curate build {named} --column …`"
+        )
+    found, notes = list_table(root, root.parent, options)
+    return Listing(root.parent, found, notes)
+
+
+def list_table(
+    table: Path, top: Path, options: LayoutOptions, split: str = ""
+) -> tuple[list[SourceRow], tuple[str, ...]]:
+    """The labelled rows of a table whose picture is below `top`, and notes.
+
+    Parameters
+    ----------
+    top : the folder of the images; paths of the table are relative to the table's own folder
+    split : of rows without a word of their own
+    """
+    header = read_columns(table)
+    columns = _name_columns(table, header, options.columns)
+    path, label = columns.of["path"], columns.of["label"]
+    records = list(enumerate(read_rows(table, (path, label), looks_like=LOOKS_LIKE), start=2))
+    labelled = [(line, row) for line, row in records if not is_no_label(row[label])]
+    labels = sorted({row[label] for _, row in labelled})
+    label_of = canonical_labels(labels, where=str(table), extra=options.spellings)
     found = []
-    for number, face in enumerate(faces, start=2):
-        path = _relative(face["path"], root.parent)
-        if times[face["path"]] > 1 and face.get("box"):
-            numbered[path] += 1
-            path = f"{path}#{numbered[path] - 1}"
-        found.append(_make_row(path, face, label_of, f"{root} line {number}"))
-    present, notes = keep_present(found, root.parent, str(root))
-    return Listing(root.parent, present, notes)
+    for line, row in labelled:
+        picture = _relative(row[path], table.parent, top)
+        roles = {role: row.get(name, "") for role, name in columns.of.items()}
+        where = f"{table} line {line}"
+        box = read_box(columns.boxes, row, top / picture, where)
+        face = _make_row(picture, roles, label_of, where, box)
+        found.append(face if face.source_split else replace(face, source_split=split))
+    present, missing = keep_present(_number_faces(found), top, str(table))
+    notes = (
+        *note_unlabelled(len(records) - len(labelled), [table]),
+        *missing,
+        *(() if columns.boxes else note_unused(header, table)),
+    )
+    return present, notes
 
 
-def _name_columns(table: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """Role -> column, for the roles that the table has."""
-    header = read_header(table)
+def _number_faces(rows: Sequence[SourceRow]) -> list[SourceRow]:
+    """The rows, with `#k` for the k-th face of a picture that several rows share."""
+    times = Counter(row.path for row in rows)
+    numbered: Counter[str] = Counter()
+    faces = []
+    for row in rows:
+        if times[row.path] > 1 and row.box:
+            numbered[row.path] += 1
+            row = replace(row, path=f"{row.path}#{numbered[row.path] - 1}")
+        faces.append(row)
+    return faces
+
+
+def _name_columns(table: Path, header: Sequence[str], given: Mapping[str, str]) -> _Columns:
+    """The columns of each role, by `--column` or by their usual names."""
     cleaned = _clean_columns(given, table, header)
-    column_of = {role: _first_of(names, header) for role, names in KNOWN.items()} | cleaned
+    one_of = {role: names[0] for role, names in cleaned.items() if role in KNOWN}
+    column_of = {role: _first_of(names, header) for role, names in KNOWN.items()} | one_of
     missing = [role for role in ("path", "label") if not column_of[role]]
     if missing:
         raise SourceError(
-            f"{table}: no column for {examples(missing)} (it has {examples(header, 8)}): "
+            f"{table}: no column for {examples(missing)} (it has {name_columns(header)}): "
             f"name it with `--column {missing[0]}=NAME`"
         )
-    return {role: name for role, name in column_of.items() if name}
+    forms = {role: names for role, names in cleaned.items() if role not in KNOWN}
+    named = {role: name for role, name in column_of.items() if name}
+    return _Columns(named, find_boxes(header, forms))
 
 
-def _clean_columns(given: Mapping[str, str], table: Path, header: Sequence[str]) -> dict[str, str]:
-    """Role -> column as the header spells it, of the `--column` options."""
-    foreign = [role for role in given if role not in KNOWN]
+def _clean_columns(
+    given: Mapping[str, str], table: Path, header: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """Role -> columns as the header spells them, of the `--column` options."""
+    foreign = [role for role in given if role not in ROLES]
     if foreign:
-        raise UsageError(f"build: --column {foreign[0]}=…: must be one of {', '.join(KNOWN)}")
-    cleaned = {role: name.strip().lower() for role, name in given.items()}
-    absent = [given[role] for role, name in cleaned.items() if name not in header]
+        raise UsageError(f"build: --column {foreign[0]}=…: must be one of {', '.join(ROLES)}")
+    cleaned = {role: _split_names(role, name) for role, name in given.items()}
+    odd = [role for role, names in cleaned.items() if len(names) not in (1, 4)]
+    if odd:
+        raise UsageError(f"build: --column {odd[0]}={given[odd[0]]}: must be one column or four")
+    absent = [name for names in cleaned.values() for name in names if name not in header]
     if absent:
         raise SourceError(
-            f"{table}: has no column {examples(absent)} (it has {examples(header, 8)}): "
-            "name one that it has"
+            f"{table}: has no column {examples(absent)} (it has {name_columns(header)}): "
+            "name one that it has with `--column ROLE=NAME`"
         )
     return cleaned
+
+
+def _split_names(role: str, name: str) -> tuple[str, ...]:
+    """The names that an option lists: boxes may have four columns, with commas."""
+    names = name.split(",") if role in FORMS else [name]
+    return tuple(each.strip().lower() for each in names)
 
 
 def _first_of(names: Sequence[str], header: Sequence[str]) -> str:
     return next((name for name in names if name in header), "")
 
 
-def _relative(path: str, top: Path) -> str:
-    """Posix path below the folder of the table."""
+def _relative(path: str, folder: Path, top: Path) -> str:
+    """Posix path below `top` of a path in the table that lies in `folder`."""
     plain = Path(path.replace("\\", "/"))
-    if plain.is_absolute() and plain.is_relative_to(top.resolve()):
-        plain = plain.relative_to(top.resolve())
+    if plain.is_absolute() and plain.is_relative_to(folder.resolve()):
+        plain = plain.relative_to(folder.resolve())
     if plain.is_absolute() or ".." in plain.parts:
-        raise SourceError(f"{path}: lies outside of {top}: put the table above its pictures")
-    return plain.as_posix()
+        raise SourceError(
+            f"{shorten(path)}: lies outside of {folder}: put the table above its pictures"
+        )
+    return (folder.relative_to(top) / plain).as_posix()
 
 
 def _make_row(
-    path: str, face: Mapping[str, str], label_of: Mapping[str, str], where: str
+    path: str, face: Mapping[str, str], label_of: Mapping[str, str], where: str, box: str
 ) -> SourceRow:
-    split = face.get("split", "").lower()
-    if split and split not in SPLIT_NAMES:
+    word = face.get("split", "")
+    if word and not word_split(word):
         raise SourceError(
-            f"{where}: '{split}' is no split: must be one of {', '.join(SPLIT_NAMES)}"
+            f"{where}: '{shorten(word)}' is no split: must be one of {', '.join(SPLIT_NAMES)}, or "
+            "Training, PublicTest, PrivateTest: name another column with `--column split=NAME`"
         )
     return SourceRow(
         path=path,
         given_label=label_of[face["label"]],
         source_label=face["label"],
-        source_split=SPLIT_NAMES.get(split, ""),
+        source_split=word_split(word),
         subject=face.get("subject", ""),
         sequence=face.get("sequence", ""),
-        box=_read_box(face.get("box", ""), where),
+        box=box,
     )
-
-
-def _read_box(box: str, where: str) -> str:
-    """The clipped box; empty for an empty cell, the whole picture."""
-    if not box:
-        return ""
-    try:
-        x, y, width, height = (float(value) for value in box.split())
-    except ValueError as error:
-        raise SourceError(f"{where}: '{box}' is no box: must be 'x y w h' in pixels") from error
-    clipped = clip_box(x, y, x + width, y + height)
-    if not clipped:
-        raise SourceError(f"{where}: the box '{box}' has no area: correct it or leave it out")
-    return clipped

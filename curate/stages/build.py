@@ -8,16 +8,18 @@ notes count it.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
 from curate import engine
-from curate.errors import UsageError, examples
+from curate.errors import UsageError, examples, shorten
 from curate.images.decode import ImageFacts
+from curate.labels import compose
 from curate.sources.ferplus_votes import find_pixels, is_ferplus, join_votes
-from curate.sources.layout import Layout, Listing, SourceRow, detect_layout, list_faces, load_layout
+from curate.sources.layout import Layout, Listing, SourceRow, detect_layout, load_layout
+from curate.sources.listing import list_faces
 from curate.sources.options import (
     SourceOptions,
     check_options,
@@ -25,14 +27,18 @@ from curate.sources.options import (
     merge_options,
     parse_options,
 )
+from curate.sources.tables.pictures import is_pointer
 from curate.stages.build_cache import measure_resumably
 from curate.stages.build_summary import (
+    count_changed_labels,
     count_rows,
     format_plan,
     format_rows,
     list_changes,
     warn_of_differences,
 )
+from curate.stages.large_units import warn_of_subjects
+from curate.workspace.journal import list_decided
 from curate.workspace.manifest import empty_manifest, owned_by, sources_of, split_face
 from curate.workspace.receipts import BuildResult
 from curate.workspace.votes import add_votes, label_by_crowd, read_votes, require_votes_fit
@@ -91,6 +97,7 @@ def build(
         _list_source(workspace, name, root, known.get(name, {}), options, dry_run)
         for name, root in roots.items()
     ]
+    _refuse_unused_skips(options.reading.skipped, read)
     sources = {**known, **{source.name: source.record for source in read}}
     check_vocabulary(sources)
     before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
@@ -104,8 +111,13 @@ def build(
     rows, votes_notes = add_votes(rows, before, votes)
     rows, label_notes = _label_by_crowd(rows, sources)
     changes = [] if dry_run else list_changes(before, rows)
+    decided = list_decided(rows, workspace.read_journal())
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
-    return _to_result(rows, sources, read, notes, dry_run)
+    notes += warn_of_subjects(rows)
+    result = _to_result(rows, sources, read, notes, dry_run)
+    relabelled, text = count_changed_labels(before, rows, decided)
+    counts = {**result.counts, "given_labels": relabelled}
+    return replace(result, summary=result.summary + text, counts=counts)
 
 
 def _check(options: BuildOptions) -> None:
@@ -139,7 +151,7 @@ def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
             name = _name_of(root)
         if not re.fullmatch(r"[\w][\w.-]*", name):
             raise UsageError(
-                f"build: '{name}' cannot name a source: letters, digits, `.`, `-` and `_`"
+                f"build: '{name}' cannot name a source: use letters, digits, `.`, `-` and `_`"
             )
         if name in roots:
             raise UsageError(
@@ -183,6 +195,18 @@ def _list_source(
     return _Source(name, layout, listing, {**place, **reading})
 
 
+def _refuse_unused_skips(skipped: Sequence[str], read: Sequence[_Source]) -> None:
+    """Refuse a name of `--skip` that no source of this build has: it may be misspelt."""
+    left_out = {compose(name) for source in read for name in source.listing.left_out}
+    unused = [name for name in skipped if compose(name) not in left_out]
+    if unused:
+        labels = sorted({row.source_label for source in read for row in source.listing.rows})
+        raise UsageError(
+            f"build: --skip {shorten(unused[0])}: no source has such a label or folder: name one "
+            f"of its own labels ({examples([shorten(label) for label in labels], 8)})"
+        )
+
+
 def _relative(folder: Path, workspace: Workspace) -> str:
     """The root in sources.json: relative if inside the workspace, which may move, else absolute."""
     inside = folder.resolve()
@@ -214,14 +238,13 @@ def _tabulate_sources(
 
 
 def _join_ferplus(listing: Listing, options: BuildOptions) -> tuple[Listing, list[str]]:
-    """The listing with FER+'s votes and a note, if FER+'s own table was given."""
+    """The listing with FER+'s votes and notes, if FER+'s own table was given."""
     if options.votes is None or not is_ferplus(options.votes):
         return listing, []
     pixels = find_pixels(options.votes, options.pixels)
-    joined, note = join_votes(
+    return join_votes(
         listing, options.votes, pixels, engine_name=options.engine_name, workers=options.workers
     )
-    return joined, [note]
 
 
 def _measure(
@@ -246,7 +269,20 @@ def _measure(
         notes.append(
             f"{len(unreadable)} unreadable images are recorded as such ({examples(unreadable)})"
         )
+        notes += _note_pointers(files, facts)
     return facts, notes
+
+
+def _note_pointers(files: Sequence[tuple[Path, str]], facts: Sequence[ImageFacts]) -> list[str]:
+    """A note if some of the unreadable pictures were never fetched."""
+    failed = (file for (file, _), fact in zip(files, facts, strict=True) if fact.problem)
+    pointers = sum(map(is_pointer, failed))
+    if not pointers:
+        return []
+    return [
+        f"{pointers:,} of them are Git LFS or git-annex pointers: fetch the pictures with "
+        "`git lfs pull` or `git annex get` and build again"
+    ]
 
 
 def _tabulate(name: str, listing: Listing, facts: Sequence[ImageFacts]) -> pd.DataFrame:

@@ -4,14 +4,14 @@ Rows of build come in. Counts per source, class and split go out, what has chang
 build, and warnings of differences between sources.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from curate.errors import examples
 from curate.result import format_counts
-from curate.workspace.manifest import SPLITS, sources_of
+from curate.workspace.manifest import SPLITS, sources_of, split_face
 
 NO_SPLIT = "none"
 COLUMNS = (*SPLITS, NO_SPLIT)
@@ -88,6 +88,57 @@ def list_changes(before: pd.DataFrame, after: pd.DataFrame) -> list[str]:
         if parts:
             notes.append(f"{source}: since the last build {', '.join(parts)}")
     return notes
+
+
+def count_changed_labels(
+    before: pd.DataFrame, after: pd.DataFrame, decided: Collection[str]
+) -> tuple[dict[str, int], str]:
+    """How many given labels have changed since the last build; and the end of the summary.
+
+    A picture that is moved, as into the folder of another class, is compared where it was.
+
+    Parameters
+    ----------
+    decided : paths of the images with a current decision
+
+    Returns
+    -------
+    `changed` and, of these, `decided`; and a text that is empty without a change
+    """
+    given = {**_labels_of(before), **_labels_before_a_move(before, after)}
+    changed = [row for row in _labels_of(after).items() if given.get(*row) != row[1]]
+    of_these = sum(path in decided for path, _ in changed)
+    counts = {"changed": len(changed), "decided": of_these}
+    if not changed:
+        return counts, ""
+    path, label = changed[0]
+    return counts, (
+        f"; {len(changed):,} given labels changed since the last build (first: {path}, "
+        f"{given[path]}, now {label}), people have decided on {of_these:,} of these images and "
+        "their decisions stand"
+    )
+
+
+def _labels_of(rows: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(rows["path"], rows["given_label"], strict=True))
+
+
+def _labels_before_a_move(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, str]:
+    """New path -> given label where these bytes were, if they were and are at one path each."""
+    old, new = _sha256_at(before), _sha256_at(after)
+    left = _sole_paths(old.items() - new.items())
+    arrived = _sole_paths(new.items() - old.items())
+    label_at = _labels_of(before)
+    return {arrived[face]: label_at[left[face]] for face in left.keys() & arrived.keys()}
+
+
+def _sole_paths(images: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """(sha256, number of the face) -> its path, of those at one path; `images` are path, sha256."""
+    paths_of: dict[tuple[str, str], list[str]] = {}
+    for path, sha256 in images:
+        if sha256:  # a dry run reads no bytes
+            paths_of.setdefault((sha256, split_face(path)[1]), []).append(path)
+    return {face: paths[0] for face, paths in paths_of.items() if len(paths) == 1}
 
 
 def _sha256_at(rows: pd.DataFrame) -> dict[str, str]:

@@ -19,11 +19,17 @@ import numpy as np
 import pandas as pd
 
 from curate.components import Rows, label_components
-from curate.duplicates.pairs import PAIR_COLUMNS, SURE, Pair, SearchOptions, find_pairs
+from curate.duplicates.pairs import (
+    PAIR_COLUMNS,
+    SURE,
+    Pair,
+    SearchOptions,
+    find_copies,
+    find_pairs,
+)
 from curate.duplicates.search_cache import read_comparison, write_comparison
 from curate.images.thumbnails import ChosenThumbnails, load_thumbnails
-from curate.workspace.invariants import group_keys
-from curate.workspace.manifest import owned_by
+from curate.workspace.manifest import group_keys, owned_by
 from curate.workspace.receipts import StageResult
 
 INPUT_COLUMNS = (
@@ -49,8 +55,8 @@ def dedup(
     Parameters
     ----------
     locate : manifest path -> image file
-    sure : score from which (inclusive) a pair counts as copies; a pair between `LOOK` and it is
-        listed for the reviewer
+    sure : score from which (inclusive) a pair can count as copies (`find_copies`); the other
+        pairs from `LOOK` on are listed for the reviewer
     near : False finds exact copies only and reads no image
     new_since : cache folder of an earlier run: compare only the images added since, with all
         images, and keep the other pairs of that run; None compares all
@@ -63,9 +69,9 @@ def dedup(
     pairs = []
     if near:
         pairs = _near_pairs(manifest, locate, sure, new_since, options or SearchOptions())
-    copies = [(pair.first, pair.second) for pair in pairs if pair.score >= sure]
-    columns = group_duplicates(manifest, copies)
-    table = _pairs_table(manifest, pairs, sure)
+    copies = find_copies(pairs, list(manifest["given_label"]), sure)
+    columns = group_duplicates(manifest, [(pair.first, pair.second) for pair in copies])
+    table = _pairs_table(manifest, pairs, copies)
     counts = count_copies(manifest, columns) | {"look_pairs": int((table["band"] == "look").sum())}
     summary = (
         f"dedup: {len(manifest):,} rows, {counts['groups']:,} groups, "
@@ -206,8 +212,9 @@ def _near_pairs(
     )
     thumbnails = ChosenThumbnails(every, rows)
     is_new = None if is_known is None else ~is_known
+    phashes, labels = list(distinct["phash"]), list(distinct["given_label"])
     found = find_pairs(
-        thumbnails, list(distinct["phash"]), sure=sure, known=known, is_new=is_new, options=options
+        thumbnails, phashes, labels, sure=sure, known=known, is_new=is_new, options=options
     )
     if options.cache is not None:
         write_comparison(options.cache, pixels, found)
@@ -221,7 +228,9 @@ def _near_pairs(
     return pairs
 
 
-def _pairs_table(manifest: pd.DataFrame, pairs: Sequence[Pair], sure: float) -> pd.DataFrame:
+def _pairs_table(
+    manifest: pd.DataFrame, pairs: Sequence[Pair], copies: Sequence[Pair]
+) -> pd.DataFrame:
     """`pairs.csv`: exact copies, each with the first row of its pixels, and the near pairs."""
     path = manifest["path"].to_numpy()
     rows = [
@@ -229,8 +238,9 @@ def _pairs_table(manifest: pd.DataFrame, pairs: Sequence[Pair], sure: float) -> 
         for row, first in enumerate(_first_of_pixels(manifest))
         if first != row
     ]
+    sure = set(copies)
     for pair in pairs:
-        band = "sure" if pair.score >= sure else "look"
+        band = "sure" if pair in sure else "look"
         score = f"{pair.score:.4f}"
         rows.append((path[pair.first], path[pair.second], score, pair.transform, band))
     return pd.DataFrame(sorted(rows), columns=PAIR_COLUMNS, dtype=str)

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import ManifestError, UsageError
-from curate.stages.stratify import assign_parts, link_rows
-from curate.workspace.invariants import group_keys
+from curate.stages.large_units import warn_of_units
+from curate.stages.stratify import assign_parts
+from curate.workspace.links import link_rows
+from curate.workspace.manifest import group_keys
 from curate.workspace.receipts import StageResult
 
 INPUT_COLUMNS = ("pixel_hash", "given_label", "subject", "sequence", "duplicate_group")
@@ -45,4 +47,5 @@ def fold(manifest: pd.DataFrame, k: int, seed: int = 0) -> StageResult:
         f"{unit_count:,} photographs and subjects kept whole"
     )
     counts = {"sizes": sizes, "units": unit_count}
-    return StageResult(summary, columns=column.to_frame("fold"), counts=counts)
+    notes = warn_of_units(rows, units, "fold")
+    return StageResult(summary, columns=column.to_frame("fold"), counts=counts, notes=notes)

@@ -4,7 +4,8 @@ The manifest and its image files come in: inspect decodes every readable image. 
 source studies removed "by thresholding": files that cannot be read, blank images, drawings and
 texts of only black and white pixels, and images of almost no information. In a dataset of a
 thousand images or more it also finds images whose gradients have nothing in common with the
-dataset's faces. `benchmarks/quality.py` measures the bounds against the crowd.
+dataset's faces. A face under a mask is a face: where the part that varies looks like a photograph,
+that part decides. `benchmarks/quality.py` measures the bounds against the crowd.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +18,12 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import SourceError, examples
+from curate.images.constant_areas import (
+    fill_constant_areas,
+    find_varying_part,
+    has_sharp_edge,
+    is_photograph,
+)
 from curate.images.decode import Pixels, UnreadableImageError, read_image, resize_grey, to_grey
 from curate.images.hog import Floats, describe_gradients, find_components, measure_strangeness
 from curate.workspace.manifest import QUALITIES
@@ -124,9 +131,20 @@ def judge_images(batch: Sequence[File], basis: Basis | None = None) -> list[str]
     left = [(k, grey) for k, grey in enumerate(greys) if grey is not None and not found[k]]
     described = _describe([grey for _, grey in left])
     strange = measure_strangeness(described, *basis) > STRANGENESS
-    for (k, _), is_strange in zip(left, strange, strict=True):
-        found[k] = "unlike_faces" if is_strange else ""
+    for (k, grey), is_strange in zip(left, strange, strict=True):
+        if is_strange and not _is_face_under_mask(grey, basis):
+            found[k] = "unlike_faces"
     return found
+
+
+def _is_face_under_mask(grey: Pixels, basis: Basis) -> bool:
+    """Whether only the edges of a mask make the gradients unlike those of faces."""
+    small = _shrink(grey)
+    part = find_varying_part(small)
+    if not (has_sharp_edge(small, part) and is_photograph(small, part)):
+        return False
+    filled = _describe([fill_constant_areas(small, part)])
+    return bool(measure_strangeness(filled, *basis)[0] <= STRANGENESS)
 
 
 def _describe(greys: Sequence[Pixels]) -> Floats:
@@ -148,12 +166,21 @@ def judge_grey(grey: Pixels) -> str:
     `blank`, `black_and_white`, `low_information`, or empty; the bounds of the level counts are
     exclusive
     """
+    finding = _judge_levels(grey)
+    if finding not in ("black_and_white", "low_information"):
+        return finding
+    small = _shrink(grey)
+    return "" if is_photograph(small, find_varying_part(small)) else finding
+
+
+def _judge_levels(grey: Pixels) -> str:
     share = np.bincount(grey.ravel(), minlength=256) / grey.size
     levels = np.arange(256)
     mean = share @ levels
     if np.sqrt(share @ (levels - mean) ** 2) < BLANK_STD:
         return "blank"
-    if (grey[:, 1:] == grey[:, :-1]).mean() < FLAT_SHARE:
+    # A picture of one column has no left neighbours: no more is known of it.
+    if grey.shape[1] < 2 or (grey[:, 1:] == grey[:, :-1]).mean() < FLAT_SHARE:
         return ""
     near_black, near_white = share[: EXTREME_LEVELS + 1].sum(), share[-EXTREME_LEVELS - 1 :].sum()
     if near_black + near_white > BLACK_AND_WHITE_SHARE:
@@ -161,6 +188,11 @@ def judge_grey(grey: Pixels) -> str:
     used = share[share > 0]
     entropy_bits = -(used @ np.log2(used))
     return "low_information" if entropy_bits < LOW_ENTROPY_BITS else ""
+
+
+def _shrink(grey: Pixels) -> Pixels:
+    """A picture of the size that the bounds of `is_photograph` were measured at."""
+    return resize_grey(grey, SIDE) if min(grey.shape) > SIDE else grey
 
 
 def _read(file: File) -> Pixels | None:

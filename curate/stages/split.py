@@ -12,16 +12,18 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import ManifestError, UsageError
-from curate.stages.stratify import assign_parts, link_rows
+from curate.stages.large_units import warn_of_units
+from curate.stages.stratify import assign_parts
 from curate.workspace.class_views import (
     ClassView,
     apply_class_view,
     find_class_view,
     format_outside,
 )
-from curate.workspace.invariants import group_keys
+from curate.workspace.links import Units, link_kept_units
 from curate.workspace.manifest import SPLITS, kept_rows, sources_of
 from curate.workspace.receipts import StageResult
+from curate.workspace.untrained import count_untrained, warn_of_untrained
 
 INPUT_COLUMNS = ("label", "status", "subject", "sequence", "duplicate_group", "source_split")
 RATIOS = (70.0, 15.0, 15.0)  # percent of train, val, test
@@ -90,7 +92,7 @@ def split_by_ratios(
     # Rows outside of the view have classes of their own, so that every part gets its share of them.
     outside = "outside: " + kept["label"]
     labels, _ = pd.factorize(kept["label"].map(class_view.class_of).fillna(outside), sort=True)
-    units = link_rows(group_keys(kept).values())
+    units = _units_of_kept(manifest)
     part = assign_parts(labels, units, parse_ratios(ratios), seed)
     return _result(manifest, pd.Series(np.array(SPLITS)[part]), class_view, "")
 
@@ -114,12 +116,19 @@ def split_from_source(manifest: pd.DataFrame, class_view: ClassView) -> StageRes
             f"(first: {without.iloc[0]}): use --ratios instead of --from-source"
         )
     order = pd.Series(range(len(SPLITS)), index=SPLITS)
-    units = link_rows(group_keys(kept).values())
+    units = _units_of_kept(manifest)
     most_held_out = kept["source_split"].map(order).groupby(units).transform("max")
     parts = most_held_out.map(dict(enumerate(SPLITS)))
     moved = int((parts != kept["source_split"]).sum())
     note = f"; {moved:,} rows moved so that no photograph or subject crosses the splits"
     return _result(manifest, parts, class_view, note)
+
+
+def _units_of_kept(manifest: pd.DataFrame) -> Units:
+    """(M,) the unit of each kept row, numbered by their first rows; dropped copies link too."""
+    is_kept = (manifest["status"] == "keep").to_numpy()
+    units, _ = pd.factorize(link_kept_units(manifest)[is_kept])
+    return units.astype(np.int64)
 
 
 def _require_subjects(manifest: pd.DataFrame) -> None:
@@ -138,12 +147,19 @@ def _require_subjects(manifest: pd.DataFrame) -> None:
 def _result(
     manifest: pd.DataFrame, parts: "pd.Series[str]", class_view: ClassView, note: str
 ) -> StageResult:
-    """The column, and a summary of the rows inside of the class view."""
+    """The column, a summary of the rows inside of the class view, and warnings."""
     column = pd.Series("", index=manifest.index, dtype=manifest["path"].dtype)
     column[manifest["status"] == "keep"] = parts.to_numpy()
-    inside = column[apply_class_view(manifest, class_view)["status"] == "keep"]
+    viewed = apply_class_view(manifest.assign(split=column), class_view)
+    inside = column[viewed["status"] == "keep"]
     sizes = {name: int((inside == name).sum()) for name in SPLITS}
     kept = len(inside)
     shares = [f"{name} {size:,} ({100 * size / kept:.2f} %)" for name, size in sizes.items()]
     summary = f"split: {', '.join(shares)}{note}{format_outside(manifest, class_view)}"
-    return StageResult(summary, columns=column.to_frame("split"), counts=sizes)
+    untrained = count_untrained(viewed)
+    notes = [
+        *warn_of_untrained(untrained, "split"),
+        *warn_of_units(kept_rows(manifest), _units_of_kept(manifest), "split"),
+    ]
+    counts = {**sizes, "not_in_train": untrained}
+    return StageResult(summary, columns=column.to_frame("split"), counts=counts, notes=notes)

@@ -1,18 +1,17 @@
 """Parts of requested sizes with the class shares of the whole; linked rows stay together.
 
-The class of each row and the keys it shares with others come in, the part of each row goes out.
-Used by fold (K equal parts) and split (train, val, test). scikit-learn's StratifiedGroupKFold
-balances folds of equal size greedily and has no ratios. Here whole groups are placed first, largest
-first, then exchanged while that helps; single rows then fill each class up to the requested count.
+The class and the unit (`link_rows`) of each row come in, the part of each row goes out. Used by
+fold (K equal parts) and split (train, val, test). scikit-learn's StratifiedGroupKFold balances
+folds of equal size greedily and has no ratios. Here whole groups are placed first, largest first,
+then exchanged while that helps; single rows then fill each class up to the requested count.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from curate.components import label_components
+from curate.workspace.links import link_rows as link_rows  # a split takes both from here
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -27,27 +26,6 @@ KICKED_GROUPS = 2
 # Error of a class and of the size that counts as even, as a share of the part's rows: a fifth of
 # the promised half point for a class, and half of the 0.2 % for the size.
 EVEN_SHARE = 0.001
-
-
-def link_rows(keys: Iterable["pd.Series[str]"]) -> Ints:
-    """The unit of each row: rows that share a value of a key, directly or through others, are one.
-
-    Parameters
-    ----------
-    keys : columns of N values each, one or more; an empty value links nothing
-
-    Returns
-    -------
-    (N,) int, units 0, 1, ...
-    """
-    links = []
-    for key in keys:
-        codes, _ = pd.factorize(key.where(key != "", None))  # an absent value is -1
-        rows = np.flatnonzero(codes >= 0)
-        first = pd.Series(rows).groupby(codes[rows]).transform("first").to_numpy()
-        links.append(np.stack([rows, first]))
-    first, second = np.concatenate(links, axis=1).astype(np.int64)
-    return label_components(first, second, len(codes))
 
 
 def assign_parts(labels: Ints, units: Ints, ratios: Sequence[float], seed: int) -> Ints:

@@ -1,5 +1,5 @@
-"""The tables of one curation: manifest, journal, predictions, receipts; and how a stage runs.
+"""The tables that several rooms share: manifest, journal, predictions, receipts; how a stage runs.
 
-Every reader and writer of a workspace file lives here. What is computed from the tables does not:
-that is a stage, a report or a review.
+A table of one room is written there: leaks.csv in `reports`, the caches beside what they store.
+What is computed from the tables is a stage, a report or a review.
 """

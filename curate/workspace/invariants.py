@@ -6,11 +6,13 @@ check` lists all broken laws, and every command that uses a split calls `require
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
 from curate.errors import FoundError, ManifestError
-from curate.workspace.manifest import kept_rows, sources_of
+from curate.workspace.links import Units, link_kept_units, link_units
+from curate.workspace.manifest import group_keys, kept_rows
 
 
 def broken_laws(manifest: pd.DataFrame, stage: str | None = None) -> list[str]:
@@ -48,42 +50,56 @@ def require_no_findings(findings: list[str], what: str) -> None:
         raise FoundError(f"{len(findings)} {what}:\n  " + "\n  ".join(findings))
 
 
-def group_keys(manifest: pd.DataFrame) -> dict[str, "pd.Series[str]"]:
-    """The keys of rows that must stay together: duplicate group, subject, sequence.
+def _crossings(
+    manifest: pd.DataFrame, part: str, link: Callable[[pd.DataFrame], Units]
+) -> list[str]:
+    """Law 5: no duplicate group, subject or sequence crosses a fold or a split.
 
-    A key is empty where a row has none. Subjects and sequences include their source: S005 of one
-    dataset is not S005 of another.
+    Rows that are linked only through others, as two subjects through a dropped copy, do not either.
+
+    Parameters
+    ----------
+    part : fold or split
+    link : the unit of each row; the rows without a part link others too
     """
-    subject = sources_of(manifest["path"]) + "/" + manifest["subject"]
-    sequence = subject + "/" + manifest["sequence"]
-    return {
-        "duplicate_group": manifest["duplicate_group"],
-        "subject": subject.where(manifest["subject"] != "", ""),
-        "sequence": sequence.where(manifest["sequence"] != "", ""),
-    }
-
-
-def _crossings(manifest: pd.DataFrame, part: str) -> list[str]:
-    """Law 5: no duplicate group, subject or sequence crosses a fold or a split."""
-    rows = manifest[manifest[part] != ""]
+    has_part = manifest[part] != ""
+    rows = manifest[has_part]
     found = []
+    known: list[int] = []  # rows of a crossing that is listed already
     for name, key in group_keys(rows).items():
-        parts = rows.loc[key != "", part].groupby(key[key != ""]).nunique()
-        crossing = sorted(parts[parts > 1].index)
-        if crossing:
+        crossing = _find_crossing(rows[part], key[key != ""])
+        if len(crossing):
+            known += crossing.index.tolist()
+            first = min(crossing.tolist())
             found.append(
-                f"{len(crossing)} {name}s cross a {part} (first: {crossing[0]}); "
+                f"{crossing.nunique()} {name}s cross a {part} (first: {first}); "
                 f"run `curate {part}` again"
             )
+    keys = group_keys(manifest)
+    if not ((keys["duplicate_group"] != "") & (keys["subject"] + keys["sequence"] != "")).any():
+        return found  # no row has two keys that would link others
+    unit = pd.Series(link(manifest), manifest.index)[has_part]
+    linked = _find_crossing(rows[part], unit[~unit.isin(set(unit[known]))])
+    if len(linked):
+        found.append(
+            f"{linked.nunique()} sets of rows that copies link cross a {part} "
+            f"(first: {rows['path'][linked.index[0]]}); run `curate {part}` again"
+        )
     return found
 
 
+def _find_crossing(part: "pd.Series[str]", key: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The keys of the rows whose key is in several parts, by row."""
+    return key[part[key.index].groupby(key).transform("nunique") > 1]
+
+
 def _folds_keep_groups(manifest: pd.DataFrame) -> list[str]:
-    return _crossings(manifest, "fold")
+    return _crossings(manifest, "fold", link_units)
 
 
 def _splits_keep_groups(manifest: pd.DataFrame) -> list[str]:
-    return _crossings(kept_rows(manifest), "split")
+    kept = manifest["split"].where(manifest["status"] == "keep", "")
+    return _crossings(manifest.assign(split=kept), "split", link_kept_units)
 
 
 def _all_kept_rows_are_split(manifest: pd.DataFrame) -> list[str]:

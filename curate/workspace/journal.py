@@ -17,7 +17,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +25,7 @@ import pandas as pd
 from filelock import FileLock
 
 from curate.errors import JournalError, examples
-from curate.files import cannot_write
+from curate.files import cannot_write, note_change
 from curate.labels import VOCABULARY
 from curate.workspace.manifest import split_face
 
@@ -38,7 +38,9 @@ class Decision:
     """One line of the journal.
 
     `sha256` and `expected` bind the decision to what the person saw: the bytes of the image, and
-    the label that it had then. Empty fields are those that the action does not need.
+    the label that it had then. Empty fields are those that the action does not need. `label` is the
+    class of a relabel, and that of a keep if it is not plainly `expected` (`name_kept_labels`).
+    A new field has a default, so that old lines are still read.
     """
 
     batch: str
@@ -55,7 +57,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class BatchHeader:
-    """What the lines of one batch share: its name, reviewer, time (UTC, ISO 8601) and note."""
+    """What the lines of one batch share: its name, reviewer, time (UTC, ISO 8601) and note.
+
+    A field of `Decision` that is the same for all of them also belongs here.
+    """
 
     batch: str
     by: str
@@ -87,7 +92,8 @@ def derive_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.D
     """Derive `label`, `status` and `reason` of every row; the only function that computes them.
 
     The newest human decision that is not undone or unsure wins. Without one, a row is dropped if it
-    is unreadable, degenerate or a redundant copy, else kept with the given label.
+    is unreadable, degenerate or a redundant copy, else kept with the given label. A keep means the
+    label that the person saw, so a given label that a source changes later does not replace it.
 
     A copy is redundant only while the row it points to is kept and agrees with its given label:
     once that row is dropped, its copies are kept again, so the image is not lost. A redundant copy
@@ -98,14 +104,16 @@ def derive_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.D
     -------
     the manifest with the three columns replaced; pure, and the same when it is applied twice
     """
-    decisions = current_decisions(manifest, journal).by_path
+    decisions = current_decisions(manifest, name_kept_labels(journal)).by_path
     human = {path: made for path, made in decisions.items() if made.action != "unsure"}
-    relabelled = {path: made.label for path, made in human.items() if made.action == "relabel"}
+    chosen = {
+        path: made.label for path, made in human.items() if made.action != "drop" and made.label
+    }
     dropped = {path for path, made in human.items() if made.action == "drop"}
 
     path, given = manifest["path"], manifest["given_label"]
     is_human = path.isin(list(human))
-    labels = [relabelled.get(*pair) for pair in zip(path, given, strict=True)]
+    labels = [chosen.get(*pair) for pair in zip(path, given, strict=True)]
     label = pd.Series(labels, index=manifest.index, dtype=given.dtype)
     reason = pd.Series("", index=manifest.index, dtype=given.dtype)
     reason[manifest["quality"] != ""] = "degenerate"
@@ -142,6 +150,12 @@ def current_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Cu
             by_path[here] = decision
             stale.pop(here, None)  # decided again, about the present bytes
     return CurrentDecisions(by_path, moved, tuple(stale.values()))
+
+
+def list_decided(manifest: pd.DataFrame, journal: Sequence[Decision]) -> frozenset[str]:
+    """The paths of the images with a current decision; unsure is none."""
+    by_path = current_decisions(manifest, journal).by_path
+    return frozenset(path for path, made in by_path.items() if made.action != "unsure")
 
 
 def _find_moved(
@@ -184,6 +198,50 @@ def drop_undone(journal: Sequence[Decision]) -> list[Decision]:
     return current[::-1]
 
 
+def name_kept_labels(journal: Sequence[Decision]) -> list[Decision]:
+    """The journal, with the label that the person kept as `label` of every keep.
+
+    It is the label that the line names or, without one, `expected`: the label that the person saw.
+    Earlier versions named none, and also wrote a keep after a relabel, which meant the label under
+    it: if a relabel to `expected` counted then, the kept label is the one that this relabel had
+    replaced. A line without `expected` keeps its empty label: the given label of now.
+    """
+    named: list[Decision] = []
+    about: dict[tuple[str, str], list[int]] = {}  # the bytes and face -> their lines so far
+    voids: list[int] = []  # the undos and refusals so far
+    for number, line in enumerate(journal):
+        if line.action not in VERDICTS:
+            voids.append(number)
+            named.append(line)
+            continue
+        earlier = about.setdefault((line.sha256, split_face(line.path)[1]), [])
+        is_relabelled = any(_is_relabel_to(line.expected, journal[k]) for k in earlier)
+        before = [journal[k] for k in sorted([*earlier, *voids])] if is_relabelled else []
+        named.append(_name_kept_label(line, before))
+        earlier.append(number)
+    return named
+
+
+def _name_kept_label(line: Decision, before: Sequence[Decision]) -> Decision:
+    """One line of `name_kept_labels`.
+
+    Parameters
+    ----------
+    before : the earlier lines about the image, and those that void any; empty if none is a relabel
+        to what the line expects
+    """
+    if line.action != "keep" or line.label or line.expected not in VOCABULARY:
+        return line
+    label, standing = line.expected, drop_undone(before)
+    while standing and _is_relabel_to(label, standing[-1]):
+        label = standing.pop().expected
+    return replace(line, label=label if label in VOCABULARY else "")
+
+
+def _is_relabel_to(label: str, line: Decision) -> bool:
+    return line.action == "relabel" and line.label == label
+
+
 def session_of(batch: str) -> str:
     """The session of a batch: SESSION of `SESSION.KEY`; any other batch is its own session."""
     return batch.partition(".")[0]
@@ -206,6 +264,8 @@ def new_decisions(
 ) -> list[Decision]:
     """One batch of decisions, bound to the present bytes and labels, ready to be appended.
 
+    A keep keeps the label that the manifest shows now.
+
     Parameters
     ----------
     wanted : (path, action, label) each; the label is empty unless the action is relabel
@@ -221,13 +281,20 @@ def new_decisions(
     return [
         header.to_decision(
             action,
-            label=label if action == "relabel" else "",
+            label={"relabel": label, "keep": _kept_label(rows, path)}.get(action, ""),
             path=path,
             sha256=str(rows.at[path, "sha256"]),
             expected=str(rows.at[path, "label"]),
         )
         for path, action, label in wanted
     ]
+
+
+def _kept_label(rows: pd.DataFrame, path: str) -> str:
+    """The label of a keep, if it must be named: where a person or a copy has set it before."""
+    label = str(rows.at[path, "label"])
+    is_set = rows.at[path, "reason"] == "human" and rows.at[path, "status"] == "keep"
+    return label if is_set or label != rows.at[path, "given_label"] else ""
 
 
 def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
@@ -348,21 +415,28 @@ def append_locked(file: Path, decisions: Sequence[Decision]) -> None:
             except BaseException:  # Ctrl-C too: what was not acknowledged does not count
                 os.truncate(file, end)
                 raise
+        note_change(file)
     except OSError as error:
         raise cannot_write(file, error) from error
 
 
-_FIELDS = {
-    "undo": ("batch", "by", "at", "action", "undoes", "note"),
-    "refused": ("batch", "by", "at", "path", "sha256", "action", "undoes", "note"),
+# The order of the fields in a line, not that of `Decision`; a field not named here is last.
+_FIRST = (
+    "batch", "by", "at", "path", "sha256", "action", "label", "expected", "undoes", "note",
+)  # fmt: skip
+# Fields that an action does not use and its lines leave out.
+_UNUSED = {
+    **dict.fromkeys(VERDICTS, ("undoes",)),
+    "undo": ("path", "sha256", "label", "expected"),
+    "refused": ("label", "expected"),
 }
-_FIELDS_OF_VERDICT = ("batch", "by", "at", "path", "sha256", "action", "label", "expected", "note")
 
 
 def to_line(decision: Decision) -> bytes:
-    """The decision as a line of the journal."""
+    """The decision as a line of the journal: every field but those that its action does not use."""
     values = asdict(decision)
-    names = _FIELDS.get(decision.action, _FIELDS_OF_VERDICT)
+    unused = _UNUSED[decision.action]
+    names = [name for name in dict.fromkeys((*_FIRST, *values)) if name not in unused]
     return json.dumps({name: values[name] for name in names}, ensure_ascii=False).encode() + b"\n"
 
 
@@ -386,7 +460,8 @@ def parse_line(line: bytes, where: str) -> Decision:
 def _is_valid(decision: Decision) -> bool:
     if decision.action not in ACTIONS:
         return False
-    if decision.action in _FIELDS:
+    if decision.action not in VERDICTS:
         return bool(decision.undoes)
-    is_class = decision.action != "relabel" or decision.label in VOCABULARY
-    return bool(decision.path and decision.sha256 and is_class)
+    if decision.action == "relabel" or (decision.action == "keep" and decision.label):
+        return bool(decision.path and decision.sha256 and decision.label in VOCABULARY)
+    return bool(decision.path and decision.sha256)

@@ -133,6 +133,27 @@ def sources_of(paths: "pd.Series[str]") -> "pd.Series[str]":
     return pd.Series([source_of(path) for path in paths], paths.index, dtype=str)
 
 
+def group_keys(manifest: pd.DataFrame) -> dict[str, "pd.Series[str]"]:
+    """The keys of rows that must stay together: duplicate group, subject, sequence.
+
+    A key is empty where a row has none. Subjects and sequences include their source: S005 of one
+    dataset is not S005 of another.
+    """
+    subject = sources_of(manifest["path"]) + "/" + manifest["subject"]
+    sequence = subject + "/" + manifest["sequence"]
+    return {
+        "duplicate_group": manifest["duplicate_group"],
+        "subject": subject_keys(manifest),
+        "sequence": sequence.where(manifest["sequence"] != "", ""),
+    }
+
+
+def subject_keys(manifest: pd.DataFrame) -> "pd.Series[str]":
+    """`SOURCE/SUBJECT` of each row; empty where a row has no subject."""
+    subject = sources_of(manifest["path"]) + "/" + manifest["subject"]
+    return subject.where(manifest["subject"] != "", "")
+
+
 def split_face(path: str) -> tuple[str, str]:
     """("a/b.jpg", "2") of "a/b.jpg#2"; the number is empty for a picture with one face."""
     file, mark, face = path.rpartition("#")

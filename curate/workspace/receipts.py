@@ -25,6 +25,8 @@ from curate.result import Result
 from curate.workspace.manifest import NAMES, owned_by
 
 FOLDER = "receipts"
+# Counts of a result that its receipt leaves out: the rows kept, the given labels that have changed.
+NOT_IN_RECEIPT = frozenset({"kept", "given_labels"})
 PACKAGES = ("candid-fer", "numpy", "pandas", "pillow", "scikit-learn")
 
 
@@ -51,13 +53,11 @@ class BuildResult(Result):
     rows : build's columns of every row of the workspace, sorted by path
     sources : source name -> its record in sources.json
     read : the sources read by this build; the rows of the others are as they were
-    notes : what the user should know, a sentence each
     """
 
     rows: pd.DataFrame
     sources: Mapping[str, Mapping[str, str]]
     read: Sequence[str]
-    notes: Sequence[str]
 
 
 def new_receipt(
@@ -82,8 +82,8 @@ def new_receipt(
     tables = result.tables if isinstance(result, StageResult) else {}
     written = {name: sha256_of(root / name) for name in tables}
     owned = {name: digest_column(manifest, name) for name in owned_by(stage)}
-    # The rows kept also depend on later stages, and would make each rerun look like another run.
-    counts = {name: count for name, count in result.counts.items() if name != "kept"}
+    # They depend on other stages and on the run before: each rerun would look like another run.
+    counts = {name: count for name, count in result.counts.items() if name not in NOT_IN_RECEIPT}
     return {
         "stage": stage,
         "options": dict(options),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from curate.csv_text import find_form
 from curate.errors import SourceError, examples
 from curate.labels import VOCABULARY, canonical_label
 from curate.workspace.manifest import split_face
@@ -36,26 +37,35 @@ def read_votes(file: Path) -> dict[str, str]:
     SourceError  if the file is no such table
     """
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        form = find_form(file)
+        table = pd.read_csv(
+            file,
+            dtype=str,
+            keep_default_na=False,
+            encoding=form.encoding,
+            sep=form.delimiter,
+            skiprows=form.skipped_lines,
+        )
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise SourceError(
-            f"{file}: cannot be read as a CSV of votes: one `path` column and one column per class"
+            f"{file}: cannot be read as a CSV of votes: write one `path` column and one column per "
+            "class"
         ) from error
     if "path" not in table.columns:
         raise SourceError(
             f"{file}: no `path` column (it has {examples(list(table.columns), 5)}): "
-            "the key is the manifest's path"
+            "add one with the manifest's paths"
         )
     answers = _name_answers(file, table)
     if table.empty:
-        raise SourceError(f"{file}: the table has no row")
+        raise SourceError(f"{file}: the table has no row: restore the file")
     counts = table[list(answers)].apply(pd.to_numeric, errors="coerce")
     no_count = (counts.isna() | (counts < 0) | (counts % 1 != 0)).any(axis=1)
     bad = table.loc[no_count | table["path"].duplicated(), "path"]
     if len(bad):
         raise SourceError(
             f"{file}: {len(bad)} rows hold no whole counts, or a path that is listed twice "
-            f"(first: {examples(list(bad), 1)})"
+            f"(first: {examples(list(bad), 1)}): correct them"
         )
     names = list(answers.values())
     rows = zip(table["path"], counts.astype(int).to_numpy().tolist(), strict=True)
@@ -69,13 +79,13 @@ def _name_answers(file: Path, table: pd.DataFrame) -> dict[str, str]:
     if foreign or not answers:
         raise SourceError(
             f"{file}: columns that are no class ({examples(foreign)}): "
-            "classes, `unknown` or `NF` only"
+            "remove all but classes, `unknown` and `NF`"
         )
     classes = len(set(answers.values()))
     if classes < len(answers):
         raise SourceError(
             f"{file}: {len(answers)} columns are {classes} classes "
-            f"({examples(list(answers), 8)}): one column per class"
+            f"({examples(list(answers), 8)}): keep one column per class"
         )
     return answers
 
@@ -130,7 +140,8 @@ def require_votes_fit(given: Mapping[str, str], paths: Iterable[str], where: str
     if given and not set(given) & set(paths):
         raise SourceError(
             f"{where}: none of its {len(given)} paths is in the manifest "
-            f"(first: {examples(sorted(given), 1)})"
+            f"(first: {examples(sorted(given), 1)}): write them as the manifest does, as in "
+            "fer/train/happy/1.png"
         )
 
 

@@ -12,15 +12,24 @@ from typing import Annotated, Any, Literal
 import typer
 
 from train.recipes.presets import FAST, RECIPES
-from train.recipes.recipe import ALIASES, SCHEDULES, SCHEMES, format_option, option_fields
+from train.recipes.recipe import (
+    ALIASES,
+    MASKS,
+    MONITORS,
+    OPTIMIZERS,
+    SCHEDULES,
+    SCHEMES,
+    format_option,
+    option_fields,
+)
 
 METAVARS = {
     "weights": "none|imagenet|FILE",
     "class_weights": f"[{'|'.join(SCHEMES)}|FILE]",
-    "optimizer": "muon|adam",
+    "optimizer": "|".join(OPTIMIZERS),
     "schedule": "|".join(SCHEDULES),
-    "monitor": "accuracy|loss",
-    "mask": "none|forehead|eyes|lower",
+    "monitor": "|".join(MONITORS),
+    "mask": "|".join(MASKS),
     "widths": "N,N...",
     "brightness": "LOW,HIGH",
 }

@@ -191,7 +191,12 @@ def embed(
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE|FOLDER...", help="Pictures, and folders: every picture below each."
+        ),
+    ],
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     run: RunOption = None,
     detect: Detect = True,

@@ -1,13 +1,11 @@
-"""Augmentation and TTA views: an affine warp per image, and on request brightness and erased boxes.
+"""Augmentation: an affine warp per image, and on request brightness and erased boxes.
 
 Input: images and the ranges of a recipe. Output: transforms, and the images after them. All
 transforms of an epoch are drawn before its first batch, so what happens to an image depends on the
 seed, the epoch and its row, never on the batch size or the order of threads. Images stay uint8; a
-warp repeats the border where it needs pixels from outside.
+warp repeats the border where it needs pixels from outside. TTA views are transforms as well: see
+`data.tta`.
 """
-
-import hashlib
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -20,7 +18,6 @@ Transforms = npt.NDArray[np.float32]
 Factors = npt.NDArray[np.float32]
 Boxes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-SHIFT = 1 / 24  # of the side: two pixels of 48
 # Zhong et al.: the area of a box is 2 to 40 % of the image, its aspect ratio at most 1 / 0.3.
 ERASED_SHARE, MAX_ASPECT = (0.02, 0.4), 1 / 0.3
 GREY = 127
@@ -44,10 +41,10 @@ def draw_transforms(count: int, recipe: Recipe, size: int, seed: tuple[int, ...]
     random = np.random.default_rng(seed)
     spread = random.uniform(-1.0, 1.0, size=(count, 5))
     is_flipped = random.random(count) < 0.5 if recipe.flip else np.zeros(count, bool)
-    return _make_transforms(spread, is_flipped, recipe, size)
+    return make_transforms(spread, is_flipped, recipe, size)
 
 
-def _make_transforms(
+def make_transforms(
     spread: Floats, is_flipped: npt.NDArray[np.bool_], recipe: Recipe, size: int
 ) -> Transforms:
     """The affine maps of positions within the recipe's ranges.
@@ -148,61 +145,3 @@ def warp_images(images: Pixels, transforms: Transforms) -> Pixels:
             image, transform, shape, dst=out, flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
     return warped
-
-
-def plan_identity(count: int) -> list[Transforms]:
-    """One TTA view, the images themselves, which the warp reproduces to the bit."""
-    return [_repeat([[1, 0, 0], [0, 1, 0]], count)]
-
-
-def plan_views(
-    keys: Sequence[str], recipe: Recipe, size: int, views: int, seed: int
-) -> list[Transforms]:
-    """Random TTA views: the images themselves, then `views - 1` augmented copies.
-
-    Parameters
-    ----------
-    keys : (N,) identify the images, such as a digest of the pixels: the views of an image depend
-        on its key and the seed alone, not on its position or on the other images
-
-    Returns
-    -------
-    `views` arrays (N, 2, 3); the first is `plan_identity`
-    """
-    drawn = np.zeros((len(keys), views - 1, 6))
-    for image, key in enumerate(keys):
-        drawn[image] = _draw_for_key(key, views - 1, seed)
-    planned = plan_identity(len(keys))
-    for view in range(views - 1):
-        spread, is_flipped = 2 * drawn[:, view, :5] - 1, drawn[:, view, 5] < 0.5
-        planned.append(_make_transforms(spread, recipe.flip & is_flipped, recipe, size))
-    return planned
-
-
-def _draw_for_key(key: str, copies: int, seed: int) -> Floats:
-    """(copies, 6) in [0, 1)."""
-    digest = int.from_bytes(hashlib.sha256(key.encode()).digest())
-    return np.random.default_rng((seed, digest)).random((copies, 6))
-
-
-def plan_mirror(count: int, size: int) -> list[Transforms]:
-    """Two TTA views: the images themselves, and their mirror images (to the bit)."""
-    return [*plan_identity(count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
-
-
-def plan_shifts(count: int, size: int) -> list[Transforms]:
-    """Ten TTA views: the images and their mirror images, in place and shifted to all four sides.
-
-    The shift is `SHIFT` of the side.
-    """
-    shift = SHIFT * size
-    views = []
-    for x, y in ((0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift)):
-        views.append(_repeat([[1, 0, x], [0, 1, y]], count))
-        views.append(_repeat([[-1, 0, size - 1 + x], [0, 1, y]], count))
-    return views
-
-
-def _repeat(matrix: list[list[float]], count: int) -> Transforms:
-    """The same transform for `count` images."""
-    return np.tile(np.array(matrix, np.float32), (count, 1, 1))

@@ -1,4 +1,4 @@
-"""Hide parts of a face: the three masks of the masking study, and a patch that slides over it.
+"""Hide parts of a face: under a mask, a band of `recipes.recipe.BANDS`, or a patch that slides.
 
 Input: (N, S, S) uint8 images. Output: the images with a part hidden. A mask is black and is part of
 the image: augmentation moves it with the face.
@@ -9,10 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from train.data.dataset import Pixels
+from train.recipes.recipe import BANDS
 
 GREY = 127
-# Mask -> its band of pixel rows, as shares of the height: forehead, eyes, nose and mouth.
-BANDS = {"none": (0.0, 0.0), "forehead": (0.0, 0.25), "eyes": (0.25, 0.5), "lower": (0.5, 1.0)}
 
 
 def mask_images(images: Pixels, mask: str) -> Pixels:

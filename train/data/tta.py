@@ -1,15 +1,20 @@
-"""Test-time augmentation: the TTA views that `--tta` names.
+"""Test-time augmentation: the TTA views of an image that `--tta` or a recipe's `oof_views` names.
 
 Input: the value of `--tta`, a recipe and keys of the images. Output: transforms for
-`evaluation.predict`.
+`evaluation.predict`. A kind of views is a function `plan_NAME` that returns one (N, 2, 3) array per
+view, the images themselves first; `count_views` and `plan_tta` read its name in `--tta`.
 """
 
+import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from curate.errors import UsageError
-from train.data.augment import Transforms, plan_mirror, plan_views
+from train.data.augment import Floats, Transforms, make_transforms
 from train.recipes.recipe import Recipe
 
+SHIFT = 1 / 24  # of the side: two pixels of 48
 FLIP = "flip"
 MAX_VIEWS = 1000
 
@@ -49,7 +54,7 @@ def plan_tta(tta: str, keys: Sequence[str], recipe: Recipe, seed: int) -> list[T
 
     Parameters
     ----------
-    keys : (N,) identify the images, see `augment.plan_views`
+    keys : (N,) identify the images, see `plan_views`
 
     Returns
     -------
@@ -59,3 +64,61 @@ def plan_tta(tta: str, keys: Sequence[str], recipe: Recipe, seed: int) -> list[T
     if tta == FLIP:
         return plan_mirror(len(keys), recipe.size)
     return plan_views(keys, recipe, recipe.size, int(tta), seed)
+
+
+def plan_identity(count: int) -> list[Transforms]:
+    """One TTA view, the images themselves, which the warp reproduces to the bit."""
+    return [_repeat([[1, 0, 0], [0, 1, 0]], count)]
+
+
+def plan_views(
+    keys: Sequence[str], recipe: Recipe, size: int, views: int, seed: int
+) -> list[Transforms]:
+    """Random TTA views: the images themselves, then `views - 1` augmented copies.
+
+    Parameters
+    ----------
+    keys : (N,) identify the images, such as a digest of the pixels: the views of an image depend
+        on its key and the seed alone, not on its position or on the other images
+
+    Returns
+    -------
+    `views` arrays (N, 2, 3); the first is `plan_identity`
+    """
+    drawn = np.zeros((len(keys), views - 1, 6))
+    for image, key in enumerate(keys):
+        drawn[image] = _draw_for_key(key, views - 1, seed)
+    planned = plan_identity(len(keys))
+    for view in range(views - 1):
+        spread, is_flipped = 2 * drawn[:, view, :5] - 1, drawn[:, view, 5] < 0.5
+        planned.append(make_transforms(spread, recipe.flip & is_flipped, recipe, size))
+    return planned
+
+
+def _draw_for_key(key: str, copies: int, seed: int) -> Floats:
+    """(copies, 6) in [0, 1)."""
+    digest = int.from_bytes(hashlib.sha256(key.encode()).digest())
+    return np.random.default_rng((seed, digest)).random((copies, 6))
+
+
+def plan_mirror(count: int, size: int) -> list[Transforms]:
+    """Two TTA views: the images themselves, and their mirror images (to the bit)."""
+    return [*plan_identity(count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
+
+
+def plan_shifts(count: int, size: int) -> list[Transforms]:
+    """Ten TTA views: the images and their mirror images, in place and shifted to all four sides.
+
+    The shift is `SHIFT` of the side.
+    """
+    shift = SHIFT * size
+    views = []
+    for x, y in ((0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift)):
+        views.append(_repeat([[1, 0, x], [0, 1, y]], count))
+        views.append(_repeat([[-1, 0, size - 1 + x], [0, 1, y]], count))
+    return views
+
+
+def _repeat(matrix: list[list[float]], count: int) -> Transforms:
+    """The same transform for `count` images."""
+    return np.tile(np.array(matrix, np.float32), (count, 1, 1))

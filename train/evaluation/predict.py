@@ -32,7 +32,7 @@ def predict_probs(
     Parameters
     ----------
     rows : (N,) row numbers
-    tta_views : arrays (N, 2, 3), one transform per row each, as `augment.plan_views` returns them
+    tta_views : arrays (N, 2, 3), one transform per row each, as `data.tta.plan_tta` returns them
     change : applied to the images before they are warped, such as a mask
 
     Returns

@@ -1,7 +1,7 @@
 """`train occlude`: how much accuracy a run loses when a part of the face is hidden.
 
-Input: a run and rows of a workspace. Output: a table and plots in a folder of the run. Three masks
-of fixed bands (forehead, eyes, nose and mouth) are scored on all rows. A patch that slides over the
+Input: a run and rows of a workspace. Output: a table and plots in a folder of the run. Each mask
+(a band of the face) is scored on all rows. A patch that slides over the
 face is scored on a sample: its map shows how much accuracy each place contributes.
 
 References
@@ -24,14 +24,15 @@ from curate.files import write_atomically
 from curate.result import Result
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
-from train.data.augment import plan_identity
 from train.data.dataset import Images, Pixels
-from train.data.masks import BANDS, cover, mask_images, slide_patch
+from train.data.masks import cover, mask_images, slide_patch
+from train.data.tta import plan_identity
 from train.evaluation.image_grid import Heat, plot_image_grid
 from train.evaluation.metrics import format_percent, score_classes, score_predictions
 from train.evaluation.open_runs import RunSet, open_runs
 from train.evaluation.plots import plot_heat
 from train.evaluation.predict import PREDICT_BATCH, predict_probs
+from train.recipes.recipe import MASKS
 from train.runs.folder import METRICS, write_json
 
 # Rows of the sample: 500 give the accuracy at a place to about 4 points, enough for a map.
@@ -113,7 +114,7 @@ def score_masks(run_set: RunSet, model: Any, images: Images) -> pd.DataFrame:
     """One row per mask, `none` first: accuracy, macro F1 and the F1 of each class."""
     tta_views = plan_identity(len(run_set.rows))
     rows = []
-    for mask in BANDS:
+    for mask in MASKS:
         change = partial(mask_images, mask=mask)
         probs = predict_probs(model, images, run_set.rows, tta_views, change=change)
         probs = run_set.merge_probs(probs)
@@ -183,7 +184,7 @@ def _write(folder: Path, run_set: RunSet, scores: Occlusion, pixels: Pixels) -> 
     title = f"{recipe}: accuracy lost to a {patch}, {len(pixels):,} rows"
     write_atomically(folder / "patch.png", plot_heat(face, heat, title, "points of accuracy lost"))
     examples = pixels[:MAX_EXAMPLES]
-    cells = [[(image, "") for image in mask_images(examples, mask)] for mask in BANDS]
+    cells = [[(image, "") for image in mask_images(examples, mask)] for mask in MASKS]
     headings = [
         f"{mask}\n{format_percent(accuracy)}"
         for mask, accuracy in zip(scores.masks["mask"], scores.masks["accuracy"], strict=True)

@@ -1,7 +1,7 @@
 """`train predict`: a run's predictions for the faces of pictures.
 
-Comes in: picture files and a run. Goes out: the box and the probabilities of every face, and on
-request predictions.csv and the pictures with their boxes drawn.
+Comes in: pictures or folders of them, and a run. Goes out: the box and the probabilities of every
+face, and on request predictions.csv and the pictures with their boxes drawn.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import SourceError, examples
-from curate.files import write_atomically
+from curate.files import MAX_NAME_BYTES, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, encode_png, read_image
 from curate.result import Result
 from curate.workspace.manifest import table_bytes
@@ -29,6 +29,7 @@ from train.faces.detect import (
     find_faces,
     require_files,
 )
+from train.faces.pictures import list_pictures
 from train.faces.predictor import DEFAULTS, Predictor, PredictorOptions, load_predictor
 
 
@@ -45,6 +46,7 @@ def predict_images(
 
     Parameters
     ----------
+    images : files, and folders whose pictures are read
     options : the run, and how it predicts
     detect : find faces; else each picture is a face
     out : folder for predictions.csv and for each picture with its boxes; None writes nothing
@@ -52,7 +54,10 @@ def predict_images(
     Raises
     ------
     SourceError  if no picture can be read
+    UsageError  if a file is missing, or a folder holds no picture
     """
+    pictures = list_pictures(images, out)
+    images = pictures.files
     require_files(images)
     predictor = load_predictor(workspace, options)
     if dry_run:
@@ -75,16 +80,19 @@ def predict_images(
     if out is not None:
         drawings = name_drawings(readable, _names_in(out, images))
         table["drawing"] = [drawings[file] for file, _ in found]
-        write_atomically(out / "predictions.csv", table_bytes(table))
         _write_drawings(out, drawings, found, table, probs)
+        # Last: its presence means that every drawing is there.
+        write_atomically(out / "predictions.csv", table_bytes(table))
     with_face = {file for file, _ in found}
     without_face = [str(file) for file in readable if file not in with_face]
     return Result(
-        _format_summary(len(images), len(found), without_face, problems, out),
+        _format_summary(len(images), len(found), without_face, problems, out)
+        + _format_others(pictures.others),
         {
             "faces": _list_faces(found, probs, predictor.classes),
             "without_face": without_face,
             "unreadable": problems,
+            "not_pictures": [str(file) for file in pictures.others],
         },
         format_faces(table, predictor.classes),
     )
@@ -113,12 +121,22 @@ def name_drawings(files: Sequence[Path], taken: Collection[str] = ()) -> dict[Pa
     No name is in `taken`; files with the same stem are numbered: 1-faces.png, 1-faces-2.png.
     """
     names: dict[Path, str] = {}
+    unavailable = set(taken)
+    candidates: dict[str, Iterator[str]] = {}  # by stem: a name that is taken stays so
     for file in files:
-        unavailable = {*names.values(), *taken}
-        numbered = (f"{file.stem}-faces-{number}.png" for number in itertools.count(2))
-        candidates = itertools.chain([f"{file.stem}-faces.png"], numbered)
-        names[file] = next(name for name in candidates if name not in unavailable)
+        if file.stem not in candidates:
+            candidates[file.stem] = _candidate_names(file.stem)
+        names[file] = next(name for name in candidates[file.stem] if name not in unavailable)
+        unavailable.add(names[file])
     return names
+
+
+def _candidate_names(stem: str) -> Iterator[str]:
+    # Room for the end of the name, with a number of any length.
+    start = shorten_name(stem, MAX_NAME_BYTES - len("-faces-.png") - 10)
+    yield f"{start}-faces.png"
+    for number in itertools.count(2):
+        yield f"{start}-faces-{number}.png"
 
 
 def _write_drawings(
@@ -129,8 +147,11 @@ def _write_drawings(
     probs: Probs,
 ) -> None:
     """Write each picture with the boxes, classes and probabilities of its faces."""
+    rows_of: dict[Path, list[int]] = {}
+    for k, (source, _) in enumerate(found):
+        rows_of.setdefault(source, []).append(k)
     for file, picture in _read_pictures(list(drawings)):
-        rows = [k for k, (source, _) in enumerate(found) if source == file]
+        rows = rows_of.get(file, [])
         faces = [found[k][1] for k in rows]
         texts = [f"{table['predicted'][k]} {format_percent(probs[k].max())}" for k in rows]
         drawn = draw_boxes(picture, faces, texts)
@@ -182,6 +203,13 @@ def format_faces(table: pd.DataFrame, classes: Sequence[str]) -> str:
 def _format_plan(predictor: Predictor, images: int, out: Path | None) -> str:
     where = f" -> {out}" if out else ""
     return f"predict: would read {images:,} pictures with {predictor.name}{where}"
+
+
+def _format_others(others: Sequence[Path]) -> str:
+    if not others:
+        return ""
+    named = examples([str(file) for file in others])
+    return f"; {len(others):,} other files of the folders are no pictures ({named})"
 
 
 def _format_summary(

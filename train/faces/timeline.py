@@ -8,7 +8,7 @@ run predicts each face, and the probabilities of a track are smoothed over time.
 import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import SourceError, UsageError
-from curate.files import remove_quietly, write_atomically
+from curate.files import MAX_NAME_BYTES, remove_quietly, shorten_name, write_atomically
 from curate.result import Result
 from curate.workspace.manifest import table_bytes
 from curate.workspace.predictions import PREFIX
@@ -35,12 +35,13 @@ from train.faces.detect import (
 )
 from train.faces.predictor import Predictor, PredictorOptions, load_predictor
 from train.faces.tracks import link_faces, smooth_probs
-from train.faces.video import Frame, copy_video, read_frames
+from train.faces.video import Frame, FrameCount, copy_video, read_frames
 from train.runs.errors import read_json
 from train.runs.folder import write_json
 
 RAW = "raw_"
 TABLE, PICTURE, VIDEO, SOURCE = "timeline.csv", "timeline.png", "annotated.mp4", "video.json"
+MOST_NAME_BYTES = MAX_NAME_BYTES - 9  # of a folder: it may get a digest of 8 digits and a dash
 SLOWEST, FASTEST = 1e-3, 1e3  # bounds of --per-second, frames per second
 BOX_COLUMNS = ("x", "y", "width", "height", "confidence")
 
@@ -72,11 +73,13 @@ class Samples:
     frames : (T,) number and seconds of each sampled frame
     faces : T lists of boxes
     cut : the N faces as (S, S) uint8 grey, 0-255, in the order of the boxes
+    count : of all frames of the video
     """
 
     frames: list[tuple[int, float]]
     faces: list[list[Face]]
     cut: list[Pixels]
+    count: FrameCount = field(default_factory=FrameCount)
 
 
 def make_timeline(
@@ -111,7 +114,7 @@ def make_timeline(
     samples = _sample_faces(video, options.per_second, detector, predictor.size)
     if not samples.cut:
         raise SourceError(
-            f"{video}: no face in {len(samples.frames)} frames: "
+            f"{video}: no face in {len(samples.frames)} frames{_format_lost(samples.count)}: "
             "sample more with --per-second, or --no-detect"
         )
     if (folder / SOURCE).is_file() and not options.annotate:
@@ -126,7 +129,7 @@ def make_timeline(
     if options.annotate:
         sampled = [number for number, _ in samples.frames]
         copy_video(video, folder / VIDEO, _Annotator(table, sampled))
-    return _summarize(video, len(samples.frames), table, predictor, folder)
+    return _summarize(video, samples, table, predictor, folder)
 
 
 def _require_other_place(video: Path, folder: Path) -> None:
@@ -154,10 +157,11 @@ def choose_folder(timelines: Path, video: Path) -> Path:
 
     If another video of that name has the folder, a digest of this video's path is appended.
     """
-    folder, path = timelines / video.stem, str(video.resolve())
+    name, path = shorten_name(video.stem, MOST_NAME_BYTES), str(video.resolve())
+    folder = timelines / name
     if not (folder / SOURCE).is_file() or read_json(folder / SOURCE).get("video") == path:
         return folder
-    return folder.with_name(f"{video.stem}-{hashlib.sha256(path.encode()).hexdigest()[:8]}")
+    return folder.with_name(f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:8]}")
 
 
 def _sample_faces(
@@ -165,7 +169,7 @@ def _sample_faces(
 ) -> Samples:
     """The sampled frames, their faces, and the faces cut out at `size` pixels."""
     samples = Samples([], [], [])
-    for frame in engine.track(read_frames(video, per_second), "timeline"):
+    for frame in engine.track(read_frames(video, per_second, samples.count), "timeline"):
         faces = find_faces(detector, frame.picture)
         samples.frames.append((frame.number, frame.seconds))
         samples.faces.append(faces)
@@ -232,7 +236,7 @@ def _format_numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summarize(
-    video: Path, frames: int, table: pd.DataFrame, predictor: Predictor, folder: Path
+    video: Path, samples: Samples, table: pd.DataFrame, predictor: Predictor, folder: Path
 ) -> Result:
     """The two most frequent expressions of each of the three longest tracks."""
     tracks: dict[int, dict[str, Any]] = {}
@@ -248,6 +252,26 @@ def _summarize(
         most_frequent = list(tracks[track]["shares"].items())[:2]
         text = ", ".join(f"{name} {100 * share:.0f} %" for name, share in most_frequent)
         parts.append(f"face {track} {text}")
-    found = f"{frames:,} frames, {len(tracks)} faces: {'; '.join(parts)}"
-    counts = {"video": str(video), "frames": frames, "run": predictor.name, "tracks": tracks}
+    frames, count = len(samples.frames), samples.count
+    found = f"{frames:,} frames, {len(tracks)} faces: {'; '.join(parts)}{_format_lost(count)}"
+    counts = {
+        "video": str(video),
+        "frames": frames,
+        "decoded": count.decoded,
+        "undecodable": count.lost,
+        "run": predictor.name,
+        "tracks": tracks,
+    }
     return Result(f"timeline: {video.name}: {found} -> {folder}", counts)
+
+
+def _format_lost(count: FrameCount) -> str:
+    """How many frames could be decoded; empty if all could."""
+    if not count.lost:
+        return ""
+    expected = f"{count.expected:,}" if count.is_exact else f"about {count.expected:,}"
+    early = "; times after the damage are too early" if count.is_shifted else ""
+    return (
+        f"; {count.decoded:,} of {expected} frames could be decoded (the file is damaged or "
+        f"cut off{early})"
+    )

@@ -20,8 +20,8 @@ from curate.errors import ManifestError
 from curate.images.thumbnails import write_array
 from curate.workspace.predictions import PREFIX, write_predictions
 from curate.workspace.workspace import Workspace
-from train.data.augment import plan_mirror, plan_shifts
 from train.data.dataset import Examples, encode_labels, list_classes, load_images, number_rows
+from train.data.tta import plan_mirror, plan_shifts
 from train.oof import hog_model
 from train.oof.progress import ProgressSlot
 from train.recipes.recipe import Recipe, to_json
@@ -154,9 +154,9 @@ def _train_network(
     training = fit.Training(recipe, class_count, len(train.rows), seed, policy)
     model = fit.make_model(training)
     network, _ = fit.fit_model(model, training, train, bar, callbacks=[recorder])
-    plan_views = plan_mirror if recipe.oof_views == 2 else plan_shifts
-    views = plan_views(len(held_out), recipe.size)
-    return predict.predict_probs(network, train.images, held_out, views), recorder.margins
+    plan = plan_mirror if recipe.oof_views == 2 else plan_shifts
+    tta_views = plan(len(held_out), recipe.size)
+    return predict.predict_probs(network, train.images, held_out, tta_views), recorder.margins
 
 
 def count_steps(model: OofModel, rows: int) -> int:

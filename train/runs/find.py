@@ -36,25 +36,36 @@ def find_unfinished_run(runs: Path, name: str | None = None) -> Path:
     RunError  if there is none
     """
     if name is not None and (runs / name / RECIPE).is_file():
-        read_run_record(runs / name)
-    records = _list_records(runs)
-    if name is not None:
-        records = [each for each in records if name in (each.folder.name, each.series_name)]
+        read_run_record(runs / name)  # raises if the record is damaged
+    records = [each for each in _list_records(runs) if _has_name(each, name)]
     unfinished = [each for each in records if not all(map(_is_finished, each.list_folders()))]
     idle = [each for each in unfinished if not any(map(is_locked, each.list_folders()))]
-    if idle:
-        return _newest(idle)
+    if not idle:
+        raise RunError(_explain_no_idle(runs, name, unfinished))
+    return _newest(idle)
+
+
+def _has_name(record: RunRecord, name: str | None) -> bool:
+    """Whether `name` is the run's, or that of its series, or None."""
+    return name is None or name in (record.folder.name, record.series_name)
+
+
+def _explain_no_idle(runs: Path, name: str | None, in_training: list[RunRecord]) -> str:
+    """The message of `find_unfinished_run`.
+
+    Parameters
+    ----------
+    in_training : the unfinished runs, all of which other commands train now
+    """
     if name is None:
         training = ""
-        if unfinished:
-            first = min(each.folder.name for each in unfinished)
+        if in_training:
+            first = min(each.folder.name for each in in_training)
             training = f" but one that another command trains ({first})"
-        raise RunError(f"{runs}: no unfinished run here{training}: leave --resume out")
-    if unfinished:
-        raise RunError(f"{runs / name}: another command trains this run: wait for it")
-    raise RunError(
-        f"{runs / name}: there is no unfinished run here: leave --resume out, or name another"
-    )
+        return f"{runs}: no unfinished run here{training}: leave --resume out"
+    if in_training:
+        return f"{runs / name}: another command trains this run: wait for it"
+    return f"{runs / name}: there is no unfinished run here: leave --resume out, or name another"
 
 
 def _list_records(runs: Path) -> list[RunRecord]:

@@ -22,8 +22,9 @@ from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
 from curate.files import write_atomically
 from curate.result import Result, format_counts
 from curate.workspace.class_views import count_outside, find_class_view, format_outside
-from curate.workspace.manifest import table_bytes
+from curate.workspace.manifest import kept_rows, table_bytes
 from curate.workspace.receipts import list_versions, new_receipt, write_receipt
+from curate.workspace.untrained import count_untrained, warn_of_untrained
 from curate.workspace.workspace import Workspace
 from train.backend import choose_precision, describe_machine, keras
 from train.data.batches import Validation, make_validation
@@ -202,7 +203,17 @@ def prepare(
                 "without --resume"
             )
     recipe = resolve_batch_size(recipe, dataset.train_rows)
+    _warn_of_untrained(dataset, options)
     return Plan(workspace, recipe, options, dataset, folder, precision, reason, resumed, worker)
+
+
+def _warn_of_untrained(dataset: Dataset, options: RunOptions) -> None:
+    """Note the classes that are in test alone, before a training that cannot learn them."""
+    kept = kept_rows(dataset.viewed)
+    is_first = options.series is None or options.seed == options.series.first_seed
+    if is_first and not set(kept["label"]) <= set(dataset.classes):
+        for warning in warn_of_untrained(count_untrained(dataset.viewed), "run"):
+            engine.note(warning)
 
 
 def describe(plan: Plan) -> Result:

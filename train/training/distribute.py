@@ -112,8 +112,6 @@ def fit_distributed(
     callbacks: Sequence[Any],
 ) -> None:
     """Train a model of the strategy's scope; calls the callbacks as Keras' `fit` does."""
-    import tensorflow
-
     recipe, strategy, steps = training.recipe, training.strategy, training.steps
     replicas = strategy.num_replicas_in_sync
 
@@ -123,6 +121,42 @@ def fit_distributed(
         return stream_dataset(
             recipe, training.classes, train, training.seed, first_epoch, list(own), replicas
         )
+
+    take_step = _make_step(model, training)
+    for callback in callbacks:
+        callback.set_params({"steps": steps, "epochs": recipe.epochs})
+        callback.set_model(model)
+        callback.on_train_begin({})
+    batches = iter(strategy.distribute_datasets_from_function(feed))
+    model.stop_training = False
+    for epoch in range(first_epoch, recipe.epochs):
+        for callback in callbacks:
+            callback.on_epoch_begin(epoch, {})
+        sums = np.zeros(3)
+        for step in range(steps):
+            sums += [float(total) for total in take_step(batches)]
+            for callback in callbacks:
+                callback.on_train_batch_end(step, {"loss": sums[0] / sums[2]})
+        logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]}
+        logs |= _average_scores(strategy, _score(model, val, recipe.label_smoothing))
+        for callback in callbacks:
+            callback.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    with strategy.scope():
+        for callback in callbacks:
+            callback.on_train_end({})
+
+
+def _make_step(model: Any, training: "Training") -> Any:
+    """The compiled function that trains the model on the next batch.
+
+    It takes the iterator of batches and returns three sums over all replicas: the losses, the rows
+    predicted right, and the rows.
+    """
+    import tensorflow
+
+    recipe, strategy = training.recipe, training.strategy
 
     @tensorflow.function(jit_compile=False)  # type: ignore[untyped-decorator]
     def take_step(batches: Any) -> Any:
@@ -153,29 +187,7 @@ def fit_distributed(
             rows,
         )
 
-    for callback in callbacks:
-        callback.set_params({"steps": steps, "epochs": recipe.epochs})
-        callback.set_model(model)
-        callback.on_train_begin({})
-    batches = iter(strategy.distribute_datasets_from_function(feed))
-    model.stop_training = False
-    for epoch in range(first_epoch, recipe.epochs):
-        for callback in callbacks:
-            callback.on_epoch_begin(epoch, {})
-        sums = np.zeros(3)
-        for step in range(steps):
-            sums += [float(total) for total in take_step(batches)]
-            for callback in callbacks:
-                callback.on_train_batch_end(step, {"loss": sums[0] / sums[2]})
-        logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]}
-        logs |= _average_scores(strategy, _score(model, val, recipe.label_smoothing))
-        for callback in callbacks:
-            callback.on_epoch_end(epoch, logs)
-        if model.stop_training:
-            break
-    with strategy.scope():
-        for callback in callbacks:
-            callback.on_train_end({})
+    return take_step
 
 
 def _average_scores(strategy: Any, own: dict[str, float]) -> dict[str, float]:

@@ -1,24 +1,69 @@
 """Pictures on disk: those below a folder, and those that a list of rows names.
 
-A list may name more than is there (a download in parts); missing pictures are counted, and a list
-without one picture is an error. Folders are listed as a whole, since a check of each of 400,000
-files takes a minute on a slow disk.
+A picture is known by its suffix or, whatever its name, by its first bytes. What an archive brings
+along (`__MACOSX`, empty folders, other archives) is passed by. A list may name more than is there
+(a download in parts); missing pictures are counted, and a list without one picture is an error.
+Folders are listed as a whole, since a check of each of 400,000 files takes a minute on a slow disk.
 """
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, examples, shorten
 from curate.images.decode import SUFFIXES
 from curate.sources.layout import SourceRow
 from curate.workspace.manifest import split_face
 
+# What a Mac adds to the archives that it makes; it holds no picture.
+MAC_FOLDER = "__MACOSX"
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+# Files that lie beside a dataset's own folder and are no part of it.
+_BESIDE = (*ARCHIVES, ".md", ".txt", ".pdf", ".html", ".url", ".ini", ".db", ".torrent")
+_POINTERS = (b"version https://git-lfs.github.com/", b"/annex/objects/")
+_MAGIC = re.compile(
+    rb"\xff\xd8\xff"  # JPEG
+    rb"|\x89PNG\r\n\x1a\n"
+    rb"|GIF8[79]a"
+    rb"|II\*\x00|MM\x00\*"  # TIFF
+    rb"|RIFF....WEBP"
+    # BMP by the size of its second header: two letters alone also begin a text.
+    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00"
+    rb"|P[1-6]\s(?:\s|#[^\n]*\n)*[0-9]+\s",  # PBM, PGM, PPM
+    re.DOTALL,
+)
+
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders that are not hidden, by name."""
+    """Folders by name; hidden ones and `__MACOSX` are left out."""
     folders = (entry for entry in folder.iterdir() if entry.is_dir())
-    return sorted(entry for entry in folders if not entry.name.startswith("."))
+    return sorted(entry for entry in folders if not _is_hidden(entry.name))
+
+
+def filled_subfolders(folder: Path) -> list[Path]:
+    """`subfolders` without those that hold no file."""
+    return [inner for inner in subfolders(folder) if not is_empty(inner)]
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether no file lies in the folder or below it but hidden ones; a link is as a file."""
+    try:
+        with os.scandir(folder) as entries:
+            return all(
+                _is_hidden(entry.name)
+                or (entry.is_dir(follow_symlinks=False) and is_empty(Path(entry.path)))
+                for entry in entries
+            )
+    except OSError as error:
+        _refuse(error)
+
+
+def is_beside(file: Path) -> bool:
+    """Whether the file may lie beside a dataset's own folder: an archive, a README, hidden."""
+    plain = not file.suffix and file.name.isupper()  # README, LICENSE
+    return _is_hidden(file.name) or plain or file.suffix.lower() in _BESIDE
 
 
 def unwrap(root: Path) -> Path:
@@ -44,15 +89,24 @@ def find_folder(root: Path, *names: str) -> Path | None:
 
 
 def _outer_folders(root: Path) -> list[Path]:
-    """The root, then its only folder, as long as a folder holds nothing but one folder."""
+    """The root, then its only folder, as long as a folder holds one folder and nothing to read."""
     found = [root]
     while root.is_dir():
-        inside = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
-        if len(inside) != 1 or not inside[0].is_dir():
+        inner = find_only_folder(root)
+        if inner is None:
             break
-        root = inside[0]
+        root = inner
         found.append(root)
     return found
+
+
+def find_only_folder(folder: Path) -> Path | None:
+    """The only folder in it, if no file lies there but what `is_beside` allows; else None."""
+    inside = filled_subfolders(folder) or subfolders(folder)
+    if len(inside) != 1:
+        return None
+    files = (entry for entry in folder.iterdir() if entry.is_file())
+    return inside[0] if all(map(is_beside, files)) else None
 
 
 def walk_files(folder: Path, top: Path) -> Iterator[str]:
@@ -60,16 +114,9 @@ def walk_files(folder: Path, top: Path) -> Iterator[str]:
 
     Links to folders end with `/` and are not entered: one may be a loop.
     """
-
-    def refuse(error: OSError) -> None:
-        raise SourceError(
-            f"{error.filename}: cannot be opened ({error.strerror}): restore it, "
-            "or make it readable"
-        )
-
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    for place, folders, names in os.walk(folder, onerror=_refuse):
         here = Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
         prefix = here.relative_to(top).as_posix()
         linked = [f"{name}/" for name in folders if (here / name).is_symlink()]
         for name in sorted([*names, *linked]):
@@ -77,10 +124,54 @@ def walk_files(folder: Path, top: Path) -> Iterator[str]:
                 yield name if prefix == "." else f"{prefix}/{name}"
 
 
-def is_picture(path: str) -> bool:
-    """Whether the suffix is one that the decoder knows."""
-    suffix = os.path.splitext(path)[1]  # noqa: PTH122 - a Path for each of 400,000 names is slow
-    return suffix.lower() in SUFFIXES
+def is_picture(path: str, top: Path | None = None) -> bool:
+    """Whether the decoder knows the suffix or, with `top`, the first bytes of `top / path`.
+
+    A name as `a.png#2` is none: a manifest would take it for the third face of `a.png`.
+    """
+    if get_suffix(path) in SUFFIXES:
+        return True
+    if top is None or split_face(path)[0] != path:
+        return False
+    return _MAGIC.match(read_start(top / path)) is not None
+
+
+def get_suffix(path: str) -> str:
+    """The suffix in lower case, with its dot."""
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 - a Path for each of 400,000 is slow
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether a picture lies directly in the folder."""
+    names = sorted(name for name in list_names(folder) if not name.startswith("."))
+    if any(get_suffix(name) in SUFFIXES and (folder / name).is_file() for name in names):
+        return True
+    # The first fifty are enough: a folder of other pictures holds little else.
+    return any(is_picture(name, folder) for name in names[:50])
+
+
+def is_pointer(file: Path) -> bool:
+    """Whether the file is the text that Git LFS or git-annex puts in place of a picture."""
+    return read_start(file).startswith(_POINTERS)
+
+
+def read_start(file: Path) -> bytes:
+    """The first 64 bytes; empty if there is no such file."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(64)
+    except OSError:
+        return b""
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == MAC_FOLDER
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise SourceError(
+        f"{error.filename}: cannot be opened ({error.strerror}): restore it, or make it readable"
+    ) from error
 
 
 def note_skipped(paths: Sequence[str], why: str) -> tuple[str, ...]:
@@ -108,10 +199,10 @@ def keep_present(
     if rows and not present:
         raise SourceError(
             f"{listed_in}: none of its {len(rows):,} pictures is below {top} "
-            f"(first: {rows[0].path}): unpack the pictures there"
+            f"(first: {shorten(rows[0].path)}): unpack the pictures there"
         )
     why = f"faces of {Path(listed_in).name} have no picture on disk"
-    return present, note_skipped([row.path for row in missing], why)
+    return present, note_skipped([shorten(row.path) for row in missing], why)
 
 
 def clip_box(x: float, y: float, right: float, bottom: float) -> str:

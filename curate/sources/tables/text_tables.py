@@ -1,23 +1,43 @@
-"""Rows of the datasets' own CSV files.
+"""Rows of the datasets' own tables: CSV, JSON lines and Parquet, all values as text.
 
-Comes in: a CSV with the header and spaces as its authors wrote them. Goes out: lower-case columns
-and stripped values. A damaged file is refused.
+Comes in: a table with the header and spaces as its authors wrote them; a CSV in any usual encoding
+and with any usual delimiter. Goes out: lower-case columns and stripped values. A damaged file is
+refused.
 """
 
-import csv
-import sys
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from curate.errors import SourceError, examples
+from curate.csv_text import CsvForm, find_form, read_csv
+from curate.errors import SourceError, examples, shorten
+from curate.sources.tables.parquet_tables import read_parquet, write_cell
+
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".parquet")
+# A value that means "no label" where a program wrote the table.
+NO_LABEL = frozenset({"", "nan", "null", "n/a"})
+_LONGEST = 40  # characters of a column name in a message; a pixel row without header has 8,000
 
 
 def read_header(file: Path) -> list[str]:
-    """Column names in lower case without spaces and quotes; empty if the file is no CSV text."""
+    """Column names in lower case without spaces and quotes; empty if the file is no table."""
     try:
-        return _clean(next(_open_rows(file), []))
+        return read_columns(file)
     except (SourceError, OSError):
         return []
+
+
+def read_columns(file: Path) -> list[str]:
+    """`read_header`, with the reason for a file that is no table.
+
+    Raises
+    ------
+    SourceError  if the file is no table
+    OSError  if it cannot be opened
+    """
+    if file.suffix.lower() in _OTHERS:
+        return _clean(next(_open_rows(file), []))
+    return _clean(next(read_csv(file, find_form(file, whole=False)), []))
 
 
 def read_rows(file: Path, needs: Sequence[str], *, looks_like: str) -> Iterator[dict[str, str]]:
@@ -32,32 +52,78 @@ def read_rows(file: Path, needs: Sequence[str], *, looks_like: str) -> Iterator[
     missing = [name for name in needs if name not in header]
     if missing:
         raise SourceError(
-            f"{file}: columns missing ({examples(missing)}; it has {examples(header, 5)}): "
-            f"{looks_like}"
+            f"{file}: columns missing ({examples(missing)}; it has {name_columns(header, 5)}): "
+            f"must be {looks_like}"
         )
     empty = dict.fromkeys(needs, "")  # for a row that was cut off
     for row in rows:
         yield empty | dict(zip(header, map(str.strip, row), strict=False))
 
 
-def read_lists(file: Path) -> Iterator[list[str]]:
+def read_lists(
+    file: Path, is_line: Callable[[list[str]], bool] = lambda _: True
+) -> Iterator[list[str]]:
     """Each line as a list of values, the header (if there is one) among them.
+
+    Parameters
+    ----------
+    is_line : whether a list of values can be a line; where the first line is none with commas, the
+        delimiter of its form is taken
 
     Raises
     ------
     SourceError  if the file is no CSV text
     """
-    for row in _open_rows(file):
+    form = find_form(file)
+    commas = CsvForm(form.encoding, ",", form.skipped_lines)
+    first = [value.strip() for value in next(read_csv(file, commas), [])]
+    for row in read_csv(file, commas if is_line(first) else form):
         yield [value.strip() for value in row]
 
 
+def name_columns(header: Sequence[str], most: int = 8) -> str:
+    """The first columns for a message, long names cut."""
+    return examples([shorten(name, _LONGEST) for name in header], most)
+
+
+def is_no_label(value: str) -> bool:
+    """Whether the value of a label's column means no label."""
+    return value.lower() in NO_LABEL
+
+
+def note_unlabelled(count: int, tables: Sequence[Path]) -> tuple[str, ...]:
+    """A note with the number of rows without a label; none for no such row."""
+    if not count:
+        return ()
+    names = examples([table.name for table in tables])
+    return (f"{count:,} rows of {names} have no label and were skipped",)
+
+
 def _open_rows(file: Path) -> Iterator[list[str]]:
-    csv.field_size_limit(min(sys.maxsize, 1 << 24))
+    """The header and each row."""
+    other = _OTHERS.get(file.suffix.lower())
+    yield from other(file) if other else read_csv(file, find_form(file))
+
+
+def _read_json_lines(file: Path) -> Iterator[list[str]]:
+    """The names that any object has, and the values of each object."""
     try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            yield from (row for row in csv.reader(stream) if row)  # a blank line is no row
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise SourceError(f"{file}: no CSV text ({error}): restore the file") from error
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        records = [json.loads(line) for line in lines if line.strip()]
+        header = list(dict.fromkeys(name for record in records for name in dict(record)))
+    except (ValueError, TypeError) as error:
+        raise SourceError(
+            f"{file}: no JSON object on each line ({error}): save it as CSV with UTF-8 encoding"
+        ) from error
+    yield header
+    for record in records:
+        yield [write_cell(record.get(name)) for name in header]
+
+
+_OTHERS: dict[str, Callable[[Path], Iterator[list[str]]]] = {
+    ".jsonl": _read_json_lines,
+    ".parquet": read_parquet,
+}
 
 
 def _clean(header: list[str]) -> list[str]:

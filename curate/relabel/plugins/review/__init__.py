@@ -1,7 +1,8 @@
 """The operators of the review plugin: the panel and the buttons of the grid call them.
 
 They run in the App's process. A request comes in as JSON, the answer goes out as JSON; `save`
-records the decisions.
+records the decisions. FiftyOne imports the `__init__.py` of a plugin and calls its `register`, so
+the operators are here. The panel itself is `panel.js`.
 """
 
 import secrets

@@ -225,6 +225,7 @@
     }
   }
 
+  // A key has its line here, its meaning in `press`, and its button in `buildKeys`.
   const HELP = [
     ["A", "accept the suggestion"],
     ["K", "keep the given label"],

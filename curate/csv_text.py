@@ -1,0 +1,119 @@
+"""The text of a CSV file, whatever program wrote it: its encoding and its delimiter.
+
+In: a file. Out: its rows as lists of strings. UTF-8 and UTF-16 are recognised by their bytes; any
+other text is read as Windows-1252 (Latin-1). The delimiter is the one of `,`, `;`, tab and `|` that
+gives the header most columns; Excel's line `sep=;` names it.
+"""
+
+import codecs
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.errors import SourceError
+
+DELIMITERS = (",", ";", "\t", "|")
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_CHUNK = 1 << 20  # bytes
+_WIDEST = 1 << 24  # characters of one value; pixels of a face take 10,000
+
+
+@dataclass(frozen=True)
+class CsvForm:
+    """How a CSV file is written: its encoding, its delimiter, and the lines before its header."""
+
+    encoding: str
+    delimiter: str = ","
+    skipped_lines: int = 0
+
+
+def find_form(file: Path, *, whole: bool = True) -> CsvForm:
+    """The encoding and delimiter of a CSV file.
+
+    Parameters
+    ----------
+    whole : whether the encoding must hold for the whole file, or for its first megabyte
+
+    Raises
+    ------
+    SourceError  if the bytes are no text
+    OSError  if the file cannot be opened
+    """
+    encoding = _find_encoding(file, whole)
+    try:
+        with file.open(encoding=encoding, newline="") as stream:
+            first = stream.readline(_CHUNK).rstrip("\r\n")
+    except UnicodeError as error:
+        raise _no_text(file, error) from error
+    if first.lower().startswith("sep=") and len(first) == len("sep=,"):
+        return CsvForm(encoding, first[-1], 1)
+    return CsvForm(encoding, _find_delimiter(first))
+
+
+def read_csv(file: Path, form: CsvForm) -> Iterator[list[str]]:
+    """Each row that is not blank as a list of values, the header among them.
+
+    Raises
+    ------
+    SourceError  if the file is no CSV text
+    OSError  if the file cannot be opened
+    """
+    csv.field_size_limit(min(sys.maxsize, _WIDEST))
+    try:
+        with file.open(newline="", encoding=form.encoding) as stream:
+            for _ in range(form.skipped_lines):
+                stream.readline()
+            yield from (row for row in csv.reader(stream, delimiter=form.delimiter) if row)
+    except (csv.Error, UnicodeError) as error:
+        raise _no_text(file, error) from error
+
+
+def _find_encoding(file: Path, whole: bool) -> str:
+    with file.open("rb") as stream:
+        head = stream.read(_CHUNK)
+        marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
+        if marked:
+            return marked
+        if b"\0" in head:
+            return _find_utf16(file, head)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while head:
+                following = stream.read(_CHUNK) if whole else b""
+                decoder.decode(head, final=whole and not following)
+                head = following
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8"
+
+
+def _find_utf16(file: Path, head: bytes) -> str:
+    """The byte order of UTF-16 without a mark: Latin text has a zero in every second byte."""
+    zeros = [head[start::2].count(0) / max(1, len(head[start::2])) for start in (0, 1)]
+    if max(zeros) < 0.9 or min(zeros) > 0.1:
+        raise _no_text(file, "it holds zero bytes")
+    return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
+
+
+def _find_delimiter(header: str) -> str:
+    """The delimiter that gives the header most columns; a comma where none gives two."""
+
+    def count(delimiter: str) -> int:
+        try:
+            return len(next(csv.reader([header], delimiter=delimiter), []))
+        except csv.Error:
+            return 0
+
+    return max(DELIMITERS, key=count)  # the first of equals
+
+
+def _no_text(file: Path, reason: object) -> SourceError:
+    return SourceError(
+        f"{file}: no CSV text ({reason}): save it as CSV with UTF-8 encoding and commas"
+    )

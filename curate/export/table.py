@@ -1,0 +1,71 @@
+"""The curated set as one table: `curate export csv`, and labels.csv of the other exports.
+
+In: the kept rows of the manifest. Out: one row per image, under its `label`. `ferplus` adds soft
+labels: the shares of the crowd's votes where there are votes, unless a person decided on another
+class than the crowd's first.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from curate.errors import UsageError
+from curate.files import write_atomically
+from curate.labels import VOCABULARY
+from curate.result import Result
+from curate.workspace.manifest import kept_rows, table_bytes
+from curate.workspace.votes import share_votes, votes_of
+from curate.workspace.workspace import Workspace
+
+Format = Literal["plain", "ferplus"]
+
+# The order of FER+'s own table (Barsoum et al., ICMI 2016).
+FERPLUS_ORDER = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
+
+
+def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
+    """Write one table of the kept rows: path, file, label, split (and p_<class> for ferplus)."""
+    kept = kept_rows(workspace.read())
+    locate = workspace.locate()
+    table = label_table(kept, [str(locate(path)) for path in kept["path"]], form)
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder: name a file for `curate export csv`")
+    if not dry_run:
+        write_atomically(target, table_bytes(table))
+    return format_export(table, kept, str(target))
+
+
+def label_table(kept: pd.DataFrame, files: list[str], form: Format) -> pd.DataFrame:
+    """path, file, label, split of each row.
+
+    For ferplus also p_<class> in the order of FER+; they sum to 1 in each row.
+    """
+    table = kept[["path"]].assign(file=files, label=kept["label"], split=kept["split"])
+    if form == "plain":
+        return table
+    shares = [
+        soft_label(votes, label, is_human=reason == "human")
+        for votes, label, reason in zip(kept["votes"], kept["label"], kept["reason"], strict=True)
+    ]
+    for name in FERPLUS_ORDER:
+        table[f"p_{name}"] = [f"{share.get(name, 0):.6f}" for share in shares]
+    return table
+
+
+def soft_label(votes: str, label: str, *, is_human: bool) -> dict[str, float]:
+    """Class -> share of the votes of a row: `share_votes` without the answers that are no class."""
+    counts = {name: count for name, count in votes_of(votes).items() if name in VOCABULARY}
+    return share_votes(counts, label, is_human=is_human)
+
+
+def format_export(table: pd.DataFrame, kept: pd.DataFrame, where: str) -> Result:
+    """The summary of an export; a soft label has a share above 0 for several classes."""
+    is_share = table.filter(like="p_") != "0.000000"
+    soft = int((is_share.sum(axis=1) > 1).sum())
+    label_counts = kept["label"].value_counts().sort_index()
+    labels = ", ".join(f"{name} {count:,}" for name, count in label_counts.items())
+    return Result(
+        f"export: {len(kept):,} images ({labels}), {soft:,} with soft labels -> {where}",
+        counts={"rows": len(kept), "soft": soft, "target": where},
+    )
