@@ -28,6 +28,7 @@ def main() -> None:
             run("near_duplicates.py", folder, "--name", "FER2013")
             for seed in ("1", "2"):
                 run("near_duplicates.py", folder, "--name", f"FER2013, seed {seed}", "--seed", seed)
+            run("negatives.py", folder, str(Path(scratch) / "negatives"))
             run("against_cleanvision.py", folder)
             run("indexes.py", folder)
             run("scaling.py", folder)

@@ -53,6 +53,8 @@ AGREED = 0.11
 UNLIKE = 0.40  # mismatch over which two images are clearly not copies
 # Doubtful pairs of an image that make a crowd; a set of marked copies has fewer.
 LEAST_LOOK_ALIKES = 4
+# Of the bound among look-alikes, for two labels: two expressions before one camera differ little.
+CONFLICT_SHARE = 0.25
 BATCH = 2048  # pairs verified at once: 10 MB of pixels, 200 MB while they are computed
 HASH_BLOCK = 4096
 # In a group larger than this an image is compared only with the best connected ones, not with all.
@@ -148,7 +150,8 @@ def find_copies(pairs: Collection[Pair], labels: Sequence[str], sure: float) -> 
     A pair that agrees everywhere is one. A pair that disagrees somewhere (two watermarks, another
     tone curve) is one if it stands out: both images have one label, and neither has another image
     that is alike and clearly not a copy. Images with such look-alikes share a mask, a background
-    or a camera; there a pair has to agree as much more as the look-alikes differ less.
+    or a camera; there a pair has to agree as much more as the look-alikes differ less, and a pair
+    with two labels four times as much.
 
     Parameters
     ----------
@@ -177,9 +180,10 @@ def _bound_crowds(pairs: Collection[Pair]) -> dict[int, float]:
 
 def _is_copy(pair: Pair, labels: Sequence[str], bounds: Mapping[int, float]) -> bool:
     rows = pair.first, pair.second
-    if any(row in bounds for row in rows):
-        return pair.mismatch <= min(bounds.get(row, AGREED) for row in rows)
     has_one_label = labels[pair.first] == labels[pair.second]
+    if any(row in bounds for row in rows):
+        bound = min(bounds.get(row, AGREED) for row in rows)
+        return pair.mismatch <= (bound if has_one_label else bound * CONFLICT_SHARE)
     return pair.mismatch <= (UNLIKE if has_one_label else AGREED)
 
 

@@ -69,9 +69,14 @@ def split_model(model: Any) -> SplitModel:
         scale=keras.Model(model.input, scaled),
         extract=keras.Model(scaled, maps),
         pool=keras.Model(maps, last.input),
-        kernel=keras.ops.convert_to_tensor(last.kernel),
-        bias=keras.ops.convert_to_tensor(last.bias),
+        kernel=_copy_variable(last.kernel),
+        bias=_copy_variable(last.bias),
     )
+
+
+def _copy_variable(variable: Any) -> Any:
+    """A tensor of its own: JAX may delete the buffers of a variable when the model predicts."""
+    return keras.ops.convert_to_tensor(np.array(keras.ops.convert_to_numpy(variable)))
 
 
 def predict_features(model: Any, pixels: Pixels) -> npt.NDArray[np.float64]:
