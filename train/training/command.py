@@ -211,8 +211,11 @@ def _warn_of_untrained(dataset: Dataset, options: RunOptions) -> None:
     """Note the classes that are in test alone, before a training that cannot learn them."""
     kept = kept_rows(dataset.viewed)
     is_first = options.series is None or options.seed == options.series.first_seed
-    if is_first and not set(kept["label"]) <= set(dataset.classes):
-        for warning in warn_of_untrained(count_untrained(dataset.viewed), "run"):
+    if not is_first or set(kept["label"]) <= set(dataset.classes):
+        return
+    counts = count_untrained(dataset.viewed)
+    if not any("val" in splits for splits in counts.values()):  # `select_examples` refuses those
+        for warning in warn_of_untrained(counts, "run"):
             engine.note(warning)
 
 
