@@ -352,7 +352,7 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was(
 ) -> None:
     folder = copy.root / "runs" / "torn"
     # The share of the predictions depends on the number of epochs, which changes here.
-    words = ["-w", str(copy.root), *SMALL, "--self-distillation", "0"]
+    words = ["-w", str(copy.root), *SMALL, "--self-distillation", "0", "--stop-patience", "0"]
     command = [sys.executable, "-m", "train", "run", "--name", "torn", *words, "--epochs", "500"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     give_up = time.monotonic() + 120
