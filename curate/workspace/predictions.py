@@ -1,8 +1,8 @@
 """Predictions tables: from a model to `curate flag`, as a plain CSV that any model can write.
 
 One row per predicted image: `path`, `model`, `fold` (the fold that was held out when the model was
-trained), one column `p_<class>` per class (each row sums to 1), and any further numeric columns,
-which are kept.
+trained), one column `p_<class>` per class (each row sums to 1), and any further columns, which are
+kept. A table of `train oof --within train` has the column `within`.
 """
 
 from pathlib import Path
@@ -19,6 +19,9 @@ PREFIX = "p_"
 # Area under the margin: by how much the given class led while the model was trained; empty where
 # the model did not learn from the row.
 MARGIN_AUC = "margin_auc"
+# The split from which alone the models learned, in its rows; empty in the rows of other splits. A
+# table without this column is of models that learned from all splits.
+WITHIN = "within"
 # Six printed decimals of eight classes can be off by 4e-6; a softmax in bfloat16 by 4e-3.
 SUM_TOLERANCE = 0.01
 
@@ -73,6 +76,51 @@ def read_predictions(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def read_probabilities(file: Path, paths: "pd.Series[str]", remedy: str) -> pd.DataFrame:
+    """One row per path, in its order, of a table that needs only `path` and p_<class>….
+
+    Rows of further paths are left out, further columns kept.
+
+    Parameters
+    ----------
+    paths : each needs a row
+    remedy : the way out, to end a message
+
+    Raises
+    ------
+    PredictionsError  if the file is missing or damaged, a path has no row or two, a class is
+        unknown, a probability is not a number, or a row does not sum to 1
+    """
+    if not file.is_file():
+        raise PredictionsError(f"{file}: no such table: {remedy}")
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError, UnicodeDecodeError) as error:
+        raise PredictionsError(f"{file}: not a CSV table: {remedy}") from error
+    where = file.name
+    if "path" not in table.columns or not class_names(table):
+        raise PredictionsError(f"{where}: a table has path, p_<class>…: {remedy}")
+    _check_classes(table, where)
+    for what, rows in (
+        ("rows are listed twice", table.loc[table["path"].duplicated(), "path"]),
+        ("rows are missing", paths[~paths.isin(table["path"])]),
+    ):
+        if len(rows):
+            raise PredictionsError(
+                f"{where}: {len(rows):,} {what} (first: {rows.iloc[0]}): {remedy}"
+            )
+    chosen = paths.to_frame("path").merge(table, on="path", how="left", validate="one_to_one")
+    return _check_probabilities(chosen, where)
+
+
+def _check_classes(table: pd.DataFrame, where: str) -> None:
+    unknown = [name for name in class_names(table) if name not in VOCABULARY]
+    if unknown:
+        raise PredictionsError(
+            f"{where}: unknown classes ({examples(unknown)}): classes are {', '.join(VOCABULARY)}"
+        )
+
+
 def _check_columns(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> None:
     missing = [name for name in ("path", "model", "fold") if name not in table.columns]
     if missing:
@@ -80,13 +128,8 @@ def _check_columns(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> N
             f"{where}: columns missing ({examples(missing)}): "
             "a table has path, model, fold, p_<class>…"
         )
-    names = class_names(table)
-    unknown = [name for name in names if name not in VOCABULARY]
-    if unknown:
-        raise PredictionsError(
-            f"{where}: unknown classes ({examples(unknown)}): classes are {', '.join(VOCABULARY)}"
-        )
-    absent = sorted(set(manifest["given_label"]) - set(names))
+    _check_classes(table, where)
+    absent = sorted(set(manifest["given_label"]) - set(class_names(table)))
     if absent:
         columns = [PREFIX + name for name in absent]
         raise PredictionsError(f"{where}: no column for {examples(columns)}: predict every class")

@@ -19,6 +19,7 @@ from train.recipes.recipe import (
     OPTIMIZERS,
     SCHEDULES,
     SCHEMES,
+    TARGETS,
     format_option,
     option_fields,
 )
@@ -26,6 +27,7 @@ from train.recipes.recipe import (
 METAVARS = {
     "weights": "none|imagenet|FILE",
     "class_weights": f"[{'|'.join(SCHEMES)}|FILE]",
+    "targets": "|".join(TARGETS),
     "optimizer": "|".join(OPTIMIZERS),
     "schedule": "|".join(SCHEDULES),
     "monitor": "|".join(MONITORS),

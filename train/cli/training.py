@@ -6,7 +6,7 @@ The commands that use a finished run are in `train.cli.runs`.
 import itertools
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -110,6 +110,14 @@ def oof(
             show_default="the recipe's, 64 where it is open",
         ),
     ] = None,
+    within: Annotated[
+        Literal["train"] | None,
+        typer.Option(
+            metavar="train",
+            help="Learn from split train alone, as `train run --targets` needs it.",
+            show_default="all folded rows",
+        ),
+    ] = None,
     seed: Seed = 0,
     precision: Precision = "auto",
     engine: EngineName = "local",
@@ -144,6 +152,7 @@ def oof(
         precision=precision,
         engine_name=engine,
         workers=workers,
+        within=within or "",
     )
     result = predict_out_of_fold(Files(workspace), chosen, options, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)

@@ -22,8 +22,15 @@ from curate.workspace.class_views import apply_class_view, find_class_view
 from curate.workspace.invariants import require_split
 from curate.workspace.manifest import kept_rows
 from curate.workspace.workspace import Workspace, read_class_weights
-from train.data.targets import soften_labels
-from train.recipes.recipe import SCHEMES, Recipe
+from train.data.targets import (
+    Beliefs,
+    mix_beliefs,
+    read_beliefs,
+    share_beliefs,
+    soften_labels,
+    weigh_targets,
+)
+from train.recipes.recipe import BELIEFS, SCHEMES, Recipe, find_targets
 
 Rows = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
@@ -68,11 +75,13 @@ class Dataset:
     ----------
     sha256 : of manifest.csv just before it was read; a later version of the file has another
     manifest : all rows, as in the file
-    viewed : the same rows with the labels and statuses of the class view
+    viewed : the same rows with the labels and statuses of the class view; under `--targets given`
+        the labels are the given ones
     class_view : name of the class view, empty for all classes
     classes : the classes of split train, in the order of the model's outputs
     counts : split (train, val) -> class -> kept rows
     class_weights : class -> weight, or None for none
+    beliefs : the tables that the loss aims at, or None
     """
 
     sha256: str
@@ -82,6 +91,7 @@ class Dataset:
     classes: list[str]
     counts: dict[str, dict[str, int]]
     class_weights: dict[str, float] | None
+    beliefs: Beliefs | None = None
 
     @property
     def train_rows(self) -> int:
@@ -95,26 +105,58 @@ def read_dataset(workspace: Workspace, recipe: Recipe, class_view: str = "") -> 
     Raises
     ------
     ManifestError  if split train or val is empty, or a duplicate group is in two splits
+    UsageError  if class_weights.csv counts other labels than those that the recipe aims at
     WorkspaceError  if the recipe wants class weights and no fitting ones exist
+    PredictionsError  if the recipe aims at a table that is missing, damaged, or made by models that
+        learned from val or test
     """
     manifest, sha256 = workspace.read_hashed()
     require_split(manifest)
-    viewed = manifest
+    viewed = aim_labels(manifest, recipe)
+    if recipe.class_weights == OF_WORKSPACE and (viewed["label"] != manifest["label"]).any():
+        raise UsageError(
+            "--targets given: class_weights.csv counts the labels after decisions: give "
+            "--class-weights balanced, sqrt, effective or a file of your own"
+        )
     if class_view:
-        viewed = apply_class_view(manifest, find_class_view(class_view))
+        viewed = apply_class_view(viewed, find_class_view(class_view))
     classes, counts = _count_rows(viewed)
     weights = choose_class_weights(recipe.class_weights, workspace.class_weights, counts["train"])
-    return Dataset(sha256, manifest, viewed, class_view, classes, counts, weights)
+    beliefs = None
+    if find_targets(recipe) in BELIEFS:
+        beliefs = read_beliefs(workspace, manifest, recipe.targets)
+    return Dataset(sha256, manifest, viewed, class_view, classes, counts, weights, beliefs)
+
+
+def aim_labels(manifest: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """The rows with the label that the recipe aims at: the given one under `--targets given`.
+
+    Rows that are dropped have none.
+    """
+    if find_targets(recipe) != "given":
+        return manifest
+    return manifest.assign(label=manifest["given_label"].where(manifest["status"] == "keep", ""))
 
 
 def select_examples(dataset: Dataset, images: Images, split: str, recipe: Recipe) -> Examples:
-    """The kept rows of a split with their targets; those of train with weights and soft targets."""
+    """The kept rows of a split with their targets; those of train with weights and soft targets.
+
+    The classes of val are the labels; of a posterior, which has another convention, they are the
+    most probable classes.
+    """
     viewed, classes, weights = dataset.viewed, dataset.classes, dataset.class_weights
     rows = number_rows((viewed["status"] == "keep") & (viewed["split"] == split))
     targets = encode_labels(viewed.loc[rows, "label"], classes, f"split {split}")
     factors = np.array([weights[name] if weights else 1.0 for name in classes], np.float32)
+    if dataset.beliefs is not None:
+        soft = _believe(dataset, dataset.beliefs, rows, targets, recipe)
+        if split == "val":
+            chosen = soft.argmax(axis=1) if recipe.targets == "posterior" else targets
+            return Examples(images, rows, chosen, factors[chosen])
+        soft, row_factors = weigh_targets(soft, factors)
+        return Examples(images, rows, targets, row_factors, soft)
     soft_targets = None
-    if recipe.soft_labels and split == "train":
+    if find_targets(recipe) == "crowd" and split == "train":
         soft_targets = soften_labels(
             viewed.loc[rows, "votes"],
             targets,
@@ -123,6 +165,16 @@ def select_examples(dataset: Dataset, images: Images, split: str, recipe: Recipe
             (viewed.loc[rows, "reason"] == "human").tolist(),
         )
     return Examples(images, rows, targets, factors[targets], soft_targets)
+
+
+def _believe(
+    dataset: Dataset, beliefs: Beliefs, rows: Rows, targets: Rows, recipe: Recipe
+) -> npt.NDArray[np.float32]:
+    """(N, K) the soft targets of the rows by the tables that the loss aims at."""
+    chosen, class_view = dataset.viewed.loc[rows], find_class_view(dataset.class_view)
+    shares = share_beliefs(beliefs, chosen["path"], dataset.classes, class_view)
+    weight = 1.0 if recipe.targets == "posterior" else recipe.belief_weight
+    return mix_beliefs(shares, targets, (chosen["reason"] == "human").to_numpy(), weight)
 
 
 def load_images(

@@ -9,6 +9,10 @@ thread, since two such jobs at once take less time than one after the other with
 job's result is written when the job ends, so after a kill the next run trains only what is missing.
 When all jobs of a model are done, `train.oof.join` makes its predictions table of them.
 
+With `--within train` the models learn from split train alone, so that their predictions may become
+targets of a training (`train run --targets`): what they believe of a train row then holds nothing
+of val or test. They predict the rows of all splits, and the table has a column `within` besides.
+
 There is no val split here: the number of epochs is fixed and small (`oof_epochs`, more for a small
 dataset: `oof_steps`), with Adam, the cosine schedule and plain cross-entropy on the given labels,
 whatever the recipe sets.
@@ -23,7 +27,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import ManifestError, UsageError
-from curate.workspace.invariants import require_laws
+from curate.workspace.invariants import require_laws, require_split
 from curate.workspace.predictions import write_predictions
 from curate.workspace.receipts import StageResult, new_receipt, write_receipt
 from curate.workspace.workspace import Workspace
@@ -65,6 +69,7 @@ class OofOptions:
     engine_name : where the jobs run
     workers : jobs at a time; None for one per core plus one, since a job sometimes waits, and for
         one on a GPU
+    within : the split from whose rows alone the models learn; empty for all rows
     """
 
     seed: int = 0
@@ -75,6 +80,7 @@ class OofOptions:
     precision: str = "auto"
     engine_name: engine.Engine = "local"
     workers: int | None = None
+    within: str = ""
 
     @property
     def all_seeds(self) -> range:
@@ -104,13 +110,16 @@ def predict_out_of_fold(
 
     Raises
     ------
-    ManifestError  if no row has a fold, or the manifest changed while the models were trained
+    ManifestError  if no row has a fold, or the manifest changed while the models were trained;
+        with `within`, if there is no split or a duplicate group is in two of them
     UsageError  if there is no such model or fold, or the number of folds is not `k`
     """
     start = time.perf_counter()
     manifest = workspace.read()
     require_laws(manifest, "fold")
-    jobs = plan_jobs(workspace, manifest, models, options.all_seeds, options.precision)
+    if options.within:
+        require_split(manifest)
+    jobs = _plan_jobs(workspace, manifest, models, options)
     fold_count = len({job.fold for job in jobs})
     if options.k is not None and options.k != fold_count:
         raise UsageError(
@@ -126,6 +135,13 @@ def predict_out_of_fold(
             load_images(workspace, manifest, size)  # decoded once, before the jobs read them
         _run_jobs(workspace, manifest, missing, options)
     return _write_predictions(workspace, models, jobs, options, trained=len(missing), start=start)
+
+
+def _plan_jobs(
+    workspace: Workspace, manifest: pd.DataFrame, models: Sequence[OofModel], options: OofOptions
+) -> list[Job]:
+    seeds, precision = options.all_seeds, options.precision
+    return plan_jobs(workspace, manifest, models, seeds, precision, options.within)
 
 
 def choose_models(
@@ -194,7 +210,9 @@ def _run_jobs(
 ) -> None:
     workers = _choose_workers(jobs, options)
     folds = {job.fold for job in jobs}
-    train_rows = {fold: int(select_train_rows(manifest, fold).sum()) for fold in folds}
+    train_rows = {
+        fold: int(select_train_rows(manifest, fold, options.within).sum()) for fold in folds
+    }
     steps = sum(count_steps(job.model, train_rows[job.fold]) for job in jobs)
     # The long jobs first, so that no core waits for the last of them alone.
     ordered = sorted(jobs, key=lambda job: isinstance(job.model, Hog))
@@ -232,7 +250,7 @@ def _write_predictions(
     """
     with workspace.lock("`train oof`"):
         manifest = workspace.read()
-        planned = plan_jobs(workspace, manifest, models, options.all_seeds, options.precision)
+        planned = _plan_jobs(workspace, manifest, models, options)
         if planned != list(jobs):
             raise ManifestError(
                 "manifest.csv: changed while the models were trained: run `train oof` again"
@@ -267,14 +285,15 @@ def _write_receipt(
         workspace.root,
         "oof",
         manifest,
-        input_columns=INPUT_COLUMNS,
+        input_columns=(*INPUT_COLUMNS, *(["split"] if options.within else [])),
         inputs=(),
         options={
             "models": {model.name: to_model_json(model) for model in models},
             "seed": options.seed,
             "seeds": options.seeds,
             "precision": options.precision,
-        },
+        }
+        | ({"within": options.within} if options.within else {}),
         result=result,
     )
     write_receipt(workspace.root, receipt, seconds=seconds)
@@ -294,7 +313,7 @@ def _format_plan(manifest: pd.DataFrame, missing: Sequence[Job], jobs: int) -> s
     """One line per job that would train, and the summary."""
     lines = []
     for job in missing:
-        labels = manifest.loc[select_train_rows(manifest, job.fold), "given_label"]
+        labels = manifest.loc[select_train_rows(manifest, job.fold, job.within), "given_label"]
         counts = count_labels(labels)
         per_class = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         held_out = int((manifest["fold"] == job.fold).sum())

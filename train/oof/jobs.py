@@ -18,6 +18,7 @@ import pandas as pd
 
 from curate.errors import ManifestError
 from curate.images.thumbnails import write_array
+from curate.workspace.manifest import kept_rows
 from curate.workspace.predictions import PREFIX, write_predictions
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Examples, encode_labels, list_classes, load_images, number_rows
@@ -29,7 +30,10 @@ from train.recipes.recipe import Recipe, to_json
 # Facts alone: a decision about one image must not make every model train again.
 INPUT_COLUMNS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
 # Fields of a model that do not change its training; the epochs are in `epochs`.
-_NOT_TRAINED = ("about", "published", "source", "classes", "oof_epochs", "oof_steps")
+_NOT_TRAINED = (
+    "about", "published", "source", "classes", "oof_epochs", "oof_steps", "targets",
+    "belief_weight",
+)  # fmt: skip
 
 OofModel = Recipe | hog_model.Hog
 Probs = npt.NDArray[np.float64]
@@ -45,6 +49,7 @@ class Job:
     fold : the fold that is held out and predicted
     file : predictions of that fold; the job is done when it exists
     precision : number format of training, as of `train.backend.choose_precision`
+    within : the split from whose rows alone the model learns; empty for all rows
     """
 
     model: OofModel
@@ -52,6 +57,7 @@ class Job:
     fold: str
     file: Path
     precision: str
+    within: str = ""
 
     @property
     def margins(self) -> Path:
@@ -75,25 +81,35 @@ def plan_jobs(
     models: Sequence[OofModel],
     seeds: Sequence[int],
     precision: str = "auto",
+    within: str = "",
 ) -> list[Job]:
     """Every (model, seed, fold), with the file of its result.
 
+    Parameters
+    ----------
+    within : the split from whose rows alone the models learn; empty for all rows
+
     Raises
     ------
-    ManifestError  if the manifest has fewer than two folds
+    ManifestError  if the manifest has fewer than two folds, or one of them would learn from no row
     """
     folds = sorted(set(manifest["fold"]) - {""}, key=int)
     if len(folds) < 2:
         raise ManifestError(f"manifest.csv: {len(folds)} folds: run `curate fold` first")
-    fewest_rows = min(int(select_train_rows(manifest, fold).sum()) for fold in folds)
+    fewest_rows = min(int(select_train_rows(manifest, fold, within).sum()) for fold in folds)
+    if within and not fewest_rows:
+        raise ManifestError(
+            f"manifest.csv: split {within} has rows in one fold alone: run `curate fold` with "
+            "another --seed, or `curate split`, again"
+        )
     jobs = []
     for requested in models:
         model = shorten(requested, fewest_rows) if isinstance(requested, Recipe) else requested
-        folder = workspace.cache / "oof" / _digest(model, manifest, precision)
+        folder = workspace.cache / "oof" / _digest(model, manifest, precision, within)
         for seed in seeds:
             for fold in folds:
                 file = folder / f"{model.name}-s{seed}-f{fold}.csv"
-                jobs.append(Job(model, seed, fold, file, precision))
+                jobs.append(Job(model, seed, fold, file, precision, within))
     return jobs
 
 
@@ -106,14 +122,14 @@ def run_job(call: JobCall) -> None:
     """
     workspace, job = Workspace(call.workspace_root), call.job
     manifest = workspace.read()
-    if _digest(job.model, manifest, job.precision) != job.file.parent.name:
+    if _digest(job.model, manifest, job.precision, job.within) != job.file.parent.name:
         raise ManifestError(
             "manifest.csv: changed while the models were trained: run `train oof` again"
         )
     images = load_images(workspace, manifest, job.model.size)
     classes = list_classes(manifest["given_label"])
     targets = encode_labels(manifest["given_label"], classes, "manifest.csv")
-    rows = number_rows(select_train_rows(manifest, job.fold))
+    rows = number_rows(select_train_rows(manifest, job.fold, job.within))
     train = Examples(images, rows, targets[rows], np.ones(len(rows), np.float32))
     held_out = number_rows(manifest["fold"] == job.fold)
     bar = ProgressSlot(call.progress_file, call.slot)
@@ -166,14 +182,27 @@ def count_steps(model: OofModel, rows: int) -> int:
     return model.epochs * -(-rows // model.batch_size)
 
 
-def select_train_rows(manifest: pd.DataFrame, fold: str) -> "pd.Series[bool]":
+def select_train_rows(manifest: pd.DataFrame, fold: str, within: str = "") -> "pd.Series[bool]":
     """The rows on which the models of this fold train: of the other folds, one of each example.
 
     Copies of an image under one label are one example; under two labels they are two.
+
+    Parameters
+    ----------
+    within : the split to whose rows they are restricted; empty for no restriction
     """
     eligible = (manifest["quality"] == "") & (manifest["fold"] != "")
+    if within:
+        eligible &= is_within(manifest, within)
     first = ~example_keys(manifest)[eligible].duplicated()
     return first.reindex(manifest.index, fill_value=False) & (manifest["fold"] != fold)
+
+
+def is_within(manifest: pd.DataFrame, within: str) -> "pd.Series[bool]":
+    """Whether a row is of that split and has no copy among the kept rows of the other splits."""
+    groups, kept = manifest["duplicate_group"], kept_rows(manifest)
+    others = set(kept.loc[~kept["split"].isin(["", within]), "duplicate_group"]) - {""}
+    return (manifest["split"] == within) & ~groups.isin(others)
 
 
 def example_keys(manifest: pd.DataFrame) -> pd.DataFrame:
@@ -204,10 +233,13 @@ def shorten(recipe: Recipe, rows: int) -> Recipe:
     return replace(plain, epochs=epochs, schedule="cosine", optimizer="adam")
 
 
-def _digest(model: OofModel, manifest: pd.DataFrame, precision: str) -> str:
+def _digest(model: OofModel, manifest: pd.DataFrame, precision: str, within: str) -> str:
     """16 hex digits of everything on which a job depends except its seed and fold."""
     fields = to_model_json(model)
     settings = {name: value for name, value in fields.items() if name not in _NOT_TRAINED}
-    columns = manifest[["path", *INPUT_COLUMNS]].agg("\t".join, axis=1)
+    facts = manifest[["path", *INPUT_COLUMNS]]
+    if within:
+        facts = facts.assign(within=is_within(manifest, within).map({True: within, False: ""}))
+    columns = facts.agg("\t".join, axis=1)
     text = json.dumps([settings, precision], sort_keys=True) + "\n" + "\n".join(columns)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

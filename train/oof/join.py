@@ -2,7 +2,7 @@
 
 Comes in: the manifest and the finished jobs. Goes out: the predictions table that `curate flag`
 reads. Seeds are averaged; the temperature of a fold is fitted on the other folds (C. Guo et al.,
-ICML 2017).
+ICML 2017), of `--within train` on their rows of split train.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from curate.images.thumbnails import read_array
-from curate.workspace.predictions import MARGIN_AUC, PREFIX, class_names
+from curate.workspace.predictions import MARGIN_AUC, PREFIX, WITHIN, class_names
 from train.data.dataset import encode_labels
 from train.evaluation.calibration import apply_temperature, fit_temperature
-from train.oof.jobs import Job, Probs, example_keys, round_probs
+from train.oof.jobs import Job, Probs, example_keys, is_within, round_probs
 
 
 def join_jobs(manifest: pd.DataFrame, jobs: Sequence[Job]) -> pd.DataFrame:
@@ -26,7 +26,13 @@ def join_jobs(manifest: pd.DataFrame, jobs: Sequence[Job]) -> pd.DataFrame:
     probs = np.mean([each[columns].to_numpy(dtype=np.float64) for each in tables], axis=0)
     labels = manifest.set_index("path").loc[table["path"], "given_label"]
     targets = encode_labels(labels, classes, "manifest.csv")
-    table[columns] = round_probs(_calibrate_folds(probs, targets, table["fold"]))
+    within = jobs[0].within
+    is_known = np.ones(len(table), bool)
+    if within:
+        known = pd.Series(is_within(manifest, within).to_numpy(), index=manifest["path"])
+        is_known = known.loc[table["path"]].to_numpy()
+        table[WITHIN] = np.where(is_known, within, "")
+    table[columns] = round_probs(_calibrate_folds(probs, targets, table["fold"], is_known))
     margins = _join_margins(manifest, jobs)
     if margins is None:
         return table
@@ -40,12 +46,15 @@ def _read_seed(jobs: Sequence[Job], seed: int) -> pd.DataFrame:
     return pd.concat(folds, ignore_index=True).sort_values("path", ignore_index=True)
 
 
-def _calibrate_folds(probs: Probs, targets: np.ndarray, folds: "pd.Series[str]") -> Probs:
-    """(N, K) probabilities, each fold at the temperature that fits the other folds."""
+def _calibrate_folds(
+    probs: Probs, targets: np.ndarray, folds: "pd.Series[str]", is_known: np.ndarray
+) -> Probs:
+    """(N, K) probabilities, each fold at the temperature that fits the known rows of the others."""
     calibrated = probs.copy()
     for fold in sorted(set(folds)):
         inside = (folds == fold).to_numpy()
-        temperature = fit_temperature(probs[~inside], targets[~inside])
+        others = ~inside & is_known
+        temperature = fit_temperature(probs[others], targets[others])
         calibrated[inside] = apply_temperature(probs[inside], temperature)
     return calibrated
 

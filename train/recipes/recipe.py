@@ -7,7 +7,7 @@ noted otherwise. Do not compare measurements of different fields.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -22,6 +22,9 @@ MONITORS = ("accuracy", "loss")
 BANDS = {"none": (0.0, 0.0), "forehead": (0.0, 0.25), "eyes": (0.25, 0.5), "lower": (0.5, 1.0)}
 MASKS = tuple(BANDS)
 SCHEMES = ("none", "balanced", "sqrt", "effective")
+# What the loss aims at; those of `BELIEFS` are read from the tables in `predictions/`.
+TARGETS = ("verdicts", "given", "crowd", "posterior", "oof")
+BELIEFS = ("posterior", "oof")
 # Networks with a base of Keras applications.
 PRETRAINED = ("vgg16", "resnet50", "mobilenetv2")
 # Fields that a network does not use.
@@ -233,6 +236,20 @@ class Recipe:
         "off: few datasets have votes",
         FLAG,
     )
+    targets: str = _default(
+        "verdicts",
+        "What the loss aims at: verdicts (labels after decisions), given (labels as shipped), "
+        "crowd (--soft-labels), posterior (of `curate flag`), oof (labels mixed with what models "
+        "believe that never saw the row).",
+        "the label that counts everywhere else",
+        _one_of(*TARGETS),
+    )
+    belief_weight: float = _default(
+        0.5,
+        "Share of what the models believe in a target; --targets oof only.",
+        "label and belief alike: not measured; compare a few by val accuracy",
+        SHARE,
+    )
     label_smoothing: float = _default(
         0.0,
         "Share of each target spread over all classes.",
@@ -324,7 +341,21 @@ def override(recipe: Recipe, **values: Any) -> Recipe:
             "name a run's weights"
         )
     _require_effect(recipe, changed)
+    _require_one_aim(recipe, changed, given)
     return changed
+
+
+def _require_one_aim(recipe: Recipe, changed: Recipe, given: Mapping[str, Any]) -> None:
+    """Refuse two different targets, and a weight that the targets have no use for."""
+    aim = given.get("targets", changed.targets)
+    if changed.soft_labels and (aim in BELIEFS or "targets" in given) and aim != "crowd":
+        raise UsageError(
+            f"--targets {aim}: excludes --soft-labels, which is --targets crowd: leave one out"
+        )
+    if changed.belief_weight != recipe.belief_weight and changed.targets != "oof":
+        raise UsageError(
+            "--belief-weight: only --targets oof has a use for it: leave it out, or give both"
+        )
 
 
 def _require_effect(recipe: Recipe, changed: Recipe) -> None:
@@ -380,6 +411,11 @@ def choose_class_view(recipe: Recipe, classes: str | None, group: str | None) ->
     from curate.workspace.class_views import name_class_view
 
     return name_class_view(classes, group)
+
+
+def find_targets(recipe: Recipe) -> str:
+    """What the loss of the recipe aims at, one of `TARGETS`."""
+    return "crowd" if recipe.soft_labels else recipe.targets
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:

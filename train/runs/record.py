@@ -70,6 +70,7 @@ class RunRecord:
     options : the options of the command line that are no fields of the recipe
     workspace : the workspace as a path relative to the folder
     series : the series of seeds that the run belongs to, or None
+    targets : path inside the workspace -> SHA-256 of the tables that its loss aims at; often none
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class RunRecord:
     options: Mapping[str, Any]
     workspace: str
     series: Series | None
+    targets: Mapping[str, str]
 
     @property
     def weights(self) -> Path:
@@ -137,6 +139,7 @@ def read_run_record(folder: Path) -> RunRecord:
             options=values.get("options", {}),
             workspace=values.get("workspace", DEFAULT_WORKSPACE),
             series=Series(series["name"], series["seed"], series["seeds"]) if series else None,
+            targets=dict(values.get("targets", {})),
         )
 
 

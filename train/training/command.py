@@ -32,6 +32,7 @@ from train.data.dataset import (
     MEMORY_BUDGET_BYTES,
     Dataset,
     Examples,
+    aim_labels,
     find_weights_file,
     load_images,
     read_dataset,
@@ -39,7 +40,7 @@ from train.data.dataset import (
 )
 from train.evaluation.metrics import format_percent, score_predictions
 from train.evaluation.plots import plot_curves
-from train.recipes.recipe import Recipe, resolve_batch_size, to_json
+from train.recipes.recipe import Recipe, find_targets, resolve_batch_size, to_json
 from train.runs.errors import RunError
 from train.runs.folder import (
     CURVES,
@@ -77,7 +78,16 @@ from train.training.fit import (
 )
 
 INPUT_COLUMNS = ("pixel_hash", "label", "status", "split")
-SOFT_LABEL_COLUMNS = ("reason", "votes")
+# The further columns that the targets of the loss are made of.
+TARGET_COLUMNS = {
+    "verdicts": (),
+    "given": ("given_label",),
+    "crowd": ("reason", "votes"),
+    "posterior": ("reason",),
+    "oof": ("reason", "given_label", "fold", "duplicate_group"),
+}
+# The labels by which val is scored, where they are not those after decisions.
+VAL_LABELS = {"given": "the given labels", "posterior": "the most probable classes"}
 # Their versions are in the run record.
 PACKAGES = (
     "candid-fer", "keras", "tensorflow", "jax", "torch", "numpy", "pandas",
@@ -161,6 +171,7 @@ def prepare(
     *,
     resumed: RunRecord | None = None,
     manifest_sha256: str | None = None,
+    targets: Mapping[str, str] | None = None,
 ) -> Plan:
     """Read and check everything that decides a run; nothing is written.
 
@@ -169,6 +180,7 @@ def prepare(
     resumed : the record of the run to go on with
     manifest_sha256 : of the manifest with which the run, or the first of its series, began; None
         for the first
+    targets : path -> SHA-256 of the tables that its loss aims at, likewise
 
     Raises
     ------
@@ -176,7 +188,9 @@ def prepare(
     ManifestError  if there is nothing to train or to validate on, or a duplicate group is in two
         splits
     WorkspaceError  if the recipe wants class weights and no fitting ones exist
-    RunError  if the folder is taken, or manifest or class weights have changed since the run began
+    PredictionsError  if the tables that its loss aims at do not fit
+    RunError  if the folder is taken, or manifest, class weights or tables of targets have changed
+        since the run began
     """
     worker = 0
     if options.tensorboard:
@@ -192,6 +206,11 @@ def prepare(
         raise RunError(
             f"{workspace.manifest}: has changed since this training began: train anew under "
             "another --name"
+        )
+    if targets is not None and targets != list_targets(dataset):
+        raise RunError(
+            f"{workspace.predictions}: the tables of --targets {recipe.targets} have changed since "
+            "this training began: train anew under another --name"
         )
     if resumed is None:
         precision, reason = choose_precision(options.precision)
@@ -240,9 +259,23 @@ def describe(plan: Plan) -> Result:
     )
     return Result(
         f"run: would train {plan.recipe.name} for up to {plan.recipe.epochs} epochs in "
-        f"{plan.precision} ({plan.precision_reason}) on {per_split} -> {plan.folder}"
-        f"{_format_outside(plan)}"
+        f"{plan.precision} ({plan.precision_reason}) on {per_split}{_format_targets(plan)} -> "
+        f"{plan.folder}{_format_outside(plan)}"
     )
+
+
+def list_targets(dataset: Dataset) -> dict[str, str]:
+    """Path inside the workspace -> SHA-256 of the tables that the loss aims at; often none."""
+    return dict(dataset.beliefs.files) if dataset.beliefs else {}
+
+
+def _format_targets(plan: Plan) -> str:
+    """What the loss aims at; empty for the labels after decisions and for votes."""
+    targets = plan.recipe.targets
+    if targets == "given":
+        return " towards the given labels"
+    tables = list_targets(plan.dataset)
+    return f" towards {targets} ({', '.join(tables)})" if tables else ""
 
 
 def train(plan: Plan) -> Result:
@@ -290,6 +323,8 @@ def train(plan: Plan) -> Result:
             "precision_reason": plan.precision_reason,
             "resources": measure_resources(cpu_seconds + count_cpu_seconds()),
         }
+        if plan.recipe.targets in VAL_LABELS:
+            metrics["val_labels"] = plan.recipe.targets
         result = _finish(plan, state.history, metrics)
         _write_receipt(plan, result, time.perf_counter() - start[0])
     return result
@@ -364,8 +399,11 @@ def _write_record(plan: Plan, train_examples: Examples) -> None:
         "class_weights": dataset.class_weights,
         "rows": dataset.counts,
     }
+    if dataset.beliefs:
+        record["targets"] = list_targets(dataset)
     if options.class_view:
-        outside = count_outside(dataset.manifest, find_class_view(options.class_view))
+        labelled = aim_labels(dataset.manifest, plan.recipe)
+        outside = count_outside(labelled, find_class_view(options.class_view))
         record |= {"view": options.class_view, "outside": outside}
     if options.series:
         suffix = options.series.suffix(options.seed)
@@ -461,16 +499,18 @@ def _finish(plan: Plan, history: History, metrics: Mapping[str, Any]) -> Result:
 def _write_receipt(plan: Plan, result: Result, seconds: float) -> None:
     workspace, recipe = plan.workspace, plan.recipe
     weights_file = find_weights_file(recipe.class_weights, workspace.class_weights)
+    tables = list_targets(plan.dataset)
     options = {"recipe": to_json(recipe), "seed": plan.options.seed}
     if plan.options.class_view:
         options["view"] = plan.options.class_view
-    columns = INPUT_COLUMNS + (SOFT_LABEL_COLUMNS if recipe.soft_labels else ())
+    columns = INPUT_COLUMNS + TARGET_COLUMNS[find_targets(recipe)]
+    inputs = [*([weights_file] if weights_file else []), *map(workspace.root.joinpath, tables)]
     receipt = new_receipt(
         workspace.root,
         "run",
         plan.dataset.manifest,
         input_columns=columns,
-        inputs=[weights_file] if weights_file else [],
+        inputs=inputs,
         options=options,
         result=result,
     )
@@ -480,9 +520,10 @@ def _write_receipt(plan: Plan, result: Result, seconds: float) -> None:
 def _format_summary(plan: Plan, metrics: Mapping[str, Any]) -> str:
     recipe, scores = plan.recipe, metrics["val"]
     under_mask = f" under mask {recipe.mask}" if recipe.mask != "none" else ""
+    by = f" by {VAL_LABELS[recipe.targets]}" if recipe.targets in VAL_LABELS else ""
     return (
         f"run: {recipe.name}, {metrics['epochs']} epochs (best {metrics['best_epoch']}), "
-        f"val accuracy{under_mask} {format_percent(scores['accuracy'])}, "
+        f"val accuracy{under_mask}{by} {format_percent(scores['accuracy'])}, "
         f"macro F1 {format_percent(scores['macro_f1'])}, "
         f"in {plan.precision} ({plan.precision_reason}), {metrics['seconds']:.0f} s"
         f"{_format_outside(plan)} -> {plan.folder}"
@@ -493,4 +534,5 @@ def _format_outside(plan: Plan) -> str:
     """The rows outside of the class view; empty without one."""
     if not plan.options.class_view:
         return ""
-    return format_outside(plan.dataset.manifest, find_class_view(plan.options.class_view))
+    labelled = aim_labels(plan.dataset.manifest, plan.recipe)
+    return format_outside(labelled, find_class_view(plan.options.class_view))

@@ -32,6 +32,7 @@ from train.training.command import (
     RunOptions,
     describe,
     find_runs_folder,
+    list_targets,
     prepare,
     require_free,
     train,
@@ -61,12 +62,12 @@ def train_series(
         for folder in series.list_folders(runs):
             require_free(folder)
     results: list[Result] = []
-    manifest_sha256 = None
+    manifest_sha256, targets = None, None
     for seed in series.seeds:
         one = replace(options, seed=seed, series=series)
-        plan = prepare(workspace, recipe, one, manifest_sha256=manifest_sha256)
+        plan = prepare(workspace, recipe, one, manifest_sha256=manifest_sha256, targets=targets)
         result = describe(plan) if dry_run else train(plan)
-        manifest_sha256 = plan.dataset.sha256
+        manifest_sha256, targets = plan.dataset.sha256, list_targets(plan.dataset)
         if "folder" in result.counts:  # its name is numbered if that of the plan was taken
             name = Path(result.counts["folder"]).name.removesuffix(series.suffix(seed))
             series, options = replace(series, name=name), replace(options, name=name)
@@ -206,8 +207,9 @@ def require_run_of_series(record: RunRecord, folder: Path, seed: int) -> None:
     if not _has_run(folder):
         return
     other = read_run_record(folder)
-    found = other.recipe, other.seed, other.series, other.manifest_sha256
-    if found != (record.recipe, seed, record.series, record.manifest_sha256):
+    found = other.recipe, other.seed, other.series, other.manifest_sha256, other.targets
+    wanted = record.recipe, seed, record.series, record.manifest_sha256, record.targets
+    if found != wanted:
         raise RunError(
             f"{folder}: is not seed {seed} of this run: move it away, or train anew under another "
             "--name"
@@ -226,6 +228,7 @@ def _resume_run(
         options,
         resumed=read_run_record(folder) if is_unfinished(folder) else None,
         manifest_sha256=record.manifest_sha256,
+        targets=record.targets,
     )
     return describe(plan) if dry_run else train(plan)
 
