@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from curate.errors import SourceError
+from curate.files import open_regular, read_bounded
 
 DELIMITERS = (",", ";", "\t", "|")
 _MARKS = {
@@ -21,7 +23,8 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _CHUNK = 1 << 20  # bytes
-_WIDEST = 1 << 24  # characters of one value; pixels of a face take 10,000
+_WIDEST = 1 << 24  # characters of one value or line; pixels of a face take 10,000
+MAX_TEXT_BYTES = 1 << 30  # of a text that is read as a whole; a million rows of votes take 0.1 GB
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,16 @@ def find_form(file: Path, *, whole: bool = True) -> CsvForm:
 
     Raises
     ------
-    SourceError  if the bytes are no text
-    OSError  if the file cannot be opened
+    SourceError  if the bytes are no text, or the file cannot be opened or is no regular one
     """
-    encoding = _find_encoding(file, whole)
     try:
-        with file.open(encoding=encoding, newline="") as stream:
+        encoding = _find_encoding(file, whole)
+        with _open(file, encoding) as stream:
             first = stream.readline(_CHUNK).rstrip("\r\n")
     except UnicodeError as error:
         raise _no_text(file, error) from error
+    except OSError as error:
+        raise _cannot_read(file, error) from error
     if first.lower().startswith("sep=") and len(first) == len("sep=,"):
         return CsvForm(encoding, first[-1], 1)
     return CsvForm(encoding, _find_delimiter(first))
@@ -61,21 +65,53 @@ def read_csv(file: Path, form: CsvForm) -> Iterator[list[str]]:
 
     Raises
     ------
-    SourceError  if the file is no CSV text
-    OSError  if the file cannot be opened
+    SourceError  if the file is no CSV text, or cannot be opened or is no regular one
     """
     csv.field_size_limit(min(sys.maxsize, _WIDEST))
     try:
-        with file.open(newline="", encoding=form.encoding) as stream:
+        with _open(file, form.encoding) as stream:
             for _ in range(form.skipped_lines):
-                stream.readline()
-            yield from (row for row in csv.reader(stream, delimiter=form.delimiter) if row)
+                stream.readline(_WIDEST)
+            lines = _read_lines(stream)
+            yield from (row for row in csv.reader(lines, delimiter=form.delimiter) if row)
     except (csv.Error, UnicodeError) as error:
         raise _no_text(file, error) from error
+    except OSError as error:
+        raise _cannot_read(file, error) from error
+
+
+def read_text(file: Path, encoding: str = "utf-8", *, errors: str = "replace") -> str:
+    """The whole text of a file.
+
+    Parameters
+    ----------
+    errors : `replace` puts a mark for bytes that are no such text, `strict` raises UnicodeError
+
+    Raises
+    ------
+    SourceError  if it cannot be opened, is no regular file, or holds over `MAX_TEXT_BYTES`
+    """
+    try:
+        return read_bounded(file, MAX_TEXT_BYTES).decode(encoding, errors)
+    except OSError as error:
+        raise _cannot_read(file, error) from error
+
+
+def _open(file: Path, encoding: str) -> TextIO:
+    """The text of a regular file; a pipe, whose end might never come, is refused."""
+    return open(open_regular(file), encoding=encoding, newline="")  # noqa: PTH123 - a descriptor
+
+
+def _read_lines(stream: TextIO) -> Iterator[str]:
+    """The lines; csv.Error for one that is endless, as a file of zeros is."""
+    while line := stream.readline(_WIDEST):
+        if len(line) == _WIDEST:
+            raise csv.Error(f"a line has over {_WIDEST:,} characters")
+        yield line
 
 
 def _find_encoding(file: Path, whole: bool) -> str:
-    with file.open("rb") as stream:
+    with open(open_regular(file), "rb") as stream:  # noqa: PTH123 - a descriptor
         head = stream.read(_CHUNK)
         marked = next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
         if marked:
@@ -86,6 +122,8 @@ def _find_encoding(file: Path, whole: bool) -> str:
         try:
             while head:
                 following = stream.read(_CHUNK) if whole else b""
+                if b"\0" in following:  # as the hole of a sparse file, which may be endless
+                    raise _no_text(file, "it holds zero bytes")
                 decoder.decode(head, final=whole and not following)
                 head = following
         except UnicodeDecodeError:
@@ -111,6 +149,12 @@ def _find_delimiter(header: str) -> str:
             return 0
 
     return max(DELIMITERS, key=count)  # the first of equals
+
+
+def _cannot_read(file: Path, error: OSError) -> SourceError:
+    return SourceError(
+        f"{file}: cannot be read ({error.strerror}): restore it, or make it readable"
+    )
 
 
 def _no_text(file: Path, reason: object) -> SourceError:

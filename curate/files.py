@@ -2,14 +2,20 @@
 
 In: a path and the new bytes. Out: the file with all of them, or unchanged. The bytes go to a
 temporary file, are flushed to the disk, and the file is renamed: a process that is killed at any
-moment leaves the old bytes or the new ones (law 9).
+moment leaves the old bytes or the new ones (law 9). No link is followed: a temporary file is new
+and its name cannot be foreseen, and a link at the file's own place is replaced, not followed.
+
+Also here: reading what may come from strangers, `read_bounded`, which waits for no pipe.
 """
 
 import contextlib
+import errno
 import glob
 import hashlib
 import os
+import secrets
 import signal
+import stat
 import threading
 from collections.abc import Iterator
 from itertools import chain
@@ -19,6 +25,7 @@ from curate.errors import WorkspaceError, examples
 
 MAX_NAME_BYTES = 255  # of a file's name, in every usual file system
 DIGEST_DIGITS = 16
+TEMPORARY = ".tmp"  # what the name of a temporary file ends with
 CACHE = ".cache"  # a folder of what can be made again; to write there changes nothing of the user's
 
 # The files that this command has changed, so that an error can say so.
@@ -38,29 +45,58 @@ def write_atomically(file: Path, data: bytes) -> bool:
     """
     if file.is_file() and file.stat().st_size == len(data) and file.read_bytes() == data:
         return False
-    temporary = _name_temporary(file, str(os.getpid()))
     made: list[Path] = []
     try:
         made = _make_parents(file)
-        _remove_leftovers(file)
-        temporary.write_bytes(data)
-        replace_durably(temporary, file)
+        with new_temporary(file) as temporary:
+            temporary.write_bytes(data)
+            replace_durably(temporary, file)
     except OSError as error:
-        remove_quietly(temporary)
         for folder in made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise cannot_write(file, error) from error
-    finally:
-        remove_quietly(temporary)
     return True
 
 
-def _name_temporary(file: Path, pid: str) -> Path:
-    """The temporary file of a writer; a digest takes the place of a name that would be too long."""
-    name = f".{file.name}.{pid}.tmp"
+@contextlib.contextmanager
+def new_temporary(file: Path, suffix: str = TEMPORARY) -> Iterator[Path]:
+    """An empty file beside `file` for the bytes to come; it is removed at the end if still there.
+
+    Its name holds the process, so that the file of a killed one can be removed, and 64 random bits.
+    It did not exist before: nobody can have planted a link there.
+
+    Parameters
+    ----------
+    suffix : what a library wants a file's name to end with
+    """
+    _remove_leftovers(file, suffix)
+    temporary = _name_temporary(file, suffix)
+    create_file(temporary)
+    try:
+        yield temporary
+    finally:
+        remove_quietly(temporary)
+
+
+def create_file(file: Path, data: bytes = b"") -> None:
+    """Write a file that must not exist yet, not even as a link; not flushed to the disk.
+
+    Raises
+    ------
+    OSError  if it exists or cannot be written
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    with open(os.open(file, flags, 0o666), "wb") as stream:  # noqa: PTH123 - a descriptor
+        stream.write(data)
+
+
+def _name_temporary(file: Path, suffix: str) -> Path:
+    """A name for a temporary file; a digest takes the place of a name that would be too long."""
+    end = f".{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+    name = f".{file.name}{end}"
     if len(os.fsencode(name)) > MAX_NAME_BYTES:
-        name = f".{_digest(file.name)}.{pid}.tmp"
+        name = f".{_digest(file.name)}{end}"
     return file.with_name(name)
 
 
@@ -93,12 +129,13 @@ def _digest(name: str) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:DIGEST_DIGITS]
 
 
-def _remove_leftovers(file: Path) -> None:
+def _remove_leftovers(file: Path, suffix: str) -> None:
     """Remove the temporary files of killed writers of this file, but not those of live ones."""
     names = (glob.escape(file.name), _digest(file.name))
-    patterns = [f".{name}.*.tmp" for name in names]
+    patterns = [f".{name}.*{suffix}" for name in names]
     for leftover in chain.from_iterable(map(file.parent.glob, patterns)):
-        pid = leftover.name.split(".")[-2]
+        # PID-RANDOM; earlier versions wrote PID alone.
+        pid = leftover.name.removesuffix(suffix).rpartition(".")[2].partition("-")[0]
         if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
             remove_quietly(leftover)
 
@@ -197,3 +234,67 @@ def cannot_write(file: Path, error: OSError | ValueError) -> WorkspaceError:
 def sha256_of(file: Path) -> str:
     """SHA-256 of the file's bytes, 64 hex digits."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+class OddFileError(OSError):
+    """The file is not read: it is no regular file, or too large; `strerror` is the reason."""
+
+    def __init__(self, reason: str, file: Path | str) -> None:
+        super().__init__(errno.EINVAL, reason, str(file))
+
+
+# What is no regular file, and what it is. A pipe would be waited for, /dev/zero never ends.
+_ODD = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def read_bounded(file: Path | str, most_bytes: int) -> bytes:
+    """The bytes of a regular file, or of the one that a link leads to; nothing is waited for.
+
+    Raises
+    ------
+    OddFileError  if it is a pipe, a socket, a device or a folder, or holds over `most_bytes`
+    OSError  if it is missing or cannot be opened; a link that leads to itself too
+    """
+    descriptor = open_regular(file)
+    parts: list[bytes] = []
+    got = 0
+    with open(descriptor, "rb", buffering=0) as stream:  # noqa: PTH123 - a descriptor
+        size = os.fstat(descriptor).st_size
+        # A file may grow while it is read, and files of /proc have a size of 0.
+        while max(got, size) <= most_bytes and (part := stream.read(max(size - got, 0) + 4096)):
+            parts.append(part)
+            got += len(part)
+    if max(got, size) > most_bytes:
+        raise OddFileError(f"over {most_bytes:,} bytes", file)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def open_regular(file: Path | str) -> int:
+    """A descriptor for reading, which never blocks; the caller closes it.
+
+    Raises
+    ------
+    OddFileError  if it is no regular file
+    OSError  if it is missing or cannot be opened
+    """
+    _require_regular(os.stat(file).st_mode, file)  # noqa: PTH116 - for hundreds of thousands
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        # Looked at again now that it is open: it may have been exchanged in between.
+        _require_regular(os.fstat(descriptor).st_mode, file)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(mode: int, file: Path | str) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _ODD.get(stat.S_IFMT(mode), "no file")
+        raise OddFileError(f"{kind}, no regular file", file)

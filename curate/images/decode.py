@@ -9,6 +9,7 @@ colour image whose channels are all equal is grey. An image that cannot be read 
 
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from curate.errors import SourceError
+from curate.files import OddFileError, read_bounded
 from curate.images.depth import (
     has_deep_colours,
     rescale_colours,
@@ -27,6 +29,7 @@ from curate.images.depth import (
     scale_levels,
     show_on_background,
 )
+from curate.images.jpeg_scans import count_scans
 from curate.images.png_chunks import strip_metadata
 
 SUFFIXES = frozenset(
@@ -34,10 +37,29 @@ SUFFIXES = frozenset(
 )
 # A larger picture is no face crop; 10,000 x 10,000 pixels in colour take 0.5 GB to decode and hash.
 MAX_PIXELS = 50_000_000
+MAX_BYTES = 4 * MAX_PIXELS  # of a file: the largest picture, four bytes a pixel, not compressed
+MAX_DIGITS_BYTES = 20_000_000  # of a PGM or PPM whose levels are text, which Pillow reads slowly
+# A progressive JPEG has about 10 scans, and each costs a pass over all pixels.
+MAX_SCANS = 100
+MAX_SCANNED_PIXELS = 20 * MAX_PIXELS
 # The formats by content; no other decoder of Pillow is tried on a stranger's bytes.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 Pixels = npt.NDArray[np.uint8]
+
+
+# How a file of these formats begins; a name without a suffix is known by it.
+MAGIC = re.compile(
+    rb"\xff\xd8\xff"  # JPEG
+    rb"|\x89PNG\r\n\x1a\n"
+    rb"|GIF8[79]a"
+    rb"|II\*\x00|MM\x00\*"  # TIFF
+    rb"|RIFF....WEBP"
+    # BMP by the size of its second header: two letters alone also begin a text.
+    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00"
+    rb"|P[1-6]\s(?:\s|#[^\n]*\n)*[0-9]+\s",  # PBM, PGM, PPM
+    re.DOTALL,
+)
 
 
 class UnreadableImageError(Exception):
@@ -90,13 +112,53 @@ def read_image(file: Path, box: str = "") -> Pixels:
 
     Raises
     ------
-    UnreadableImageError  if the file is gone or not readable, or is no picture
+    UnreadableImageError  if the file is gone, no regular file, too large, or no picture
+    """
+    return decode_image(_read_bytes(file), box)
+
+
+def read_recorded(file: Path, sha256: str) -> bytes:
+    """The bytes of a picture, if they are those that `build` has recorded: for what is shipped.
+
+    Parameters
+    ----------
+    sha256 : of the manifest, 64 hex digits
+
+    Raises
+    ------
+    UnreadableImageError  if the file is gone, no picture, or holds other bytes
+    """
+    data = _read_bytes(file)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise UnreadableImageError("has other bytes than `curate build` has recorded")
+    decode_image(data)
+    return data
+
+
+def hash_picture(file: Path) -> str:
+    """SHA-256 of a picture's bytes as `build` records it, 64 hex digits.
+
+    What is not read (a pipe, a file over `MAX_BYTES`) has the hash of the reason.
+
+    Raises
+    ------
+    OSError  if the file is missing or cannot be opened
     """
     try:
-        data = file.read_bytes()
+        return hashlib.sha256(read_bounded(file, MAX_BYTES)).hexdigest()
+    except OddFileError as problem:
+        return _hash_reason(problem)
+
+
+def _hash_reason(problem: OddFileError) -> str:
+    return hashlib.sha256(str(problem.strerror).encode()).hexdigest()
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        return read_bounded(file, MAX_BYTES)
     except OSError as error:
         raise UnreadableImageError(error.strerror or "cannot be opened") from error
-    return decode_image(data, box)
 
 
 def read_grey(file: Path, box: str = "", size: int = 48) -> Pixels:
@@ -151,7 +213,10 @@ def measure_images(batch: Sequence[tuple[Path, str]]) -> list[ImageFacts]:
     small: list[Pixels] = []
     for file, box in batch:
         try:
-            data = file.read_bytes()
+            data = read_bounded(file, MAX_BYTES)
+        except OddFileError as problem:
+            facts.append(ImageFacts(_hash_reason(problem), problem=str(problem.strerror)))
+            continue
         except OSError as error:
             raise SourceError(
                 f"{file}: cannot be opened ({error.strerror}): restore or remove it"
@@ -241,7 +306,18 @@ def _decode(data: bytes) -> Pixels:
             raise UnreadableImageError(
                 f"{image.width}x{image.height} is over {MAX_PIXELS:,} pixels"
             )
+        if image.format == "PPM" and data[1:2] in b"123" and len(data) > MAX_DIGITS_BYTES:
+            raise UnreadableImageError(f"over {MAX_DIGITS_BYTES:,} bytes of digits: save it as PNG")
+        if image.format in ("JPEG", "MPO"):  # MPO: several JPEGs, as some cameras write them
+            _require_few_scans(count_scans(data, MAX_SCANS), image.width * image.height)
         return _to_pixels(image, data)
+
+
+def _require_few_scans(scans: int, pixels: int) -> None:
+    if scans > MAX_SCANS or scans * pixels > MAX_SCANNED_PIXELS:
+        raise UnreadableImageError(
+            f"a JPEG of {scans} scans or more, which would take long to decode"
+        )
 
 
 def _decode_stripped(data: bytes, problem: UnreadableImageError) -> Pixels:

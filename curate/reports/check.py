@@ -7,7 +7,7 @@ broken law. Nothing is written.
 import pandas as pd
 
 from curate import engine
-from curate.files import sha256_of
+from curate.images.decode import hash_picture
 from curate.workspace.invariants import broken_laws
 from curate.workspace.journal import current_decisions, derive_verdicts
 from curate.workspace.manifest import sources_of
@@ -73,11 +73,11 @@ def _check_files(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
     rows = list(zip(manifest["path"], manifest["sha256"], strict=True))
     gone, changed = [], []
     for path, sha256 in engine.track(rows, "files"):
-        file = locate(path)
-        if not file.is_file():
+        try:
+            if hash_picture(locate(path)) != sha256:
+                changed.append(path)
+        except OSError:
             gone.append(path)
-        elif sha256_of(file) != sha256:
-            changed.append(path)
     broken = []
     for change, paths in (("gone", gone), ("changed", changed)):
         if paths:

@@ -20,6 +20,7 @@ import numpy as np
 
 from curate.engine import track
 from curate.errors import SourceError
+from curate.files import read_bounded
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.affectnet_labels import NO_CLASS, label_codes
 from curate.sources.tables.pictures import find_folder, is_picture, list_names, note_skipped
@@ -38,6 +39,7 @@ PARTS = {"train_set": "train", "val_set": "val"}
 # minute.
 READERS, CHUNK = 8, 500
 _MAGIC = b"\x93NUMPY"
+_MOST_BYTES = 1 << 16  # of an array of one number or text
 
 
 def detect(root: Path) -> bool:
@@ -117,8 +119,10 @@ def _read_code(file: str) -> str:
 
     np.load takes six times as long, which matters for hundreds of thousands of files.
     """
-    with open(file, "rb") as stream:  # noqa: PTH123 - a Path for each of 300,000 files is slow
-        data = stream.read()
+    try:
+        data = read_bounded(file, _MOST_BYTES)
+    except OSError as error:
+        raise SourceError(f"{file}: cannot be read ({error.strerror}): restore the file") from error
     # The length of the header has two bytes in version 1 of the format, four in later versions.
     start = 10 if data[6:7] == b"\x01" else 12
     end = start + int.from_bytes(data[8:start], "little")
@@ -127,7 +131,9 @@ def _read_code(file: str) -> str:
             raise ValueError("no array file")
         value = np.frombuffer(data[end:], _read_dtype(data[start:end]))
         return str(int(float(str(value[0]))))
-    except (ValueError, IndexError, SyntaxError, KeyError, TypeError) as error:
+    except (
+        ValueError, IndexError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         raise SourceError(f"{file}: holds no code ({error}): restore the file") from error
 
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from curate.csv_text import read_text
 from curate.errors import SourceError
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.pictures import is_picture, note_skipped, subfolders
@@ -114,7 +115,7 @@ def _read_emotion(folder: Path) -> int | None:
 
 
 def _read_code(file: Path) -> int:
-    text = file.read_text(errors="replace")
+    text = read_text(file)
     try:
         code = int(float(text))
     except (ValueError, OverflowError):

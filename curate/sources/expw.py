@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from curate.csv_text import read_text
 from curate.errors import SourceError
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.pictures import clip_box, find_top, keep_present, note_skipped
@@ -66,7 +67,7 @@ def _find_pictures(table: Path) -> Path:
 
 
 def _read_faces(table: Path) -> Iterator[SourceRow]:
-    lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(table).splitlines()
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield _read_face(line.split(), f"{table} line {number}")

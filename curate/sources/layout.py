@@ -125,11 +125,16 @@ def detect_layout(root: Path) -> Layout:
 
     Raises
     ------
-    SourceError  if `root` does not exist, or no layout fits it
+    SourceError  if `root` does not exist or is a pipe or a device, or no layout fits it
     """
     if not root.exists():
         raise SourceError(
             f"{root}: no such file or folder: give the path of the dataset as it lies on disk"
+        )
+    if not root.is_file() and not root.is_dir():
+        raise SourceError(
+            f"{root}: is neither a file nor a folder: give the path of the dataset as it lies on "
+            "disk"
         )
     for name in LAYOUTS:
         layout = load_layout(name)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from curate.csv_text import read_text
 from curate.errors import SourceError
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.pictures import find_top, keep_present
@@ -70,7 +71,7 @@ def _find_list(root: Path) -> Path | None:
 
 
 def _read_lines(table: Path, suffix: str) -> Iterator[SourceRow]:
-    lines = table.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = read_text(table).splitlines()
     for number, line in enumerate(map(str.strip, lines), start=1):
         if not line:
             continue

@@ -10,14 +10,16 @@ tie is no majority. A face whose majority is `unknown` or `NF`, or that has none
 is counted and passed over.
 """
 
+import io
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from curate.csv_text import find_form
+from curate.csv_text import MAX_TEXT_BYTES, find_form
 from curate.errors import SourceError, examples
+from curate.files import read_bounded
 from curate.labels import VOCABULARY, canonical_label
 from curate.workspace.manifest import split_face
 
@@ -37,9 +39,10 @@ def read_votes(file: Path) -> dict[str, str]:
     SourceError  if the file is no such table
     """
     try:
+        data = read_bounded(file, MAX_TEXT_BYTES)
         form = find_form(file)
         table = pd.read_csv(
-            file,
+            io.BytesIO(data),
             dtype=str,
             keep_default_na=False,
             encoding=form.encoding,

@@ -15,7 +15,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from curate.errors import WorkspaceError
-from curate.files import cannot_write, sha256_of
+from curate.files import cannot_write, create_file, read_bounded, remove_quietly, sha256_of
 from curate.result import format_counts
 from curate.workspace.journal import Decision, read_journal
 from curate.workspace.manifest import read_manifest, source_of, split_face
@@ -23,6 +23,7 @@ from curate.workspace.receipts import read_json
 
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
 MAX_CLASS_WEIGHT = 1e6
+_HOLDER_BYTES = 1000  # of a line about who holds the lock
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,9 @@ class Workspace:
             raise cannot_write(self.root, error) from error
         with held:
             since = time.strftime("%H:%M:%S UTC", time.gmtime())
+            remove_quietly(holder)
             with suppress(OSError):  # it serves a message only
-                holder.write_text(f"{command}, process {os.getpid()}, since {since}")
+                create_file(holder, f"{command}, process {os.getpid()}, since {since}".encode())
             try:
                 yield
             finally:
@@ -170,7 +172,7 @@ def _remove_unused(root: Path) -> None:
 def _read_holder(file: Path) -> str:
     """Who holds the lock, in brackets, for a message; empty if it is not known."""
     with suppress(OSError):
-        return f" ({file.read_text()})"
+        return f" ({read_bounded(file, _HOLDER_BYTES).decode(errors='replace')})"
     return ""
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from curate.errors import UsageError, examples
-from curate.images.decode import SUFFIXES
+from curate.files import open_regular
+from curate.images.decode import MAGIC, SUFFIXES
 
 MAC_FOLDER = "__MACOSX"  # what a Mac adds to its archives; holds no picture
 
@@ -76,7 +75,13 @@ def _walk(folder: Path, out: Path | None) -> Iterator[Path]:
 
 
 def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES or (file.is_file() and cv2.haveImageReader(str(file)))
+    if file.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with open(open_regular(file), "rb", buffering=0) as stream:  # noqa: PTH123 - a descriptor
+            return MAGIC.match(stream.read(64)) is not None
+    except OSError:
+        return False
 
 
 def _refuse(error: OSError) -> None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from curate.errors import SourceError, WorkspaceError
-from curate.files import cannot_write, remove_quietly, replace_durably
+from curate.files import cannot_write, new_temporary, replace_durably
 from train.backend import mute_stderr
 from train.data.dataset import Pixels
 from train.faces.retime import retime_mp4
@@ -157,28 +157,34 @@ def copy_video(file: Path, out: Path, draw: Callable[[Frame], Pixels]) -> None:
     ------
     WorkspaceError  if it cannot be written
     """
-    temporary, writer = out.with_name(f".{out.name}"), None
-    times: list[float] = []
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        for frame in read_frames(file, float("inf")):
-            drawn = draw(frame)
-            if writer is None:
-                writer = _open_writer(temporary, out, drawn)
-                size = drawn.shape[1], drawn.shape[0]
-            # A writer leaves frames of another size out, without a word.
-            bgr = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
-            writer.write(bgr if bgr.shape[1::-1] == size else cv2.resize(bgr, size))
-            times.append(max(frame.seconds, times[-1] if times else 0.0))
-        if writer is not None:
-            writer.release()
-            usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-            retime_mp4(temporary, times, usual or 1 / USUAL_RATE)
-            replace_durably(temporary, out)
+        with new_temporary(out, out.suffix) as temporary:
+            if _write_frames(file, temporary, out, draw):
+                replace_durably(temporary, out)
     except (OSError, ValueError) as error:
         raise cannot_write(out, error) from error
-    finally:
-        remove_quietly(temporary)
+
+
+def _write_frames(file: Path, temporary: Path, out: Path, draw: Callable[[Frame], Pixels]) -> bool:
+    """Write every frame to `temporary` at its own time; False if the video has none."""
+    writer = None
+    times: list[float] = []
+    for frame in read_frames(file, float("inf")):
+        drawn = draw(frame)
+        if writer is None:
+            writer = _open_writer(temporary, out, drawn)
+            size = drawn.shape[1], drawn.shape[0]
+        # A writer leaves frames of another size out, without a word.
+        bgr = cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR)
+        writer.write(bgr if bgr.shape[1::-1] == size else cv2.resize(bgr, size))
+        times.append(max(frame.seconds, times[-1] if times else 0.0))
+    if writer is None:
+        return False
+    writer.release()
+    usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    retime_mp4(temporary, times, usual or 1 / USUAL_RATE)
+    return True
 
 
 def _open_writer(temporary: Path, out: Path, first: Pixels) -> Any:

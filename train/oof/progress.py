@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from curate import engine
+from curate.files import create_file, remove_quietly
 
 SECONDS_BETWEEN = 0.5
 
@@ -35,7 +36,8 @@ class ProgressSlot:
 def show_progress(file: Path, jobs: int, total: int, what: str) -> Iterator[None]:
     """A bar over `total` steps that follows the slots of `file` until the block ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(np.zeros(jobs, np.int64).tobytes())
+    remove_quietly(file)  # of a killed command; or a link that somebody planted
+    create_file(file, np.zeros(jobs, np.int64).tobytes())
     steps = np.memmap(file, np.int64, "r")
     finished = threading.Event()
     with engine.progress(total, what) as bar:

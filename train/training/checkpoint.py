@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.files import cannot_write, replace_durably, write_atomically
+from curate.files import cannot_write, new_temporary, replace_durably, write_atomically
 from train.backend import keras
 from train.models.self_distillation import strip_self_distillation
 from train.recipes.recipe import Recipe
@@ -191,14 +191,12 @@ def remove_states(folder: Path, but: str = "") -> None:
 
 def save_weights(model: Any, file: Path) -> None:
     """Write the weights to a temporary file and rename it, so that the file is always whole."""
-    temporary = file.with_name(f".{file.name.removesuffix('.weights.h5')}.part.weights.h5")
     try:
-        model.save_weights(str(temporary))
-        replace_durably(temporary, file)
+        with new_temporary(file, ".weights.h5") as temporary:
+            model.save_weights(str(temporary))
+            replace_durably(temporary, file)
     except OSError as error:
         raise cannot_write(file, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def seed_dropout(model: Any, seed: Sequence[int]) -> None:

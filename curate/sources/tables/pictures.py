@@ -7,13 +7,13 @@ Folders are listed as a whole, since a check of each of 400,000 files takes a mi
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from curate.errors import SourceError, examples, shorten
-from curate.images.decode import SUFFIXES
+from curate.files import open_regular
+from curate.images.decode import MAGIC, SUFFIXES
 from curate.sources.layout import SourceRow
 from curate.workspace.manifest import split_face
 
@@ -23,17 +23,6 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 # Files that lie beside a dataset's own folder and are no part of it.
 _BESIDE = (*ARCHIVES, ".md", ".txt", ".pdf", ".html", ".url", ".ini", ".db", ".torrent")
 _POINTERS = (b"version https://git-lfs.github.com/", b"/annex/objects/")
-_MAGIC = re.compile(
-    rb"\xff\xd8\xff"  # JPEG
-    rb"|\x89PNG\r\n\x1a\n"
-    rb"|GIF8[79]a"
-    rb"|II\*\x00|MM\x00\*"  # TIFF
-    rb"|RIFF....WEBP"
-    # BMP by the size of its second header: two letters alone also begin a text.
-    rb"|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00"
-    rb"|P[1-6]\s(?:\s|#[^\n]*\n)*[0-9]+\s",  # PBM, PGM, PPM
-    re.DOTALL,
-)
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -133,7 +122,7 @@ def is_picture(path: str, top: Path | None = None) -> bool:
         return True
     if top is None or split_face(path)[0] != path:
         return False
-    return _MAGIC.match(read_start(top / path)) is not None
+    return MAGIC.match(read_start(top / path)) is not None
 
 
 def get_suffix(path: str) -> str:
@@ -156,9 +145,9 @@ def is_pointer(file: Path) -> bool:
 
 
 def read_start(file: Path) -> bytes:
-    """The first 64 bytes; empty if there is no such file."""
+    """The first 64 bytes; empty if there is no such file, or it is no regular one."""
     try:
-        with file.open("rb") as stream:
+        with open(open_regular(file), "rb", buffering=0) as stream:  # noqa: PTH123 - a descriptor
             return stream.read(64)
     except OSError:
         return b""

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.engine import track
 from curate.errors import SourceError, examples, shorten
-from curate.files import cannot_write, remove_quietly
+from curate.files import TEMPORARY, cannot_write, create_file, remove_quietly
 from curate.images.decode import Pixels, encode_png
 from curate.labels import LEFT_OUT, canonical_label, write_option
 from curate.sources.fer2013 import USAGES
@@ -200,12 +200,14 @@ def write_picture(file: Path, data: bytes) -> None:
     ------
     WorkspaceError  if it cannot be written
     """
-    partial = file.with_suffix(".tmp")
+    partial = file.with_name(f".{file.name}{TEMPORARY}")
     try:
         if file.is_file() and file.read_bytes() == data:
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)  # no fsync for each: lost pictures are unpacked again
+        # One name for each picture, so that a kill leaves no heap of them; whatever is there goes.
+        remove_quietly(partial)
+        create_file(partial, data)  # no fsync for each: lost pictures are unpacked again
         partial.replace(file)
     except OSError as error:
         raise cannot_write(file, error) from error

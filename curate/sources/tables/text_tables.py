@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from curate.csv_text import CsvForm, find_form, read_csv
+from curate.csv_text import CsvForm, find_form, read_csv, read_text
 from curate.errors import SourceError, examples, shorten
 from curate.sources.tables.parquet_tables import read_parquet, write_cell
 
@@ -23,7 +23,7 @@ def read_header(file: Path) -> list[str]:
     """Column names in lower case without spaces and quotes; empty if the file is no table."""
     try:
         return read_columns(file)
-    except (SourceError, OSError):
+    except SourceError:
         return []
 
 
@@ -32,8 +32,7 @@ def read_columns(file: Path) -> list[str]:
 
     Raises
     ------
-    SourceError  if the file is no table
-    OSError  if it cannot be opened
+    SourceError  if the file is no table, or cannot be opened
     """
     if file.suffix.lower() in _OTHERS:
         return _clean(next(_open_rows(file), []))
@@ -108,7 +107,7 @@ def _open_rows(file: Path) -> Iterator[list[str]]:
 def _read_json_lines(file: Path) -> Iterator[list[str]]:
     """The names that any object has, and the values of each object."""
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(file, "utf-8-sig", errors="strict").splitlines()
         records = [json.loads(line) for line in lines if line.strip()]
         header = list(dict.fromkeys(name for record in records for name in dict(record)))
     except (ValueError, TypeError) as error:
