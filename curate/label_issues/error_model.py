@@ -50,21 +50,28 @@ class Calibration:
     verdicts: int
 
 
+def name_verdicts(rows: pd.DataFrame) -> "pd.Series[str]":
+    """The class that a person, or the crowd's majority, gave each row; empty for none.
+
+    A person's decision counts before the crowd's majority. A dropped image, or one that is no face
+    by the crowd, has no verdict; a label that a machine accepted is none.
+    """
+    votes = zip(rows["votes"], rows["given_label"], strict=True)
+    majorities = [choose_majority(votes_of(text), given) if text else "" for text, given in votes]
+    verdicts = pd.Series(majorities, rows.index, dtype=str)
+    verdicts = verdicts.where(verdicts.isin(VOCABULARY), "")
+    is_decided = (rows["reason"] == "human") & (rows["status"] == "keep")
+    return verdicts.mask(is_decided, rows["label"])
+
+
 def collect_verdicts(rows: pd.DataFrame) -> Probs:
     """(N,) 1 where the verdict is another label than the given one, 0 where the same, NaN for none.
 
-    A person's decision counts before the crowd's majority. A dropped image, or one that is no face
-    by the crowd, has no verdict.
+    The verdicts are those of `name_verdicts`.
     """
-    verdicts = np.full(len(rows), np.nan)
-    votes = zip(rows["votes"], rows["given_label"], strict=True)
-    majorities = [choose_majority(votes_of(text), given) if text else "" for text, given in votes]
-    crowd = pd.Series(majorities, rows.index)
-    has_majority = crowd.isin(VOCABULARY)
-    verdicts[has_majority] = (crowd != rows["given_label"])[has_majority]
-    is_decided = (rows["reason"] == "human") & (rows["status"] == "keep")
-    verdicts[is_decided] = (rows["label"] != rows["given_label"])[is_decided]
-    return verdicts
+    named = name_verdicts(rows)
+    is_wrong = (named != rows["given_label"]).astype(np.float64)
+    return np.asarray(is_wrong.where(named != "", np.nan), np.float64)
 
 
 def is_enough(verdicts: Probs) -> bool:

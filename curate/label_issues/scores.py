@@ -6,7 +6,7 @@ weights were chosen on one half of the available crowd votes, and `benchmarks/la
 reports the other half.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,15 +47,8 @@ class Evidence:
 
     @cached_property
     def believed(self) -> Probs:
-        """(N, K) the probabilities by the models and the labels of the copies together.
-
-        Better models have a larger weight; each row sums to 1.
-        """
-        weighted = np.average(self.model_probs, axis=0, weights=weigh_models(self))
-        predicted = average_copies(self.groups, weighted)
-        copied = labels_of_copies(self.labels, self.groups, predicted.shape[1])
-        mixed = predicted + COPIES_WEIGHT * copied
-        return np.asarray(mixed / mixed.sum(axis=1, keepdims=True))
+        """`pool_beliefs` of the models."""
+        return pool_beliefs(self.labels, self.groups, self.model_probs)
 
 
 def self_confidence(labels: Labels, probs: Probs) -> Probs:
@@ -135,14 +128,30 @@ def agree(probs: Probs, labels: Labels) -> float:
     return float((probs.argmax(axis=1) == labels).sum() / max(len(labels), 1))
 
 
-def weigh_models(evidence: Evidence) -> Probs:
+def pool_beliefs(labels: Labels, groups: Labels, model_probs: Sequence[Probs]) -> Probs:
+    """(N, K) the probabilities by a set of models and by the labels of the copies together.
+
+    Better models have a larger weight; each row sums to 1.
+
+    Parameters
+    ----------
+    labels, groups : (N,) as in `Evidence`
+    model_probs : one (N, K) table per model of the set
+    """
+    weighted = np.average(model_probs, axis=0, weights=weigh_models(labels, model_probs))
+    predicted = average_copies(groups, weighted)
+    mixed = predicted + COPIES_WEIGHT * labels_of_copies(labels, groups, predicted.shape[1])
+    return np.asarray(mixed / mixed.sum(axis=1, keepdims=True))
+
+
+def weigh_models(labels: Labels, model_probs: Sequence[Probs]) -> Probs:
     """(M,) weights that sum to 1, by the square of each model's skill.
 
     The skill is the model's agreement with the given labels, less that of always predicting the
     largest class.
     """
-    largest = np.bincount(evidence.labels).max(initial=0) / max(len(evidence.labels), 1)
-    agreement = np.array([agree(probs, evidence.labels) for probs in evidence.model_probs])
+    largest = np.bincount(labels).max(initial=0) / max(len(labels), 1)
+    agreement = np.array([agree(probs, labels) for probs in model_probs])
     skill = np.maximum(agreement - largest, 0) ** 2
     if skill.sum() > 0:
         return np.asarray(skill / skill.sum())

@@ -3,7 +3,10 @@
 The manifest and predictions tables of any models come in; the columns of flag, `issues.csv` and
 `label_errors.csv` go out. Rows are ranked by a score of `curate.label_issues.scores`. Once people
 or the crowd have judged enough labels, `curate.label_issues.error_model` turns the score into a
-probability, and the ranking learns from the verdicts without training a model again.
+probability, and the ranking learns from the verdicts without training a model again. Where the
+class posterior of `curate.label_issues.posterior` predicts held-out verdicts better than that, it
+takes over: it is written to `predictions/posterior.csv`, and the suggestions, the error
+probabilities and the counts are its.
 
 A class is suggested if it is the only plausible one besides the given; with several plausible
 classes the image is ambiguous and gets no suggestion. The most suspect rows are marked as an
@@ -28,6 +31,18 @@ from curate.label_issues.error_model import (
     count_errors,
     is_enough,
     mark_at_precision,
+    name_verdicts,
+)
+from curate.label_issues.label_counts import count_labels
+from curate.label_issues.posterior import (
+    COVERED,
+    FEWEST,
+    NO_VERDICT,
+    Clues,
+    Posterior,
+    fit_posterior,
+    split_groups,
+    spread_error,
 )
 from curate.label_issues.scores import (
     SCORES,
@@ -41,8 +56,15 @@ from curate.label_issues.scores import (
     self_confidence,
 )
 from curate.workspace.invariants import require_laws
-from curate.workspace.predictions import MARGIN_AUC, PREFIX, class_names, read_predictions
+from curate.workspace.predictions import (
+    MARGIN_AUC,
+    PREFIX,
+    class_names,
+    read_predictions,
+    round_probabilities,
+)
 from curate.workspace.receipts import StageResult
+from curate.workspace.workspace import POSTERIOR
 
 Flags = npt.NDArray[np.bool_]
 
@@ -129,22 +151,98 @@ def flag(
             f"--score {MARGIN_AUC}: no table has the column {MARGIN_AUC}: choose another score, or "
             "use networks of `train oof`"
         )
-    verdicts = collect_verdicts(folded)
+    verdicts = Verdicts.of(folded, classes)
     suspicion = SCORES[score](evidence).round(9)
     other = best_other(evidence.labels, evidence.believed)
     pair = evidence.labels * len(classes) + other
-    calibration = calibrate(suspicion, pair, verdicts) if is_enough(verdicts) else None
-    judgement = _judge(evidence, other, suspicion, calibration, precision)
+    is_calibrated = is_enough(verdicts.is_wrong)
+    calibration = calibrate(suspicion, pair, verdicts.is_wrong) if is_calibrated else None
+    fitted = fit_beside_rule(evidence, suspicion, pair, verdicts)
+    posterior = fitted if fitted and fitted.is_of_use else None
+    judgement = _judge(evidence, suspicion, calibration, posterior, precision)
     counts, errors = _count(folded, evidence, judgement, calibration, verdicts, classes)
+    if posterior:
+        counted, errors = _count_by_posterior(folded, judgement, posterior, verdicts, classes)
+        counts |= counted
+    counts["posterior"] = _describe_posterior(fitted, verdicts)
     own = _to_columns(evidence, judgement, classes)
-    issues = _explain(folded, evidence, judgement, verdicts, own)
+    issues = _explain(folded, evidence, judgement, verdicts.is_wrong, own)
     columns = own.set_index(manifest.index[is_folded]).reindex(manifest.index, fill_value="")
+    tables = {"issues.csv": issues, "label_errors.csv": errors}
+    if posterior:
+        tables[POSTERIOR] = _to_table(folded, posterior.probs, classes)
     return StageResult(
-        _format_summary(counts, score, len(evidence.model_probs), calibration, precision),
+        _format_summary(counts, score, len(evidence.model_probs), precision),
         columns=columns,
-        tables={"issues.csv": issues, "label_errors.csv": errors},
+        tables=tables,
+        obsolete=() if posterior else (POSTERIOR,),
         counts=counts,
     )
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What people and the crowd gave N rows.
+
+    Attributes
+    ----------
+    is_wrong : (N,) 1 where the given label is wrong, 0 where right, NaN without a verdict
+    classes : (N,) class index of the verdict; K for a class that the data set does not have;
+        `NO_VERDICT` for none
+    """
+
+    is_wrong: Probs
+    classes: Labels
+
+    @classmethod
+    def of(cls, folded: pd.DataFrame, classes: Sequence[str]) -> "Verdicts":
+        """The verdicts on the folded rows."""
+        index_of = {"": NO_VERDICT, **{name: k for k, name in enumerate(classes)}}
+        named = name_verdicts(folded)
+        numbers = [index_of.get(name, len(classes)) for name in named]
+        return cls(collect_verdicts(folded), np.array(numbers, np.int64))
+
+
+def fit_beside_rule(
+    evidence: Evidence, suspicion: Probs, pair: Labels, verdicts: Verdicts
+) -> Posterior | None:
+    """The class posterior, compared with the error model as the rule of today.
+
+    Parameters
+    ----------
+    suspicion : (N,) the score of the ranking
+    pair : (N,) number of the pair of given and suggested class
+
+    Returns
+    -------
+    None with too few verdicts
+    """
+    is_known = verdicts.classes < evidence.probs.shape[1]  # as class of the data set, or none
+    classes = np.where(is_known, verdicts.classes, NO_VERDICT)
+    if (classes != NO_VERDICT).sum() < FEWEST:
+        return None
+    clues = Clues(evidence.labels, (evidence.believed,), evidence.groups, suspicion)
+    return fit_posterior(clues, classes, _today(evidence, suspicion, pair, verdicts.is_wrong))
+
+
+def _today(evidence: Evidence, suspicion: Probs, pair: Labels, is_wrong: Probs) -> Probs:
+    """(N, K) what the error model makes of the beliefs, without a row's own verdict.
+
+    Without enough verdicts it is the beliefs themselves.
+    """
+    rule = evidence.believed.copy()
+    judged = np.flatnonzero(np.isfinite(is_wrong))
+    folds = split_groups(evidence.groups[judged])
+    for fold in np.unique(folds):
+        out = judged[folds == fold]
+        others = is_wrong[judged].copy()
+        others[folds == fold] = np.nan
+        if is_enough(others):
+            error = calibrate(suspicion[judged], pair[judged], others).probability
+            rule[out] = spread_error(
+                evidence.believed[out], evidence.labels[out], error[folds == fold]
+            )
+    return rule
 
 
 def gather_evidence(
@@ -186,18 +284,23 @@ def _select_classes(classes: Sequence[str], table: pd.DataFrame) -> Probs:
 
 def _judge(
     evidence: Evidence,
-    other: Labels,
     suspicion: Probs,
     calibration: Calibration | None,
+    posterior: Posterior | None,
     precision: float,
 ) -> Judgement:
-    labels, believed, rows = evidence.labels, evidence.believed, np.arange(len(evidence.labels))
-    if calibration is None:
-        probability = None
+    labels, rows = evidence.labels, np.arange(len(evidence.labels))
+    believed = posterior.probs if posterior else evidence.believed
+    other = best_other(labels, believed)
+    probability = None
+    if posterior:
+        probability = 1 - believed[rows, labels]
+    elif calibration:
+        probability = calibration.probability
+    if probability is None:
         rank = _rank(suspicion)
         is_marked = rank <= count_confidently(labels, evidence.probs)[0]
     else:
-        probability = calibration.probability
         rank = _rank(probability.round(9))
         is_marked = mark_at_precision(probability, precision)
     is_doubted = believed[rows, other] > believed[rows, labels]
@@ -234,17 +337,17 @@ def _count(
     evidence: Evidence,
     judgement: Judgement,
     calibration: Calibration | None,
-    verdicts: Probs,
+    verdicts: Verdicts,
     classes: Sequence[str],
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The numbers of the summary, and `label_errors.csv`: errors per given and suggested class."""
-    is_marked, is_open = judgement.is_marked, judgement.is_open
+    is_marked, is_open, is_wrong = judgement.is_marked, judgement.is_open, verdicts.is_wrong
     counts: dict[str, Any] = {
         "ranked": len(folded),
         "suggested": int(judgement.is_suggested.sum()),
         "wrong": int((is_marked & ~is_open).sum()),
         "ambiguous": int((is_marked & is_open).sum()),
-        "verdicts": int(np.isfinite(verdicts).sum()),
+        "verdicts": int(np.isfinite(is_wrong).sum()),
     }
     labels, pairs = evidence.labels, []
     if calibration is None:
@@ -254,25 +357,91 @@ def _count(
             pairs.append((classes[g], classes[s], "", str(joint[g, s]), ""))
         return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
     every = np.ones(len(folded), bool)
-    is_left = ((folded["status"] == "keep") & (folded["reason"] != "human")).to_numpy()
-    counts["errors"] = count_errors(calibration, verdicts, every)
-    counts["errors_left"] = count_errors(calibration, verdicts, is_left)
-    counts["next_looks"] = _expect_next(judgement.rank, is_left, calibration, verdicts)
+    is_left = _find_undecided(folded)
+    counts["errors"] = count_errors(calibration, is_wrong, every)
+    counts["errors_left"] = count_errors(calibration, is_wrong, is_left)
+    counts["next_looks"] = _expect_next(judgement, is_left, is_wrong)
     for g, s in sorted(set(zip(labels.tolist(), judgement.other.tolist(), strict=True))):
-        found = count_errors(calibration, verdicts, (labels == g) & (judgement.other == s))
-        interval = [str(found[name]) for name in ("low", "count", "high")]
-        pairs.append((classes[g], classes[s], *interval))
+        found = count_errors(calibration, is_wrong, (labels == g) & (judgement.other == s))
+        pairs.append((classes[g], classes[s], *_format_interval(found)))
     return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
 
 
-def _expect_next(
-    rank: Labels, is_left: Flags, calibration: Calibration, verdicts: Probs
-) -> dict[str, int]:
+def _count_by_posterior(
+    folded: pd.DataFrame,
+    judgement: Judgement,
+    posterior: Posterior,
+    verdicts: Verdicts,
+    classes: Sequence[str],
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """As `_count`; also how many labels of kept rows are right, now and with all suggestions."""
+    index_of = {name: k for k, name in enumerate(classes)}
+    # Only a person gives a class that the posterior does not have.
+    label = np.array([index_of.get(name, len(classes)) for name in folded["label"]])
+    is_left, is_kept = _find_undecided(folded), (folded["status"] == "keep").to_numpy()
+    keys = pd.DataFrame(
+        {
+            "given": [index_of[name] for name in folded["given_label"]],
+            "label": label,
+            "accepted": np.where(is_left & judgement.is_suggested, judgement.other, label),
+            "is_kept": is_kept,
+            "is_left": is_left,
+        }
+    )
+    sums = count_labels(posterior, verdicts.classes, keys)
+    counts = {
+        "errors": sums.count_wrong("given"),
+        "errors_left": sums.count_wrong("label", "is_left"),
+        "next_looks": _expect_next(judgement, is_left, verdicts.is_wrong),
+        "right": {
+            "rows": int(is_kept.sum()),
+            "now": sums.count_right("label", "is_kept"),
+            "accepted": sums.count_right("accepted", "is_kept"),
+        },
+    }
+    pairs = []
+    for g, s in np.argwhere(~np.eye(len(classes), dtype=bool)):
+        found = sums.count_pair("given", g, s)
+        if found["high"]:
+            pairs.append((classes[g], classes[s], *_format_interval(found)))
+    return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
+
+
+def _find_undecided(folded: pd.DataFrame) -> Flags:
+    """(N,) True for kept rows that no person has decided."""
+    return ((folded["status"] == "keep") & (folded["reason"] != "human")).to_numpy()
+
+
+def _format_interval(found: Mapping[str, int]) -> list[str]:
+    return [str(found[name]) for name in ("low", "count", "high")]
+
+
+def _expect_next(judgement: Judgement, is_left: Flags, is_wrong: Probs) -> dict[str, int]:
     """How many of the next images of the review queue are expected to have a wrong label."""
-    queue = np.flatnonzero(is_left)[np.argsort(rank[is_left])][:NEXT_LOOKS]
+    queue = np.flatnonzero(is_left)[np.argsort(judgement.rank[is_left])][:NEXT_LOOKS]
+    assert judgement.probability is not None, "there are verdicts"
     # A row that no person has decided may still have a verdict of the crowd.
-    expected = np.where(np.isfinite(verdicts), verdicts, calibration.probability)
+    expected = np.where(np.isfinite(is_wrong), is_wrong, judgement.probability)
     return {"looks": len(queue), "errors": round(float(expected[queue].sum()))}
+
+
+def _describe_posterior(fitted: Posterior | None, verdicts: Verdicts) -> dict[str, Any]:
+    """Whether the class posterior is used, its gain, and why not."""
+    if fitted is None:
+        known = int((verdicts.classes != NO_VERDICT).sum())
+        return {"is_used": False, "verdicts": known, "needed": FEWEST}
+    return {
+        "is_used": fitted.is_of_use,
+        "verdicts": fitted.verdicts,
+        "gain": round(fitted.gain, 3),
+        "covered": round(fitted.covered, 2),
+    }
+
+
+def _to_table(folded: pd.DataFrame, probs: Probs, classes: Sequence[str]) -> pd.DataFrame:
+    """`predictions/posterior.csv`: path and p_<class>, one row per folded row."""
+    columns = pd.DataFrame(probs, columns=[PREFIX + name for name in classes])
+    return folded[["path"]].join(round_probabilities(columns))
 
 
 def _explain(
@@ -312,20 +481,14 @@ def _format_numbers(values: Probs | None, count: int) -> list[str]:
     return ["" if np.isnan(value) else f"{value:.4f}" for value in values]
 
 
-def _format_summary(
-    counts: Mapping[str, Any],
-    score: str,
-    models: int,
-    calibration: Calibration | None,
-    precision: float,
-) -> str:
+def _format_summary(counts: Mapping[str, Any], score: str, models: int, precision: float) -> str:
     errors, plural = counts["errors"], "s" * (models > 1)
     ranked = f"flag: {counts['ranked']:,} rows ranked by {score} over {models} model{plural}"
     marked = (
         f"{counts['suggested']:,} suggestions; "
         f"{counts['wrong']:,} marked wrong and {counts['ambiguous']:,} ambiguous"
     )
-    if calibration is None:
+    if "low" not in errors:
         return (
             f"{ranked}; the models call {errors['count']:,} labels wrong, {marked} "
             "(not calibrated: judge a random sample of 200, and run flag again)"
@@ -333,8 +496,24 @@ def _format_summary(
     return (
         f"{ranked}; about {errors['count']:,} labels are wrong "
         f"({errors['low']:,} to {errors['high']:,}, 95 %, "
-        f"from {calibration.verdicts:,} verdicts); {marked} at a precision of {100 * precision:g} %"
+        f"from {counts['verdicts']:,} verdicts); {marked} at a precision of {100 * precision:g} %"
+        f"{_format_posterior(counts['posterior'])}"
     )
+
+
+def _format_posterior(posterior: Mapping[str, Any]) -> str:
+    """Whether the class posterior is in use, for the summary."""
+    if "gain" not in posterior:
+        return ""
+    gain = f"{posterior['gain']:+.2f} nats a held-out verdict"
+    if posterior["is_used"]:
+        return f"; by the class posterior ({gain})"
+    if posterior["gain"] > 0 and posterior["covered"] < COVERED:
+        return (
+            "; no class posterior, since the verdicts are of the most suspect images alone: "
+            "judge a random sample of 200"
+        )
+    return f"; the class posterior is no better than today's rule ({gain}), which is kept"
 
 
 def _common_classes(predictions: Sequence[pd.DataFrame]) -> list[str]:

@@ -38,10 +38,15 @@ def write_predictions(file: Path, predictions: pd.DataFrame) -> bool:
     -------
     whether a byte changed
     """
-    columns = [PREFIX + name for name in class_names(predictions)]
-    rounded = {name: predictions[name].map("{:.6f}".format) for name in columns}
-    table = predictions.assign(**rounded).sort_values(["path", "model"], kind="stable")
+    rounded = round_probabilities(predictions)
+    table = rounded.sort_values(["path", "model"], kind="stable")
     return write_atomically(file, table_bytes(table))
+
+
+def round_probabilities(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The table with each probability as text of six decimals."""
+    columns = [PREFIX + name for name in class_names(predictions)]
+    return predictions.assign(**{name: predictions[name].map("{:.6f}".format) for name in columns})
 
 
 def read_predictions(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
@@ -119,6 +124,25 @@ def _check_classes(table: pd.DataFrame, where: str) -> None:
         raise PredictionsError(
             f"{where}: unknown classes ({examples(unknown)}): classes are {', '.join(VOCABULARY)}"
         )
+
+
+def read_posterior(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
+    """The class posterior that flag wrote: path and float p_<class>, one row per folded row.
+
+    Raises
+    ------
+    PredictionsError  if there is none, or it does not fit the manifest
+    """
+    if not file.is_file():
+        raise PredictionsError(
+            f"{file}: there is no class posterior here: judge a random sample of 200 "
+            "(`curate relabel --random 200`) and run `curate flag`"
+        )
+    remedy = "run `curate flag` again"
+    table = read_probabilities(file, manifest.loc[manifest["fold"] != "", "path"], remedy)
+    if not set(manifest["given_label"]) <= set(class_names(table)):
+        raise PredictionsError(f"{file}: lacks a class of the manifest: {remedy}")
+    return table
 
 
 def _check_columns(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> None:

@@ -38,10 +38,12 @@ class StageResult(Result):
     ----------
     columns : the stage's own columns, row by row as in the manifest; None if it owns none
     tables : file name inside the workspace -> table
+    obsolete : file names inside the workspace: tables of an earlier run that do not hold any more
     """
 
     columns: pd.DataFrame | None = None
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    obsolete: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

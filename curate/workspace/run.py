@@ -107,6 +107,8 @@ def _join(before: pd.DataFrame, columns: pd.DataFrame, stage: str) -> pd.DataFra
 def _write(workspace: Workspace, result: StageResult, after: pd.DataFrame) -> None:
     for name, table in result.tables.items():
         write_atomically(workspace.root / name, table_bytes(table))
+    for name in result.obsolete:
+        (workspace.root / name).unlink(missing_ok=True)
     write_manifest(workspace.manifest, after)
 
 

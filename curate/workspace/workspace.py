@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from curate.errors import WorkspaceError
+from curate.errors import PredictionsError, WorkspaceError
 from curate.files import cannot_write, create_file, read_bounded, remove_quietly, sha256_of
 from curate.result import format_counts
 from curate.workspace.journal import Decision, read_journal
@@ -24,6 +24,8 @@ from curate.workspace.receipts import read_json
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
 MAX_CLASS_WEIGHT = 1e6
 _HOLDER_BYTES = 1000  # of a line about who holds the lock
+# What flag makes of all predictions and the verdicts: path, p_<class>. No model's table.
+POSTERIOR = "predictions/posterior.csv"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,11 @@ class Workspace:
     def predictions(self) -> Path:
         """Folder of the predictions tables."""
         return self.root / "predictions"
+
+    @property
+    def posterior(self) -> Path:
+        """path, p_<class>: what a person would call each image, by flag; no model's table."""
+        return self.root / POSTERIOR
 
     @property
     def class_weights(self) -> Path:
@@ -94,8 +101,21 @@ class Workspace:
         return read_json(self.sources) if self.sources.is_file() else {}
 
     def find_predictions(self) -> list[Path]:
-        """All predictions tables, sorted by name."""
-        return sorted(self.predictions.glob("*.csv"))
+        """All predictions tables of models, sorted by name.
+
+        Raises
+        ------
+        PredictionsError  if one of them has the name under which flag writes the class posterior
+        """
+        if self.posterior.is_file():
+            with self.posterior.open("rb") as stream:
+                columns = stream.readline().decode(errors="replace").strip().split(",")
+            if "model" in columns or "fold" in columns:
+                raise PredictionsError(
+                    f"{self.posterior}: is a model's table, but flag writes the class posterior "
+                    "under this name: rename the table"
+                )
+        return [file for file in sorted(self.predictions.glob("*.csv")) if file != self.posterior]
 
     def locate(self) -> Callable[[str], Path]:
         """A function from a manifest path to its image file; the faces of one picture share a file.

@@ -1,0 +1,201 @@
+"""flag with a class posterior: posterior.csv, the suggestions, the counts and what undoes them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from tables import CLASSES, make_manifest
+
+from curate.stages.flag import flag
+from curate.workspace.journal import derive_verdicts, new_decisions
+from curate.workspace.manifest import write_manifest
+from curate.workspace.predictions import read_posterior, write_predictions
+from curate.workspace.workspace import Workspace
+
+ROWS = 1200
+RANDOM = np.random.default_rng(1).permutation(ROWS)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, np.ndarray]:
+    """Faces that people call angry more often than the data set; what they call each."""
+    rng = np.random.default_rng(0)
+    true = rng.choice(3, ROWS, p=(0.5, 0.2, 0.3))
+    given = np.where((true == 0) & (rng.random(ROWS) < 0.4), 1, true)
+    seen = 1.5 * np.eye(3)[true] + np.eye(3)[given] + rng.normal(0, 1.2, (ROWS, 3))
+    manifest = make_manifest(
+        [{"path": f"s/{k:04d}.png", "given_label": CLASSES[label]} for k, label in enumerate(given)]
+    )
+    manifest["fold"] = [str(k % 5) for k in range(ROWS)]
+    workspace = Workspace(tmp_path_factory.mktemp("posterior") / "m")
+    workspace.root.mkdir()
+    write_manifest(workspace.manifest, manifest)
+    probs = softmax(seen, axis=1)
+    table = manifest[["path"]].assign(model="net", fold=manifest["fold"])
+    columns = pd.DataFrame(probs, columns=[f"p_{name}" for name in CLASSES])
+    write_predictions(workspace.predictions / "net.csv", table.join(columns))
+    return workspace, np.array(CLASSES)[true]
+
+
+@pytest.fixture
+def faces(drawn: tuple[Workspace, np.ndarray], tmp_path: Path) -> tuple[Workspace, np.ndarray]:
+    """A workspace of those faces to write into, and what people call each."""
+    shutil.copytree(drawn[0].root, tmp_path / "m")
+    return Workspace(tmp_path / "m"), drawn[1]
+
+
+def to_table(workspace: Workspace, names: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+    """What a person who calls the faces so decides about some rows, for `decide --from`."""
+    chosen = workspace.read().iloc[rows]
+    keeps = chosen["given_label"].to_numpy() == names[rows]
+    return pd.DataFrame(
+        {
+            "path": chosen["path"],
+            "action": np.where(keeps, "keep", "relabel"),
+            "label": np.where(keeps, "", names[rows]),
+        }
+    )
+
+
+@pytest.fixture
+def judge(curate, tmp_path):
+    """Judge some rows as a person, and run flag."""
+
+    def judge_rows(workspace: Workspace, names: np.ndarray, rows: np.ndarray) -> dict:
+        to_table(workspace, names, rows).to_csv(tmp_path / "d.csv", index=False)
+        root = ("-w", workspace.root)
+        assert curate("decide", "--from", tmp_path / "d.csv", "--by", "R", *root).exit_code == 0
+        return json.loads(curate("flag", "--json", *root).stdout)
+
+    return judge_rows
+
+
+def test_flag_writes_the_posterior_and_suggests_by_it(judge, faces):
+    workspace, names = faces
+    found = judge(workspace, names, RANDOM[:200])
+    assert found["posterior"]["is_used"]
+    assert found["posterior"]["gain"] > 0
+    manifest = workspace.read()
+    text = pd.read_csv(workspace.posterior, dtype=str)
+    assert list(text.columns) == ["path", "p_angry", "p_happy", "p_sad"]
+    assert text["path"].tolist() == manifest["path"].tolist()
+    probs = read_posterior(workspace.posterior, manifest).drop(columns="path").to_numpy()
+    assert probs.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    is_suggested = (manifest["suggested_label"] != "").to_numpy()
+    first = np.array(CLASSES)[probs.argmax(axis=1)]
+    assert (manifest["suggested_label"] == first)[is_suggested].all()
+    unseen = np.setdiff1d(np.arange(ROWS), RANDOM[:200])
+    given = (manifest["given_label"].to_numpy() == names)[unseen].mean()
+    assert (first == names)[unseen].mean() > given + 0.05
+    given_column = [CLASSES.index(name) for name in manifest["given_label"]]
+    error = 1 - probs[np.arange(ROWS), given_column]
+    by_rank = np.argsort(manifest["issue_rank"].astype(int))
+    assert (np.diff(error[by_rank]) <= 2e-6).all()
+
+
+def test_the_counts_bracket_the_truth_in_total_per_pair_and_with_the_suggestions(judge, faces):
+    workspace, names = faces
+    found = judge(workspace, names, RANDOM[:200])
+    manifest = workspace.read()
+    given, label = manifest["given_label"].to_numpy(), manifest["label"].to_numpy()
+    accepted = np.where(
+        (manifest["suggested_label"] != "") & (manifest["reason"] != "human"),
+        manifest["suggested_label"],
+        label,
+    )
+    left = (manifest["reason"] != "human").to_numpy()
+    truths = [
+        (found["errors"], (given != names).sum()),
+        (found["errors_left"], (given != names)[left].sum()),
+        (found["right"]["now"], (label == names).sum()),
+        (found["right"]["accepted"], (accepted == names).sum()),
+    ]
+    for bounds, truth in truths:
+        assert bounds["low"] <= truth <= bounds["high"]
+        assert bounds["low"] <= bounds["count"] <= bounds["high"]
+    assert found["right"]["rows"] == ROWS
+    pairs = pd.read_csv(workspace.root / "label_errors.csv").set_index(
+        ["given_label", "suggested_label"]
+    )
+    planted = pairs.loc[("happy", "angry")]
+    true = ((given == "happy") & (names == "angry")).sum()
+    assert planted["low"] <= true <= planted["high"]
+    assert pairs.drop(index=("happy", "angry"))["high"].max() < planted["low"]
+
+
+def test_when_all_is_judged_the_counts_are_exact(faces):
+    workspace, names = faces
+    manifest = workspace.read()
+    wanted = [tuple(row) for row in to_table(workspace, names, np.arange(ROWS)).to_numpy()]
+    judged = derive_verdicts(manifest, new_decisions(manifest, wanted, by="R"))
+    tables = [pd.read_csv(file, dtype={"fold": str}) for file in workspace.find_predictions()]
+    counts = flag(judged, tables).counts
+    wrong = int((manifest["given_label"] != names).sum())
+    assert counts["posterior"]["is_used"]
+    assert counts["errors"] == {"low": wrong, "count": wrong, "high": wrong}
+    assert counts["errors_left"] == {"low": 0, "count": 0, "high": 0}
+    assert counts["right"]["now"]["count"] == ROWS
+
+
+def test_a_posterior_that_is_no_longer_of_use_is_removed(curate, judge, faces):
+    workspace, names = faces
+    judge(workspace, names, RANDOM[:200])
+    assert workspace.posterior.is_file()
+    batch = workspace.read_journal()[0].batch
+    assert curate("undo", batch, "--by", "R", "-w", workspace.root).exit_code == 0
+    found = json.loads(curate("flag", "--json", "-w", workspace.root).stdout)
+    assert found["posterior"] == {"is_used": False, "verdicts": 0, "needed": 50}
+    assert not workspace.posterior.exists()
+    assert set(workspace.read()["reason"]) == {""}
+
+
+def test_a_dry_run_writes_no_posterior_and_a_second_run_the_very_bytes(curate, faces, tmp_path):
+    workspace, names = faces
+    to_table(workspace, names, RANDOM[:200]).to_csv(tmp_path / "d.csv", index=False)
+    curate("decide", "--from", tmp_path / "d.csv", "--by", "R", "-w", workspace.root)
+    assert curate("flag", "-n", "-w", workspace.root).exit_code == 0
+    assert not workspace.posterior.exists()
+    curate("flag", "-w", workspace.root)
+    before = workspace.posterior.read_bytes()
+    curate("flag", "-w", workspace.root)
+    assert workspace.posterior.read_bytes() == before
+
+
+def test_the_most_suspect_alone_leave_the_rule_of_today_and_the_summary_says_why(
+    curate, judge, faces
+):
+    workspace, names = faces
+    curate("flag", "-w", workspace.root)
+    suspects = np.argsort(workspace.read()["issue_rank"].astype(int))[:110].to_numpy()
+    found = judge(workspace, names, suspects)
+    assert not found["posterior"]["is_used"]
+    summary = curate("flag", "-w", workspace.root).stdout
+    assert "the verdicts are of the most suspect images alone" in summary
+    assert "judge a random sample of 200" in summary
+
+
+def test_a_model_under_the_name_of_the_posterior_is_never_overwritten(curate, faces):
+    workspace, _ = faces
+    (workspace.predictions / "net.csv").rename(workspace.posterior)
+    before = workspace.posterior.read_bytes()
+    result = curate("flag", "-w", workspace.root)
+    assert result.exit_code == 1
+    assert "is a model's table" in result.stderr
+    assert "rename the table" in result.stderr
+    assert workspace.posterior.read_bytes() == before
+
+
+def test_votes_of_the_crowd_are_verdicts_too(faces):
+    workspace, names = faces
+    manifest = workspace.read()
+    votes = np.full(ROWS, "", object)
+    votes[RANDOM[:200]] = [json.dumps({names[row]: 10}) for row in RANDOM[:200]]
+    manifest["votes"] = votes
+    tables = [pd.read_csv(file, dtype={"fold": str}) for file in workspace.find_predictions()]
+    counts = flag(manifest, tables).counts
+    assert counts["posterior"]["is_used"]
+    assert counts["posterior"]["verdicts"] == 200
