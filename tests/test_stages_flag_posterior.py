@@ -189,6 +189,19 @@ def test_a_model_under_the_name_of_the_posterior_is_never_overwritten(curate, fa
     assert workspace.posterior.read_bytes() == before
 
 
+def test_the_posterior_says_which_rows_its_models_learned_from(faces):
+    workspace, names = faces
+    manifest = workspace.read()
+    manifest["votes"] = [json.dumps({name: 10}) for name in names]
+    table = pd.read_csv(workspace.predictions / "net.csv", dtype={"fold": str})
+    first = table.assign(within=["train", "", ""] * (ROWS // 3))
+    second = table.assign(within=["", "train", ""] * (ROWS // 3))
+    both = flag(manifest, [first, second]).tables["predictions/posterior.csv"]
+    assert both["within"].tolist() == ["train", "train", ""] * (ROWS // 3)
+    mixed = flag(manifest, [first, table]).tables["predictions/posterior.csv"]
+    assert "within" not in mixed  # the second model learned from all rows
+
+
 def test_votes_of_the_crowd_are_verdicts_too(faces):
     workspace, names = faces
     manifest = workspace.read()

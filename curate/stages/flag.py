@@ -59,6 +59,7 @@ from curate.workspace.invariants import require_laws
 from curate.workspace.predictions import (
     MARGIN_AUC,
     PREFIX,
+    WITHIN,
     class_names,
     read_predictions,
     round_probabilities,
@@ -170,7 +171,8 @@ def flag(
     columns = own.set_index(manifest.index[is_folded]).reindex(manifest.index, fill_value="")
     tables = {"issues.csv": issues, "label_errors.csv": errors}
     if posterior:
-        tables[POSTERIOR] = _to_table(folded, posterior.probs, classes)
+        learned = _join_within(predictions)
+        tables[POSTERIOR] = _to_table(folded, posterior.probs, classes).assign(**learned)
     return StageResult(
         _format_summary(counts, score, len(evidence.model_probs), precision),
         columns=columns,
@@ -436,6 +438,19 @@ def _describe_posterior(fitted: Posterior | None, verdicts: Verdicts) -> dict[st
         "gain": round(fitted.gain, 3),
         "covered": round(fitted.covered, 2),
     }
+
+
+def _join_within(predictions: Sequence[pd.DataFrame]) -> dict[str, "pd.Series[str]"]:
+    """The column `within`: train for a row from which a model of `--within train` learned.
+
+    Nothing if a table lacks the column, since its models learned from the rows of all splits.
+    """
+    if not all(WITHIN in table for table in predictions):
+        return {}
+    within = predictions[0][WITHIN]
+    for table in predictions[1:]:
+        within = within.where(within != "", table[WITHIN])
+    return {WITHIN: within}
 
 
 def _to_table(folded: pd.DataFrame, probs: Probs, classes: Sequence[str]) -> pd.DataFrame:
