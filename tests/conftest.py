@@ -77,6 +77,14 @@ def predict(workspace: Workspace) -> Path:
     return file
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The folders that the tests name are not added to the list of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Print the Python of this run: `make test PYTHON=…` promises three."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -21,6 +21,7 @@ from curate.fiftyone_host.mongod import find_mongod, start_mongod
 from curate.files import write_atomically
 from curate.result import Result
 from curate.workspace.manifest import kept_rows
+from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
 from curate.workspace.workspace import Workspace
 
@@ -35,7 +36,7 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     """
     require_fiftyone()
     kept = kept_rows(workspace.read())
-    exported = list_files(kept, workspace.locate())
+    exported = list_files(kept, locate_named(workspace, kept["path"]))
     require_free(target)
     require_images(exported)
     table = label_table(kept, [str(item.file.absolute()) for item in exported], form)

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from curate.engine import track
 from curate.errors import WorkspaceError, examples
 from curate.export.table import Format, format_export, label_table
 from curate.files import remove_quietly, shorten_name, write_atomically
-from curate.images.decode import UnreadableImageError, encode_png, read_image
+from curate.images.decode import UnreadableImageError, decode_image, encode_png, read_recorded
 from curate.result import Result
 from curate.workspace.manifest import kept_rows, split_face, table_bytes
+from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
 from curate.workspace.workspace import Workspace
 
@@ -37,13 +39,14 @@ class ExportedImage:
     target : path below the exported folder
     file : the picture
     box : `x y w h` of the face in it, in pixels; empty for the whole picture
-    path : of the manifest
+    path, sha256 : of the manifest
     """
 
     target: str
     file: Path
     box: str
     path: str
+    sha256: str = ""
 
 
 def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
@@ -55,7 +58,7 @@ def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: 
         nothing is written then. If a file cannot be written; a first export is removed then
     """
     kept = kept_rows(workspace.read())
-    exported = list_files(kept, workspace.locate())
+    exported = list_files(kept, locate_named(workspace, kept["path"]))
     require_free(target)
     require_images(exported)
     table = label_table(kept, [item.target for item in exported], form)
@@ -99,12 +102,13 @@ def list_files(kept: pd.DataFrame, locate: Callable[[str], Path]) -> list[Export
     targets = [_target(*row) for row in zip(*columns, strict=True)]
     counts = Counter(target.lower() for target in targets)
     exported = []
-    for path, box, target in zip(kept["path"], kept["box"], targets, strict=True):
+    rows = zip(kept["path"], kept["box"], kept["sha256"], targets, strict=True)
+    for path, box, recorded, target in rows:
         is_unique = counts[target.lower()] == 1
         unique = target if is_unique else _add_hash(target, path)
         folder, _, name = unique.rpartition("/")
         short = f"{folder}/{shorten_name(name)}"
-        exported.append(ExportedImage(short, locate(path), box, path))
+        exported.append(ExportedImage(short, locate(path), box, path, recorded))
     return exported
 
 
@@ -126,21 +130,36 @@ def _add_hash(target: str, path: str) -> str:
 
 def _face_bytes(item: ExportedImage) -> bytes:
     try:
-        return encode_png(read_image(item.file, item.box)) if item.box else item.file.read_bytes()
-    except (UnreadableImageError, OSError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
+        # `require_images` has found that they are a picture.
+        data = read_recorded(item.file, item.sha256, decodes=False)
+        return encode_png(decode_image(data, item.box)) if item.box else data
+    except UnreadableImageError as error:
         raise WorkspaceError(
-            f"{item.path}: can no longer be read ({reason}): run `curate build` again"
+            f"{item.path}: can no longer be read ({error}): run `curate build` again"
         ) from error
 
 
 def require_images(exported: list[ExportedImage]) -> None:
-    """Raise WorkspaceError if images are missing: an incomplete set must not look whole."""
+    """Raise WorkspaceError unless each image is there, a picture, and has its recorded bytes.
+
+    An incomplete set must not look whole, and other bytes do not belong under a recorded label.
+    """
     missing = [item.path for item in exported if not item.file.is_file()]
     if missing:
         raise WorkspaceError(
             f"{len(missing)} kept images are missing ({examples(missing)}): bring them back, "
             "or run `curate build` again"
+        )
+    changed = []
+    for item in track(exported, "images"):
+        try:
+            read_recorded(item.file, item.sha256)
+        except UnreadableImageError as problem:
+            changed.append(f"{item.path}: {problem}")
+    if changed:
+        raise WorkspaceError(
+            f"{len(changed)} kept images have changed or are no pictures ({examples(changed)}): "
+            "run `curate build` again, or drop them with `curate decide PATH --drop`"
         )
 
 

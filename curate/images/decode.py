@@ -117,21 +117,23 @@ def read_image(file: Path, box: str = "") -> Pixels:
     return decode_image(_read_bytes(file), box)
 
 
-def read_recorded(file: Path, sha256: str) -> bytes:
+def read_recorded(file: Path, sha256: str, *, decodes: bool = True) -> bytes:
     """The bytes of a picture, if they are those that `build` has recorded: for what is shipped.
 
     Parameters
     ----------
-    sha256 : of the manifest, 64 hex digits
+    sha256 : of the manifest, 64 hex digits; empty for a picture of no manifest
+    decodes : also make sure that they are a picture
 
     Raises
     ------
     UnreadableImageError  if the file is gone, no picture, or holds other bytes
     """
     data = _read_bytes(file)
-    if hashlib.sha256(data).hexdigest() != sha256:
+    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise UnreadableImageError("has other bytes than `curate build` has recorded")
-    decode_image(data)
+    if decodes:
+        decode_image(data)
     return data
 
 

@@ -11,7 +11,15 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from curate.images.decode import UnreadableImageError, encode_png, read_grey
+from curate.images.decode import (
+    UnreadableImageError,
+    decode_image,
+    encode_png,
+    read_recorded,
+    resize_grey,
+    to_grey,
+)
+from curate.workspace.places import OutsideError
 
 # Pixels of an embedded image: 48-pixel faces stay sharp, larger ones stay small.
 SIDE = 96
@@ -39,25 +47,29 @@ def render_page(template: str, *, title: str, heading: str, **values: object) ->
     return page.render(title=title, heading=heading, **values)
 
 
-def embed_image(locate: Callable[[str], Path], path: str, box: str) -> str:
-    """The face of a row as a data: URL of a PNG, (SIDE, SIDE) grey; empty if it is unreadable.
+def embed_image(locate: Callable[[str], Path], path: str, box: str, sha256: str = "") -> str:
+    """The face of a row as a data: URL of a PNG, (SIDE, SIDE) grey.
+
+    Empty if it is unreadable, has other bytes than `build` recorded, or a link leads out of the
+    folders that the user has named.
 
     Parameters
     ----------
     locate : manifest path -> image file
-    path, box : of the row
+    path, box, sha256 : of the row
     """
     try:
-        pixels = read_grey(locate(path), box, SIDE)
-    except UnreadableImageError:
+        data = read_recorded(locate(path), sha256, decodes=False)
+        pixels = resize_grey(to_grey(decode_image(data, box)), SIDE)
+    except (UnreadableImageError, OutsideError):
         return ""
     return f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
 
 
 def embed_images(locate: Callable[[str], Path], rows: pd.DataFrame) -> list[dict[str, str]]:
     """The rows of a manifest as records for a template, each with its face under "image"."""
-    pairs = zip(rows["path"], rows["box"], strict=True)
-    images = [embed_image(locate, path, box) for path, box in pairs]
+    columns = zip(rows["path"], rows["box"], rows["sha256"], strict=True)
+    images = [embed_image(locate, *row) for row in columns]
     return to_records(rows.assign(image=images))
 
 

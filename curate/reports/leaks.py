@@ -17,6 +17,7 @@ from curate.files import write_atomically
 from curate.reports.audit import HELD_OUT, audit, filled_splits, format_audit, summarize_audit
 from curate.reports.html import embed_image, render_page, to_records
 from curate.workspace.manifest import table_bytes
+from curate.workspace.places import locate_named
 from curate.workspace.workspace import Workspace
 
 SHOWN = 60  # pairs a section of the page: enough to see what kind of copies they are
@@ -176,11 +177,12 @@ def _nearest_in_train(part_of: dict[str, str], pairs: pd.DataFrame) -> dict[str,
 def _render_page(workspace: Workspace, manifest: pd.DataFrame, leaks: pd.DataFrame) -> str:
     """The counts, then the pairs side by side: those under different labels first."""
     counts = audit(manifest)
-    box = dict(zip(manifest["path"], manifest["box"], strict=True))
-    locate = workspace.locate()
+    columns = zip(manifest["path"], manifest["box"], manifest["sha256"], strict=True)
+    picture_of = {path: (box, sha256) for path, box, sha256 in columns}
+    locate = locate_named(workspace, [*leaks["path"], *leaks["copy"]])
 
     def embed(path: str) -> str:
-        return embed_image(locate, path, box[path])
+        return embed_image(locate, path, *picture_of[path])
 
     sections = []
     for split, of_split in leaks.groupby("split", sort=True):

@@ -18,6 +18,7 @@ from curate.reports.html import embed_images, render_page
 from curate.reports.status import format_status, read_status
 from curate.result import Result
 from curate.workspace.manifest import kept_rows
+from curate.workspace.places import locate_named
 from curate.workspace.workspace import Workspace
 
 SHOWN = 24  # images a section
@@ -73,7 +74,7 @@ def report(workspace: Workspace, *, dry_run: bool = False) -> Result:
     ManifestError  if there is no manifest
     """
     manifest = workspace.read()
-    locate = workspace.locate()
+    locate = locate_named(workspace, manifest["path"])
     page = render_page(
         "report.html.j2",
         title=f"Candid: {workspace.root.name}",

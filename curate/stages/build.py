@@ -40,6 +40,7 @@ from curate.stages.build_summary import (
 from curate.stages.large_units import warn_of_subjects
 from curate.workspace.journal import list_decided
 from curate.workspace.manifest import empty_manifest, owned_by, sources_of, split_face
+from curate.workspace.places import read_places, require_named
 from curate.workspace.receipts import BuildResult
 from curate.workspace.votes import add_votes, label_by_crowd, read_votes, require_votes_fit
 from curate.workspace.workspace import Workspace
@@ -114,10 +115,19 @@ def build(
     decided = list_decided(rows, workspace.read_journal())
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
     notes += warn_of_subjects(rows)
-    result = _to_result(rows, sources, read, notes, dry_run)
+    named = [place for source in read for place in _list_named(source, roots)] if wanted else []
+    result = _to_result(rows, sources, read, notes, named, dry_run)
     relabelled, text = count_changed_labels(before, rows, decided)
     counts = {**result.counts, "given_labels": relabelled}
     return replace(result, summary=result.summary + text, counts=counts)
+
+
+def _list_named(source: _Source, roots: Mapping[str, Path]) -> list[Path]:
+    """The folder that the user has named, and that of its pictures; not one a link leads to."""
+    root = roots[source.name].resolve()
+    folder = root if root.is_dir() else root.parent
+    images = source.listing.image_root.resolve()
+    return [root, images] if images.is_relative_to(folder) else [root]
 
 
 def _check(options: BuildOptions) -> None:
@@ -135,7 +145,11 @@ def _choose_roots(
     """Source name -> file or folder to read: the wanted ones, else all known ones."""
     roots = _name_sources(wanted)
     if not wanted:
-        roots = {name: workspace.image_root(source["origin"]) for name, source in known.items()}
+        origins = {name: source["origin"] for name, source in known.items()}
+        for name in origins:
+            _check_name(name)  # it may be a stranger's
+        require_named(workspace, read_places(workspace), origins)
+        roots = {name: workspace.image_root(origin) for name, origin in origins.items()}
     if not roots:
         raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
     return roots
@@ -149,10 +163,7 @@ def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
         root = Path(path if mark else text).expanduser()
         if not mark:
             name = _name_of(root)
-        if not re.fullmatch(r"[\w][\w.-]*", name):
-            raise UsageError(
-                f"build: '{name}' cannot name a source: use letters, digits, `.`, `-` and `_`"
-            )
+        _check_name(name)
         if name in roots:
             raise UsageError(
                 f"build: two sources are named '{name}': "
@@ -160,6 +171,14 @@ def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
             )
         roots[name] = root
     return roots
+
+
+def _check_name(name: str) -> None:
+    """Raise UsageError for a name that is no name of a folder."""
+    if not re.fullmatch(r"[\w][\w.-]*", name):
+        raise UsageError(
+            f"build: '{name}' cannot name a source: use letters, digits, `.`, `-` and `_`"
+        )
 
 
 def _name_of(root: Path) -> str:
@@ -319,6 +338,7 @@ def _to_result(
     sources: Mapping[str, Mapping[str, str]],
     read: Sequence[_Source],
     notes: Sequence[str],
+    named: Sequence[Path],
     dry_run: bool,
 ) -> BuildResult:
     counts = count_rows(rows, is_measured=not dry_run)
@@ -333,5 +353,6 @@ def _to_result(
         rows=rows,
         sources=sources,
         read=[source.name for source in read],
+        named=named,
         notes=notes,
     )

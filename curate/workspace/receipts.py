@@ -55,11 +55,13 @@ class BuildResult(Result):
     rows : build's columns of every row of the workspace, sorted by path
     sources : source name -> its record in sources.json
     read : the sources read by this build; the rows of the others are as they were
+    named : the folders of pictures that the user has named, to be remembered
     """
 
     rows: pd.DataFrame
     sources: Mapping[str, Mapping[str, str]]
     read: Sequence[str]
+    named: Sequence[Path] = ()
 
 
 def new_receipt(

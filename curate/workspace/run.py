@@ -7,9 +7,10 @@ alone adds and removes rows. Both hold the workspace's lock all the while.
 """
 
 import json
-import shutil
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from curate.files import ignore_sigint, write_atomically
 from curate.workspace.invariants import require_laws
 from curate.workspace.journal import Decision, append_decisions, derive_verdicts
 from curate.workspace.manifest import empty_manifest, owned_by, table_bytes, write_manifest
+from curate.workspace.places import remember_named
 from curate.workspace.receipts import BuildResult, StageResult, new_receipt, write_receipt
 from curate.workspace.workspace import Workspace
 
@@ -151,8 +153,18 @@ def run_build(
             )
             write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
         for name in result.read:  # the manifest now holds what these shards hold
-            shutil.rmtree(workspace.shards / name, ignore_errors=True)
-    return result
+            _remove_shards(workspace.shards / name)
+    forgotten = remember_named(workspace, result.named)
+    return replace(result, notes=[*result.notes, *forgotten]) if forgotten else result
+
+
+def _remove_shards(folder: Path) -> None:
+    """Remove the shards of a source, and no other file: the folder may be a stranger's link."""
+    with suppress(OSError):
+        for shard in folder.glob("*.json"):
+            if re.fullmatch("[0-9a-f]{32}", shard.stem):
+                shard.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def record_decisions(workspace: Workspace, made: Sequence[Decision]) -> pd.DataFrame:
