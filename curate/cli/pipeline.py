@@ -289,6 +289,14 @@ def flag(
             help="Predictions tables; repeatable; default: all of the workspace's predictions/."
         ),
     ] = None,
+    independent: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Predictions (path, p_<class>…) of a model never trained on this data set; it "
+            "needs no folds; repeatable.",
+        ),
+    ] = None,
     score: Annotated[
         Literal["combined", "margin", "self_confidence", "margin_auc"],
         typer.Option(help="What ranks the images."),
@@ -314,15 +322,16 @@ def flag(
     from curate.workspace.workspace import Workspace
 
     files = Workspace(workspace)
-    tables = predictions or files.find_predictions()
+    outside = independent or []
+    tables = predictions or files.find_predictions(besides=outside)
     options: dict[str, Any] = {"score": score, "precision": precision}
-    compute = partial(stage.flag_tables, files=tables, **options)
+    compute = partial(stage.flag_tables, files=tables, independent=outside, **options)
     result = run_stage(
         files,
         "flag",
         compute,
         input_columns=stage.INPUT_COLUMNS,
-        inputs=tables,
+        inputs=[*tables, *outside],
         options=options,
         dry_run=dry_run,
     )

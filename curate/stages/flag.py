@@ -16,6 +16,7 @@ classes the image is ambiguous and gets no suggestion. The most suspect rows are
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from curate.label_issues.error_model import (
     mark_at_precision,
     name_verdicts,
 )
+from curate.label_issues.independent import add_independent
 from curate.label_issues.label_counts import count_labels
 from curate.label_issues.posterior import (
     COVERED,
@@ -55,12 +57,15 @@ from curate.label_issues.scores import (
     pair_prior,
     self_confidence,
 )
+from curate.labels import VOCABULARY
 from curate.workspace.invariants import require_laws
 from curate.workspace.predictions import (
     MARGIN_AUC,
     PREFIX,
     WITHIN,
     class_names,
+    list_judged,
+    read_independent,
     read_predictions,
     round_probabilities,
 )
@@ -79,6 +84,7 @@ ISSUE_COLUMNS = [
     "path", "issue_rank", "given_label", "suggested_label", "issue", "error_probability", "score",
     "margin", "members_against", "pair_prior", "copies", "copies_against", "margin_auc", "verdict",
 ]  # fmt: skip
+NO_TABLES: Mapping[str, pd.DataFrame] = MappingProxyType({})
 COUNT_COLUMNS = ["given_label", "suggested_label", "low", "count", "high"]
 
 
@@ -112,10 +118,16 @@ class Judgement:
 
 
 def flag_tables(
-    manifest: pd.DataFrame, files: Sequence[Path], score: str, precision: float
+    manifest: pd.DataFrame,
+    files: Sequence[Path],
+    score: str,
+    precision: float,
+    independent: Sequence[Path] = (),
 ) -> StageResult:
     """`flag` on predictions files, each checked against the manifest."""
-    return flag(manifest, [read_predictions(file, manifest) for file in files], score, precision)
+    tables = [read_predictions(file, manifest) for file in files]
+    outside = {file.name: read_independent(file, manifest) for file in independent}
+    return flag(manifest, tables, score, precision, outside)
 
 
 def flag(
@@ -123,6 +135,7 @@ def flag(
     predictions: Sequence[pd.DataFrame],
     score: str = "combined",
     precision: float = PRECISION,
+    independent: Mapping[str, pd.DataFrame] = NO_TABLES,
 ) -> StageResult:
     """Rank every predicted row, most suspect first.
 
@@ -133,26 +146,28 @@ def flag(
     score : a name of `SCORES`; ties are broken by the path
     precision : share of the marked labels that should be wrong; without verdicts it has no effect,
         and as many rows are marked as the models call wrong
+    independent : file name -> table of `read_independent`, of models never trained on these rows
 
     Raises
     ------
-    PredictionsError  if there is no table, the tables hold different classes, or `score` needs a
-        column that none of them has
+    PredictionsError  if there is no table, the tables hold different classes, `score` needs a
+        column that none of them has, or an independent model evidently knows the given labels
     ManifestError  if copies are in different folds now, so that a row may be predicted by a model
         that learned from its copy
     """
     require_laws(manifest, "fold")
     given = set(manifest["given_label"])
-    classes = [name for name in _common_classes(predictions) if name in given]
-    is_folded = manifest["fold"] != ""
+    classes = [name for name in _common_classes(predictions, independent) if name in given]
+    is_folded = manifest["path"].isin(list_judged(manifest))
     folded = manifest[is_folded].reset_index(drop=True)
     evidence = gather_evidence(folded, predictions, classes)
+    verdicts = Verdicts.of(folded, classes)
+    evidence, notes = add_independent(evidence, independent, classes, verdicts.is_wrong)
     if score == MARGIN_AUC and not np.isfinite(evidence.margin_auc).any():
         raise PredictionsError(
             f"--score {MARGIN_AUC}: no table has the column {MARGIN_AUC}: choose another score, or "
             "use networks of `train oof`"
         )
-    verdicts = Verdicts.of(folded, classes)
     suspicion = SCORES[score](evidence).round(9)
     other = best_other(evidence.labels, evidence.believed)
     pair = evidence.labels * len(classes) + other
@@ -179,6 +194,7 @@ def flag(
         tables=tables,
         obsolete=() if posterior else (POSTERIOR,),
         counts=counts,
+        notes=notes,
     )
 
 
@@ -440,11 +456,14 @@ def _describe_posterior(fitted: Posterior | None, verdicts: Verdicts) -> dict[st
     }
 
 
-def _join_within(predictions: Sequence[pd.DataFrame]) -> dict[str, "pd.Series[str]"]:
+def _join_within(predictions: Sequence[pd.DataFrame]) -> dict[str, Any]:
     """The column `within`: train for a row from which a model of `--within train` learned.
 
     Nothing if a table lacks the column, since its models learned from the rows of all splits.
+    Independent models alone learned from none of them.
     """
+    if not predictions:
+        return {WITHIN: ""}
     if not all(WITHIN in table for table in predictions):
         return {}
     within = predictions[0][WITHIN]
@@ -531,8 +550,15 @@ def _format_posterior(posterior: Mapping[str, Any]) -> str:
     return f"; the class posterior is no better than today's rule ({gain}), which is kept"
 
 
-def _common_classes(predictions: Sequence[pd.DataFrame]) -> list[str]:
-    """The classes of all tables; PredictionsError if they differ or there is no table."""
+def _common_classes(
+    predictions: Sequence[pd.DataFrame], independent: Mapping[str, pd.DataFrame]
+) -> list[str]:
+    """The classes of all tables; PredictionsError if they differ or there is no table.
+
+    Independent models alone are about every class.
+    """
+    if independent and not predictions:
+        return list(VOCABULARY)
     if not predictions:
         raise PredictionsError(
             "predictions: none found: run `train oof`, or name a file with --predictions"

@@ -118,6 +118,38 @@ def read_probabilities(file: Path, paths: "pd.Series[str]", remedy: str) -> pd.D
     return _check_probabilities(chosen, where)
 
 
+def read_independent(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
+    """The predictions of a model that was never trained on this data set, of `list_judged` rows.
+
+    A table needs `path` and p_<class>… alone; classes that the model does not have may be missing.
+
+    Raises
+    ------
+    PredictionsError  as `read_probabilities`, or if the table has folds: its model was trained here
+    """
+    remedy = "predict every image by a model that was never trained on this data set"
+    table = read_probabilities(file, list_judged(manifest), remedy)
+    if "fold" in table and (table["fold"] != "").any():
+        raise PredictionsError(
+            f"{file.name}: has folds, so its model was trained on this data set: name it with "
+            "--predictions"
+        )
+    if not set(class_names(table)) & set(manifest["given_label"]):
+        raise PredictionsError(
+            f"{file.name}: predicts no class of this manifest ({examples(class_names(table))}): "
+            f"{remedy}"
+        )
+    return table
+
+
+def list_judged(manifest: pd.DataFrame) -> "pd.Series[str]":
+    """The paths of the rows that predictions are about: the folded ones; without folds, all
+    readable ones.
+    """
+    is_folded = manifest["fold"] != ""
+    return manifest.loc[is_folded if is_folded.any() else manifest["pixel_hash"] != "", "path"]
+
+
 def _check_classes(table: pd.DataFrame, where: str) -> None:
     unknown = [name for name in class_names(table) if name not in VOCABULARY]
     if unknown:

@@ -6,7 +6,7 @@ A folder comes in; paths, checked tables and the lock go out. What changes a wor
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,8 +100,8 @@ class Workspace:
         """Source name -> {root, layout}."""
         return read_json(self.sources) if self.sources.is_file() else {}
 
-    def find_predictions(self) -> list[Path]:
-        """All predictions tables of models, sorted by name.
+    def find_predictions(self, besides: Sequence[Path] = ()) -> list[Path]:
+        """All predictions tables of models but those named, sorted by name.
 
         Raises
         ------
@@ -115,7 +115,9 @@ class Workspace:
                     f"{self.posterior}: is a model's table, but flag writes the class posterior "
                     "under this name: rename the table"
                 )
-        return [file for file in sorted(self.predictions.glob("*.csv")) if file != self.posterior]
+        left_out = {file.resolve() for file in (self.posterior, *besides)}
+        files = sorted(self.predictions.glob("*.csv"))
+        return [file for file in files if file.resolve() not in left_out]
 
     def locate(self) -> Callable[[str], Path]:
         """A function from a manifest path to its image file; the faces of one picture share a file.

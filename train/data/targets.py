@@ -105,9 +105,9 @@ def require_unseen(table: pd.DataFrame, manifest: pd.DataFrame, where: str, reme
 
     Parameters
     ----------
-    table : with the column `within`: the split of each row from which the models learned
+    table : with the column `within`: train in the rows from which the models learned
     """
-    if WITHIN not in table or not (table[WITHIN] == "train").any():
+    if WITHIN not in table or not table[WITHIN].isin(["train", ""]).all():
         raise PredictionsError(
             f"{where}: its models learned from the rows of all splits, so targets made of it would "
             f"carry what val and test are scored by: {remedy}"
