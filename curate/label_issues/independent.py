@@ -151,7 +151,7 @@ def _bound_right(verdicts: Probs) -> float:
 def complete_classes(probs: Probs, is_known: npt.NDArray[np.bool_], pooled: Probs | None) -> Probs:
     """(N, K) with the classes that the model does not have, as the other models believe them.
 
-    The model says how likely its own classes are against each other; they share what the others
+    The model knows how likely its own classes are against each other; they share what the others
     leave to them.
 
     Parameters

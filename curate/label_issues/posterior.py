@@ -176,7 +176,7 @@ def fit_posterior(clues: Clues, verdicts: Labels, rule: Probs, seed: int = 0) ->
     coefficients = maps.fit(mix)
     probs = softmax(design.logits(coefficients), axis=1)
     for fold in np.unique(folds):
-        # Chosen without the fold too, so that a row's own verdict has no say at all.
+        # Chosen without the fold too, so that a row's own verdict has no part in it.
         held_out = maps.predict(fold, to_choose.choose_mix((fold,)))
         probs[known[folds == fold]] = held_out
     rows = np.arange(len(known))
