@@ -136,3 +136,12 @@ def run_kills(workspace: Workspace, rounds: int) -> Iterator[dict[str, int]]:
         for batch in sorted({session_of(line.batch) for line in decided}):
             undo = undo_batch(workspace.read_journal(), batch, by="R1")
             record_decisions(workspace, undo)
+
+
+def kill_app(session: RunningSession) -> None:
+    """The App's process dies; returns once the command has started another."""
+    old = session.services()["app"]
+    old.send_signal(signal.SIGKILL)
+    old.wait(10)
+    while session.services().get("app", old).pid == old.pid:
+        time.sleep(0.05)

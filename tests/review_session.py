@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from conftest import call_curate, predict
 
 from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
+from curate.fiftyone_host.mongod import find_mongod
 from curate.images.decode import encode_png
 from curate.relabel.session import Session, SessionFiles, read_session, session_files
 from curate.workspace.journal import drop_undone
@@ -35,7 +37,7 @@ CHROMIUM_OPTIONS = (
     *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
     "--disable-sync",
 )
-START_SECONDS = 60
+START_SECONDS = 120
 PAIR = ["faces/angry/000.png", "faces/fear/conflict.png"]
 """Two copies of one image under two labels; the predictions suggest disgust for both."""
 
@@ -168,6 +170,23 @@ def start_session(
     return session
 
 
+@contextmanager
+def users_mongod(folder: Path, *options: str) -> Iterator[int]:
+    """A mongod as a user starts one, on a port of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [str(find_mongod(os.environ)), "--dbpath", str(folder), "--port", str(port), *options]
+    command += ["--bind_ip", "127.0.0.1", "--nounixsocket", "--wiredTigerCacheSizeGB", "0.25"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/").admin.command("ping")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 @dataclass
 class Panel:
     """The panel as a person sees it."""
@@ -211,13 +230,14 @@ class Panel:
 
 
 @contextmanager
-def open_browser() -> Iterator[Any]:
+def open_browser(*options: str) -> Iterator[Any]:
     """Headless Chromium; without one an AssertionError with the way to install it."""
     from playwright.sync_api import sync_playwright
 
     assert Path(CHROMIUM).is_file(), f"{CHROMIUM}: no browser here: {INSTALL}"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        arguments = [*CHROMIUM_OPTIONS, *options]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         try:
             yield browser
         finally:
@@ -235,7 +255,7 @@ def open_panel(
         panel.foreign_requests.append(route.request.url)
         route.abort()
 
-    page.route(re.compile(r"^(?!http://127\.0\.0\.1:|data:|blob:)"), refuse)
+    page.route(re.compile(r"^(?!http://127\.0\.0\.1:|data:|blob:|file:)"), refuse)
     page.add_init_script("localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')")
     if script:
         page.add_init_script(script)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from curate.errors import ServiceError
 
-# The App has no login and serves any file: it must not be reachable from another machine.
-HOST = "127.0.0.1"
+HOST = "127.0.0.1"  # no other machine reaches the App
 PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
@@ -22,6 +21,7 @@ def start_service(
     *,
     ends_by: signal.Signals,
     env: Mapping[str, str] | None = None,
+    listener: socket.socket | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Start a process that the terminal's Ctrl-C does not reach.
 
@@ -30,6 +30,7 @@ def start_service(
     log : file for its output
     ends_by : the signal that ends it when we are killed (Linux only)
     env : its environment; None for ours
+    listener : a socket that it gets as a file of the number that it has here
     """
     with log.open("ab") as stream:
         return subprocess.Popen(
@@ -39,6 +40,7 @@ def start_service(
             stderr=stream,
             env=env,
             start_new_session=True,
+            pass_fds=(listener.fileno(),) if listener else (),
             preexec_fn=_die_with_parent(ends_by),
         )
 
@@ -62,31 +64,28 @@ def last_line(log: Path) -> str:
     return "".join(lines[-1:])[:300]
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def open_listener(port: int | None) -> socket.socket:
+    """Listen on the port of 127.0.0.1, or on a free one, until the socket is closed.
 
+    Whoever holds the socket keeps every other program off the port, also while the process that
+    serves it is started again.
 
-def require_free_port(port: int) -> None:
-    """Raise ServiceError if something listens on the port: the App would join it silently."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise ServiceError(
-                f"--port {port}: cannot be used ({error.strerror}): name another, or leave --port "
-                "out for a free one"
-            ) from error
-
-
-def is_listening(port: int) -> bool:
-    """Whether the port of 127.0.0.1 accepts a connection."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((HOST, port)) == 0
+    Raises
+    ------
+    ServiceError  if something else listens there
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
+    try:
+        listener.bind((HOST, port or 0))
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise ServiceError(
+            f"--port {port}: cannot be used ({error.strerror}): name another, or leave --port "
+            "out for a free one"
+        ) from error
+    return listener
 
 
 def stop_process(process: subprocess.Popen[bytes], seconds: float) -> None:

@@ -1,24 +1,31 @@
 """The App's process: the queue as a FiftyOne dataset, and the server of the App with our plugin.
 
-`services` starts it as `python -m curate.relabel.app SESSION.json`, in an environment of its own.
-One process imports FiftyOne once, loads the images and serves: half of the start of
-`fo.launch_app`, which uses two processes.
+`services` starts it as `python -m curate.relabel.app SESSION.json LISTENER`, with the number of the
+socket to serve, in an environment of its own. One process imports FiftyOne once, loads the images
+and serves: half of the start of `fo.launch_app`, which uses two processes.
 """
 
+import asyncio
 import json
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-from fiftyone.server.main import start_server
+from fiftyone.plugins.context import PluginContext
+from fiftyone.server.app import app as fiftyone_app
+from fiftyone.server.events import set_port
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
 
-from curate.fiftyone_host.processes import HOST
 from curate.files import write_atomically
 from curate.labels import VOCABULARY
 from curate.relabel.app_labels import to_fields
+from curate.relabel.guard import OPERATORS, Guard, Pass
 from curate.relabel.queue import QueueRow
-from curate.relabel.session import Session, read_session
+from curate.relabel.session import Session, SessionFiles, read_session
 from curate.relabel.session_journal import open_session_journal
 
 DATASET = "relabel"
@@ -28,12 +35,42 @@ PANEL = "CandidReview"
 
 def main() -> None:
     """Load the images, write the session's `ready` file, serve until ended."""
-    session = read_session(Path(sys.argv[1]))
+    record, listener = Path(sys.argv[1]), int(sys.argv[2])
+    session, key = read_session(record), SessionFiles(record.parent).key.read_text()
+    keep_operators(OPERATORS)
     dataset = load_dataset(session)
     # A private name: FiftyOne itself has no compare-and-set, so we write to its collection.
     ready = {"collection": dataset._sample_collection_name}
     write_atomically(session.ready, json.dumps(ready).encode())
-    start_server(port=session.port, address=HOST)
+    guard = Guard(fiftyone_app, Pass(key, session.port, list_files(session)), _log)
+    set_port(session.port)
+    config = Config()
+    config.bind = [f"fd://{listener}"]
+    asyncio.run(serve(guard, config))  # type: ignore[arg-type]
+
+
+def keep_operators(names: frozenset[str]) -> None:
+    """Keep FiftyOne from loading any other operator: what is not there cannot be called.
+
+    The guard refuses the others too; this holds also if the two read a request differently.
+    """
+    can_register = PluginContext.can_register
+
+    def can_register_kept(context: Any, operator: Any) -> bool:
+        return f"{context.name}/{operator.name}" in names and can_register(context, operator)
+
+    PluginContext.can_register = can_register_kept
+
+
+def list_files(session: Session) -> frozenset[str]:
+    """The pictures of the session: as the panel names them, and as FiftyOne does."""
+    files = {image.file for image in session.images.values()}
+    return frozenset(files | {os.path.abspath(file) for file in files})  # noqa: PTH100
+
+
+def _log(line: str) -> None:
+    sys.stderr.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}\n")
+    sys.stderr.flush()
 
 
 def load_dataset(session: Session) -> fo.Dataset:

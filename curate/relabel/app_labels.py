@@ -6,9 +6,13 @@ label that differs from it was edited in the App itself, not by our panel; it is
 
 import contextlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pymongo
 from pymongo.collection import Collection
@@ -19,6 +23,8 @@ from curate.relabel.session import Session
 from curate.relabel.session_journal import State
 
 TIMEOUT_MS = 3000  # until a mongod that does not answer is an error; pymongo waits 30 s
+
+OPEN_DATABASE = "CURATE_OPEN_DATABASE"  # environment variable: accept a server without a password
 
 Document = dict[str, Any]
 
@@ -66,7 +72,10 @@ def open_app_labels(session: Session) -> AppLabels:
 
 
 def require_server(uri: str) -> None:
-    """Raise ServiceError unless the user's MongoDB server answers."""
+    """Raise ServiceError unless the user's MongoDB server answers, and the user alone.
+
+    Who may write to it may edit the labels of a session, which are recorded as the reviewer's.
+    """
     try:
         _connect(uri).admin.command("ping")
     except PyMongoError as error:
@@ -76,6 +85,34 @@ def require_server(uri: str) -> None:
             f"FIFTYONE_DATABASE_URI: no MongoDB server answers ({reason}): start it, or unset the "
             "variable"
         ) from error
+    if not os.environ.get(OPEN_DATABASE) and _admits_anyone(uri):
+        raise ServiceError(
+            "FIFTYONE_DATABASE_URI: the server admits everybody who reaches it, who could decide "
+            "in your name: give it a password, or unset the variable to use a mongod of our own, "
+            f"or set {OPEN_DATABASE}=1 if nobody else reaches it"
+        )
+
+
+def _admits_anyone(uri: str) -> bool:
+    """Whether the server, or the socket in the file system, is open to other accounts."""
+    scheme, _, rest = uri.partition("://")
+    authority, *others = re.split("(?=[/?])", rest, maxsplit=1)
+    hosts = authority.rpartition("@")[2]
+    paths = [Path(unquote(host)) for host in hosts.split(",") if host.lower().startswith("%2f")]
+    if len(paths) == len(hosts.split(",")):
+        return any(_may_others_open(path) for path in paths)
+    options = re.sub("(?i)(?<=[?&])auth[a-z]*=[^&]*&?", "", "".join(others))
+    try:
+        _connect(f"{scheme}://{hosts}{options}").admin.command("listCollections")
+    except PyMongoError:
+        return False  # without a password it has no rights, or no connection
+    return True
+
+
+def _may_others_open(path: Path) -> bool:
+    """Whether an account of another group may open a socket: write to it, and enter its folders."""
+    is_reached = all(folder.stat().st_mode & 0o001 for folder in path.parents)
+    return is_reached and bool(path.stat().st_mode & 0o002)
 
 
 def repair_counts(uri: str, database: str) -> None:

@@ -21,6 +21,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from curate.errors import CandidError, ServiceError
+from curate.fiftyone_host.private import make_private
+from curate.fiftyone_host.processes import open_listener
 from curate.files import cannot_write, ignore_sigint
 from curate.relabel.app_labels import drop_database, open_app_labels
 from curate.relabel.finish import record_app_edits, summarize_session, write_verdicts
@@ -28,7 +30,6 @@ from curate.relabel.prepare import RelabelOptions, draw_for_browser, prepare_ses
 from curate.relabel.services import (
     DatabaseAddress,
     Services,
-    choose_port,
     start_database,
     start_services,
 )
@@ -68,19 +69,20 @@ def relabel(
     if dry_run:
         return _summarize_queue(session)
     files = session_files(workspace, options.by)
-    with _lock_session(files, options.by), _end_as_interrupt():
-        started = time.perf_counter()
+    started = time.perf_counter()
+    port = options.port
+    with _lock_session(files, options.by), _end_as_interrupt(), open_listener(port) as listener:
         images = draw_for_browser(session.images, files.pictures)
-        session = replace(session, images=images, port=choose_port(options.port))
+        session = replace(session, images=images, port=listener.getsockname()[1])
         mongod, address = start_database(files)
         session = replace(session, uri=address.uri, database=address.database)
         try:
             _recover_killed_session(workspace, files, address, print_line)
             at_start = apply_journal(workspace)
-            services = start_services(files, session, mongod)
+            services = start_services(files, session, mongod, listener)
             _print_address(services, time.perf_counter() - started, print_line)
             if options.opens_browser and _has_screen():
-                webbrowser.open(services.address)
+                webbrowser.open(files.way_in.as_uri())
             missed_edits = _serve(services)
         finally:
             if mongod:
@@ -116,8 +118,7 @@ def _count_queue(session: Session) -> dict[str, Any]:
 def _lock_session(files: SessionFiles, by: str) -> Iterator[None]:
     """Hold the reviewer's lock: each reviewer has one session at a time."""
     try:
-        # For the user alone: the address of a database may hold a password.
-        files.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(files.folder)
         held = FileLock(files.lock, timeout=0).acquire()
     except Timeout as error:
         raise ServiceError(
@@ -182,7 +183,7 @@ def _print_address(services: Services, seconds: float, print_line: PrintLine) ->
     print_line(f"relabel: {images}, ready in {seconds:.1f} s")
     print_line(f"  open    {services.address}")
     tunnel = f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
-    print_line(f"  remote  {tunnel}   and open the same address there")
+    print_line(f"  remote  {tunnel}   and open this address there")
     print_line("  end     the panel's Finish, or Ctrl-C here")
 
 
@@ -201,6 +202,8 @@ def _serve(services: Services) -> int:
     """
 
     def record_edits() -> tuple[int, int]:
+        if not services.files.ready.is_file():
+            return 0, 0  # recorded before the App's process was started again, which still loads
         return record_app_edits(open_app_labels(services.session), services.session)
 
     try:
@@ -226,5 +229,5 @@ def _remove_session(services: Services) -> None:
     if services.mongod is None:
         drop_database(session.uri, session.database)
     shutil.rmtree(files.database, ignore_errors=True)
-    for file in (files.ready, files.finish, files.record):
+    for file in (files.ready, files.finish, files.record, files.key, files.way_in):
         file.unlink(missing_ok=True)

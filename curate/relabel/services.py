@@ -1,7 +1,10 @@
 """The two services of a session, mongod and the App's process: started, kept running, stopped."""
 
 import contextlib
+import html
 import os
+import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -17,16 +20,10 @@ import psutil
 from curate.errors import ServiceError
 from curate.fiftyone_host.environment import fiftyone_environment, require_fiftyone
 from curate.fiftyone_host.mongod import Mongod, find_mongod, start_mongod
-from curate.fiftyone_host.processes import (
-    HOST,
-    free_port,
-    is_listening,
-    last_line,
-    require_free_port,
-    start_service,
-    stop_process,
-)
+from curate.fiftyone_host.private import write_private
+from curate.fiftyone_host.processes import last_line, start_service, stop_process
 from curate.relabel.app_labels import repair_counts, require_server
+from curate.relabel.guard import Pass
 from curate.relabel.save import SESSION
 from curate.relabel.session import Session, SessionFiles, write_session
 
@@ -39,18 +36,22 @@ MOST_RESTARTS = 5
 
 @dataclass
 class Services:
-    """The running services; `mongod` is None if FIFTYONE_DATABASE_URI names the user's server."""
+    """The running services.
+
+    Attributes
+    ----------
+    mongod : None if FIFTYONE_DATABASE_URI names the user's server
+    listener : the socket of the App, ours while its process is started again
+    address : the URL of the panel, with the key of the session
+    """
 
     files: SessionFiles
     session: Session
     mongod: Mongod | None
+    listener: socket.socket
+    address: str
     app: "subprocess.Popen[bytes]"
     restarts: int = 0
-
-    @property
-    def address(self) -> str:
-        """The URL of the panel."""
-        return f"http://{HOST}:{self.session.port}/datasets/relabel?workspace=review"
 
     def keep_alive(self, before_app: Callable[[], object]) -> None:
         """Restart the services that have died.
@@ -68,7 +69,7 @@ class Services:
             self._count_restart("the App's process")
             before_app()
             self.files.ready.unlink(missing_ok=True)
-            self.app = _start_app(self.files, self.session)
+            self.app = _start_app(self.files, self.session, self.listener)
 
     def keep_database(self) -> None:
         """Restart mongod if it has died; the App's process connects again by itself."""
@@ -88,6 +89,7 @@ class Services:
     def stop_app(self) -> None:
         """Stop the App's process: no key is accepted from now on."""
         stop_process(self.app, STOP_SECONDS)
+        self.listener.close()
 
     def stop(self) -> None:
         """Stop both."""
@@ -122,8 +124,14 @@ def start_database(files: SessionFiles) -> tuple[Mongod | None, DatabaseAddress]
     return mongod, DatabaseAddress(mongod.uri, "fiftyone")
 
 
-def start_services(files: SessionFiles, session: Session, mongod: Mongod | None) -> Services:
-    """Start the App's process and wait until it serves our panel.
+def start_services(
+    files: SessionFiles, session: Session, mongod: Mongod | None, listener: socket.socket
+) -> Services:
+    """Start the App's process with a new key and wait until it serves our panel.
+
+    Parameters
+    ----------
+    listener : the socket of the session's port
 
     Raises
     ------
@@ -132,10 +140,14 @@ def start_services(files: SessionFiles, session: Session, mongod: Mongod | None)
     for file in (files.ready, files.finish):
         file.unlink(missing_ok=True)
     write_session(files.record, session)
-    services = Services(files, session, mongod, _start_app(files, session))
+    holder = Pass(secrets.token_urlsafe(24), session.port, frozenset())
+    write_private(files.key, holder.key.encode())
+    write_private(files.way_in, _format_way_in(holder.address).encode())
+    app = _start_app(files, session, listener)
+    services = Services(files, session, mongod, listener, holder.address, app)
     deadline = time.monotonic() + START_SECONDS
     try:
-        while not _is_serving(files, session.port):
+        while not _is_serving(files, holder):
             if services.app.poll() is not None or time.monotonic() > deadline:
                 raise ServiceError(
                     f"FiftyOne's App does not start ({last_line(files.log)}): see {files.log}"
@@ -147,29 +159,35 @@ def start_services(files: SessionFiles, session: Session, mongod: Mongod | None)
     return services
 
 
-def choose_port(port: int | None) -> int:
-    """The requested port, or a free one if none is requested; ServiceError if it is in use."""
-    if port is None:
-        return free_port()
-    require_free_port(port)
-    return port
+def _format_way_in(address: str) -> str:
+    """A page that leads to the address: an argument of the browser's process is for all to see."""
+    goal = html.escape(f"0; url={address}")
+    head = '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
+    return f'{head}<meta http-equiv="refresh" content="{goal}">\n'
 
 
-def _start_app(files: SessionFiles, session: Session) -> "subprocess.Popen[bytes]":
+def _start_app(
+    files: SessionFiles, session: Session, listener: socket.socket
+) -> "subprocess.Popen[bytes]":
     env = fiftyone_environment(files.folder, session.uri, session.database, plugins=PLUGINS)
-    command = [sys.executable, "-P", "-m", "curate.relabel.app", str(files.record)]
+    arguments = [str(files.record), str(listener.fileno())]
     return start_service(
-        command, files.log, ends_by=SIGKILL, env=env | {SESSION: str(files.record)}
+        [sys.executable, "-P", "-m", "curate.relabel.app", *arguments],
+        files.log,
+        ends_by=SIGKILL,
+        env=env | {SESSION: str(files.record)},
+        listener=listener,
     )
 
 
-def _is_serving(files: SessionFiles, port: int) -> bool:
-    if not files.ready.is_file() or not is_listening(port):
+def _is_serving(files: SessionFiles, holder: Pass) -> bool:
+    if not files.ready.is_file():
         return False
     # No proxy of the environment reaches this machine's own address.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    url = f"http://{HOST}:{port}/plugins"
-    with contextlib.suppress(OSError), direct.open(url, timeout=10) as answer:
+    cookie = {"Cookie": f"{holder.cookie}={holder.key}"}
+    request = urllib.request.Request(f"http://{holder.host}/plugins", headers=cookie)
+    with contextlib.suppress(OSError), direct.open(request, timeout=5) as answer:
         return PLUGIN.encode() in answer.read()
     return False
 
@@ -178,8 +196,10 @@ def stop_leftovers(files: SessionFiles) -> None:
     """Stop the mongod and the App's process of a killed session, recognised by their arguments."""
     left = [
         process
-        for process in psutil.process_iter(["cmdline"])
-        if _is_leftover(set(process.info["cmdline"] or []), files)
+        for process in psutil.process_iter(["cmdline", "uids"])
+        if process.info["uids"]
+        and process.info["uids"].effective == os.geteuid()  # not of others who copy the arguments
+        and _is_leftover(set(process.info["cmdline"] or []), files)
     ]
     for process in left:
         with contextlib.suppress(psutil.Error):

@@ -125,6 +125,16 @@ class SessionFiles:
         return self.folder / "pictures"
 
     @property
+    def key(self) -> Path:
+        """The secret of the session that runs, for the App's process; of mode 600."""
+        return self.folder / "key"
+
+    @property
+    def way_in(self) -> Path:
+        """A page of mode 600 that leads the browser to the address with the key."""
+        return self.folder / "open.html"
+
+    @property
     def log(self) -> Path:
         """Output of the App's process."""
         return self.folder / "app.log"
@@ -142,8 +152,12 @@ def session_files(workspace: Workspace, by: str) -> SessionFiles:
 
 
 def write_session(file: Path, session: Session) -> None:
-    """Write the record for the App's process, and for the next session if this one is killed."""
+    """Write the record for the App's process, and for the next session if this one is killed.
+
+    Nobody else may read it: the address of a database may hold a password.
+    """
     write_atomically(file, session.to_json())
+    file.chmod(0o600)
 
 
 def read_session(file: Path) -> Session:

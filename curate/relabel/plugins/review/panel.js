@@ -29,6 +29,7 @@
     const headers = { "Content-Type": "application/json" };
     const body = JSON.stringify(request);
     const answer = await fetch("/operators/execute", { method: "POST", headers, body });
+    if (answer.status === 403) throw new Error((await answer.text()).trim());
     if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
     const { result, error, error_message: message } = await answer.json();
     if (error || !result) throw new Error(message || String(error).trim().split("\n").pop());
