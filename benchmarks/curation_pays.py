@@ -1,0 +1,394 @@
+"""Whether curation buys a better model: rows (a) to (h), budgets of keys, and a bench of noise.
+
+    python benchmarks/curation_pays.py FER2013 VOTES FOLDER --list    # every job, its minutes
+    python benchmarks/curation_pays.py FER2013 VOTES FOLDER           # runs what is missing
+    python benchmarks/curation_pays.py FER2013 VOTES FOLDER --hours 5 --only 'leakfree/'
+    python benchmarks/curation_pays.py FER2013 VOTES FOLDER --write   # RESULTS.md and the plot
+
+A job is a few commands that a user could type; `--list` prints them. A finished job is a line of
+FOLDER/results.jsonl and is not run again; one that was stopped begins anew, its training where it
+was. All models are the recipe `fast` with the same number of epochs, so rows of one split differ in
+their labels alone. `leakfree` is `curate dedup` and a split of 60/10/30; `official` the split that
+FER2013 ships. The reviewer is the crowd's majority (`curation_reviewer.py`).
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from train.runs.folder import METRICS, is_unfinished
+
+HERE = Path(__file__).resolve().parent
+SEEDS = (0, 1, 2)
+SPLITS = ("leakfree", "official")
+ORDERS = ("queue", "random", "cleanlab")
+WEIGHTS = (0.25, 0.75)  # of the belief, besides the default
+LEADING_KEYS = (200, 1000)
+POSTERIOR_KEYS = (200, 500, 1000, 2000)
+BUDGETS = (500, 1000, 2000, 4000)
+FLIPPED = (0.1, 0.2, 0.3)
+NOISE = (
+    ("symmetric", 0.0),
+    *(("symmetric", share) for share in FLIPPED),
+    *(("confusions", share) for share in FLIPPED),
+)
+# Minutes on two cores at 12 epochs, from runs of `fast` and `train oof` on FER2013.
+MINUTES = {"train": 5.5, "state": 0.5, "base": 6.0, "oof": 13.0, "noise": 1.5, "noise state": 6.0}
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is done in one go.
+
+    Attributes
+    ----------
+    name : split, row and seed, as `leakfree/b/s0`; unique
+    minutes : as estimated
+    commands : run one after the other by a shell, in FOLDER
+    run : folder of the run that it trains, inside FOLDER; empty for none
+    result : JSON file inside FOLDER that joins the line of the job; empty for none
+    """
+
+    name: str
+    minutes: float
+    commands: tuple[str, ...]
+    run: str = ""
+    result: str = ""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a smoke run makes smaller."""
+
+    epochs: int = 12
+    folds: int = 5
+    seeds: Sequence[int] = SEEDS
+    posterior_keys: Sequence[int] = POSTERIOR_KEYS
+    leading_keys: Sequence[int] = LEADING_KEYS
+    budgets: Sequence[int] = BUDGETS
+    noise: Sequence[tuple[str, float]] = NOISE
+    oof: str = ""
+    run: str = ""
+
+
+FULL = Sizes()
+SMALL = "--widths 4 --batch-size 32"
+SMOKE = Sizes(
+    epochs=1, folds=2, seeds=(0,), posterior_keys=(80,), leading_keys=(80,), budgets=(80,),
+    noise=(("symmetric", 0.2),), oof="--models hog", run=SMALL,
+)  # fmt: skip
+
+
+class JobError(Exception):
+    """A command of a job failed."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for place in ("dataset", "votes", "folder"):
+        parser.add_argument(place, type=Path)
+    parser.add_argument("--list", action="store_true", help="print the jobs and run none")
+    parser.add_argument("--write", action="store_true", help="write the tables and run none")
+    parser.add_argument("--hours", type=float, default=1e9, help="begin no job after so many")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="jobs whose names match")
+    parser.add_argument("--smoke", action="store_true", help="everything tiny, of drawn faces")
+    options = parser.parse_args()
+    dataset, votes = options.dataset.resolve(), options.votes.resolve()
+    jobs = list(plan(dataset, votes, SMOKE if options.smoke else FULL))
+    chosen = [job for job in jobs if re.search(options.only, job.name)]
+    if options.list:
+        print(format_plan(chosen, read_done(options.folder)))
+    elif options.write:
+        from curation_tables import write_tables
+
+        write_tables(options.folder)
+    else:
+        run_jobs(options.folder, chosen, options.hours)
+
+
+def plan(dataset: Path, votes: Path, sizes: Sizes) -> Iterator[Job]:
+    """All jobs in their order: what answers most comes first, of every row seed 0 first."""
+    yield from plan_bases(dataset, sizes)
+    for split in SPLITS:
+        yield from plan_states(split, votes, sizes)
+    for seed in sizes.seeds:
+        for split in SPLITS:
+            for row, how in list_rows(split, sizes).items():
+                yield plan_row(split, row, how, seed, votes, sizes)
+        if seed == sizes.seeds[0]:  # the share of the belief is chosen by val with one seed
+            for weight in WEIGHTS:
+                words = f"--targets oof --belief-weight {weight:g}"
+                how = ("leakfree", words)
+                yield plan_row("leakfree", f"e-oof-{weight:g}", how, seed, votes, sizes)
+    yield from plan_budgets(votes, sizes)
+    yield from plan_noise(votes, sizes)
+
+
+def plan_bases(dataset: Path, sizes: Sizes) -> Iterator[Job]:
+    """Workspaces: as shipped, and clean with either split, with models within train."""
+    clean = [
+        f"curate build fer2013={shlex.quote(str(dataset))} -w clean",
+        "curate inspect -w clean",
+        "curate dedup -w clean",
+        f"curate fold --k {sizes.folds} -w clean",
+    ]
+    yield Job("base/clean", MINUTES["base"], ("rm -rf clean", *clean))
+    splits = {"leakfree": "--ratios 60 10 30", "official": "--from-source"}
+    for split, how in splits.items():
+        copied = (f"rm -rf {split}", f"cp -r clean {split}", f"curate split {how} -w {split}")
+        yield Job(f"base/{split}", 1, copied)
+    for split in splits:
+        oof = f"train oof --within train {sizes.oof} -w {split}".replace("  ", " ")
+        yield Job(f"base/{split}-oof", MINUTES["oof"], (oof, f"curate flag -w {split}"))
+    for split in splits:
+        shipped = f"shipped-{split}"
+        build = (f"rm -rf {shipped}", clean[0].replace("-w clean", f"-w {shipped}"))
+        then = f"python {HERE}/curation_reviewer.py ship {shipped} leakfree"
+        then = "curate split --from-source -w shipped-official" if split == "official" else then
+        yield Job(f"base/{shipped}", 1, (*build, then))
+
+
+def plan_states(split: str, votes: Path, sizes: Sizes) -> Iterator[Job]:
+    """Workspaces with decisions: suspects dropped, suggestions accepted, random verdicts."""
+    reviewer = f"python {HERE}/curation_reviewer.py"
+    for name, step in (("suspects", "--share 0.1"), ("believed", "--at-least 0.9")):
+        state = f"{split}-{name}"
+        commands = [f"{reviewer} {name} {state} {step} --out {state}.csv"]
+        commands.append(f"curate decide --from {state}.csv --by benchmark -w {state}")
+        yield Job(f"state/{state}", MINUTES["state"], (*fork(split, state), *commands))
+    before, seen = split, 0
+    for keys in sizes.posterior_keys:
+        state = f"{split}-random-{keys}"
+        steps = sit(state, votes, keys - seen, "random")
+        yield plan_state(state, fork(before, state), steps, votes)
+        before, seen = state, keys
+    for keys in sizes.leading_keys:
+        state, accepted = f"{split}-random-{keys}", f"{split}-accepted-{keys}"
+        step = f"curate decide --accept-suggestions --at-least 0.9 -w {accepted}"
+        yield plan_state(accepted, fork(state, accepted), (step,), votes)
+
+
+def plan_state(state: str, forked: Sequence[str], steps: Sequence[str], votes: Path) -> Job:
+    result = f"labels/{state}.json"
+    count = f"python {HERE}/curation_reviewer.py labels {state} {quote(votes)} --out {result}"
+    return Job(f"state/{state}", MINUTES["state"], (*forked, *steps, count), result=result)
+
+
+def fork(before: str, state: str) -> tuple[str, ...]:
+    """A copy of a workspace without its runs; the cache can be made again."""
+    return (f"rm -rf {state}", f"cp -r {before} {state}", f"rm -rf {state}/runs {state}/.cache")
+
+
+def sit(state: str, votes: Path, keys: int, order: str) -> tuple[str, ...]:
+    """One sitting of the reviewer, and flag again after it."""
+    made = f"{state}.csv"
+    how = f"--keys {keys} --order {order} --out {made}"
+    return (
+        f"python {HERE}/curation_reviewer.py judge {state} {quote(votes)} {how}",
+        f"curate decide --from {made} --by crowd -w {state}",
+        f"curate flag -w {state}",
+    )
+
+
+def list_rows(split: str, sizes: Sizes) -> dict[str, tuple[str, str]]:
+    """Row -> the workspace that it trains in, and words for `train run`; the leading rows first."""
+    some = [keys for keys in sizes.posterior_keys if keys in sizes.leading_keys]
+    rest = [keys for keys in sizes.posterior_keys if keys not in some]
+    posterior = "--targets posterior"
+    rows = {"a": (f"shipped-{split}", "")}
+    rows |= {f"e-posterior-{keys}": (f"{split}-random-{keys}", posterior) for keys in some}
+    rows |= {f"d-{keys}": (f"{split}-accepted-{keys}", "") for keys in some}
+    rows |= {"d-0": (f"{split}-believed", ""), "e-oof": (split, "--targets oof")}
+    rows |= {"b": (split, ""), "c": (f"{split}-suspects", "")}
+    rows |= {f"e-posterior-{keys}": (f"{split}-random-{keys}", posterior) for keys in rest}
+    rows |= {"f": (split, "--self-distillation 0"), "g": (split, "--class-weights balanced")}
+    if split == "leakfree":  # combinations, of which val chooses (h)
+        for keys in some:
+            state = f"{split}-random-{keys}"
+            rows[f"h-plain-{keys}"] = (state, f"{posterior} --self-distillation 0")
+            rows[f"h-weights-{keys}"] = (state, f"{posterior} --class-weights sqrt")
+    return rows
+
+
+def plan_row(
+    split: str, row: str, how: tuple[str, str], seed: int, votes: Path, sizes: Sizes
+) -> Job:
+    """Train one model and score it on the rows of the split as it is shipped, or clean."""
+    scored = "shipped-official" if split == "official" else "leakfree"
+    return plan_model(f"{split}/{row}/s{seed}", *how, seed, (scored, votes), sizes)
+
+
+def plan_model(
+    name: str, state: str, words: str, seed: int, scored: tuple[str, Path], sizes: Sizes
+) -> Job:
+    """A job of `train run` and its scores on another workspace's rows.
+
+    Parameters
+    ----------
+    scored : the workspace whose val and test are predicted, and the votes
+    """
+    run = name.replace("/", "-")
+    train = f"train run --name {run} --seed {seed} --epochs {sizes.epochs} {sizes.run} {words}"
+    result = f"scores/{run}.json"
+    clean = state if state.startswith("noise") else "clean"
+    place = f"{state}/runs/{run} {clean} {scored[0]} {quote(scored[1])}"
+    score = f"python {HERE}/curation_reviewer.py score {place} --out {result}"
+    minutes = MINUTES["noise" if state.startswith("noise") else "train"]
+    command = f"{' '.join(train.split())} -w {state}"
+    return Job(name, minutes, (command, score), f"{state}/runs/{run}", result)
+
+
+def plan_budgets(votes: Path, sizes: Sizes) -> Iterator[Job]:
+    """The first 0 to 4,000 keys by the queue, at random and in cleanlab's order, on leak-free rows.
+
+    The states at random are those of rows (e'), where they have been made; zero keys are row (b).
+    """
+    for order in ORDERS:
+        before, seen = "leakfree", 0
+        for keys in sizes.budgets:
+            state = f"leakfree-{order}-{keys}"
+            if order != "random" or keys not in sizes.posterior_keys:
+                steps = sit(state, votes, keys - seen, order)
+                yield plan_state(state, fork(before, state), steps, votes)
+            before, seen = state, keys
+    # The budgets that show most first: 500 keys last.
+    ordered = sorted(sizes.budgets, key=lambda keys: (keys < 1000, keys))
+    for seed in sizes.seeds:
+        for targets in ("verdicts", "posterior"):
+            for order in ORDERS:
+                for keys in ordered:
+                    is_row = order == "random" and keys in sizes.posterior_keys
+                    if targets == "posterior" and (order == "cleanlab" or is_row):
+                        continue
+                    name = f"budget/{order}-{targets}-{keys}/s{seed}"
+                    state, words = f"leakfree-{order}-{keys}", f"--targets {targets}"
+                    yield plan_model(name, state, words, seed, ("leakfree", votes), sizes)
+
+
+def plan_noise(votes: Path, sizes: Sizes) -> Iterator[Job]:
+    """Unanimous rows with flipped labels: five ways to train, scored on the true labels."""
+    reviewer = f"python {HERE}/curation_reviewer.py"
+    for kind, share in sizes.noise:
+        state = f"noise-{kind}-{round(100 * share)}"
+        draw = f"{state} --share {share:g} --kind {kind}"
+        oof = " ".join(f"train oof --within train {sizes.oof} -w {state}".split())
+        commands = (
+            f"rm -rf {state}",
+            f"{reviewer} flip clean {quote(votes)} {draw}",
+            f"curate fold --k {sizes.folds} -w {state}",
+            f"curate split --ratios 60 10 30 -w {state}",
+            oof,
+            f"curate flag -w {state}",
+        )
+        result = f"{state}/draw.json"
+        yield Job(f"noise/{state}", MINUTES["noise state"], commands, result=result)
+        # Train loses as many rows as were flipped: what a user who knows the rate would do.
+        steps = {"suspects": f"--share {share:g}", "believed": "--at-least 0.9"}
+        for name, step in steps.items():
+            other = f"{state}-{name}"
+            decided = f"{reviewer} {name} {other} {step} --out {other}.csv"
+            record = f"curate decide --from {other}.csv --by benchmark -w {other}"
+            skip = f"if [ $(wc -l < {other}.csv) -gt 1 ]; then {record}; fi"
+            yield Job(f"noise/{other}", 0.3, (*fork(state, other), decided, skip))
+    ways = {
+        "plain": ("", "--self-distillation 0"),
+        "fast": ("", ""),
+        "dropped": ("-suspects", ""),
+        "accepted": ("-believed", ""),
+        "oof": ("", "--targets oof"),
+    }
+    for seed in sizes.seeds:
+        for kind, share in sizes.noise:
+            state = f"noise-{kind}-{round(100 * share)}"
+            for way, (end, words) in ways.items():
+                name = f"noise/{kind}-{round(100 * share)}-{way}/s{seed}"
+                yield plan_model(name, state + end, words, seed, (state, votes), sizes)
+
+
+def quote(file: Path) -> str:
+    return shlex.quote(str(file))
+
+
+def read_done(folder: Path) -> dict[str, dict[str, Any]]:
+    """Job -> its line, of the finished jobs; a line that a kill cut off does not count."""
+    file = folder / "results.jsonl"
+    lines = file.read_text().split("\n")[:-1] if file.is_file() else []
+    return {line["job"]: line for line in map(json.loads, lines)}
+
+
+def format_plan(jobs: Sequence[Job], done: dict[str, Any]) -> str:
+    """Each job with its minutes and commands, and the sum of what is left."""
+    lines = []
+    for job in jobs:
+        state = "done" if job.name in done else f"{job.minutes:g} min"
+        lines += [f"{job.name}: {state}", *(f"    {command}" for command in job.commands)]
+    left = sum(job.minutes for job in jobs if job.name not in done)
+    lines.append(f"{len(jobs)} jobs, {len(jobs) - sum(job.name in done for job in jobs)} left: ")
+    return "\n".join(lines) + f"about {left / 60:.1f} hours of two cores"
+
+
+def run_jobs(folder: Path, jobs: Sequence[Job], hours: float) -> None:
+    """Run the jobs that are not done, in their order, until the hours are over."""
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    failed: list[str] = []
+    for number, job in enumerate(jobs, start=1):
+        if job.name in read_done(folder):
+            continue
+        if time.monotonic() - start > 3600 * hours:
+            print(f"{number - 1} of {len(jobs)} jobs are done or passed over; the time is over")
+            return
+        print(f"{number} of {len(jobs)}: {job.name} ({job.minutes:g} min)", flush=True)
+        begin = time.monotonic()
+        try:
+            run_job(folder, job)
+        except JobError as error:  # the others do not all depend on it
+            print(error, flush=True)
+            failed.append(job.name)
+            continue
+        line: dict[str, Any] = {"job": job.name, "seconds": round(time.monotonic() - begin, 1)}
+        if job.result:
+            line |= {"result": json.loads((folder / job.result).read_text())}
+        with (folder / "results.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    if failed:
+        raise SystemExit(f"{len(failed)} jobs failed: {', '.join(failed)}")
+
+
+def run_job(folder: Path, job: Job) -> None:
+    """The commands of a job; a training that was interrupted goes on, a finished one is kept."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    for command in job.commands:
+        words = command
+        if job.run and command.startswith("train run "):
+            if (folder / job.run / METRICS).is_file():
+                continue
+            if is_unfinished(folder / job.run):
+                words = f"train run --resume --name {Path(job.run).name} -w {command.split()[-1]}"
+        log = folder / "logs" / f"{job.name.replace('/', '-')}.log"
+        log.parent.mkdir(exist_ok=True)
+        with log.open("a") as stream:
+            stream.write(f"$ {words}\n")
+            stream.flush()
+            done = subprocess.run(
+                words, shell=True, cwd=folder, stdout=stream, stderr=subprocess.STDOUT,
+                env={**os.environ, "PATH": programs},
+            )  # fmt: skip
+        if done.returncode:
+            tail = "\n".join(log.read_text().splitlines()[-5:])
+            raise JobError(f"{job.name}: `{words}` failed ({log}):\n{tail}")
+
+
+if __name__ == "__main__":
+    main()

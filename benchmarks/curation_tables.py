@@ -1,0 +1,283 @@
+"""The tables and the plot of `curation_pays.py --write`, from the finished jobs of its folder.
+
+In: FOLDER/results.jsonl and the predictions in FOLDER/scores. Out: the sections `curation-pays` and
+`noise-bench` of RESULTS.md, the first table in the README where it has such a section, and
+docs/curation-pays.png. Rows that did not win are there too. A row without its third seed, or
+without (a), shows what there is.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from results import (
+    README,
+    RESULTS,
+    ROOT,
+    describe_machine,
+    match_section,
+    replace_section,
+    to_table,
+)
+
+from curate.files import write_atomically
+from curate.workspace.predictions import PREFIX, class_names
+from train.evaluation.intervals import DRAWS, compare_mcnemar
+
+PLOT = ROOT / "docs" / "curation-pays.png"
+# Normal quantiles: of a two-sided test at 5 %, and of a power of 80 %.
+TWO_SIDED, POWER = 1.96, 0.84
+ABOUT = {
+    "a": "as shipped, copies too",
+    "b": "without copies",
+    "c": "b without the most suspect 10 %",
+    "d-0": "b, labels that the models believe by .9",
+    "e-oof": "b, `--targets oof`",
+    "f": "b, self-distillation off",
+    "g": "b, `--class-weights balanced`",
+}
+PATTERNS = {
+    r"d-(\d+)": "{} random keys, suggestions accepted at .9",
+    r"e-oof-([\d.]+)": "b, `--targets oof --belief-weight {}`",
+    r"e-posterior-(\d+)": "{} random keys, `--targets posterior`",
+    r"h-plain-(\d+)": "{} random keys, posterior, self-distillation off",
+    r"h-weights-(\d+)": "{} random keys, posterior, `--class-weights sqrt`",
+}
+MEASURES = ("accuracy", "balanced_accuracy", "macro_f1")
+Floats = npt.NDArray[np.float64]
+
+
+def write_tables(folder: Path) -> None:
+    """Write all sections that the finished jobs allow, and the plot."""
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    done = {line["job"]: line for line in lines}
+    models = group_models(done)
+    parts = [
+        f"Measured by `python benchmarks/curation_pays.py` on {describe_machine()}; "
+        f"{len(done):,} jobs, {sum(line['seconds'] for line in lines) / 3600:.1f} hours. Mean and "
+        "standard deviation over seeds, percent; the gain against (a) with 95 % of a paired "
+        "bootstrap over images, of the mean over the seeds; McNemar's p of the first seed."
+    ]
+    table = ""
+    for split in ("leakfree", "official"):
+        if split in models:
+            shown = format_rows(folder, models[split])
+            table = table or shown
+            parts += [f"### {split}\n\n{shown}", choose_best(folder, split, models[split])]
+    if "budget" in models:
+        parts.append(f"### Keys by their order\n\n{format_budgets(done, models['budget'])}")
+    states = {name: line["result"] for name, line in done.items() if name.startswith("state/")}
+    parts.append(f"### Labels\n\n{format_labels({k: v for k, v in states.items() if 'keys' in v})}")
+    replace_section(RESULTS, "curation-pays", "## What curation buys\n\n" + "\n\n".join(parts))
+    if match_section("curation-pays").search(README.read_text()):
+        replace_section(README, "curation-pays", f"{parts[0]}\n\n{table}")
+    noise = format_noise(done)
+    if noise:
+        replace_section(RESULTS, "noise-bench", f"## Planted noise\n\n{noise}")
+    draw_plot(models.get("leakfree", {}), PLOT)
+    print("\n\n".join(parts), noise, sep="\n\n")
+
+
+def group_models(done: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
+    """Split, `budget` or `noise` -> row -> the lines of its seeds."""
+    found: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
+    for name, line in sorted(done.items()):
+        parts = name.split("/")
+        if len(parts) == 3:
+            found[parts[0]][parts[1]].append(line)
+    return {group: dict(rows) for group, rows in found.items()}
+
+
+def describe_row(row: str) -> str:
+    """What the row is, in words."""
+    for pattern, text in PATTERNS.items():
+        match = re.fullmatch(pattern, row)
+        if match:
+            return text.format(match[1])
+    return ABOUT.get(row, row)
+
+
+def format_rows(folder: Path, rows: Mapping[str, list[Any]]) -> str:
+    """The table of one split, in the order of the rows of the plan, and what its test can show."""
+    header = ["row", "seeds"]
+    header += [f"crowd {name.replace('_', ' ')}" for name in MEASURES]
+    header += ["official labels, copy-free", "official labels, all"]
+    header += ["gain against (a) by the crowd", "McNemar p"]
+    table, smallest = [], ""
+    for row, lines in rows.items():
+        cells: list[object] = [f"{row}: {describe_row(row)}", len(lines)]
+        cells += [spread(lines, "crowd", name) for name in MEASURES]
+        cells += [spread(lines, "copy_free", "accuracy"), spread(lines, "official", "accuracy")]
+        gain = compare_rows(folder, rows["a"], lines) if row != "a" and "a" in rows else None
+        cells += [gain["text"], f"{gain['p']:.2g}"] if gain else ["", ""]
+        table.append(cells)
+        smallest = gain["smallest"] if gain and not smallest else smallest
+    return f"{to_table(header, table)}\n\n{smallest}"
+
+
+def spread(lines: Sequence[Any], labels: str, name: str) -> str:
+    """Mean and sample standard deviation over the seeds, percent."""
+    scores = [line["result"]["test"].get(labels, {}).get(name) for line in lines]
+    values = 100 * np.array([score for score in scores if score is not None])
+    if not len(values):
+        return ""
+    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+
+
+def read_right(folder: Path, line: Any) -> "pd.Series[float]":
+    """Path -> 1 where the prediction is the crowd's class, of the copy-free rows with votes."""
+    file = folder / "scores" / f"{line['job'].replace('/', '-')}-test.csv"
+    table = pd.read_csv(file, keep_default_na=False).set_index("path")
+    is_free = table["copy_free"].astype(str) == "True"
+    counted = table[is_free & table["crowd"].isin(class_names(table))]
+    return (counted["predicted"] == counted["crowd"]).astype(float)
+
+
+def compare_rows(folder: Path, before: Sequence[Any], after: Sequence[Any]) -> dict[str, Any]:
+    """The gain of the mean over the seeds, paired by image, and what the test could show."""
+    old = pd.concat([read_right(folder, line) for line in before], axis=1)
+    new = pd.concat([read_right(folder, line) for line in after], axis=1)
+    both = old.index.intersection(new.index)
+    gain = (new.loc[both].mean(axis=1) - old.loc[both].mean(axis=1)).to_numpy()
+    low, high = bootstrap_mean(gain)
+    first_old, first_new = old.loc[both].iloc[:, 0] > 0, new.loc[both].iloc[:, 0] > 0
+    won, lost = int((first_new & ~first_old).sum()), int((first_old & ~first_new).sum())
+    smallest = (TWO_SIDED + POWER) * np.sqrt((won + lost) / len(both) / len(both))
+    return {
+        "text": f"{100 * gain.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})",
+        "p": compare_mcnemar(won, lost),
+        "smallest": f"One seed on these {len(both):,} images shows a difference of "
+        f"{100 * smallest:.1f} points with a power of 80 % (the models differ on "
+        f"{100 * (won + lost) / len(both):.0f} % of them).",
+    }
+
+
+def bootstrap_mean(values: Floats) -> tuple[float, float]:
+    """95 % of the mean over drawn rows."""
+    random = np.random.default_rng(0)
+    means = [random.choice(values, len(values)).mean() for _ in range(DRAWS)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def choose_best(folder: Path, split: str, rows: Mapping[str, list[Any]]) -> str:
+    """(h): the row that val chooses, with nobody's keys and with each number of keys.
+
+    Without keys val has the given labels; with keys a row is judged by the share of val that its
+    predictions have right by the posterior of those keys.
+    """
+    by_keys: dict[int, dict[str, float]] = defaultdict(dict)
+    for row, lines in rows.items():
+        keys = int(re.sub(r"\D", "", row) or 0) if row.startswith(("d-", "e-post", "h-")) else 0
+        values = [score_val(folder, split, line, keys) for line in lines]
+        by_keys[keys][row] = float(np.mean(values))
+    chosen = []
+    for keys, scores in sorted(by_keys.items()):
+        best = max(scores, key=lambda row: scores[row])
+        gain = compare_rows(folder, rows["a"], rows[best])["text"] if "a" in rows else ""
+        crowd = spread(rows[best], "crowd", "accuracy"), spread(rows[best], "crowd", "macro_f1")
+        official = spread(rows[best], "copy_free", "accuracy")
+        chosen.append([keys, f"{best}: {describe_row(best)}", *crowd, official, gain])
+    header = ["keys", "(h), by val", "crowd accuracy", "crowd macro F1"]
+    return to_table([*header, "official labels, copy-free", "gain against (a)"], chosen)
+
+
+def score_val(folder: Path, split: str, line: Any, keys: int) -> float:
+    posterior = folder / f"{split}-random-{keys}" / "predictions" / "posterior.csv"
+    if not keys or not posterior.is_file():
+        return float(line["result"]["val"]["official"]["accuracy"])
+    file = folder / "scores" / f"{line['job'].replace('/', '-')}-val.csv"
+    predicted = pd.read_csv(file, keep_default_na=False).set_index("path")["predicted"]
+    table = pd.read_csv(posterior).set_index("path").reindex(predicted.index)
+    names = class_names(table)
+    column = predicted.map({name: k for k, name in enumerate(names)}).to_numpy()
+    probs = table[[PREFIX + name for name in names]].to_numpy()
+    return float(probs[np.arange(len(probs)), column].mean())
+
+
+def format_budgets(done: Mapping[str, Any], rows: Mapping[str, list[Any]]) -> str:
+    """Order and number of keys -> the crowd's accuracy, and errors corrected per thousand keys."""
+    table = []
+    for row, lines in sorted(rows.items(), key=lambda item: item[0].split("-")[:2]):
+        order, targets, keys = row.split("-")
+        state = done.get(f"state/leakfree-{order}-{keys}", {}).get("result")
+        corrected = format_corrected(state, "label") if state else ""
+        scores = [spread(lines, "crowd", name) for name in MEASURES]
+        table.append([order, targets, keys, len(lines), *scores, corrected])
+    header = ["order", "targets", "keys", "seeds", *MEASURES, "errors corrected per 1,000 keys"]
+    return to_table(header, table)
+
+
+def format_corrected(state: Mapping[str, int], which: str) -> str:
+    if not state.get("keys") or which not in state:
+        return ""
+    return f"{1000 * (state[which] - state['given']) / state['keys']:.0f}"
+
+
+def format_labels(states: Mapping[str, Mapping[str, int]]) -> str:
+    """Labels of voted rows of train and val that are the crowd's, and what a thousand keys set."""
+    table = []
+    for name, state in states.items():
+        shares = [
+            f"{100 * state[k] / state['rows']:.1f}" if k in state else ""
+            for k in ("given", "label", "posterior")
+        ]
+        corrected = [format_corrected(state, which) for which in ("label", "posterior")]
+        table.append(
+            [name.removeprefix("state/"), state["keys"], state["rows"], *shares, *corrected]
+        )
+    header = ["state", "decisions", "voted rows", "given, %", "labels, %", "posterior, %"]
+    return to_table([*header, "labels corrected per 1,000", "by posterior"], table)
+
+
+def format_noise(done: Mapping[str, Any]) -> str:
+    """Accuracy on the true labels by noise and way of training, and the digest of each draw."""
+    models = group_models(done).get("noise", {})
+    ways = ("plain", "fast", "dropped", "accepted", "oof")
+    states = sorted({row.rsplit("-", 1)[0] for row in models})
+    table = []
+    for state in states:
+        draw = done.get(f"noise/noise-{state}", {}).get("result", {})
+        cells = [spread(models.get(f"{state}-{way}", []), "crowd", "accuracy") for way in ways]
+        table.append([state, draw.get("rows", ""), *cells, f"`{draw.get('sha256', '')[:16]}`"])
+    return to_table(["flipped, %", "images", *ways, "draw"], table) if table else ""
+
+
+def draw_plot(rows: Mapping[str, list[Any]], file: Path) -> None:
+    """Accuracy by the crowd and by the official labels against the number of random keys."""
+    import io
+
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    named = {0: "b"} | {
+        int(row.rsplit("-", 1)[1]): row for row in rows if row.startswith("e-posterior-")
+    }
+    keys = sorted(number for number, row in named.items() if row in rows)
+    if not keys:
+        return
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    for labels, what in (("crowd", "the crowd's majority"), ("copy_free", "the official labels")):
+        values = [
+            100 * np.array([line["result"]["test"][labels]["accuracy"] for line in rows[named[k]]])
+            for k in keys
+        ]
+        means = [value.mean() for value in values]
+        errors = [value.std(ddof=1) if len(value) > 1 else 0.0 for value in values]
+        axes.errorbar(keys, means, errors, marker="o", capsize=3, label=f"by {what}")
+    axes.set(xlabel="keys on random images", ylabel="accuracy, copy-free test, %")
+    axes.set_title("fast trained on the class posterior")
+    axes.legend()
+    figure.tight_layout()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=120)
+    pyplot.close(figure)
+    write_atomically(file, stream.getvalue())
