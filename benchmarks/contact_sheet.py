@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from results import RESULTS, replace_section
 
-from curate.duplicates.pairs import SURE
+from curate.duplicates.copies import SURE
 from curate.images.decode import read_grey
 from curate.workspace.workspace import Workspace
 

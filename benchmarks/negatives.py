@@ -28,7 +28,8 @@ from results import RESULTS, describe_machine, replace_section, run_command, to_
 
 from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
-from curate.duplicates.pairs import SURE, SearchOptions, find_copies, find_pairs
+from curate.duplicates.copies import SURE, find_copies
+from curate.duplicates.pairs import SearchOptions, find_pairs
 from curate.images.thumbnails import load_thumbnails
 from curate.workspace.workspace import Workspace
 

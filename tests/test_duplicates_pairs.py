@@ -16,8 +16,9 @@ from curate.duplicates.alignment import (
     has_contrast,
     verify_batch,
 )
+from curate.duplicates.copies import SURE
 from curate.duplicates.neighbours import find_neighbours, join_candidates
-from curate.duplicates.pairs import SURE, SearchOptions, find_near_hashes, find_pairs
+from curate.duplicates.pairs import NEAR_HASHES, SearchOptions, find_near_hashes, find_pairs
 from curate.images.decode import hash_perceptually, shrink_for_phash
 from curate.images.thumbnails import SHARD_IMAGES, Thumbnails, load_thumbnails
 
@@ -273,6 +274,14 @@ def test_near_hashes_agree_with_imagehash_on_every_pair(bits):
     expected = {(i, j) for i, j in every if library[i] - library[j] <= bits}
     assert len(expected) >= 5
     assert near_hashes(hashes, bits) == expected
+
+
+def test_of_a_crowd_of_near_hashes_the_nearest_are_candidates():
+    flips = [0, *[1 << bit for bit in range(40)], *[3 << bit for bit in range(0, 60, 2)]]
+    hashes = [f"{value:016x}" for value in flips]
+    found = {j for i, j in near_hashes(hashes, 10) if i == 0}
+    assert len(hashes) > NEAR_HASHES + 1
+    assert found >= set(range(1, 41))  # those of one bit; of two, as many as there is room for
 
 
 def test_a_candidate_is_named_once_with_its_closest_form(with_copies):

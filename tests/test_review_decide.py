@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from tables import make_manifest
 
-from curate.duplicates.pairs import SURE
+from curate.duplicates.copies import SURE
 from curate.errors import JournalError
 from curate.reports import status
 from curate.reports.status import read_status

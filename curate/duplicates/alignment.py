@@ -65,12 +65,14 @@ class Verified:
     place : (m,) their places in the batch
     score : (m,) correlation in [0, 1]
     mismatch : (m,) share of the textured area that disagrees, in [0, 1]
+    unmarked : (m,) the share outside of a mark, if one explains the pair; else `mismatch`
     affine : (m, 2, 3) refined maps
     """
 
     place: npt.NDArray[np.int64]
     score: Floats
     mismatch: Floats
+    unmarked: Floats
     affine: Floats
 
 
@@ -91,6 +93,7 @@ def verify_batch(batch: PairBatch) -> Verified:
         place=np.concatenate([part.place for part in found]),
         score=np.concatenate([part.score for part in found]),
         mismatch=np.concatenate([part.mismatch for part in found]),
+        unmarked=np.concatenate([part.unmarked for part in found]),
         affine=np.concatenate([part.affine for part in found]),
     )
 
@@ -104,7 +107,7 @@ def _verify_slice(batch: PairBatch) -> Verified:
     place = np.flatnonzero(first.max(axis=0) >= PASS)
     if not len(place):
         none = np.zeros(0, np.float32)
-        return Verified(place, none, none, batch.affine[:0])
+        return Verified(place, none, none, none, batch.affine[:0])
     is_moved = (first[0] >= first[1])[place, None, None]
     affine = np.where(is_moved, batch.affine[place], unmoved[place])
     affine = _align(band_pass(fixed[place], 0.5, 2), band_pass(moving[place], 0.5, 2), affine)
@@ -116,8 +119,8 @@ def _verify_slice(batch: PairBatch) -> Verified:
     alike = np.flatnonzero(score >= LOOK)
     affine, shape = affine[alike], (-1, *other.shape[1:])
     seen = overlap[alike].reshape(shape)
-    mismatch = measure_mismatch(other[alike], _warp(query[alike], affine), seen)
-    return Verified(place[alike], score[alike], mismatch, affine)
+    mismatch, unmarked = measure_mismatch(other[alike], _warp(query[alike], affine), seen)
+    return Verified(place[alike], score[alike], mismatch, unmarked, affine)
 
 
 def describe_affine(mirrored: bool, affine: npt.NDArray[np.floating]) -> str:

@@ -6,11 +6,9 @@ verified again after a kill.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from curate.duplicates.alignment import (
     has_contrast,
     verify_batch,
 )
+from curate.duplicates.copies import SURE, Pair, find_copies
 from curate.duplicates.neighbours import (
     EXHAUSTIVE_ROWS,
     Candidates,
@@ -43,49 +42,18 @@ MAX_DISTANCE_BITS = 10
 # grow with the square.
 BANDS = 4
 BANDED_DISTANCE_BITS = BANDS - 1
-# Chosen on one half of the sources of `benchmarks/near_duplicates.py`, measured on the other:
-# precision over 99.2 % and recall over 99.0 % on FER2013 and on drawn faces. Under SURE are pairs
-# of one photo shoot with different expressions on FER2013, and of two people among drawn faces.
-SURE = 0.975
-# Most mismatch (inclusive) of images that agree everywhere: of altered copies without a mark 99.8 %
-# are under it, of CK+48's frames of different sequences none.
-AGREED = 0.11
-UNLIKE = 0.40  # mismatch over which two images are clearly not copies
-# Doubtful pairs of an image that make a crowd; a set of marked copies has fewer.
-LEAST_LOOK_ALIKES = 4
-# Of the bound among look-alikes, for two labels: two expressions before one camera differ little.
-CONFLICT_SHARE = 0.25
 BATCH = 2048  # pairs verified at once: 10 MB of pixels, 200 MB while they are computed
 HASH_BLOCK = 4096
+# Most near hashes of an image that are candidates, the nearest first. Under one mask or in one
+# frame all images are near each other, and the pairs would grow with the square.
+NEAR_HASHES = 64
 # In a group larger than this an image is compared only with the best connected ones, not with all.
 GROUP_ROWS = 48
 # Memory of a candidate until it is verified, its copies while sorting included.
 CANDIDATE_BYTES = 200
 FOLDER = "verified"
 PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]  # of pairs.csv
-METHOD = "3"  # version of search and verification: cached results of another are not used
-
-
-@dataclass(frozen=True, order=True)
-class Pair:
-    """Two images, how alike they are, and the change from one to the other.
-
-    Attributes
-    ----------
-    first, second : rows, first < second
-    score : correlation in [0, 1]; higher is more alike
-    mismatch : share of the textured area where they disagree, in [0, 1]
-    transform : the change that makes the second image of the first, as `describe_affine` of
-        `curate.duplicates.alignment` formats it
-    inverse : the change that makes the first image of the second
-    """
-
-    first: int
-    second: int
-    score: float
-    mismatch: float
-    transform: str
-    inverse: str
+METHOD = "4"  # version of search and verification: cached results of another are not used
 
 
 @dataclass(frozen=True)
@@ -144,56 +112,14 @@ def find_pairs(
     return sorted(found.values())
 
 
-def find_copies(pairs: Collection[Pair], labels: Sequence[str], sure: float) -> list[Pair]:
-    """The pairs that are sure to be copies, in their order.
-
-    A pair that agrees everywhere is one. A pair that disagrees somewhere (two watermarks, another
-    tone curve) is one if it stands out: both images have one label, and neither has another image
-    that is alike and clearly not a copy. Images with such look-alikes share a mask, a background
-    or a camera; there a pair has to agree as much more as the look-alikes differ less, and a pair
-    with two labels four times as much.
-
-    Parameters
-    ----------
-    labels : (N,) given labels
-    sure : score from which (inclusive) a pair can be a copy
-    """
-    bounds = _bound_crowds(pairs)
-    return [pair for pair in pairs if pair.score >= sure and _is_copy(pair, labels, bounds)]
-
-
-def _bound_crowds(pairs: Collection[Pair]) -> dict[int, float]:
-    """Row with look-alikes -> the most mismatch of its copies."""
-    doubts: dict[int, list[float]] = defaultdict(list)
-    for pair in pairs:
-        if pair.mismatch > AGREED:
-            doubts[pair.first].append(pair.mismatch)
-            doubts[pair.second].append(pair.mismatch)
-    bounds = {}
-    for row, values in doubts.items():
-        if len(values) >= LEAST_LOOK_ALIKES:
-            bounds[row] = AGREED * min(1.0, median(values) / UNLIKE)
-        elif max(values) > UNLIKE:
-            bounds[row] = AGREED
-    return bounds
-
-
-def _is_copy(pair: Pair, labels: Sequence[str], bounds: Mapping[int, float]) -> bool:
-    rows = pair.first, pair.second
-    has_one_label = labels[pair.first] == labels[pair.second]
-    if any(row in bounds for row in rows):
-        bound = min(bounds.get(row, AGREED) for row in rows)
-        return pair.mismatch <= (bound if has_one_label else bound * CONFLICT_SHARE)
-    return pair.mismatch <= (UNLIKE if has_one_label else AGREED)
-
-
 def find_near_hashes(
     phashes: Sequence[str], queries: Rows, max_distance_bits: int
 ) -> Iterator[Rows]:
     """(2, P) pairs of a query and a row whose hashes are near, block by block.
 
     A row is its own neighbour, and a pair of two queries comes in both orders. Under `BANDS` bits
-    the search goes by bands, which loses no pair.
+    the search goes by bands, which loses no pair. Of a query with more than `NEAR_HASHES` near
+    rows, the nearest.
 
     Parameters
     ----------
@@ -211,8 +137,12 @@ def find_near_hashes(
     radius = max_distance_bits + 1  # exclusive in FAISS
     for start in engine.track(range(0, len(queries), HASH_BLOCK), "hash blocks"):
         rows = queries[start : start + HASH_BLOCK]
-        limits, _, other = index.range_search(words[rows], radius)
-        yield np.stack([np.repeat(rows, np.diff(limits.astype(np.int64))), other])
+        limits, distance, other = index.range_search(words[rows], radius)
+        query = np.repeat(rows, np.diff(limits.astype(np.int64)))
+        order = np.lexsort((other, distance, query))
+        place = np.arange(len(order)) - np.searchsorted(query[order], query[order])
+        chosen = order[place <= NEAR_HASHES]  # the row itself is one of them
+        yield np.stack([query[chosen], other[chosen]])
 
 
 class _Verifier:
@@ -366,10 +296,11 @@ def _to_pairs(part: Candidates, verified: Verified) -> Iterator[Pair]:
         to_other = describe_affine(mirrored, (mirror @ np.linalg.inv(affine) @ mirror)[:2])
         score = round(float(verified.score[k]), 4)
         mismatch = round(float(verified.mismatch[k]), 4)
+        unmarked = round(float(verified.unmarked[k]), 4)
         if query < other:
-            yield Pair(query, other, score, mismatch, to_other, to_query)
+            yield Pair(query, other, score, mismatch, unmarked, to_other, to_query)
         else:
-            yield Pair(other, query, score, mismatch, to_query, to_other)
+            yield Pair(other, query, score, mismatch, unmarked, to_query, to_other)
 
 
 def _gather(thumbnails: AnyThumbnails, part: Candidates) -> PairBatch:
@@ -379,8 +310,9 @@ def _gather(thumbnails: AnyThumbnails, part: Candidates) -> PairBatch:
 
 
 def _write_shard(file: Path, verified: Verified) -> None:
-    """Write (m, 9): place, score, mismatch and the six numbers of the map."""
-    numbers = np.stack([verified.place, verified.score, verified.mismatch], axis=1)
+    """Write (m, 10): place, score, both mismatches and the six numbers of the map."""
+    columns = verified.place, verified.score, verified.mismatch, verified.unmarked
+    numbers = np.stack(columns, axis=1)
     table = np.concatenate([numbers, verified.affine.reshape(-1, 6)], axis=1)
     write_array(file, table.astype(np.float32))
 
@@ -393,7 +325,7 @@ def _read_shards(files: Sequence[Path | None]) -> dict[int, Verified]:
 
 def _read_shard(file: Path) -> Verified | None:
     table = read_array(file)
-    if table is None or table.ndim != 2 or table.shape[1] != 9:
+    if table is None or table.ndim != 2 or table.shape[1] != 10:
         return None
-    place, affine = table[:, 0].astype(np.int64), table[:, 3:].reshape(-1, 2, 3)
-    return Verified(place, table[:, 1], table[:, 2], affine)
+    place, affine = table[:, 0].astype(np.int64), table[:, 4:].reshape(-1, 2, 3)
+    return Verified(place, table[:, 1], table[:, 2], table[:, 3], affine)

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from curate.duplicates.pairs import METHOD, Pair
+from curate.duplicates.copies import Pair
+from curate.duplicates.pairs import METHOD
 from curate.errors import WorkspaceError
 from curate.files import write_atomically
 
@@ -38,7 +39,7 @@ def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[P
         pixels=pixels.reshape(-1, 32),
         rows=rows.reshape(-1, 2),
         scores=np.array([pair.score for pair in pairs], np.float64),
-        mismatches=np.array([pair.mismatch for pair in pairs], np.float64),
+        mismatches=np.array([(p.mismatch, p.unmarked) for p in pairs], np.float64).reshape(-1, 2),
         transforms=transforms.reshape(-1, 2),
     )
     write_atomically(cache / FILE, buffer.getvalue())
@@ -73,11 +74,11 @@ def _read_pairs(record: Arrays, rows: Sequence[int | None]) -> list[Pair]:
     """The pairs of a record by today's rows; an image that is gone has none."""
     pairs = []
     columns = (record[name] for name in ("rows", "scores", "mismatches", "transforms"))
-    for (first, second), score, mismatch, transforms in zip(*columns, strict=True):
+    for (first, second), score, mismatches, transforms in zip(*columns, strict=True):
         a, b = rows[first], rows[second]
         if a is not None and b is not None:
             transform, inverse = map(str, transforms if a < b else transforms[::-1])
-            numbers = float(score), float(mismatch)
+            numbers = (float(score), *map(float, mismatches))
             pairs.append(Pair(min(a, b), max(a, b), *numbers, transform, inverse))
     return pairs
 
