@@ -7,58 +7,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import softmax
-from tables import CLASSES, make_manifest
+from convention import RANDOM, ROWS, draw_workspace, to_table
+from tables import CLASSES
 
 from curate.stages.flag import flag
 from curate.workspace.journal import derive_verdicts, new_decisions
-from curate.workspace.manifest import write_manifest
-from curate.workspace.predictions import read_posterior, write_predictions
+from curate.workspace.predictions import read_posterior
 from curate.workspace.workspace import Workspace
-
-ROWS = 1200
-RANDOM = np.random.default_rng(1).permutation(ROWS)
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, np.ndarray]:
-    """Faces that people call angry more often than the data set; what they call each."""
-    rng = np.random.default_rng(0)
-    true = rng.choice(3, ROWS, p=(0.5, 0.2, 0.3))
-    given = np.where((true == 0) & (rng.random(ROWS) < 0.4), 1, true)
-    seen = 1.5 * np.eye(3)[true] + np.eye(3)[given] + rng.normal(0, 1.2, (ROWS, 3))
-    manifest = make_manifest(
-        [{"path": f"s/{k:04d}.png", "given_label": CLASSES[label]} for k, label in enumerate(given)]
-    )
-    manifest["fold"] = [str(k % 5) for k in range(ROWS)]
-    workspace = Workspace(tmp_path_factory.mktemp("posterior") / "m")
-    workspace.root.mkdir()
-    write_manifest(workspace.manifest, manifest)
-    probs = softmax(seen, axis=1)
-    table = manifest[["path"]].assign(model="net", fold=manifest["fold"])
-    columns = pd.DataFrame(probs, columns=[f"p_{name}" for name in CLASSES])
-    write_predictions(workspace.predictions / "net.csv", table.join(columns))
-    return workspace, np.array(CLASSES)[true]
+    return draw_workspace(tmp_path_factory.mktemp("posterior") / "m")
 
 
 @pytest.fixture
 def faces(drawn: tuple[Workspace, np.ndarray], tmp_path: Path) -> tuple[Workspace, np.ndarray]:
-    """A workspace of those faces to write into, and what people call each."""
+    """A workspace to write into, and what people call each face."""
     shutil.copytree(drawn[0].root, tmp_path / "m")
     return Workspace(tmp_path / "m"), drawn[1]
-
-
-def to_table(workspace: Workspace, names: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
-    """What a person who calls the faces so decides about some rows, for `decide --from`."""
-    chosen = workspace.read().iloc[rows]
-    keeps = chosen["given_label"].to_numpy() == names[rows]
-    return pd.DataFrame(
-        {
-            "path": chosen["path"],
-            "action": np.where(keeps, "keep", "relabel"),
-            "label": np.where(keeps, "", names[rows]),
-        }
-    )
 
 
 @pytest.fixture

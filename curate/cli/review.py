@@ -124,6 +124,23 @@ def decide(
             help="Many at once: columns path, action (keep, relabel, drop, unsure), label.",
         ),
     ] = None,
+    accept_suggestions: Annotated[
+        bool,
+        typer.Option(
+            "--accept-suggestions",
+            help="Relabel by the class posterior without a look; a batch by machine:<models>.",
+        ),
+    ] = False,
+    at_least: Annotated[
+        float | None,
+        typer.Option(
+            min=0.5, max=1, help="Least probability of an accepted suggestion.", show_default="0.9"
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the N most certain suggestions.", show_default="all"),
+    ] = None,
     by: By = "unknown",
     note: Note = "",
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
@@ -133,13 +150,23 @@ def decide(
     """Record a human decision about images in the journal, or undo a batch of them.
 
     A decision survives every rerun of every stage, until it is undone or the image's bytes change.
-    The summary names the batch; `curate decide --undo BATCH` restores the table exactly.
+    The summary names the batch; `curate decide --undo BATCH` restores the table exactly. Accepted
+    suggestions are no verdicts: flag does not learn from them, and a person always counts first.
     """
     from curate.review import decide as stage
     from curate.workspace.workspace import Workspace
 
     options = stage.DecideOptions(
-        paths or [], label, keep=keep, drop=drop, unsure=unsure, undo=undo, table=table
+        paths or [],
+        label,
+        keep=keep,
+        drop=drop,
+        unsure=unsure,
+        undo=undo,
+        table=table,
+        accept=accept_suggestions,
+        at_least=at_least,
+        limit=limit,
     )
     result = stage.decide(Workspace(workspace), options, by=by, note=note, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)

@@ -15,9 +15,9 @@ from curate.files import write_atomically
 from curate.images.decode import UnreadableImageError, encode_png, read_image
 from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
 from curate.relabel.session import Image, Session, session_files
-from curate.review.reviewers import ADJUDICATED, disagreements
+from curate.review.reviewers import ADJUDICATED, disagreements, require_person
 from curate.workspace.journal import Decision, current_decisions, new_batch
-from curate.workspace.predictions import read_predictions
+from curate.workspace.predictions import read_posterior, read_predictions
 from curate.workspace.workspace import Workspace
 
 # Every browser draws these; other forms, as JAFFE's .tiff, and files of other names get a copy.
@@ -43,6 +43,7 @@ def prepare_session(workspace: Workspace, options: RelabelOptions) -> tuple[Sess
     UsageError, ManifestError  if there is no image to review
     WorkspaceError  if all images are missing
     """
+    require_person(options.by)
     manifest, journal = workspace.read(), workspace.read_journal()
     rows = choose_rows(manifest, journal, options.selection)
     current = current_decisions(manifest, journal)
@@ -73,12 +74,15 @@ def prepare_session(workspace: Workspace, options: RelabelOptions) -> tuple[Sess
 def _read_probs(
     workspace: Workspace, manifest: pd.DataFrame
 ) -> tuple[dict[str, list[float]], list[str]]:
-    """The models' mean probabilities, or none and a note if a table does not fit the manifest.
+    """The class posterior, else the models' mean probabilities.
 
-    Labels can be judged without them.
+    None and a note if a table does not fit the manifest: labels can be judged without them.
     """
     try:
-        tables = [read_predictions(file, manifest) for file in workspace.find_predictions()]
+        if workspace.posterior.is_file():
+            tables = [read_posterior(workspace.posterior, manifest)]
+        else:
+            tables = [read_predictions(file, manifest) for file in workspace.find_predictions()]
     except PredictionsError as error:
         return {}, [f"no likelihoods are shown: {error}"]
     return average_predictions(tables), []

@@ -125,13 +125,15 @@ def _choose_kind(
         return manifest[manifest["duplicate_group"] == group], advice
     if selection.random is not None:
         return offered, "no image is kept"
+    # A machine has relabelled these already: look at them by --where reason==machine.
+    suspects = offered[offered["reason"] != "machine"]
     if selection.issues:
         advice = "nothing is marked; run `curate flag`, perhaps with a lower --precision"
-        return offered[offered["issue"] != ""], advice
+        return suspects[suspects["issue"] != ""], advice
     if selection.where:
         return offered, f"no kept image fulfils '{selection.where}'"
     advice = "no image has a suggested label; run `train oof` and `curate flag` first"
-    return offered[offered["suggested_label"] != ""], advice
+    return suspects[suspects["suggested_label"] != ""], advice
 
 
 def _group_of(manifest: pd.DataFrame, path: str) -> str:

@@ -17,6 +17,7 @@ from curate.workspace.journal import (
     Decision,
     append_locked,
     drop_undone,
+    is_machine,
     lock_journal,
     name_kept_labels,
     parse_line,
@@ -197,7 +198,9 @@ class SessionJournal:
         return states
 
     def _counts(self, line: Decision) -> bool:
-        """Whether the line decides in this session, or voids a line that may."""
+        """Whether the line decides in this session, or voids a line that may; a machine's never."""
+        if is_machine(line.by):
+            return False
         if self.only_by is None or line.action in ("undo", "refused"):
             return True
         return line.by == self.only_by and (line.note == ADJUDICATED) == self.is_adjudication

@@ -5,6 +5,7 @@ with images of copies, label conflicts, suspect labels and degenerate images; th
 same data.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,7 @@ def report(workspace: Workspace, *, dry_run: bool = False) -> Result:
         classes=count_classes(manifest),
         leakage=_audit(workspace),
         errors=read_errors(workspace.root / "label_errors.csv"),
+        machines=count_machine_pairs(manifest),
         suspects=_suspects(manifest, locate),
         conflicts=_conflicts(manifest, locate),
         near_copies=_near_copies(manifest, locate),
@@ -133,6 +135,13 @@ def read_errors(file: Path) -> ErrorTable | None:
     for label in sorted(set(pairs["given_label"])):
         rows.append((label, [cells.get((label, other)) for other in suggested]))
     return ErrorTable(suggested, rows)
+
+
+def count_machine_pairs(manifest: pd.DataFrame) -> list[tuple[str, str, int]]:
+    """Given label, label by a machine, and kept images, of the accepted suggestions."""
+    rows = manifest[(manifest["reason"] == "machine") & (manifest["status"] == "keep")]
+    counts = Counter(zip(rows["given_label"], rows["label"], strict=True))
+    return [(given, label, count) for (given, label), count in counts.most_common()]
 
 
 def _suspects(manifest: pd.DataFrame, locate: Locate) -> Records:

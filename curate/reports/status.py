@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from curate.errors import PredictionsError
+from curate.labels import VOCABULARY
 from curate.workspace.class_views import format_class_view
-from curate.workspace.journal import current_decisions
+from curate.workspace.journal import current_decisions, is_machine
 from curate.workspace.manifest import kept_rows
+from curate.workspace.predictions import PREFIX, read_posterior
 from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.workspace import Workspace
 
@@ -53,6 +57,8 @@ class Status:
     stale_decisions : decisions whose image is gone or changed
     suspects_left : kept rows with a suggested label and no decision
     errors : the counts of the last run of flag; empty before the first
+    machine_labels : kept rows whose label is an accepted suggestion, by the machine that gave it
+    machine_right : how many of them the class posterior expects to be right; None without one
     stages : stage -> done, stale or never
     """
 
@@ -65,6 +71,8 @@ class Status:
     stale_decisions: int
     suspects_left: int
     errors: dict[str, Any]
+    machine_labels: dict[str, int]
+    machine_right: int | None
     stages: dict[str, str]
     next_command: str
 
@@ -82,17 +90,23 @@ def read_status(workspace: Workspace) -> Status:
     kept = kept_rows(manifest)
     receipts = read_receipts(workspace.root)
     stages = judge_stages(workspace, manifest, receipts)
-    undecided = kept[(kept["suggested_label"] != "") & (kept["reason"] != "human")]
+    is_undecided = ~kept["reason"].isin(["human", "machine"])
+    undecided = kept[(kept["suggested_label"] != "") & is_undecided]
+    by_machine = kept[kept["reason"] == "machine"]
+    makers = [current.by_path[path].by for path in by_machine["path"] if path in current.by_path]
+    people = [made for made in current.by_path.values() if not is_machine(made.by)]
     return Status(
         rows=len(manifest),
         kept=len(kept),
         per_class=_count(kept["label"]),
         per_reason=_count(manifest.loc[manifest["status"] == "drop", "reason"]),
         per_split=_count(kept["split"]),
-        decisions=len(current.by_path),
+        decisions=len(people),
         stale_decisions=len(current.stale),
         suspects_left=len(undecided),
         errors=_read_errors(receipts),
+        machine_labels=_count(pd.Series(makers, dtype=str)),
+        machine_right=_expect_right(workspace, manifest, by_machine),
         stages=stages,
         next_command=_name_next(stages, receipts),
     )
@@ -153,6 +167,7 @@ def format_status(status: Status) -> str:
         f"splits     {_format_counts(status.per_split)}",
         f"decisions  {decisions}; {status.suspects_left:,} suspects undecided",
         f"labels     {_format_errors(status)}",
+        *_format_machines(status),
         f"stages     {stages}",
         f"next       {status.next_command}",
     )
@@ -165,7 +180,7 @@ def _format_counts(counts: Mapping[str, int]) -> str:
 
 def _read_errors(receipts: Mapping[str, Any]) -> dict[str, Any]:
     counts = receipts.get("flag", {}).get("counts", {})
-    names = ("errors", "errors_left", "next_looks", "verdicts")
+    names = ("errors", "errors_left", "next_looks", "verdicts", "right", "posterior")
     return {name: counts[name] for name in names if name in counts}
 
 
@@ -186,8 +201,45 @@ def _format_errors(status: Status) -> str:
     stale = " when flag ran last; run it again" if status.stages["flag"] == "stale" else ""
     return (
         f"about {left['count']:,} wrong ones are left ({left['low']:,} to {left['high']:,}); "
-        f"the next {looks['looks']:,} decisions find about {looks['errors']:,}{stale}"
+        f"the next {looks['looks']:,} decisions find about {looks['errors']:,}"
+        f"{_format_right(errors)}{stale}"
     )
+
+
+def _format_right(errors: Mapping[str, Any]) -> str:
+    """How many labels are right, as they are and with every suggestion; empty if not known."""
+    right = errors.get("right")
+    if not right:
+        return ""
+    now, accepted = right["now"], right["accepted"]
+    return (
+        f"; {now['count']:,} of {right['rows']:,} are right ({now['low']:,} to {now['high']:,}), "
+        f"{accepted['count']:,} with every suggestion ({accepted['low']:,} to "
+        f"{accepted['high']:,})"
+    )
+
+
+def _expect_right(workspace: Workspace, manifest: pd.DataFrame, rows: pd.DataFrame) -> int | None:
+    """How many labels of these rows are right by the class posterior; None without one."""
+    if rows.empty:
+        return None
+    try:
+        posterior = read_posterior(workspace.posterior, manifest).set_index("path")
+    except PredictionsError:  # none, or of another state of the manifest: `flag` is stale then
+        return None
+    columns = [PREFIX + name for name in VOCABULARY]
+    probs = posterior.reindex(index=rows["path"], columns=columns, fill_value=0.0).to_numpy()
+    chosen = [VOCABULARY.index(label) for label in rows["label"]]
+    return round(float(probs[np.arange(len(rows)), chosen].sum()))
+
+
+def _format_machines(status: Status) -> list[str]:
+    """A line on accepted suggestions; none without any."""
+    if not status.machine_labels:
+        return []
+    right = status.machine_right
+    expected = "" if right is None else f"; about {right:,} of them right by the class posterior"
+    return [f"machines   {_format_counts(status.machine_labels)} suggestions accepted{expected}"]
 
 
 def status_as_dict(status: Status) -> dict[str, object]:

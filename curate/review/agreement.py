@@ -1,6 +1,7 @@
 """agreement: how far reviewers agree, and who changed which label to which verdict.
 
-Each reviewer counts with their own verdicts; the settlement of a disagreement is nobody's own.
+Each reviewer counts with their own verdicts; the settlement of a disagreement is nobody's own. What
+a machine relabelled is counted apart: it agrees with nobody.
 """
 
 import operator
@@ -10,7 +11,10 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+import pandas as pd
+
 from curate.review.reviewers import Verdicts, own_verdicts
+from curate.workspace.journal import Decision, current_decisions, is_machine
 from curate.workspace.workspace import Workspace
 
 
@@ -35,16 +39,41 @@ class Change:
     images: int
 
 
-def agreement(workspace: Workspace) -> tuple[list[Agreement], list[Change]]:
-    """Each pair of reviewers, and each kind of change; ManifestError if there is no manifest."""
-    manifest = workspace.read()
-    verdicts = own_verdicts(manifest, workspace.read_journal())
+@dataclass(frozen=True)
+class MachineLabels:
+    """How many images have a label by a machine now, and the name of the machine."""
+
+    by: str
+    images: int
+
+
+def agreement(
+    workspace: Workspace,
+) -> tuple[list[Agreement], list[Change], list[MachineLabels]]:
+    """Each pair of reviewers, each kind of change, and what machines relabelled.
+
+    Raises
+    ------
+    ManifestError  if there is no manifest
+    """
+    manifest, journal = workspace.read(), workspace.read_journal()
+    verdicts = own_verdicts(manifest, journal)
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
     pairs = [_compare(verdicts, first, second) for first, second in combinations(verdicts, 2)]
     changes: list[Change] = []
     for by, verdict_at in verdicts.items():
         changes += _count_changes(by, verdict_at, given)
-    return pairs, changes
+    return pairs, changes, count_machine_labels(manifest, journal)
+
+
+def count_machine_labels(
+    manifest: pd.DataFrame, journal: Sequence[Decision]
+) -> list[MachineLabels]:
+    """The kept images whose label is a machine's, per machine."""
+    by_path = current_decisions(manifest, journal).by_path
+    labelled = manifest.loc[manifest["reason"] == "machine", "path"]
+    counts = Counter(by_path[path].by for path in labelled if path in by_path)
+    return [MachineLabels(by, images) for by, images in sorted(counts.items()) if is_machine(by)]
 
 
 def _count_changes(
@@ -92,8 +121,10 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
     return None if by_chance == 1 else (agreed - by_chance) / (1 - by_chance)
 
 
-def format_agreement(pairs: Sequence[Agreement], changes: Sequence[Change]) -> str:
-    """A table of the pairs, one of the changes, and the summary line."""
+def format_agreement(
+    pairs: Sequence[Agreement], changes: Sequence[Change], machines: Sequence[MachineLabels] = ()
+) -> str:
+    """A table of the pairs, one of the changes, a line per machine, and the summary line."""
     lines = []
     if pairs:
         lines.append(f"{'reviewers':<24}{'images':>8}{'agreed':>8}{'kappa':>8}")
@@ -106,15 +137,21 @@ def format_agreement(pairs: Sequence[Agreement], changes: Sequence[Change]) -> s
     for change in changes:
         label = f"{change.by:<16}{change.given:<12}{change.verdict:<12}"
         lines.append(f"{label}{change.images:>6,}")
+    lines += [
+        f"{machine.by}: {machine.images:,} labels, compared with nobody" for machine in machines
+    ]
     count = sum(change.images for change in changes)
     changed = f"{count:,} labels changed or images dropped"
     lines.append(f"agreement: {len(pairs)} pairs of reviewers, {changed}")
     return "\n".join(lines)
 
 
-def agreement_as_dict(pairs: Sequence[Agreement], changes: Sequence[Change]) -> dict[str, Any]:
-    """Pairs and changes as one record, for JSON."""
+def agreement_as_dict(
+    pairs: Sequence[Agreement], changes: Sequence[Change], machines: Sequence[MachineLabels]
+) -> dict[str, Any]:
+    """Pairs, changes and machines as one record, for JSON."""
     return {
         "pairs": [asdict(pair) for pair in pairs],
         "changes": [asdict(change) for change in changes],
+        "machines": [asdict(machine) for machine in machines],
     }

@@ -1,4 +1,7 @@
-"""decide: a person's verdicts from the command line or a CSV -> one batch in the journal."""
+"""decide: a person's verdicts from the command line or a CSV -> one batch in the journal.
+
+Suggestions that are accepted without a look are no verdicts of a person: `curate.review.accept`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +11,8 @@ import pandas as pd
 
 from curate.errors import JournalError, UsageError, examples
 from curate.result import Result
+from curate.review.accept import AT_LEAST, accept
+from curate.review.reviewers import require_person
 from curate.workspace.journal import Decision, derive_verdicts, new_decisions, undo_batch
 from curate.workspace.run import record_decisions
 from curate.workspace.workspace import Workspace
@@ -17,7 +22,8 @@ from curate.workspace.workspace import Workspace
 class DecideOptions:
     """The options of `curate decide`; exactly one kind of decision must be set.
 
-    `table` is a CSV with the columns path, action and label.
+    `table` is a CSV with the columns path, action and label. `at_least` and `limit` are of `accept`
+    alone, and None where they are not given.
     """
 
     paths: Sequence[str]
@@ -27,6 +33,9 @@ class DecideOptions:
     unsure: bool
     undo: str | None
     table: Path | None
+    accept: bool = False
+    at_least: float | None = None
+    limit: int | None = None
 
 
 def decide(
@@ -36,10 +45,16 @@ def decide(
 
     Raises
     ------
-    UsageError  unless exactly one kind of decision is requested
+    UsageError  unless exactly one kind of decision is requested, by a person
     JournalError  if an image, class or batch is unknown; nothing is recorded then
+    PredictionsError  if suggestions are accepted and there are none of now
     """
     action = _read_action(options)
+    require_person(by)
+    if action == "accept":
+        at_least = AT_LEAST if options.at_least is None else options.at_least
+        limit = options.limit
+        return accept(workspace, at_least=at_least, limit=limit, by=by, note=note, dry_run=dry_run)
     before, journal = workspace.read(), workspace.read_journal()
     if action == "undo":
         made = undo_batch(journal, options.undo or "", by=by, note=note)
@@ -58,16 +73,22 @@ def _read_action(options: DecideOptions) -> str:
         "unsure": options.unsure,
         "undo": options.undo is not None,
         "table": options.table is not None,
+        "accept": options.accept,
     }
     actions = [name for name, requested in is_requested.items() if requested]
     if len(actions) != 1:
         raise UsageError(
             "decide: choose one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, "
-            "--from CSV"
+            "--from CSV, --accept-suggestions"
         )
-    needs_path = actions[0] not in ("undo", "table")
+    needs_path = actions[0] not in ("undo", "table", "accept")
     if bool(options.paths) != needs_path:
-        raise UsageError("decide: --undo and --from take no PATH, the others need at least one")
+        raise UsageError(
+            "decide: --undo, --from and --accept-suggestions take no PATH, the others need at "
+            "least one"
+        )
+    if not options.accept and (options.at_least, options.limit) != (None, None):
+        raise UsageError("decide: --at-least and --limit need --accept-suggestions")
     return actions[0]
 
 

@@ -13,7 +13,7 @@ from curate.errors import JournalError
 from curate.files import write_atomically
 from curate.result import Result
 from curate.review.reviewers import disagreements
-from curate.workspace.journal import Decision, lock_journal, read_journal, to_line
+from curate.workspace.journal import Decision, is_machine, lock_journal, read_journal, to_line
 from curate.workspace.run import apply_journal
 from curate.workspace.workspace import Workspace
 
@@ -38,11 +38,14 @@ def merge(workspace: Workspace, other: Path, *, dry_run: bool) -> Result:
     if not dry_run:
         apply_journal(workspace)
     taken, queue = len(merged) - len(ours), len(disagreements(manifest, merged))
+    machines = sum(is_machine(line.by) for line in set(merged) - set(ours))
     lines = f"{taken:,} of {len(theirs):,} lines added, {len(merged):,} in all"
     summary = f"merge: {lines}; {queue:,} images in disagreement"
+    if machines:
+        summary += f"; {machines:,} of the added lines are by machines and disagree with nobody"
     if queue:
         summary += "; review them with `curate relabel --disagreements`"
-    counts = {"taken": taken, "lines": len(merged), "disagreements": queue}
+    counts = {"taken": taken, "lines": len(merged), "disagreements": queue, "by_machines": machines}
     return Result(summary, counts=counts)
 
 

@@ -1,18 +1,35 @@
 """Several reviewers: the own verdicts of each, and the images on which they disagree.
 
 A decision with the note `ADJUDICATED` was made with a disagreement on the screen (`curate relabel
---disagreements`): it settles the disagreement and is nobody's own verdict.
+--disagreements`): it settles the disagreement and is nobody's own verdict. A machine is no
+reviewer: its labels agree or disagree with nobody.
 """
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from curate.workspace.journal import Decision, current_decisions, name_kept_labels
+from curate.errors import UsageError
+from curate.workspace.journal import (
+    MACHINE,
+    Decision,
+    current_decisions,
+    is_machine,
+    name_kept_labels,
+)
 
 ADJUDICATED = "adjudicated"
 
 Verdicts = Mapping[str, Mapping[str, str]]
+
+
+def require_person(by: str) -> None:
+    """Raise UsageError if a person decides under the name of a machine."""
+    if is_machine(by):
+        raise UsageError(
+            f"--by {by}: names that begin with '{MACHINE}' are for accepted suggestions, which are "
+            "no verdicts: choose another name"
+        )
 
 
 def verdict_of(decision: Decision, given_label: str) -> str:
@@ -28,6 +45,7 @@ def own_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Verdict
     """Reviewer -> path -> verdict of their current decision; unsure is no verdict."""
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
     reviewers = {line.by for line in journal if line.path and line.action != "refused"}
+    reviewers = {reviewer for reviewer in reviewers if not is_machine(reviewer)}
     named = name_kept_labels(journal)  # before the lines of the others, which explain some, are out
     found = {}
     for reviewer in sorted(reviewers):

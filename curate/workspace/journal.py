@@ -1,4 +1,4 @@
-"""The journal of human decisions, and the verdicts derived from the facts and the journal.
+"""The journal of decisions, and the verdicts derived from the facts and the journal.
 
 `decisions.jsonl` holds one JSON object a line: `batch, by, at, path, sha256, action, label,
 expected, note`, or `batch, by, at, action=undo, undoes`, or `batch, by, at, path, action=refused,
@@ -10,6 +10,10 @@ exactly (law 3).
 A session of `curate relabel` is one batch, and each key pressed in it a batch within, named
 `SESSION.KEY`: one key can be undone alone, or the whole session by its name. A `refused` line voids
 one image of a batch, because another reviewer was faster.
+
+Suggestions that are accepted without a look (`curate decide --accept-suggestions`) are lines by
+`machine:<model set>`. They set a label and nothing else: any decision of a person about the image
+counts before them, whichever is newer.
 """
 
 import json
@@ -31,6 +35,7 @@ from curate.workspace.manifest import split_face
 
 VERDICTS = ("keep", "relabel", "drop", "unsure")
 ACTIONS = (*VERDICTS, "undo", "refused")
+MACHINE = "machine:"  # begins the name of who decides, where that is no person
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ class CurrentDecisions:
 
     Attributes
     ----------
-    by_path : path of the manifest -> its newest decision that is not undone
+    by_path : path of the manifest -> its newest decision that is not undone; a machine's only where
+        no person has decided
     moved : (path, sha256) of a line of the journal -> the path of these bytes now, if it is another
     stale : decisions about bytes that are not in the manifest any more; they are not applied
     """
@@ -92,8 +98,9 @@ def derive_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.D
     """Derive `label`, `status` and `reason` of every row; the only function that computes them.
 
     The newest human decision that is not undone or unsure wins. Without one, a row is dropped if it
-    is unreadable, degenerate or a redundant copy, else kept with the given label. A keep means the
-    label that the person saw, so a given label that a source changes later does not replace it.
+    is unreadable, degenerate or a redundant copy, else kept with the label that a machine's
+    decision gives it (reason `machine`), else with the given label. A keep means the label that the
+    person saw, so a given label that a source changes later does not replace it.
 
     A copy is redundant only while the row it points to is kept and agrees with its given label:
     once that row is dropped, its copies are kept again, so the image is not lost. A redundant copy
@@ -105,7 +112,11 @@ def derive_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.D
     the manifest with the three columns replaced; pure, and the same when it is applied twice
     """
     decisions = current_decisions(manifest, name_kept_labels(journal)).by_path
-    human = {path: made for path, made in decisions.items() if made.action != "unsure"}
+    human = {
+        path: made
+        for path, made in decisions.items()
+        if made.action != "unsure" and not is_machine(made.by)
+    }
     chosen = {
         path: made.label for path, made in human.items() if made.action != "drop" and made.label
     }
@@ -119,6 +130,9 @@ def derive_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.D
     reason[manifest["quality"] != ""] = "degenerate"
     reason[manifest["pixel_hash"] == ""] = "unreadable"
     reason[is_human] = "human"
+    by_machine = _machine_labels(manifest, decisions)
+    is_machine_label = (reason == "") & (by_machine != "")
+    label = label.mask(is_machine_label, by_machine)
     is_kept = (reason == "") | (is_human & ~path.isin(list(dropped)))
 
     kept = pd.DataFrame({"given": given, "label": label})[is_kept].set_index(path[is_kept])
@@ -126,8 +140,24 @@ def derive_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.D
     is_redundant = (reason == "") & ((original["given"] == given) | (original["label"] == given))
     reason[is_redundant] = manifest.loc[is_redundant, "duplicate_kind"] + "_copy"
     label[is_redundant] = original.loc[is_redundant, "label"]
+    reason[is_machine_label & ~is_redundant] = "machine"
     status = (is_kept & ~is_redundant).map({True: "keep", False: "drop"}).astype(given.dtype)
     return manifest.assign(label=label, status=status, reason=reason)
+
+
+def _machine_labels(manifest: pd.DataFrame, decisions: Mapping[str, Decision]) -> "pd.Series[str]":
+    """The label that a machine's decision gives each row; empty for none.
+
+    It holds while the given label is the one that the models judged.
+    """
+    chosen = {
+        (path, made.expected): made.label
+        for path, made in decisions.items()
+        if is_machine(made.by) and made.action == "relabel"
+    }
+    pairs = zip(manifest["path"], manifest["given_label"], strict=True)
+    labels = [chosen.get(pair, "") for pair in pairs]
+    return pd.Series(labels, manifest.index, dtype=manifest["given_label"].dtype)
 
 
 def current_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> CurrentDecisions:
@@ -146,16 +176,20 @@ def current_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Cu
         here = decision.path if is_here else moved.get((decision.path, decision.sha256))
         if here is None:
             stale[decision.path] = decision
-        else:
+        elif not is_machine(decision.by) or here not in by_path or is_machine(by_path[here].by):
             by_path[here] = decision
             stale.pop(here, None)  # decided again, about the present bytes
     return CurrentDecisions(by_path, moved, tuple(stale.values()))
 
 
 def list_decided(manifest: pd.DataFrame, journal: Sequence[Decision]) -> frozenset[str]:
-    """The paths of the images with a current decision; unsure is none."""
+    """The paths of the images with a current decision of a person; unsure is none."""
     by_path = current_decisions(manifest, journal).by_path
-    return frozenset(path for path, made in by_path.items() if made.action != "unsure")
+    return frozenset(
+        path
+        for path, made in by_path.items()
+        if made.action != "unsure" and not is_machine(made.by)
+    )
 
 
 def _find_moved(
@@ -240,6 +274,11 @@ def _name_kept_label(line: Decision, before: Sequence[Decision]) -> Decision:
 
 def _is_relabel_to(label: str, line: Decision) -> bool:
     return line.action == "relabel" and line.label == label
+
+
+def is_machine(by: str) -> bool:
+    """Whether a line by this name was decided by models, not by a person."""
+    return by.startswith(MACHINE)
 
 
 def session_of(batch: str) -> str:

@@ -22,7 +22,7 @@ QUALITIES = ("unreadable", "blank", "black_and_white", "low_information", "unlik
 # No stage can repair a table that it cannot read; nothing in it is lost for good.
 REMEDY = "restore it, or remove it and run `curate build`; decisions stay in the journal"
 ISSUES = ("wrong", "ambiguous")
-REASONS = ("human", "unreadable", "degenerate", "exact_copy", "near_copy")
+REASONS = ("human", "machine", "unreadable", "degenerate", "exact_copy", "near_copy")
 
 _CLASS = "|".join(VOCABULARY)
 _HEX64 = "[0-9a-f]{64}"
