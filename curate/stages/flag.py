@@ -158,7 +158,9 @@ def flag(
     require_laws(manifest, "fold")
     given = set(manifest["given_label"])
     classes = [name for name in _common_classes(predictions, independent) if name in given]
-    is_folded = manifest["path"].isin(list_judged(manifest))
+    is_folded = manifest["fold"] != ""
+    if not predictions:  # models from outside need no folds
+        is_folded = manifest["path"].isin(list_judged(manifest))
     folded = manifest[is_folded].reset_index(drop=True)
     evidence = gather_evidence(folded, predictions, classes)
     verdicts = Verdicts.of(folded, classes)

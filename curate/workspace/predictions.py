@@ -159,7 +159,7 @@ def _check_classes(table: pd.DataFrame, where: str) -> None:
 
 
 def read_posterior(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
-    """The class posterior that flag wrote: path and float p_<class>, one row per folded row.
+    """The class posterior that flag wrote: path and float p_<class>, one per row of `list_judged`.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def read_posterior(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
             "(`curate relabel --random 200`) and run `curate flag`"
         )
     remedy = "run `curate flag` again"
-    table = read_probabilities(file, manifest.loc[manifest["fold"] != "", "path"], remedy)
+    table = read_probabilities(file, list_judged(manifest), remedy)
     if not set(manifest["given_label"]) <= set(class_names(table)):
         raise PredictionsError(f"{file}: lacks a class of the manifest: {remedy}")
     return table
