@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, resource_tracker
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from tqdm import tqdm
@@ -29,6 +30,16 @@ R = TypeVar("R")
 Engine = Literal["local", "ray"]
 # Chunks in flight per worker: enough that no worker waits, few enough to bound the memory.
 AHEAD = 4
+# A worker begins as `python -c`, which would take a `pickle.py` in the current folder for Python's
+# own; with this variable, as with the option -P, nothing of that folder is imported.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+# Ray reports its use and, whatever its settings are, asks the metadata addresses of three clouds:
+# its requests go to a port of this machine where nothing answers.
+QUIET_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "http_proxy": "http://127.0.0.1:9",
+    "no_proxy": "localhost,127.0.0.1",
+}
 
 # Starts a function on a chunk of items; returns a function that waits for the results.
 _Submit = Callable[[Callable[..., Any], Sequence[Any]], Callable[[], list[Any]]]
@@ -129,7 +140,7 @@ def _open(engine: Engine, workers: int) -> Iterator[_Submit]:
     elif workers <= 1:
         yield lambda fn, chunk: lambda: _run_chunk(fn, chunk)
     else:
-        with _open_pool(workers) as submit:
+        with _environment(**SAFE_PATH), _open_pool(workers) as submit:
             yield submit
 
 
@@ -152,6 +163,21 @@ def _open_pool(workers: int) -> Iterator[_Submit]:
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Variables for the processes that start in the block; afterwards they are as before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -191,6 +217,20 @@ def _exit_with(parent: int) -> None:
     os._exit(1)
 
 
+class _FixedPath(list[str]):
+    """A path of modules to which Ray adds nothing: it would add the current folder."""
+
+    def extend(self, more: Iterable[str]) -> None:
+        """Do nothing."""
+
+
+def _own_path(ray: Any) -> Any:
+    """Ray's configuration whose workers import this package, and nothing of the current folder."""
+    config = ray.job_config.JobConfig()
+    config._py_driver_sys_path = _FixedPath([str(Path(__file__).parents[1])])
+    return config
+
+
 @contextmanager
 def _open_ray(workers: int) -> Iterator[_Submit]:
     try:
@@ -204,7 +244,13 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
         # Ray joins the cluster of RAY_ADDRESS; without an address it starts one on this machine.
         local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
         options = {} if os.environ.get("RAY_ADDRESS") else local
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+        with _environment(**SAFE_PATH, **({} if os.environ.get("RAY_ADDRESS") else QUIET_RAY)):
+            ray.init(
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                job_config=_own_path(ray),
+                **options,
+            )
     remote = ray.remote(_run_chunk)
 
     def submit(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> Callable[[], list[Any]]:

@@ -9,6 +9,7 @@ The fresh faces are clean and of other people; no stage reads them.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
 
 MARK = ".candid-demo"
+PACKAGES = str(Path(__file__).parents[2])  # the folder of `curate` and `train`
 SOURCE = "faces"
 TRAINING = ("--epochs", 10)
 OUT_OF_FOLD = ("--epochs", 12)  # about 300 steps instead of the default 1,000, which take minutes
@@ -159,8 +161,14 @@ def _run(program: str, *words: object) -> None:
     command = [str(word) for word in words]
     print_line(f"$ {program} {' '.join(command)}")
     start = time.perf_counter()
+    # -P: a train.py in the current folder is not ours.
+    path = os.pathsep.join(filter(None, (PACKAGES, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-m", program, *command], stdout=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-P", "-m", program, *command],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise CandidError(

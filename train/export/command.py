@@ -7,6 +7,7 @@ probabilities. Candid's fused batch normalisation becomes Keras' own, which comp
 
 import contextlib
 import io
+import os
 import shutil
 import tempfile
 import warnings
@@ -206,6 +207,8 @@ def _write_tflite(model: Any, file: Path) -> Predict:
 
 
 def _write_onnx(model: Any, file: Path) -> Predict:
+    # Else it leaves a number of this machine in the user's cache, to be reported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     model.export(str(file), format="onnx", verbose=False)
