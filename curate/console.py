@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from curate.errors import EXIT_INTERRUPTED, CandidError
+from curate.errors import EXIT_INTERRUPTED, CandidError, printable
 from curate.files import forget_changes
 from curate.result import Result
 
@@ -76,7 +76,7 @@ class CandidGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except CandidError as error:
-            typer.echo(f"{ctx.info_name}: {error}", err=True)
+            print_note(f"{ctx.info_name}: {error}")
             sys.exit(error.exit_code)
         except KeyboardInterrupt:
             typer.echo(
@@ -101,8 +101,13 @@ def new_app(help_text: str) -> typer.Typer:
 
 def print_line(line: str) -> None:
     """Print a line on stdout and flush it; for a command that runs other programs."""
-    typer.echo(line)
+    typer.echo(printable(line))
     sys.stdout.flush()
+
+
+def print_note(line: str) -> None:
+    """Print a line on stderr; names and notes of strangers cannot command the terminal."""
+    typer.echo(printable(line), err=True)
 
 
 def print_result(
@@ -123,16 +128,16 @@ def print_result(
     table : text above the summary
     """
     for note in (*result.notes, *notes):
-        typer.echo(note, err=True)
+        print_note(note)
     if as_json:
         typer.echo(json.dumps({"story": result.summary, "dry_run": dry_run, **result.counts}))
     else:
         if table:
-            typer.echo(table)
+            typer.echo(printable(table))
         dry = " (dry run: nothing written)" if dry_run else ""
-        typer.echo(result.summary + dry)
+        typer.echo(printable(result.summary + dry))
 
 
 def print_report(records: object, text: str, *, as_json: bool) -> None:
     """Print what a command found: `records` as JSON, or the text for people."""
-    typer.echo(json.dumps(records) if as_json else text)
+    typer.echo(json.dumps(records) if as_json else printable(text))

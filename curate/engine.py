@@ -23,7 +23,7 @@ from typing import Any, Literal, TypeVar
 
 from tqdm import tqdm
 
-from curate.errors import CandidError, EngineError
+from curate.errors import CandidError, EngineError, printable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -97,7 +97,7 @@ def progress(total: int, what: str) -> Iterator[Any]:
 
 def note(line: str) -> None:
     """A line on stderr at once, above a progress bar: for a warning before hours of work."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(printable(line), file=sys.stderr)
 
 
 def track(items: Iterable[T], what: str) -> Iterator[T]:

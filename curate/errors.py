@@ -4,7 +4,14 @@ A message has the form `where: what is wrong (the value): the rule or the fix`, 
 most three examples. `console.py` prints it and exits with the code of its class.
 """
 
+import re
 from collections.abc import Sequence
+
+# What a terminal obeys or hides instead of showing it: control characters, and marks that turn the
+# direction of the text. Line ends and tabs are ours.
+_UNSHOWN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -56,6 +63,16 @@ class FoundError(CandidError):
     """A check ran to its end and found something."""
 
     exit_code = EXIT_FOUND
+
+
+def printable(text: str) -> str:
+    """The text for a terminal: what it would obey is shown as Python writes it, as `\\x1b`."""
+    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def printable_cell(text: str) -> str:
+    """`printable` of a value within a line: its line ends and tabs are shown too."""
+    return printable(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def examples(values: Sequence[object], most: int = 3) -> str:

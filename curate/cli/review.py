@@ -3,7 +3,6 @@
 In: the options of a command. Out: the result that its stage returns, printed.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +13,7 @@ from curate.console import (
     DryRun,
     Json,
     WorkspaceDir,
+    print_note,
     print_report,
     print_result,
 )
@@ -96,9 +96,7 @@ def relabel(
 
     chosen = Selection(top, issues, random, conflicts, disagreements, group, where)
     options = RelabelOptions(chosen, by, blind=blind, port=port, opens_browser=browser)
-    result = session.relabel(
-        Workspace(workspace), options, partial(typer.echo, err=True), dry_run=dry_run
-    )
+    result = session.relabel(Workspace(workspace), options, print_note, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 

@@ -21,7 +21,7 @@ from curate.export.table import Format, format_export, label_table
 from curate.files import remove_quietly, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, decode_image, encode_png, read_recorded
 from curate.result import Result
-from curate.workspace.manifest import kept_rows, split_face, table_bytes
+from curate.workspace.manifest import export_bytes, kept_rows, split_face
 from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
 from curate.workspace.workspace import Workspace
@@ -65,7 +65,7 @@ def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: 
     if not dry_run:
         is_new = not (target / LISTING).is_file()
         try:
-            _write_export(target, exported, table_bytes(table))
+            _write_export(target, exported, export_bytes(table))
         except WorkspaceError as error:
             if is_new:
                 _remove_export(target, exported)

@@ -14,7 +14,7 @@ from curate.errors import UsageError
 from curate.files import write_atomically
 from curate.labels import VOCABULARY
 from curate.result import Result
-from curate.workspace.manifest import kept_rows, table_bytes
+from curate.workspace.manifest import export_bytes, kept_rows
 from curate.workspace.votes import share_votes, votes_of
 from curate.workspace.workspace import Workspace
 
@@ -28,11 +28,11 @@ def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: boo
     """Write one table of the kept rows: path, file, label, split (and p_<class> for ferplus)."""
     kept = kept_rows(workspace.read())
     locate = workspace.locate()
-    table = label_table(kept, [str(locate(path)) for path in kept["path"]], form)
+    table = label_table(kept, [str(locate(path).absolute()) for path in kept["path"]], form)
     if target.is_dir():
         raise UsageError(f"{target}: is a folder: name a file for `curate export csv`")
     if not dry_run:
-        write_atomically(target, table_bytes(table))
+        write_atomically(target, export_bytes(table))
     return format_export(table, kept, str(target))
 
 

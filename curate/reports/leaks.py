@@ -16,7 +16,7 @@ from curate.errors import WorkspaceError
 from curate.files import write_atomically
 from curate.reports.audit import HELD_OUT, audit, filled_splits, format_audit, summarize_audit
 from curate.reports.html import embed_image, render_page, to_records
-from curate.workspace.manifest import table_bytes
+from curate.workspace.manifest import export_bytes
 from curate.workspace.places import locate_named
 from curate.workspace.workspace import Workspace
 
@@ -100,7 +100,7 @@ def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
     leaks = list_leaks(manifest, _read_pairs(workspace.pairs))
     contents = {}
     if table:
-        contents[workspace.root / "leaks.csv"] = table_bytes(leaks)
+        contents[workspace.root / "leaks.csv"] = export_bytes(leaks)
     if page:
         html = _render_page(workspace, manifest, leaks)
         contents[workspace.root / "audit.html"] = html.encode()

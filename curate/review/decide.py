@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from curate.csv_text import read_cell
 from curate.errors import JournalError, UsageError, examples
 from curate.result import Result
 from curate.review.accept import AT_LEAST, accept
@@ -109,7 +110,8 @@ def _read_table(file: Path) -> list[tuple[str, str, str]]:
     missing = [name for name in ("path", "action", "label") if name not in table.columns]
     if missing:
         raise JournalError(f"{file}: columns missing ({examples(missing)}): path, action, label")
-    return list(zip(table["path"], table["action"], table["label"], strict=True))
+    paths = table["path"].map(read_cell)
+    return list(zip(paths, table["action"], table["label"], strict=True))
 
 
 def _summarize(made: Sequence[Decision], before: pd.DataFrame, after: pd.DataFrame) -> Result:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from curate.errors import JournalError
+from curate.errors import JournalError, printable_cell
 from curate.workspace.journal import (
     CurrentDecisions,
     Decision,
@@ -85,4 +85,5 @@ def format_log(records: Sequence[dict[str, str]]) -> str:
     """A table; `label` of an undo or a refusal is the batch that it voids."""
     if not records:
         return "log: no decision yet"
-    return str(pd.DataFrame(records, columns=list(FIELDS)).to_string(index=False, justify="left"))
+    shown = [{name: printable_cell(value) for name, value in each.items()} for each in records]
+    return str(pd.DataFrame(shown, columns=list(FIELDS)).to_string(index=False, justify="left"))

@@ -5,18 +5,22 @@ infinity and the label `None` into NaN. `check_rows` checks the rows at every re
 laws between rows and stages are in `curate.workspace.invariants`.
 """
 
+import csv
 import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
+from curate.csv_text import escape_cell
 from curate.errors import ManifestError, examples
 from curate.files import write_atomically
 from curate.labels import VOCABULARY
 
+Quoting = Literal[0, 1, 2, 3]  # of the csv module
 SPLITS = ("train", "val", "test")
 QUALITIES = ("unreadable", "blank", "black_and_white", "low_information", "unlike_faces")
 # No stage can repair a table that it cannot read; nothing in it is lost for good.
@@ -104,11 +108,28 @@ def write_manifest(file: Path, frame: pd.DataFrame) -> bool:
     return write_atomically(file, table_bytes(frame))
 
 
-def table_bytes(frame: pd.DataFrame) -> bytes:
+def table_bytes(frame: pd.DataFrame, *, quoting: Quoting = csv.QUOTE_MINIMAL) -> bytes:
     """The one CSV form of every table of a workspace: UTF-8, LF line ends, no index."""
     buffer = io.StringIO()
-    frame.to_csv(buffer, index=False, lineterminator="\n")
+    frame.to_csv(buffer, index=False, lineterminator="\n", quoting=quoting)
     return buffer.getvalue().encode()
+
+
+def export_bytes(frame: pd.DataFrame) -> bytes:
+    """`table_bytes` of a table for people and other programs: no cell is a formula.
+
+    `curate.csv_text.read_cell` gives the text back. The tables that Candid itself reads hold every
+    text as it is.
+    """
+    escaped = frame.map(_escape)
+    # The writer leaves a lone carriage return bare, which many readers take for the end of a row.
+    texts = (value for name in escaped for value in escaped[name] if isinstance(value, str))
+    quoting: Quoting = csv.QUOTE_ALL if any("\r" in text for text in texts) else csv.QUOTE_MINIMAL
+    return table_bytes(escaped, quoting=quoting)
+
+
+def _escape(value: object) -> object:
+    return escape_cell(value) if isinstance(value, str) else value
 
 
 def empty_manifest(paths: Sequence[str]) -> pd.DataFrame:

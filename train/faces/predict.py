@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from curate import engine
+from curate.csv_text import is_formula
 from curate.errors import SourceError, examples
 from curate.files import MAX_NAME_BYTES, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, encode_png, read_image
 from curate.result import Result
-from curate.workspace.manifest import table_bytes
+from curate.workspace.manifest import export_bytes
 from curate.workspace.predictions import PREFIX
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Pixels
@@ -57,8 +58,9 @@ def predict_images(
     UsageError  if a file is missing, or a folder holds no picture
     """
     pictures = list_pictures(images, out)
+    # What is none in a folder is counted as unreadable.
+    require_files([path for path in images if not path.is_dir()])
     images = pictures.files
-    require_files(images)
     predictor = load_predictor(workspace, options)
     if dry_run:
         return Result(_format_plan(predictor, len(images), out))
@@ -79,10 +81,10 @@ def predict_images(
     table = _make_table(found, probs, predictor.classes)
     if out is not None:
         drawings = name_drawings(readable, _names_in(out, images))
-        table["drawing"] = [drawings[file] for file, _ in found]
+        table["drawing"] = [_name_cell(drawings[file]) for file, _ in found]
         _write_drawings(out, drawings, found, table, probs)
         # Last: its presence means that every drawing is there.
-        write_atomically(out / "predictions.csv", table_bytes(table))
+        write_atomically(out / "predictions.csv", export_bytes(table))
     with_face = {file for file, _ in found}
     without_face = [str(file) for file in readable if file not in with_face]
     return Result(
@@ -163,12 +165,17 @@ def _make_table(
 ) -> pd.DataFrame:
     """One row per face, as text: image, box, confidence, predicted, p_<class>."""
     boxes = [f"{face.x} {face.y} {face.width} {face.height}" for _, face in found]
-    table = pd.DataFrame({"image": [str(file) for file, _ in found], "box": boxes})
+    table = pd.DataFrame({"image": [_name_cell(str(file)) for file, _ in found], "box": boxes})
     table["confidence"] = [f"{face.confidence:.3f}" for _, face in found]
     table["predicted"] = [classes[k] for k in probs.argmax(axis=1)] if len(probs) else []
     for k, name in enumerate(classes):
         table[PREFIX + name] = [f"{value:.6f}" for value in probs[:, k]]
     return table
+
+
+def _name_cell(name: str) -> str:
+    """The name of a file for a table: the same file, but no formula of a spreadsheet."""
+    return f"./{name}" if is_formula(name) else name
 
 
 def _list_faces(

@@ -19,7 +19,7 @@ from curate import engine
 from curate.errors import SourceError, UsageError
 from curate.files import MAX_NAME_BYTES, remove_quietly, shorten_name, write_atomically
 from curate.result import Result
-from curate.workspace.manifest import table_bytes
+from curate.workspace.manifest import export_bytes
 from curate.workspace.predictions import PREFIX
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Pixels
@@ -122,7 +122,7 @@ def make_timeline(
     usual = _usual_interval(samples.frames, options.per_second)
     probs = predictor.predict(samples.cut)
     table = make_table(samples, probs, predictor.classes, options.smooth, usual)
-    write_atomically(folder / TABLE, table_bytes(_format_numbers(table)))
+    write_atomically(folder / TABLE, export_bytes(_format_numbers(table)))
     write_json(folder / SOURCE, {"video": str(video.resolve())})
     title = f"{video.name}: {predictor.name}"
     write_atomically(folder / PICTURE, plot_timeline(table, predictor.classes, title, usual))
