@@ -17,10 +17,16 @@ MAC_FOLDER = "__MACOSX"  # what a Mac adds to its archives; holds no picture
 
 @dataclass(frozen=True)
 class Pictures:
-    """The files to read, each once, and those in the folders that are no pictures."""
+    """The files to read, each once, and those in the folders that are no pictures.
+
+    Attributes
+    ----------
+    named : those of `files` that the user has named himself
+    """
 
     files: list[Path]
     others: list[Path]
+    named: list[Path]
 
 
 def list_pictures(paths: Sequence[Path], out: Path | None = None) -> Pictures:
@@ -58,7 +64,7 @@ def list_pictures(paths: Sequence[Path], out: Path | None = None) -> Pictures:
             )
         files |= dict.fromkeys(pictures)
         others |= dict.fromkeys(rest)
-    return Pictures(list(files), list(others))
+    return Pictures(list(files), list(others), [path for path in paths if not path.is_dir()])
 
 
 def _walk(folder: Path, out: Path | None) -> Iterator[Path]:

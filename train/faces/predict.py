@@ -58,8 +58,7 @@ def predict_images(
     UsageError  if a file is missing, or a folder holds no picture
     """
     pictures = list_pictures(images, out)
-    # What is none in a folder is counted as unreadable.
-    require_files([path for path in images if not path.is_dir()])
+    require_files(pictures.named)
     images = pictures.files
     predictor = load_predictor(workspace, options)
     if dry_run:
