@@ -161,12 +161,10 @@ def plan_bases(dataset: Path, sizes: Sizes) -> Iterator[Job]:
 
 def plan_states(split: str, votes: Path, sizes: Sizes) -> Iterator[Job]:
     """Workspaces with decisions: suspects dropped, suggestions accepted, random verdicts."""
-    reviewer = f"python {HERE}/curation_reviewer.py"
     for name, step in (("suspects", "--share 0.1"), ("believed", "--at-least 0.9")):
         state = f"{split}-{name}"
-        commands = [f"{reviewer} {name} {state} {step} --out {state}.csv"]
-        commands.append(f"curate decide --from {state}.csv --by benchmark -w {state}")
-        yield Job(f"state/{state}", MINUTES["state"], (*fork(split, state), *commands))
+        commands = (*fork(split, state), *decide_by_models(name, state, step))
+        yield Job(f"state/{state}", MINUTES["state"], commands)
     before, seen = split, 0
     for keys in sizes.posterior_keys:
         state = f"{split}-random-{keys}"
@@ -188,6 +186,16 @@ def plan_state(state: str, forked: Sequence[str], steps: Sequence[str], votes: P
 def fork(before: str, state: str) -> tuple[str, ...]:
     """A copy of a workspace without its runs; the cache can be made again."""
     return (f"rm -rf {state}", f"cp -r {before} {state}", f"rm -rf {state}/runs {state}/.cache")
+
+
+def decide_by_models(name: str, state: str, step: str) -> tuple[str, str]:
+    """Suspects dropped or beliefs accepted, if there are any."""
+    made = f"{state}.csv"
+    record = f"curate decide --from {made} --by benchmark -w {state}"
+    return (
+        f"python {HERE}/curation_reviewer.py {name} {state} {step} --out {made}",
+        f"if [ $(wc -l < {made}) -gt 1 ]; then {record}; fi",
+    )
 
 
 def sit(state: str, votes: Path, keys: int, order: str) -> tuple[str, ...]:
@@ -297,10 +305,8 @@ def plan_noise(votes: Path, sizes: Sizes) -> Iterator[Job]:
         steps = {"suspects": f"--share {share:g}", "believed": "--at-least 0.9"}
         for name, step in steps.items():
             other = f"{state}-{name}"
-            decided = f"{reviewer} {name} {other} {step} --out {other}.csv"
-            record = f"curate decide --from {other}.csv --by benchmark -w {other}"
-            skip = f"if [ $(wc -l < {other}.csv) -gt 1 ]; then {record}; fi"
-            yield Job(f"noise/{other}", 0.3, (*fork(state, other), decided, skip))
+            commands = (*fork(state, other), *decide_by_models(name, other, step))
+            yield Job(f"noise/{other}", 0.3, commands)
     ways = {
         "plain": ("", "--self-distillation 0"),
         "fast": ("", ""),

@@ -32,6 +32,7 @@ from train.oof.hog_model import Hog
 from train.oof.jobs import OofModel, plan_jobs, select_train_rows
 from train.recipes.presets import FAST
 from train.recipes.recipe import override
+from train.training import tune
 from train.training.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.filterwarnings(
@@ -354,6 +355,17 @@ def test_a_run_towards_a_posterior_reports_by_which_labels_val_was_scored(
     assert "val accuracy by the most probable classes " in done.output
     metrics = json.loads((workspace.root / "runs/soft/metrics.json").read_text())
     assert metrics["val_labels"] == "posterior"
+
+
+def test_tune_searches_the_weight_of_the_belief_under_oof_alone() -> None:
+    optuna = pytest.importorskip("optuna")
+    tried = {"learning_rate": 0.004, "batch_size": 64, "belief_weight": 0.7}
+    for targets, weight in (("oof", 0.7), ("posterior", 0.5)):
+        recipe = override(FAST, targets=targets, batch_size=64)
+        drawn = tune._draw_recipe(optuna.trial.FixedTrial(tried), recipe)
+        assert (drawn.learning_rate, drawn.belief_weight) == (0.004, weight)
+        row = tune._trial_row(0, drawn, [], {})
+        assert ("belief_weight" in row) == (targets == "oof")
 
 
 def test_models_within_train_learn_from_no_row_of_val_or_test(workspace: Workspace) -> None:

@@ -324,7 +324,7 @@ def tune(
 ) -> None:
     """Search learning rate and batch size with Optuna, judged by split val alone.
 
-    --epochs is the length of a trial.
+    With --targets oof the weight of the belief too. --epochs is the length of a trial.
     """
     from curate.workspace.workspace import Workspace as Files
     from train.recipes.presets import RECIPES

@@ -247,7 +247,7 @@ class Recipe:
     belief_weight: float = _default(
         0.5,
         "Share of what the models believe in a target; --targets oof only.",
-        "label and belief alike: not measured; compare a few by val accuracy",
+        "label and belief alike: not measured; `train tune --targets oof` chooses it by val",
         SHARE,
     )
     label_smoothing: float = _default(

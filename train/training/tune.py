@@ -1,5 +1,7 @@
 """`train tune`: search learning rate and batch size with Optuna, judged by split val alone.
 
+With `--targets oof` the weight of the belief is searched too.
+
 References
 ----------
 T. Akiba et al., Optuna, KDD 2019 (TPE sampler; trials below the median of their epoch are stopped)
@@ -26,7 +28,7 @@ from train.data.dataset import Examples, load_images, read_dataset, select_examp
 from train.evaluation.metrics import find_best, format_percent
 from train.evaluation.plots import plot_trials
 from train.models.build import build_model
-from train.recipes.recipe import Recipe, override, resolve_batch_size
+from train.recipes.recipe import Recipe, find_targets, override, resolve_batch_size
 from train.runs.folder import write_json
 from train.training.checkpoint import Checkpoint
 from train.training.fit import DivergedError, History, Training, fit_model, make_model
@@ -35,6 +37,7 @@ from train.training.fit import DivergedError, History, Training, fit_model, make
 RATE_FACTOR = 10.0
 MAX_RATE = 9.99  # a recipe's is below 10
 BATCH_SIZES = (32, 64, 128, 256)
+MAX_WEIGHT = 0.95  # of the belief: a recipe's is below 1
 TRIALS = "trials.csv"
 
 
@@ -93,9 +96,10 @@ def tune_recipe(
 
     def judge(trial: Any) -> float:
         tried = _draw_recipe(trial, recipe)
+        shown = select_examples(dataset, images, "train", tried) if _mixes(recipe) else train
         training = Training(tried, len(dataset.classes), len(train.rows), (options.seed,), policy)
         report = _Report(trial)
-        history = _try(training, train, val, report)
+        history = _try(training, shown, val, report)
         best = history[find_best(history, recipe.monitor) - 1] if history else {}
         rows.append(_trial_row(trial.number, tried, history, best))
         write_atomically(folder / TRIALS, table_bytes(pd.DataFrame(rows)))
@@ -123,18 +127,27 @@ def _create_study(recipe: Recipe, seed: int) -> Any:
         sampler=optuna.samplers.TPESampler(seed=seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
-    study.enqueue_trial({"learning_rate": recipe.learning_rate, "batch_size": recipe.batch_size})
+    first = {"learning_rate": recipe.learning_rate, "batch_size": recipe.batch_size}
+    study.enqueue_trial(first | ({"belief_weight": recipe.belief_weight} if _mixes(recipe) else {}))
     return study
 
 
+def _mixes(recipe: Recipe) -> bool:
+    """Whether the recipe's targets depend on the weight of the belief."""
+    return find_targets(recipe) == "oof"
+
+
 def _draw_recipe(trial: Any, recipe: Recipe) -> Recipe:
-    """The recipe with the learning rate and the batch size of a trial."""
+    """The recipe with the learning rate and the batch size of a trial, and the belief's weight."""
     low = recipe.learning_rate / RATE_FACTOR
     high = min(recipe.learning_rate * RATE_FACTOR, MAX_RATE)
     rate = trial.suggest_float("learning_rate", low, high, log=True)
     sizes = sorted({*BATCH_SIZES, recipe.batch_size})
     size = trial.suggest_categorical("batch_size", sizes)
-    return override(recipe, learning_rate=rate, batch_size=size)
+    tried = override(recipe, learning_rate=rate, batch_size=size)
+    if not _mixes(recipe):
+        return tried
+    return override(tried, belief_weight=trial.suggest_float("belief_weight", 0.0, MAX_WEIGHT))
 
 
 def _trial_row(
@@ -144,6 +157,7 @@ def _trial_row(
         "trial": number,
         "learning_rate": f"{tried.learning_rate:.6g}",
         "batch_size": tried.batch_size,
+        **({"belief_weight": f"{tried.belief_weight:.3g}"} if _mixes(tried) else {}),
         "epochs": len(history),
         "val_accuracy": best.get("val_accuracy", 0.0),
         "val_loss": best.get("val_loss", 0.0),
@@ -170,12 +184,15 @@ def _write_best(folder: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> Res
         "batch_size": int(best["batch_size"]),
         "val_accuracy": float(best["val_accuracy"]),
     }
+    found = f"--learning-rate {best['learning_rate']} --batch-size {best['batch_size']}"
+    if _mixes(recipe):
+        counts["belief_weight"] = float(best["belief_weight"])
+        found += f" --belief-weight {best['belief_weight']}"
     write_json(folder / "best.json", counts)
     scored, of_recipe = float(best["val_accuracy"]), float(table["val_accuracy"][0])
     summary = (
         f"tune: {recipe.name}, {len(table)} trials: best val accuracy {format_percent(scored)} "
-        f"with --learning-rate {best['learning_rate']} --batch-size {best['batch_size']} "
-        f"(the recipe itself: {format_percent(of_recipe)}) -> {folder}"
+        f"with {found} (the recipe itself: {format_percent(of_recipe)}) -> {folder}"
     )
     return Result(summary, counts)
 
