@@ -87,6 +87,7 @@ STREAM_TYPE = "text/event-stream"  # the App calls /events, with JSON, by this n
 LONGEST_BODY = 32 * 1024 * 1024  # bytes
 MOST_REFUSALS = 1000  # lines of the log
 ADVICE = "open the address that `curate relabel` has printed"
+INSIDE = "a session serves its panel, its grid and its pictures"  # to who has the key
 # For every answer. Pages of others may neither frame ours nor load anything of it.
 HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
@@ -242,14 +243,14 @@ def require_account(scope: Scope) -> None:
 def require_route(scope: Scope, holder: Pass) -> None:
     """Raise RefusedError unless the review needs the route, with JSON or for a picture of it."""
     if scope["type"] != "http":
-        raise RefusedError("a web socket, which the App does not need")
+        raise RefusedError("a web socket, which the App does not need", advice=INSIDE)
     method, path = scope["method"], scope["path"]
     routes = ROUTES.get("GET" if method == "HEAD" else method, ())
     is_below = any(
         path.startswith(route) for route in routes if route.endswith("/") and route != "/"
     )
     if path not in routes and not is_below:
-        raise RefusedError("a route that the review does not need", 404)
+        raise RefusedError("a route that the review does not need", 404, INSIDE)
     if method in ("POST", "PATCH"):
         _require_json(scope)
     if path == "/media":
@@ -259,14 +260,14 @@ def require_route(scope: Scope, holder: Pass) -> None:
 def _require_json(scope: Scope) -> None:
     sent = _header(scope, b"content-type").partition(";")[0].strip().lower()
     if sent not in JSON_TYPES and (sent, scope["path"]) != (STREAM_TYPE, "/events"):
-        raise RefusedError("a body that is not JSON", 415)
+        raise RefusedError("a body that is not JSON", 415, INSIDE)
 
 
 def _require_picture(scope: Scope, holder: Pass) -> None:
     query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     files = query.get("filepath", [])
     if len(files) != 1 or files[0] not in holder.files:
-        raise RefusedError("a file that is no picture of this session")
+        raise RefusedError("a file that is no picture of this session", advice=INSIDE)
 
 
 async def require_operator(scope: Scope, receive: Receive) -> Receive:
@@ -281,12 +282,12 @@ async def require_operator(scope: Scope, receive: Receive) -> Receive:
         return receive
     body = await _read_body(receive)
     try:
-        order = json.loads(body)
-    except ValueError as error:
-        raise RefusedError("a body that is not JSON", 415) from error
+        order = json.loads(body.decode())  # as FiftyOne reads it
+    except (ValueError, RecursionError) as error:
+        raise RefusedError("a body that is not JSON", 415, INSIDE) from error
     operator = order.get("operator_uri") if isinstance(order, dict) else None
     if not isinstance(operator, str) or operator not in OPERATORS:
-        raise RefusedError(f"the operator {ascii(operator)[:100]}")
+        raise RefusedError(f"the operator {ascii(operator)[:100]}", advice=INSIDE)
     sent = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def replay() -> Message:
@@ -301,11 +302,11 @@ async def _read_body(receive: Receive) -> bytes:
     while not is_whole:
         message = await receive()
         if message["type"] != "http.request":
-            raise RefusedError("a connection that ended early")
+            raise RefusedError("a connection that ended early", advice=INSIDE)
         body += message.get("body", b"")
         is_whole = not message.get("more_body", False)
         if len(body) > LONGEST_BODY:
-            raise RefusedError(f"a body of over {LONGEST_BODY:,} bytes", 413)
+            raise RefusedError(f"a body of over {LONGEST_BODY:,} bytes", 413, INSIDE)
     return bytes(body)
 
 
