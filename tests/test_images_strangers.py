@@ -428,6 +428,44 @@ def test_a_picture_of_digits_is_read_up_to_a_size(monkeypatch: pytest.MonkeyPatc
         decode_image(data)
 
 
+def test_an_archive_of_arrays_that_unpacks_to_too_much_is_refused_unread(
+    curate: Curate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "faces.npz"
+    np.savez_compressed(file, pixels=np.zeros((200, 48, 48), np.uint8), emotion=np.zeros(200, int))
+    monkeypatch.setattr("curate.sources.npz.MOST_UNPACKED", 200 * 48 * 48)
+    result = curate("build", file, "-w", tmp_path / "ws", "-j", "1")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "faces.npz: unpacks to 0.0 GB: at most 0.0 are held in memory" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["faces.npz", "faces.parquet"])
+def test_a_pipe_in_place_of_an_archive_of_pictures_is_one_line(
+    curate: Curate, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "set").mkdir()
+    os.mkfifo(tmp_path / "set" / name)
+    result = curate("build", tmp_path / "set", "-w", tmp_path / "ws", "-j", "1")
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+
+
+def test_a_pipe_in_place_of_a_table_or_a_cache_of_a_workspace_is_not_waited_for(
+    curate: Curate, tmp_path: Path
+) -> None:
+    root = make_set(tmp_path / "set", "train/happy/a.png", "test/happy/b.png")
+    ws = tmp_path / "ws"
+    for command in (("build", root), ("dedup",)):
+        assert curate(*command, "-w", ws, "-j", "1").exit_code == 0
+    for file in [ws / "pairs.csv", *(ws / ".cache").rglob("*.np[yz]")]:
+        file.unlink()
+        os.mkfifo(file)
+    result = curate("audit", "--html", "-w", ws)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert "holds no verified pairs: run `curate dedup` again" in result.stderr
+    assert curate("dedup", "-w", ws, "-j", "1").exit_code == 0
+    assert curate("audit", "--html", "-w", ws).exit_code == 0
+
+
 # What is shipped
 
 

@@ -85,6 +85,8 @@ def _read_pairs(record: Arrays, rows: Sequence[int | None]) -> list[Pair]:
 
 def _read(file: Path) -> Arrays:
     """The arrays of the record; of another method, `method` at least."""
+    if not file.is_file():  # a pipe would be waited for
+        raise WorkspaceError(REMEDY)
     try:
         with np.load(file) as record:
             arrays: Arrays = dict(record)

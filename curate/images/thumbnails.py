@@ -131,7 +131,9 @@ def write_array(file: Path, array: npt.NDArray[np.generic]) -> None:
 
 
 def read_array(file: Path, *, is_mapped: bool = False) -> npt.NDArray[Any] | None:
-    """The array of a .npy file; None if the file is missing or damaged."""
+    """The array of a .npy file; None if the file is missing, damaged or no regular one."""
+    if not file.is_file():
+        return None
     try:
         return np.asarray(np.load(file, mmap_mode="r" if is_mapped else None))
     except (FileNotFoundError, ValueError, EOFError):

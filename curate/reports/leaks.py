@@ -111,7 +111,9 @@ def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
 
 def _read_pairs(file: Path) -> pd.DataFrame:
     try:
-        pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
+        pairs = pd.DataFrame()
+        if file.is_file():  # a pipe would be waited for
+            pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
     except (OSError, ValueError):
         pairs = pd.DataFrame()
     if list(pairs.columns) != PAIR_COLUMNS:

@@ -10,6 +10,7 @@ array called `emotion` are FER2013's codes; other numbers need `--map 0=angry` a
 """
 
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from curate.sources.tables.splits import word_split
 from curate.sources.tables.text_tables import is_no_label, name_columns, note_unlabelled
 
 NAME = "npz"
+MOST_UNPACKED = 16 << 30  # bytes: AffectNet at 128 x 128 in colour; zeros of 10 MB unpack to more
 LOOKS_LIKE = "a .npz file with arrays of pixels and labels (and usage or split)"
 RECOGNISED_BY = "the suffix .npz"
 
@@ -127,7 +129,8 @@ def _find_file(root: Path) -> Path | None:
     if not root.is_dir():
         return None
     inside = [entry for entry in unwrap(root).iterdir() if not entry.name.startswith(".")]
-    return inside[0] if len(inside) == 1 and inside[0].suffix.lower() == ".npz" else None
+    is_archive = len(inside) == 1 and inside[0].suffix.lower() == ".npz" and inside[0].is_file()
+    return inside[0] if is_archive else None
 
 
 def _read_parts(file: Path) -> Iterator[_Part]:
@@ -162,6 +165,7 @@ def _name_parts(names: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def _load(file: Path) -> dict[str, Any]:
+    _refuse_bomb(file)
     try:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
@@ -173,6 +177,20 @@ def _load(file: Path) -> dict[str, Any]:
     except Exception as error:
         # A damaged archive makes zipfile and NumPy raise anything.
         raise SourceError(f"{file}: no .npz file ({error}): restore the file") from error
+
+
+def _refuse_bomb(file: Path) -> None:
+    """Raise SourceError for an archive that unpacks to over `MOST_UNPACKED` bytes."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return  # NumPy names what is wrong
+    if unpacked > MOST_UNPACKED:
+        raise SourceError(
+            f"{file}: unpacks to {unpacked / 1e9:,.1f} GB: at most {MOST_UNPACKED / 1e9:.1f} are "
+            "held in memory: save it in parts"
+        )
 
 
 def _read_pixels(array: Any, where: str) -> Pixels:

@@ -101,7 +101,8 @@ def _find_files(root: Path) -> list[Path]:
     top = unwrap(root)
     places = (top, top / "data", *sorted(top.glob("*/")))
     for place in places:
-        files = sorted(place.glob("*.parquet")) if place.is_dir() else []
+        found = sorted(place.glob("*.parquet")) if place.is_dir() else []
+        files = [file for file in found if file.is_file()]
         if files:
             return files
     return []

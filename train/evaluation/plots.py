@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -19,6 +20,8 @@ from matplotlib.ticker import PercentFormatter
 from train.data.dataset import Pixels
 from train.evaluation.metrics import find_best
 
+# A matplotlibrc in the current folder, which may be a stranger's, would be obeyed: it starts LaTeX.
+matplotlib.rcdefaults()
 DOTS_PER_INCH = 120
 # Okabe and Ito's colours, which most colour-blind people can distinguish, and two greys.
 CLASS_COLOURS = {
