@@ -257,7 +257,11 @@ def test_a_damaged_posterior_is_refused(workspace: Workspace, damage: Any, messa
 def test_targets_without_a_table_name_the_commands_that_make_it(workspace: Workspace) -> None:
     for targets, where in (
         ("oof", f"--targets oof: {workspace.predictions} has no table of predictions"),
-        ("posterior", f"{workspace.predictions / 'posterior.csv'}: no such table"),
+        (
+            "posterior",
+            f"{workspace.predictions / 'posterior.csv'}: there is no posterior: `curate flag` "
+            "writes it once enough verdicts make it better than the models",
+        ),
     ):
         done = call("run", "-w", workspace.root, "--targets", targets)
         assert done.exit_code == 1

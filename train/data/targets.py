@@ -90,6 +90,12 @@ def read_beliefs(workspace: Workspace, manifest: pd.DataFrame, targets: str) -> 
 
 def _read_table(file: Path, manifest: pd.DataFrame, targets: str) -> pd.DataFrame:
     if targets == POSTERIOR:
+        if not file.is_file():
+            raise PredictionsError(
+                f"{file}: there is no posterior: `curate flag` writes it once enough verdicts make "
+                f"it better than the models: {AGAIN['oof']}, `curate relabel --random 200`, then "
+                "`curate flag`"
+            )
         # The rows of test too: they show whether the split has changed since.
         is_kept = (manifest["status"] == "keep") & (manifest["split"] != "")
         paths = manifest.loc[is_kept | (manifest["fold"] != ""), "path"]
