@@ -20,6 +20,8 @@ def main() -> None:
     run("near_duplicates.py", "--drawn")
     run("planted_errors.py")
     run("relabel.py", "kills", "20")
+    run("damaged_files.py", "2000")
+    run("kills.py", "20")
     if len(sys.argv) > 1:
         folder = sys.argv[1]
         with tempfile.TemporaryDirectory() as scratch:

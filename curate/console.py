@@ -4,17 +4,19 @@ In: what a command returns or raises. Out: the result on stdout, notes and error
 exit code. No other module exits.
 """
 
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from curate.errors import EXIT_INTERRUPTED, CandidError, printable
-from curate.files import forget_changes
+from curate.errors import EXIT_ERROR, EXIT_FOUND, EXIT_INTERRUPTED, CandidError, printable
+from curate.files import explain_os_error, forget_changes, print_notes
 from curate.result import Result
 
 WorkspaceDir = Annotated[
@@ -74,16 +76,44 @@ class CandidGroup(TyperGroup):
         """
         forget_changes()
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            print_notes()
+            return result
         except CandidError as error:
-            print_note(f"{ctx.info_name}: {error}")
-            sys.exit(error.exit_code)
+            if error.exit_code == EXIT_FOUND:
+                print_notes()
+            _end(f"{ctx.info_name}: {error}", error.exit_code)
         except KeyboardInterrupt:
-            typer.echo(
-                f"{ctx.info_name}: interrupted; the workspace is whole; run the command again",
-                err=True,
-            )
-            sys.exit(EXIT_INTERRUPTED)
+            line = f"{ctx.info_name}: interrupted; the workspace is whole; run the command again"
+            _end(line, EXIT_INTERRUPTED)
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the program; what the system refuses is one line, a closed pipe none."""
+        try:
+            try:
+                return super().main(*args, **extra)
+            finally:
+                sys.stdout.flush()  # a full disk is an error here, not after the program
+        except BrokenPipeError:  # `| head` has read enough
+            _end("", EXIT_ERROR)
+        except OSError as error:
+            _end(f"{extra.get('prog_name')}: {explain_os_error(error)}", EXIT_ERROR)
+
+
+def _end(line: str, code: int) -> NoReturn:
+    """Print the last line, if any, on stderr and exit.
+
+    What a full disk has refused of stdout is given up, or Python would report it once more.
+    """
+    with contextlib.suppress(OSError):
+        if line:
+            print_note(line)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
 
 
 def new_app(help_text: str) -> typer.Typer:

@@ -82,6 +82,13 @@ def examples(values: Sequence[object], most: int = 3) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
+def first_line(error: Exception, longest: int = 120) -> str:
+    """The first line of the error's text; a KeyError holds only the key."""
+    line = next(iter(str(error).splitlines()), "").strip() or type(error).__name__
+    line = f"{line} is missing" if isinstance(error, KeyError) else line.rstrip(".")
+    return shorten(line, longest)
+
+
 def shorten(value: str, longest: int = 60) -> str:
     """The value for a message: its start and `…` where it has over `longest` characters."""
     return value if len(value) <= longest else f"{value[: longest - 1]}…"

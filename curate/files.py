@@ -6,30 +6,47 @@ moment leaves the old bytes or the new ones (law 9). No link is followed: a temp
 and its name cannot be foreseen, and a link at the file's own place is replaced, not followed.
 
 Also here: reading what may come from strangers, `read_bounded`, which waits for no pipe.
+
+A file whose damage could change a result in silence has a digest, which is compared when it is
+read: a *sealed* file (weights, caches) ends with the digest of its other bytes; a *record* (JSON)
+holds the digest of its other values; a *watched* file (a table that people may edit) has it in the
+workspace's cache. What does not fit is refused, made again, or used with a note, as its reader
+decides.
 """
 
 import contextlib
 import errno
 import glob
 import hashlib
+import json
 import os
 import secrets
 import signal
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from curate.errors import WorkspaceError, examples
+from curate.errors import WorkspaceError, examples, first_line
 
 MAX_NAME_BYTES = 255  # of a file's name, in every usual file system
 DIGEST_DIGITS = 16
 TEMPORARY = ".tmp"  # what the name of a temporary file ends with
 CACHE = ".cache"  # a folder of what can be made again; to write there changes nothing of the user's
 
+# Begins the last line of a sealed file. HDF5 and NumPy read as far as their header says.
+SEAL = b"\n#sha256:"
+SEAL_BYTES = len(SEAL) + 64 + 1
+SIGNATURE = "record_sha256"  # key of a record's digest
+_TIMES = ("at", "seconds")  # no part of it, so that the same run has the same digest
+_CHUNK = 1 << 20  # bytes
+
 # The files that this command has changed, so that an error can say so.
 _changed: dict[Path, None] = {}
+# The notes of this command, each with whether it is printed.
+_noted: dict[str, bool] = {}
 
 
 def write_atomically(file: Path, data: bytes) -> bool:
@@ -41,8 +58,10 @@ def write_atomically(file: Path, data: bytes) -> bool:
 
     Raises
     ------
-    WorkspaceError  if the disk is full or the folder cannot be written
+    WorkspaceError  if the disk is full, the folder cannot be written, or `file` is a device or pipe
     """
+    if file.exists() and not (file.is_file() or file.is_dir()):  # it must not be replaced by a file
+        raise WorkspaceError(f"{file}: is no regular file: name another")
     if file.is_file() and file.stat().st_size == len(data) and file.read_bytes() == data:
         return False
     made: list[Path] = []
@@ -214,26 +233,64 @@ def note_change(file: Path) -> None:
 
 
 def forget_changes() -> None:
-    """Begin a command: nothing is changed yet."""
+    """Begin a command: nothing is changed yet, and nothing noted."""
     _changed.clear()
+    _noted.clear()
+
+
+# What the user does about an error of the system; the kinds that come of rights, space and names.
+_FIXES = {
+    errno.EACCES: "give this user the right to it",
+    errno.EPERM: "give this user the right to it",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOSPC: "free the disk",
+    errno.EDQUOT: "free the disk",
+    errno.EFBIG: "free the disk, or raise the limit on the size of files",
+    errno.EIO: "restore it from a copy: the disk is damaged",
+    errno.ENOENT: "restore it, or run the command that writes it",
+    errno.EISDIR: "a folder is where a file belongs: move it away",
+    errno.ENOTDIR: "a file is where a folder belongs: move it away",
+    errno.ENAMETOOLONG: "shorten the name",
+    errno.ELOOP: "the link leads to itself: remove it",
+    errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
+    errno.ENOMEM: "free memory",
+}
+
+
+def explain_os_error(error: OSError) -> str:
+    """One line about a file that the system refuses: which, why, and what to do.
+
+    An error without a file is one of the output: stdout on a full disk.
+    """
+    place = error.filename
+    if isinstance(place, bytes):
+        place = os.fsdecode(place)
+    where = "the output" if place is None else str(place)
+    reason = error.strerror or first_line(error)
+    fix = _FIXES.get(error.errno or 0, "correct that and run the command again")
+    return f"{where}: cannot be used ({reason}): {fix}; {_describe_changes()}"
+
+
+def _describe_changes() -> str:
+    """What this command has changed so far, for the end of an error."""
+    if not _changed:
+        return "nothing was changed"
+    names = examples(list(_changed))
+    count = f"{len(_changed):,} files were" if len(_changed) > 1 else "1 file was"
+    return f"{count} changed before ({names}): run the command again"
 
 
 def cannot_write(file: Path, error: OSError | ValueError) -> WorkspaceError:
     """The error for a failed write: a full disk, a read-only folder. It names what was changed."""
     reason = (isinstance(error, OSError) and error.strerror) or str(error)
-    so_far = "nothing was changed"
-    if _changed:
-        names = examples(list(_changed))
-        count = f"{len(_changed):,} files were" if len(_changed) > 1 else "1 file was"
-        so_far = f"{count} changed before ({names}): run the command again"
     return WorkspaceError(
-        f"{file}: cannot be written ({reason}): free or unlock the disk; {so_far}"
+        f"{file}: cannot be written ({reason}): free or unlock the disk; {_describe_changes()}"
     )
 
 
 def sha256_of(file: Path) -> str:
     """SHA-256 of the file's bytes, 64 hex digits."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return _digest_start(file, file.stat().st_size)
 
 
 class OddFileError(OSError):
@@ -298,3 +355,144 @@ def _require_regular(mode: int, file: Path | str) -> None:
     if not stat.S_ISREG(mode):
         kind = _ODD.get(stat.S_IFMT(mode), "no file")
         raise OddFileError(f"{kind}, no regular file", file)
+
+
+def note_once(line: str) -> None:
+    """Keep a line for stderr. It is printed once, and only if the command does not fail."""
+    _noted.setdefault(line, False)
+
+
+def print_notes() -> None:
+    """Print the notes so far: at the end of a command, or before it works for hours."""
+    lines = [line for line, is_printed in _noted.items() if not is_printed]
+    _noted.update(dict.fromkeys(lines, True))
+    if lines:
+        from curate.engine import note
+
+        note("\n".join(lines))
+
+
+def seal(data: bytes) -> bytes:
+    """The bytes of a sealed file: `data`, and their digest in a last line."""
+    return data + SEAL + hashlib.sha256(data).hexdigest().encode() + b"\n"
+
+
+def append_seal(file: Path) -> None:
+    """Seal a file that another library has written; not atomic.
+
+    Raises
+    ------
+    OSError  if the disk is full or the file cannot be written
+    """
+    digest = _digest_start(file, file.stat().st_size)
+    with file.open("ab") as stream:
+        stream.write(SEAL + digest.encode() + b"\n")
+
+
+def holds_seal(file: Path) -> bool | None:
+    """Whether a sealed file is as it was written; None if it has no seal.
+
+    An earlier version wrote files without one; a file that was cut has lost it.
+
+    Raises
+    ------
+    OSError  if the file is missing or cannot be read
+    """
+    size = file.stat().st_size - SEAL_BYTES
+    if size < 0:
+        return None
+    with file.open("rb") as stream:
+        stream.seek(size)
+        end = stream.read()
+    if not end.startswith(SEAL):
+        return None
+    return end[len(SEAL) :].strip() == _digest_start(file, size).encode()
+
+
+def unseal(data: bytes) -> bytes | None:
+    """What `seal` was given; None if the bytes are not as it returned them."""
+    inside = data[:-SEAL_BYTES]
+    return inside if data == seal(inside) else None
+
+
+def _digest_start(file: Path, size: int) -> str:
+    """SHA-256 of the first `size` bytes, 64 hex digits."""
+    digest, left = hashlib.sha256(), size
+    with file.open("rb") as stream:
+        while left > 0 and (part := stream.read(min(left, _CHUNK))):
+            digest.update(part)
+            left -= len(part)
+    return digest.hexdigest()
+
+
+def record_bytes(values: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:
+    """The bytes of a record: indented JSON, with the digest of its values."""
+    plain = json.loads(json.dumps(values))  # as it will be read back: the keys are text
+    signed = {**plain, SIGNATURE: _digest_values(plain)}
+    return (json.dumps(signed, indent=1, sort_keys=sort_keys) + "\n").encode()
+
+
+def load_record(file: Path) -> dict[str, Any]:
+    """The values of a record, without its digest; a note if they do not fit it.
+
+    A record of an earlier version has no digest.
+
+    Raises
+    ------
+    OSError  if the file is missing or cannot be read
+    ValueError  if it holds no JSON object
+    """
+    try:
+        values = json.loads(file.read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")
+    signature = values.pop(SIGNATURE, None)
+    if signature not in (None, _digest_values(values)):
+        note_once(
+            f"{file}: was changed after Candid wrote it, and results may differ: restore it from a "
+            "copy unless you edited it"
+        )
+    return values
+
+
+def _digest_values(values: Mapping[str, Any]) -> str:
+    lasting = {name: value for name, value in values.items() if name not in _TIMES}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
+
+
+def write_watched(file: Path, data: bytes) -> bool:
+    """`write_atomically`, and its digest into the cache beside the file.
+
+    The digest of the bytes before is kept too: they are still there after a kill between the two
+    writes.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    if digest not in _read_watch(file)[:1]:
+        before = [sha256_of(file)] if file.is_file() else []
+        write_atomically(_name_watch(file), "\n".join([digest, *before, ""]).encode())
+    return write_atomically(file, data)
+
+
+def note_if_changed(file: Path, data: bytes) -> None:
+    """Print a note if a watched file, which holds `data`, is not as Candid wrote it last."""
+    known = _read_watch(file)
+    if known and hashlib.sha256(data).hexdigest() not in known:
+        note_once(
+            f"{file}: was changed by another program since Candid wrote it: restore it from a copy "
+            "unless you edited it"
+        )
+
+
+def _name_watch(file: Path) -> Path:
+    return file.parent / CACHE / f"{file.name}.sha256"
+
+
+def _read_watch(file: Path) -> list[str]:
+    """The digests of the bytes that were written last and before; empty if they are not known."""
+    try:
+        lines = _name_watch(file).read_bytes().decode().split()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return lines if all(len(line) == 64 for line in lines) else []

@@ -325,7 +325,8 @@ def flag(
     outside = independent or []
     tables = predictions or files.find_predictions(besides=outside)
     options: dict[str, Any] = {"score": score, "precision": precision}
-    compute = partial(stage.flag_tables, files=tables, independent=outside, **options)
+    root = files.root
+    compute = partial(stage.flag_tables, root=root, files=tables, independent=outside, **options)
     result = run_stage(
         files,
         "flag",

@@ -7,6 +7,7 @@ file still counts as compared.
 
 import io
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from curate.duplicates.copies import Pair
 from curate.duplicates.pairs import METHOD
 from curate.errors import WorkspaceError
-from curate.files import write_atomically
+from curate.files import holds_seal, seal, write_atomically
 
 FILE = "compared.npz"
 REMEDY = (
@@ -24,6 +25,7 @@ REMEDY = (
     "run `curate dedup` without --only-new"
 )
 Arrays = dict[str, npt.NDArray[np.generic]]
+BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, MemoryError, OverflowError)
 ARRAYS = {"method", "pixels", "rows", "scores", "mismatches", "transforms"}
 
 
@@ -42,7 +44,7 @@ def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[P
         mismatches=np.array([(p.mismatch, p.unmarked) for p in pairs], np.float64).reshape(-1, 2),
         transforms=transforms.reshape(-1, 2),
     )
-    write_atomically(cache / FILE, buffer.getvalue())
+    write_atomically(cache / FILE, seal(buffer.getvalue()))
 
 
 def read_comparison(
@@ -88,9 +90,13 @@ def _read(file: Path) -> Arrays:
     if not file.is_file():  # a pipe would be waited for
         raise WorkspaceError(REMEDY)
     try:
+        if holds_seal(file) is False:
+            raise ValueError("its checksum does not fit")
+        # A file of an earlier version has no seal, but a CRC-32 of each array.
         with np.load(file) as record:
             arrays: Arrays = dict(record)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:  # none, or a broken disk
+    # None, or a broken disk; zlib has an error of its own, and zipfile raises what it meets.
+    except (OSError, ValueError, EOFError, LookupError, RuntimeError, *BROKEN_ZIP) as error:
         raise WorkspaceError(REMEDY) from error
     is_other = "method" in arrays and str(arrays["method"]) != METHOD
     if arrays.keys() != ARRAYS and not is_other:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from curate import engine
 from curate.components import Rows
 from curate.errors import SourceError
-from curate.files import write_atomically
+from curate.files import holds_seal, note_once, seal, write_atomically
 from curate.images.decode import Pixels, UnreadableImageError, read_grey
 
 FOLDER = "thumbnails"
@@ -124,20 +124,24 @@ def read_face(item: tuple[Path, str, int]) -> Pixels:
 
 
 def write_array(file: Path, array: npt.NDArray[np.generic]) -> None:
-    """Write one .npy file, whole or not at all."""
+    """Write one sealed .npy file, whole or not at all."""
     buffer = io.BytesIO()
     np.save(buffer, array)
-    write_atomically(file, buffer.getvalue())
+    write_atomically(file, seal(buffer.getvalue()))
 
 
 def read_array(file: Path, *, is_mapped: bool = False) -> npt.NDArray[Any] | None:
-    """The array of a .npy file; None if the file is missing, damaged or no regular one."""
+    """The array of a sealed .npy file; None if it is missing, no file, or damaged: noted."""
     if not file.is_file():
         return None
     try:
-        return np.asarray(np.load(file, mmap_mode="r" if is_mapped else None))
-    except (FileNotFoundError, ValueError, EOFError):
+        if holds_seal(file):
+            return np.asarray(np.load(file, mmap_mode="r" if is_mapped else None))
+    except OSError as error:
+        note_once(f"{file}: cannot be read ({error.strerror}), so it is made again")
         return None
+    note_once(f"{file}: has not the checksum it was written with, so it is made again")
+    return None
 
 
 def keep_only(folder: Path, wanted: set[Path], pattern: str) -> None:

@@ -18,6 +18,7 @@ from curate.relabel.session import Image, Session, session_files
 from curate.review.reviewers import ADJUDICATED, disagreements, require_person
 from curate.workspace.journal import Decision, current_decisions, new_batch
 from curate.workspace.predictions import read_posterior, read_predictions
+from curate.workspace.receipts import note_changed_predictions, note_unlike_receipt
 from curate.workspace.workspace import Workspace
 
 # Every browser draws these; other forms, as JAFFE's .tiff, and files of other names get a copy.
@@ -81,8 +82,11 @@ def _read_probs(
     try:
         if workspace.posterior.is_file():
             tables = [read_posterior(workspace.posterior, manifest)]
+            note_unlike_receipt(workspace.root, "flag", workspace.posterior, "curate flag")
         else:
-            tables = [read_predictions(file, manifest) for file in workspace.find_predictions()]
+            files = workspace.find_predictions()
+            tables = [read_predictions(file, manifest) for file in files]
+            note_changed_predictions(workspace.root, files)
     except PredictionsError as error:
         return {}, [f"no likelihoods are shown: {error}"]
     return average_predictions(tables), []

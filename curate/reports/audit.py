@@ -51,8 +51,8 @@ def audit_workspace(workspace: Workspace) -> list[Leak]:
     ManifestError  if dedup has not run, or not since the images changed
     """
     manifest = workspace.read()
-    receipt = read_receipts(workspace.root).get("dedup")
-    if not receipt or _has_changed(manifest, {**receipt["reads"], **receipt["outputs"]}):
+    receipt = read_receipts(workspace.root).get("dedup", {"reads": {}, "outputs": {}})
+    if _has_changed(manifest, {**receipt["reads"], **receipt["outputs"]}):
         raise ManifestError(
             "manifest.csv: the copies are not known yet, or no longer: run `curate dedup` first"
         )
@@ -62,7 +62,7 @@ def audit_workspace(workspace: Workspace) -> list[Leak]:
 def _has_changed(manifest: pd.DataFrame, digests: Mapping[str, str]) -> bool:
     """Whether a column on which the copies rest differs from the one that dedup left."""
     columns = ("pixel_hash", "duplicate_group")
-    return any(digests[name] != digest_column(manifest, name) for name in columns)
+    return any(digests.get(name) != digest_column(manifest, name) for name in columns)
 
 
 def audit(manifest: pd.DataFrame) -> list[Leak]:

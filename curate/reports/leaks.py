@@ -18,6 +18,7 @@ from curate.reports.audit import HELD_OUT, audit, filled_splits, format_audit, s
 from curate.reports.html import embed_image, render_page, to_records
 from curate.workspace.manifest import export_bytes
 from curate.workspace.places import locate_named
+from curate.workspace.receipts import note_unlike_receipt
 from curate.workspace.workspace import Workspace
 
 SHOWN = 60  # pairs a section of the page: enough to see what kind of copies they are
@@ -98,6 +99,7 @@ def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
         return []
     manifest = workspace.read()
     leaks = list_leaks(manifest, _read_pairs(workspace.pairs))
+    note_unlike_receipt(workspace.root, "dedup", workspace.pairs, "curate dedup")
     contents = {}
     if table:
         contents[workspace.root / "leaks.csv"] = export_bytes(leaks)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import ManifestError
+from curate.errors import ManifestError, WorkspaceError, first_line
 from curate.files import write_atomically
 from curate.reports.audit import audit_workspace, format_audit
 from curate.reports.html import embed_images, render_page
@@ -20,6 +20,7 @@ from curate.reports.status import format_status, read_status
 from curate.result import Result
 from curate.workspace.manifest import kept_rows
 from curate.workspace.places import locate_named
+from curate.workspace.receipts import note_unlike_receipt
 from curate.workspace.workspace import Workspace
 
 SHOWN = 24  # images a section
@@ -76,6 +77,7 @@ def report(workspace: Workspace, *, dry_run: bool = False) -> Result:
     """
     manifest = workspace.read()
     locate = locate_named(workspace, manifest["path"])
+    table = workspace.root / "label_errors.csv"
     page = render_page(
         "report.html.j2",
         title=f"Candid: {workspace.root.name}",
@@ -83,13 +85,14 @@ def report(workspace: Workspace, *, dry_run: bool = False) -> Result:
         status=format_status(read_status(workspace)),
         classes=count_classes(manifest),
         leakage=_audit(workspace),
-        errors=read_errors(workspace.root / "label_errors.csv"),
+        errors=read_errors(table),
         machines=count_machine_pairs(manifest),
         suspects=_suspects(manifest, locate),
         conflicts=_conflicts(manifest, locate),
         near_copies=_near_copies(manifest, locate),
         degenerate=_degenerate(manifest, locate),
     ).encode()
+    note_unlike_receipt(workspace.root, "flag", table, "curate flag")
     file = workspace.root / "report.html"
     if not dry_run:
         write_atomically(file, page)
@@ -121,15 +124,20 @@ def _audit(workspace: Workspace) -> LeakageTable:
 
 def read_errors(file: Path) -> ErrorTable | None:
     """The counts that flag wrote to label_errors.csv; None if there is no such file."""
-    if not file.is_file():
+    if not file.exists():
         return None
-    pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
-    most = max([1, *pairs["count"].astype(int)])
-    cells = {}
-    for pair in pairs.to_dict("records"):
-        share = f"{int(pair['count']) / most:.2f}"
-        cell = ErrorCell(pair["count"], pair["low"], pair["high"], share)
-        cells[pair["given_label"], pair["suggested_label"]] = cell
+    try:
+        pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
+        counts = [int(count) for count in pairs["count"]]
+        most = max([1, *counts])
+        cells = {}
+        for pair, count in zip(pairs.to_dict("records"), counts, strict=True):
+            cell = ErrorCell(pair["count"], pair["low"], pair["high"], f"{count / most:.2f}")
+            cells[pair["given_label"], pair["suggested_label"]] = cell
+    except (OSError, ValueError, KeyError, OverflowError) as error:
+        raise WorkspaceError(
+            f"{file}: no table of label errors ({first_line(error)}): run `curate flag` again"
+        ) from error
     suggested = sorted(set(pairs["suggested_label"]))
     rows = []
     for label in sorted(set(pairs["given_label"])):

@@ -5,6 +5,7 @@ In: the manifest, the journal and the receipts. Out: a `Status` and its text. No
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from curate.workspace.class_views import format_class_view
 from curate.workspace.journal import current_decisions, is_machine
 from curate.workspace.manifest import kept_rows
 from curate.workspace.predictions import PREFIX, read_posterior
-from curate.workspace.receipts import is_stale, read_receipts
+from curate.workspace.receipts import FOLDER, is_stale, read_receipts, reading_receipt
 from curate.workspace.workspace import Workspace
 
 # The stages in the order of the work, each with its command.
@@ -104,11 +105,11 @@ def read_status(workspace: Workspace) -> Status:
         decisions=len(people),
         stale_decisions=len(current.stale),
         suspects_left=len(undecided),
-        errors=_read_errors(receipts),
+        errors=_read_errors(workspace.root, receipts),
         machine_labels=_count(pd.Series(makers, dtype=str)),
         machine_right=_expect_right(workspace, manifest, by_machine),
         stages=stages,
-        next_command=_name_next(stages, receipts),
+        next_command=_name_next(workspace.root, stages, receipts),
     )
 
 
@@ -127,7 +128,7 @@ def judge_stages(
     return states
 
 
-def _name_next(stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
+def _name_next(root: Path, stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
     """The command of the first stage that is not done, with the options of its last run."""
     for stage, state in stages.items():
         # The predictions that flag read may come from another program than `train oof`.
@@ -135,7 +136,8 @@ def _name_next(stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
         if state == "done" or is_oof_replaced:
             continue
         options = receipts.get(stage, {}).get("options", {})
-        return _name_command(stage, options) + format_class_view(options.get("view", ""))
+        with reading_receipt(root / FOLDER / f"{stage}.json"):
+            return _name_command(stage, options) + format_class_view(options.get("view", ""))
     return "curate report"
 
 
@@ -178,10 +180,22 @@ def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name or 'none'} {count:,}" for name, count in counts.items()) or "none"
 
 
-def _read_errors(receipts: Mapping[str, Any]) -> dict[str, Any]:
+def _read_errors(root: Path, receipts: Mapping[str, Any]) -> dict[str, Any]:
     counts = receipts.get("flag", {}).get("counts", {})
-    names = ("errors", "errors_left", "next_looks", "verdicts", "right", "posterior")
-    return {name: counts[name] for name in names if name in counts}
+    groups = {
+        "errors": ("count",),
+        "errors_left": ("count", "low", "high"),
+        "next_looks": ("looks", "errors"),
+    }
+    with reading_receipt(root / FOLDER / "flag.json"):
+        for group, names in groups.items():
+            for name in names if group in counts else ():
+                int(counts[group][name])  # a damaged one is no number
+        if {"errors_left"} <= counts.keys() and "next_looks" not in counts:
+            raise KeyError("next_looks")
+    return {
+        name: counts[name] for name in (*groups, "verdicts", "right", "posterior") if name in counts
+    }
 
 
 def _format_errors(status: Status) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError, UsageError, shorten
 from curate.labels import LEFT_OUT, VOCABULARY, compose
 from curate.sources.layout import LayoutOptions
 from curate.sources.tables.affectnet_labels import ORDERS
@@ -109,6 +109,28 @@ def parse_options(record: Mapping[str, str], unpack_to: Path | None) -> LayoutOp
         int(record.get("neutral_frames") or default.neutral_frames),
         int(record.get("peak_frames") or default.peak_frames),
     )
+
+
+def require_record(name: str, record: Mapping[str, str]) -> None:
+    """Refuse a record of sources.json whose options no build has written.
+
+    Raises
+    ------
+    SourceError  if a value is impossible: the file was damaged or edited
+    """
+    try:
+        numbers = [int(record.get(key) or 1) for key in ("neutral_frames", "peak_frames")]
+        lines = [record.get(key, "").splitlines() for key in ("map", "columns", "skip")]
+        codes, labels = record.get("codes") or None, record.get("labels") or None
+        check_options(
+            SourceOptions(lines[0], lines[1], codes, labels, numbers[0], numbers[1], lines[2])
+        )
+    except (UsageError, ValueError) as error:
+        reason = str(error).removeprefix("build: ")
+        raise SourceError(
+            f"sources.json: source '{name}': {shorten(reason, 120)}: "
+            "remove the file and build every source again"
+        ) from error
 
 
 def parse_pairs(text: str) -> dict[str, str]:

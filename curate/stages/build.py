@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate import engine
-from curate.errors import UsageError, examples, shorten
+from curate.errors import UsageError, WorkspaceError, examples, shorten
 from curate.images.decode import ImageFacts
 from curate.labels import compose
 from curate.sources.ferplus_votes import find_pixels, is_ferplus, join_votes
@@ -26,6 +26,7 @@ from curate.sources.options import (
     check_vocabulary,
     merge_options,
     parse_options,
+    require_record,
 )
 from curate.sources.tables.pictures import is_pointer
 from curate.stages.build_cache import measure_resumably
@@ -145,7 +146,7 @@ def _choose_roots(
     """Source name -> file or folder to read: the wanted ones, else all known ones."""
     roots = _name_sources(wanted)
     if not wanted:
-        origins = {name: source["origin"] for name, source in known.items()}
+        origins = {name: _origin(name, source) for name, source in known.items()}
         for name in origins:
             _check_name(name)  # it may be a stranger's
         require_named(workspace, read_places(workspace), origins)
@@ -153,6 +154,15 @@ def _choose_roots(
     if not roots:
         raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
     return roots
+
+
+def _origin(name: str, source: Mapping[str, str]) -> str:
+    """What the user named at the last build, a file or a folder."""
+    if not source.get("origin"):
+        raise WorkspaceError(
+            f"sources.json: source '{name}': origin is missing: run `curate build {name}=FOLDER`"
+        )
+    return source["origin"]
 
 
 def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
@@ -202,6 +212,7 @@ def _list_source(
     dry_run: bool,
 ) -> _Source:
     """The faces of a source; `kept` is its record of the last build, empty for a new source."""
+    require_record(name, kept)
     reading = merge_options(options.reading, kept)
     layout = load_layout("table") if reading.get("columns") else detect_layout(root)
     unpack_to = None if dry_run else workspace.root / "images" / name

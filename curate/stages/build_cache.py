@@ -15,7 +15,7 @@ from pathlib import Path
 
 from curate import engine
 from curate.errors import SourceError
-from curate.files import write_atomically
+from curate.files import seal, unseal, write_atomically
 from curate.images.decode import ImageFacts, measure_images
 
 # Pictures that a worker decodes and hashes together: many enough for the matrix products, few
@@ -100,9 +100,12 @@ def _name_batch(batch: Sequence[File]) -> str:
 def _read_shard(shard: Path, batch: Sequence[File]) -> list[ImageFacts] | None:
     """The facts of the batch; None if there is no whole shard, or a picture has changed."""
     try:
-        stored = json.loads(shard.read_bytes())
-    except (OSError, ValueError):  # no shard, or one damaged by a power cut
+        data = unseal(shard.read_bytes())
+    except OSError:
         return None
+    if data is None:  # damaged by a power cut, or of an earlier version
+        return None
+    stored = json.loads(data)
     if [tuple(stamp) for stamp in stored["stamps"]] != [_stamp(file) for file, _ in batch]:
         return None
     return [ImageFacts(*fact) for fact in stored["facts"]]
@@ -110,4 +113,4 @@ def _read_shard(shard: Path, batch: Sequence[File]) -> list[ImageFacts] | None:
 
 def _write_shard(shard: Path, stamps: Sequence[Stamp], facts: Sequence[ImageFacts]) -> None:
     record = {"stamps": stamps, "facts": [astuple(fact) for fact in facts]}
-    write_atomically(shard, json.dumps(record).encode())
+    write_atomically(shard, seal(json.dumps(record).encode()))

@@ -69,7 +69,7 @@ from curate.workspace.predictions import (
     read_predictions,
     round_probabilities,
 )
-from curate.workspace.receipts import StageResult
+from curate.workspace.receipts import StageResult, note_changed_predictions
 from curate.workspace.workspace import POSTERIOR
 
 Flags = npt.NDArray[np.bool_]
@@ -119,14 +119,21 @@ class Judgement:
 
 def flag_tables(
     manifest: pd.DataFrame,
+    root: Path,
     files: Sequence[Path],
     score: str,
     precision: float,
     independent: Sequence[Path] = (),
 ) -> StageResult:
-    """`flag` on predictions files, each checked against the manifest."""
+    """`flag` on predictions files, each checked against the manifest.
+
+    Parameters
+    ----------
+    root : of the workspace, whose receipts know what was written and read before
+    """
     tables = [read_predictions(file, manifest) for file in files]
     outside = {file.name: read_independent(file, manifest) for file in independent}
+    note_changed_predictions(root, [*files, *independent])
     return flag(manifest, tables, score, precision, outside)
 
 

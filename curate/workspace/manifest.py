@@ -17,7 +17,7 @@ import pandas as pd
 
 from curate.csv_text import escape_cell
 from curate.errors import ManifestError, examples
-from curate.files import write_atomically
+from curate.files import note_if_changed, write_watched
 from curate.labels import VOCABULARY
 
 Quoting = Literal[0, 1, 2, 3]  # of the csv module
@@ -99,13 +99,14 @@ def read_manifest(file: Path) -> pd.DataFrame:
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise ManifestError(f"{file}: not a CSV table ({_first_line(error)}): {REMEDY}") from error
     check_rows(frame, where=file.name)
+    note_if_changed(file, data)
     return frame
 
 
 def write_manifest(file: Path, frame: pd.DataFrame) -> bool:
     """Check and write; returns whether a byte changed."""
     check_rows(frame, where=file.name)
-    return write_atomically(file, table_bytes(frame))
+    return write_watched(file, table_bytes(frame))
 
 
 def table_bytes(frame: pd.DataFrame, *, quoting: Quoting = csv.QUOTE_MINIMAL) -> bytes:

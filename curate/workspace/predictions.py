@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import PredictionsError, examples
-from curate.files import write_atomically
+from curate.files import seal, write_atomically
 from curate.labels import VOCABULARY
 from curate.workspace.manifest import table_bytes
 
@@ -31,16 +31,20 @@ def class_names(predictions: pd.DataFrame) -> list[str]:
     return [name.removeprefix(PREFIX) for name in predictions.columns if name.startswith(PREFIX)]
 
 
-def write_predictions(file: Path, predictions: pd.DataFrame) -> bool:
+def write_predictions(file: Path, predictions: pd.DataFrame, *, is_sealed: bool = False) -> bool:
     """Write whole or not at all, probabilities with six decimals, sorted by path.
+
+    Parameters
+    ----------
+    is_sealed : with a checksum at the end, for a cache
 
     Returns
     -------
     whether a byte changed
     """
     rounded = round_probabilities(predictions)
-    table = rounded.sort_values(["path", "model"], kind="stable")
-    return write_atomically(file, table_bytes(table))
+    data = table_bytes(rounded.sort_values(["path", "model"], kind="stable"))
+    return write_atomically(file, seal(data) if is_sealed else data)
 
 
 def round_probabilities(predictions: pd.DataFrame) -> pd.DataFrame:

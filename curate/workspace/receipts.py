@@ -10,8 +10,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,8 +19,8 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import ManifestError, WorkspaceError
-from curate.files import sha256_of, write_atomically
+from curate.errors import ManifestError, WorkspaceError, first_line
+from curate.files import load_record, note_once, record_bytes, sha256_of, write_atomically
 from curate.result import Result
 from curate.workspace.manifest import NAMES, owned_by
 
@@ -106,10 +106,13 @@ def write_receipt(root: Path, receipt: dict[str, Any], *, seconds: float) -> Non
     timed = {**receipt, "seconds": round(seconds, 2), "at": at}
     timed = json.loads(json.dumps(timed))  # as it will be read back: a tuple becomes a list
     if file.is_file():
-        old = read_json(file)
+        try:
+            old = load_record(file)
+        except ValueError:  # damaged: it is replaced
+            old = {}
         if {**timed, "seconds": old.get("seconds"), "at": old.get("at")} == old:
             return
-    write_atomically(file, (json.dumps(timed, indent=1, sort_keys=True) + "\n").encode())
+    write_atomically(file, record_bytes(timed, sort_keys=True))
 
 
 def read_receipts(root: Path) -> dict[str, dict[str, Any]]:
@@ -119,13 +122,65 @@ def read_receipts(root: Path) -> dict[str, dict[str, Any]]:
     ------
     WorkspaceError  if a file holds no receipt
     """
-    receipts = {file.stem: read_json(file) for file in sorted((root / FOLDER).glob("*.json"))}
-    for stage, receipt in receipts.items():
-        if not {"reads", "inputs", "outputs"} <= receipt.keys():
-            raise WorkspaceError(
-                f"{root / FOLDER / stage}.json: no receipt: remove it and run the stage again"
+    return {file.stem: read_receipt(file) for file in sorted((root / FOLDER).glob("*.json"))}
+
+
+def read_receipt(file: Path) -> dict[str, Any]:
+    """The receipt in a file; WorkspaceError if it holds none."""
+    with reading_receipt(file):
+        receipt = read_json(file)
+        for name in ("reads", "inputs", "outputs"):
+            digests = receipt[name]
+            if not all(isinstance(text, str) for text in (*digests, *digests.values())):
+                raise ValueError(f"{name} holds no digests")
+        for name in ("options", "counts"):
+            if not isinstance(receipt.get(name, {}), dict):
+                raise ValueError(f"{name} is no object")
+        return receipt
+
+
+@contextmanager
+def reading_receipt(file: Path) -> Iterator[None]:
+    """Turn every error that a damaged receipt causes in its reader into a WorkspaceError."""
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
+        raise WorkspaceError(
+            f"{file}: no receipt ({reason}): remove it and run the stage again"
+        ) from error
+
+
+def note_unlike_receipt(root: Path, stage: str, file: Path, command: str) -> None:
+    """Print a note if a table is not as the stage wrote it; nothing if that is not known."""
+    if not file.is_file():
+        return
+    digest = _find_digest(root, stage, "outputs", file)
+    if digest not in (None, sha256_of(file)):
+        note_once(
+            f"{file}: is not as `{command}` wrote it: run it again unless you edited the table"
+        )
+
+
+def note_changed_predictions(root: Path, files: Sequence[Path]) -> None:
+    """Print a note per table that is neither as `train oof` wrote it nor as flag read it last."""
+    for file in filter(Path.is_file, files):
+        written = _find_digest(root, "oof", "outputs", file)
+        known = {written, _find_digest(root, "flag", "inputs", file)} - {None}
+        if known and sha256_of(file) not in known:
+            event = "`train oof` wrote it" if written else "`curate flag` read it last"
+            note_once(
+                f"{file}: has changed since {event}: predict again unless you replaced the table"
             )
-    return receipts
+
+
+def _find_digest(root: Path, stage: str, kind: str, file: Path) -> str | None:
+    """The digest of a file in the receipt of a stage; None if there is none."""
+    receipt = root / FOLDER / f"{stage}.json"
+    if not receipt.is_file():
+        return None
+    digest: str | None = read_receipt(receipt)[kind].get(os.path.relpath(file, root))
+    return digest
 
 
 def is_stale(root: Path, manifest: pd.DataFrame, receipt: Mapping[str, Any]) -> bool:
@@ -167,11 +222,8 @@ def list_versions(packages: Sequence[str]) -> dict[str, str]:
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file of the workspace; WorkspaceError if it holds none."""
     try:
-        record = json.loads(file.read_bytes())
-    except ValueError:  # of JSON and of UTF-8
-        record = None
-    if not isinstance(record, dict):
+        return load_record(file)
+    except ValueError as error:  # of JSON and of UTF-8
         raise WorkspaceError(
             f"{file}: holds no JSON object: remove it and run the command that writes it again"
-        )
-    return record
+        ) from error

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate.errors import CandidError, WorkspaceError
-from curate.files import ignore_sigint, write_atomically
+from curate.files import ignore_sigint, write_atomically, write_watched
 from curate.workspace.invariants import require_laws
 from curate.workspace.journal import Decision, append_decisions, derive_verdicts
 from curate.workspace.manifest import empty_manifest, owned_by, table_bytes, write_manifest
@@ -140,7 +140,7 @@ def run_build(
         after = derive_verdicts(carry_facts(before, result.rows), workspace.read_journal())
         listing = json.dumps(result.sources, indent=1, sort_keys=True) + "\n"
         with ignore_sigint():
-            write_atomically(workspace.sources, listing.encode())
+            write_watched(workspace.sources, listing.encode())
             write_manifest(workspace.manifest, after)
             receipt = new_receipt(
                 workspace.root,

@@ -14,12 +14,19 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from curate.errors import PredictionsError, WorkspaceError
-from curate.files import cannot_write, create_file, read_bounded, remove_quietly, sha256_of
+from curate.errors import PredictionsError, WorkspaceError, shorten
+from curate.files import (
+    cannot_write,
+    create_file,
+    note_if_changed,
+    read_bounded,
+    remove_quietly,
+    sha256_of,
+)
 from curate.result import format_counts
 from curate.workspace.journal import Decision, read_journal
 from curate.workspace.manifest import read_manifest, source_of, split_face
-from curate.workspace.receipts import read_json
+from curate.workspace.receipts import note_unlike_receipt, read_json
 
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
 MAX_CLASS_WEIGHT = 1e6
@@ -98,7 +105,13 @@ class Workspace:
 
     def read_sources(self) -> dict[str, dict[str, str]]:
         """Source name -> {root, layout}."""
-        return read_json(self.sources) if self.sources.is_file() else {}
+        if not self.sources.exists():
+            return {}
+        sources = read_json(self.sources)
+        for name, record in sources.items():
+            _require_source(self.sources, name, record)
+        note_if_changed(self.sources, self.sources.read_bytes())
+        return sources
 
     def find_predictions(self, besides: Sequence[Path] = ()) -> list[Path]:
         """All predictions tables of models but those named, sorted by name.
@@ -183,6 +196,18 @@ class Workspace:
                     _remove_unused(self.root)
 
 
+def _require_source(file: Path, name: str, record: object) -> None:
+    """Raise WorkspaceError unless a record of sources.json holds plain texts, `root` among them."""
+    fields = {"root": None} | record if isinstance(record, dict) else {"root": None}
+    for field, value in fields.items():
+        is_plain = isinstance(value, str) and not any(sign in value for sign in "\0\x1b")
+        if not is_plain or (field == "root" and not value):
+            raise WorkspaceError(
+                f"{file}: source '{name}': {field} is no text that can be used "
+                f"({shorten(repr(value))}): run `curate build {name}=FOLDER` again"
+            )
+
+
 def _remove_unused(root: Path) -> None:
     """Remove a workspace folder that holds only its lock: the first command wrote nothing."""
     with suppress(OSError):
@@ -212,7 +237,7 @@ def read_class_weights(
     ------
     WorkspaceError  if the file is missing or damaged, or does not fit the counts
     """
-    if not file.is_file():
+    if not file.exists():
         raise WorkspaceError(f"{file}: there are no class weights here: run `curate weights` first")
     try:
         types = {"class": str, "count": int, "weight": float}
@@ -225,7 +250,7 @@ def read_class_weights(
         raise WorkspaceError(
             f"{file}: cannot be opened ({error.strerror}): make it readable"
         ) from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, OverflowError) as error:
         raise WorkspaceError(
             f"{file}: no table of class, count, weight: run `curate weights` again"
         ) from error
@@ -242,4 +267,6 @@ def read_class_weights(
             f"{file}: no weight above 0 and up to {MAX_CLASS_WEIGHT:.0f} for {', '.join(missing)}: "
             "give every class of split train one"
         )
+    if check_counts:
+        note_unlike_receipt(file.parent, "weights", file, "curate weights")
     return {name: float(weights[name]) for name in counts}

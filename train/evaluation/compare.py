@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import UsageError
+from curate.files import sha256_of
 from curate.result import Result
 from curate.workspace.class_views import format_class_view
 from curate.workspace.workspace import Workspace
@@ -112,9 +113,14 @@ def find_evaluation(folder: Path, rows: str, workspace: Workspace | None) -> Pat
 def read_predictions(evaluation: Path) -> pd.DataFrame:
     """path, label and predicted of an evaluation, sorted by path."""
     file, columns = evaluation / PREDICTIONS_FILE, ["path", "label", "predicted"]
+    metrics = evaluation / METRICS
     with reading(file, REMEDY):
         table = pd.read_csv(file, dtype=str, keep_default_na=False, usecols=columns)
-        return table.sort_values("path", ignore_index=True)
+    digest = read_json(metrics, REMEDY).get("predictions_sha256") if metrics.is_file() else None
+    with reading(file, REMEDY):
+        if digest not in (None, sha256_of(file)):
+            raise ValueError("it was changed after the evaluation")
+    return table.sort_values("path", ignore_index=True)
 
 
 def read_protocol(evaluation: Path) -> dict[str, Any]:
@@ -123,6 +129,7 @@ def read_protocol(evaluation: Path) -> dict[str, Any]:
     with reading(file, REMEDY):
         metrics = read_json(file, REMEDY)
         protocol = {"tta": metrics["tta"], "view": metrics.get("view", "")}
+        format_class_view(protocol["view"])
         if is_random(metrics["tta"]):
             protocol["views_seed"] = metrics["seed"]
         return protocol

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.files import write_atomically
+from curate.files import sha256_of, write_atomically
 from curate.result import Result
 from curate.workspace.manifest import table_bytes
 from curate.workspace.predictions import PREFIX
@@ -268,7 +268,8 @@ def _write_evaluation(
     title = f"{subject}, ECE {format_percent(metrics['ece'])}"
     write_atomically(folder / "calibration.png", plot_reliability(reliability, title))
     write_atomically(folder / PREDICTIONS_FILE, table_bytes(list_predictions(run_set, probs)))
-    write_json(folder / METRICS, metrics)
+    digest = sha256_of(folder / PREDICTIONS_FILE)
+    write_json(folder / METRICS, {**metrics, "predictions_sha256": digest})
     return table
 
 

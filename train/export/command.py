@@ -8,7 +8,6 @@ probabilities. Candid's fused batch normalisation becomes Keras' own, which comp
 import contextlib
 import io
 import os
-import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import CandidError, UsageError
-from curate.files import ensure_folder, write_atomically
+from curate.files import cannot_write, ensure_folder, note_change, write_atomically
 from curate.result import Result
 from curate.workspace.workspace import Workspace
 from train.backend import keras, mute_stderr
@@ -115,7 +114,7 @@ def _write_checked(model: Any, file_format: str, file: Path, size: int) -> float
     expected = model.predict(pixels, verbose=0)
     _require_replaceable(file)
     ensure_folder(file.parent)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as unchecked:
+    with _make_scratch(file) as unchecked:
         written = Path(unchecked) / file.name
         with _quiet():
             probs = WRITERS[file_format](plain, written)(pixels)
@@ -125,10 +124,26 @@ def _write_checked(model: Any, file_format: str, file: Path, size: int) -> float
                 f"{file}: its probabilities differ from the run's by up to {difference:.2g} (at "
                 f"most {MOST_DIFFERENCE} is rounding): use another --format; nothing was written"
             )
-        if file.is_dir():
-            shutil.rmtree(file)
-        written.replace(file)
+        _replace(file, written, Path(unchecked) / "earlier")
     return difference
+
+
+def _replace(file: Path, written: Path, aside: Path) -> None:
+    """Put the written file or folder in the place of an earlier one, which is moved aside first."""
+    if file.is_dir():
+        file.rename(aside)
+    written.replace(file)
+    note_change(file)
+
+
+@contextlib.contextmanager
+def _make_scratch(file: Path) -> Iterator[str]:
+    """A folder beside the file for what is not checked yet; a full disk there is one line."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as scratch:
+            yield scratch
+    except OSError as error:
+        raise cannot_write(file, error) from error
 
 
 def _measure_mb(file: Path) -> float:

@@ -27,6 +27,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import ManifestError, UsageError
+from curate.files import print_notes
 from curate.workspace.invariants import require_laws, require_split
 from curate.workspace.predictions import write_predictions
 from curate.workspace.receipts import StageResult, new_receipt, write_receipt
@@ -127,7 +128,7 @@ def predict_out_of_fold(
             f"run `curate fold --k {options.k}` first"
         )
     selected = _select_jobs(jobs, options.model, options.fold)
-    missing = [job for job in selected if not job.file.is_file()]
+    missing = [job for job in selected if not job.is_done()]
     if dry_run:
         return StageResult(_format_plan(manifest, missing, len(jobs)))
     if missing:
@@ -208,6 +209,7 @@ def _select_jobs(jobs: Sequence[Job], model: str | None, fold: int | None) -> li
 def _run_jobs(
     workspace: Workspace, manifest: pd.DataFrame, jobs: Sequence[Job], options: OofOptions
 ) -> None:
+    print_notes()
     workers = _choose_workers(jobs, options)
     folds = {job.fold for job in jobs}
     train_rows = {
@@ -258,11 +260,11 @@ def _write_predictions(
         tables = {}
         for model in models:
             own = [job for job in jobs if job.model.name == model.name]
-            if all(job.file.is_file() for job in own):
+            if all(job.is_done() for job in own):
                 tables[f"predictions/{model.name}.csv"] = join_jobs(manifest, own)
         for file, table in tables.items():
             write_predictions(workspace.root / file, table)
-        left = sum(not job.file.is_file() for job in jobs)
+        left = sum(not job.is_done() for job in jobs)
         rows = sum(map(len, tables.values()))
         seconds = time.perf_counter() - start
         counts = {"jobs": len(jobs), "left": left, "rows": rows}

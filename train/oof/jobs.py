@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import ManifestError
+from curate.files import holds_seal, note_once
 from curate.images.thumbnails import write_array
 from curate.workspace.manifest import kept_rows
 from curate.workspace.predictions import PREFIX, write_predictions
@@ -47,7 +48,7 @@ class Job:
     Attributes
     ----------
     fold : the fold that is held out and predicted
-    file : predictions of that fold; the job is done when it exists
+    file : predictions of that fold, sealed; the job is done when it is whole
     precision : number format of training, as of `train.backend.choose_precision`
     within : the split from whose rows alone the model learns; empty for all rows
     """
@@ -58,6 +59,23 @@ class Job:
     file: Path
     precision: str
     within: str = ""
+
+    def is_done(self) -> bool:
+        """Whether its files are whole; a note if one is damaged, for the job is then done again."""
+        files = [self.file] if isinstance(self.model, hog_model.Hog) else [self.file, self.margins]
+        for file in files:
+            try:
+                if not file.exists():
+                    return False
+                is_whole = bool(holds_seal(file))
+            except OSError:
+                is_whole = False
+            if not is_whole:
+                note_once(
+                    f"{file}: has not the checksum it was written with: its job is done again"
+                )
+                return False
+        return True
 
     @property
     def margins(self) -> Path:
@@ -145,7 +163,7 @@ def run_job(call: JobCall) -> None:
     table.insert(0, "fold", job.fold)
     table.insert(0, "model", job.model.name)
     table.insert(0, "path", manifest.loc[held_out, "path"].to_numpy())
-    write_predictions(job.file, table)
+    write_predictions(job.file, table, is_sealed=True)
 
 
 def _train_network(

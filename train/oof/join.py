@@ -5,11 +5,14 @@ reads. Seeds are averaged; the temperature of a fold is fitted on the other fold
 ICML 2017), of `--within train` on their rows of split train.
 """
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from curate.files import unseal
 from curate.images.thumbnails import read_array
 from curate.workspace.predictions import MARGIN_AUC, PREFIX, WITHIN, class_names
 from train.data.dataset import encode_labels
@@ -42,8 +45,13 @@ def join_jobs(manifest: pd.DataFrame, jobs: Sequence[Job]) -> pd.DataFrame:
 def _read_seed(jobs: Sequence[Job], seed: int) -> pd.DataFrame:
     """The predictions of all folds by one seed, sorted by path, as text."""
     files = [job.file for job in jobs if job.seed == seed]
-    folds = [pd.read_csv(file, dtype=str, keep_default_na=False) for file in files]
+    folds = [_read_job(file) for file in files]
     return pd.concat(folds, ignore_index=True).sort_values("path", ignore_index=True)
+
+
+def _read_job(file: Path) -> pd.DataFrame:
+    data = file.read_bytes()  # whole: it was counted as done
+    return pd.read_csv(io.BytesIO(unseal(data) or data), dtype=str, keep_default_na=False)
 
 
 def _calibrate_folds(

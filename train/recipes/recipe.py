@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
-from curate.errors import UsageError
+from curate.errors import UsageError, shorten
 
 SCHEDULES = ("linear", "cosine", "plateau", "decay", "constant")
 # Schedules that begin with a warm-up.
@@ -46,6 +46,8 @@ ALIASES = {"mask": "--train-mask"}
 DESCRIPTIONS = ("name", "about", "source", "published", "model", "classes")
 # The batch sizes that an open one (0) becomes: the large one if an epoch then has so many steps.
 SMALL_BATCH, LARGE_BATCH, LARGE_BATCH_STEPS = 64, 128, 100
+
+LARGEST = 1e300  # of all numbers of a recipe
 
 # Whether a value is allowed, and the rule in words.
 Rule = tuple[Callable[[Any], bool], str]
@@ -427,11 +429,39 @@ def to_json(recipe: Recipe) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> Recipe:
-    """The recipe of a run folder; a field that is missing there has its default."""
+    """The recipe of a run folder; a field that is missing there has its default.
+
+    Raises
+    ------
+    ValueError  if a field has another type than its default, or is out of its range
+    """
     given: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
     }
-    return Recipe(**given)
+    recipe = Recipe(**given)
+    for name in DESCRIPTIONS:
+        if not isinstance(getattr(recipe, name), str):
+            raise ValueError(f"recipe: {name} {getattr(recipe, name)!r}: must be a text")
+    for item in option_fields():
+        value, (is_allowed, rule) = getattr(recipe, item.name), item.metadata["rule"]
+        if not _has_type(value, item.default) or not is_allowed(value):
+            expected = rule or "true or false"
+            raise ValueError(
+                f"recipe: {item.name} {shorten(format_value(value))}: must be {expected}"
+            )
+    return recipe
+
+
+def _has_type(value: Any, default: Any) -> bool:
+    """Whether a value of JSON has the type of the default; a whole number is a float too."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_has_type(part, default[0]) for part in value)
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        # A whole number of hundreds of digits is no float.
+        return isinstance(value, float | int) and -LARGEST <= value <= LARGEST
+    return isinstance(value, type(default))
 
 
 def _read_value(name: str, value: Any) -> Any:

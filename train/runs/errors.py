@@ -1,15 +1,20 @@
 """Read the files of a run's folder; every error of a damaged file names the file and the fix."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from curate.errors import CandidError, UsageError
+from curate.errors import CandidError, UsageError, first_line
+from curate.files import holds_seal, load_record, note_once
 
 FIX = "name another run, or train again"
+# What readers raise on a damaged file.
+DAMAGED = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,
+    RecursionError, UsageError,
+)  # fmt: skip
 
 
 class RunError(CandidError):
@@ -26,8 +31,8 @@ def reading(file: Path, fix: str = FIX) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, UsageError) as error:
-        reason = "it is missing" if isinstance(error, FileNotFoundError) else _first_line(error)
+    except DAMAGED as error:
+        reason = "it is missing" if isinstance(error, FileNotFoundError) else first_line(error)
         raise RunError(f"{file}: cannot be read ({reason}): {fix}") from error
 
 
@@ -39,14 +44,11 @@ def read_json(file: Path, fix: str = FIX) -> dict[str, Any]:
     RunError  if the file is missing or damaged, or holds something else
     """
     with reading(file, fix):
-        value = json.loads(file.read_bytes())
-        if not isinstance(value, dict):
-            raise TypeError("it is no JSON object")
-        return value
+        return load_record(file)
 
 
 def load_weights(model: Any, file: Path, fix: str = FIX) -> None:
-    """Load the weights of a file into a network.
+    """Load the weights of a file into a network; a note if it has no checksum.
 
     Raises
     ------
@@ -54,10 +56,9 @@ def load_weights(model: Any, file: Path, fix: str = FIX) -> None:
     """
     # Keras warns about weights that do not fit before it raises.
     with reading(file, fix), warnings.catch_warnings(action="ignore"):
+        is_whole = holds_seal(file)
+        if is_whole is False:
+            raise ValueError("its checksum does not fit: the file is damaged")
         model.load_weights(str(file))
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of the error's text; a KeyError holds only the key."""
-    line = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return f"{line} is missing" if isinstance(error, KeyError) else line.rstrip(".")
+    if is_whole is None:
+        note_once(f"{file}: has no checksum, so damage would go unnoticed: train again to have one")

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from curate.errors import UsageError
-from curate.files import cannot_write, remove_quietly, write_atomically
+from curate.files import cannot_write, record_bytes, remove_quietly, write_atomically
 from train.recipes.recipe import Recipe
 from train.runs.errors import RunError
 
@@ -160,9 +160,15 @@ def measure_resources(cpu_seconds: float) -> dict[str, float]:
     return used | {"peak_mb": round(peak / units_per_mb)}
 
 
-def write_json(file: Path, values: Any) -> None:
-    """Write indented JSON with the keys in their order."""
-    write_atomically(file, (json.dumps(values, indent=1) + "\n").encode())
+def write_json(file: Path, values: Any, *, has_digest: bool = True) -> None:
+    """Write a record: indented JSON with the keys in their order, and its digest.
+
+    Parameters
+    ----------
+    has_digest : False for a file whose keys other programs know
+    """
+    plain = (json.dumps(values, indent=1) + "\n").encode()
+    write_atomically(file, record_bytes(values) if has_digest else plain)
 
 
 def utc_now() -> str:

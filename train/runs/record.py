@@ -4,6 +4,7 @@
 it here, as a `RunRecord`.
 """
 
+import math
 import os
 import shlex
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from typing import Any
 
 import pandas as pd
 
+from curate.errors import shorten
+from curate.files import sha256_of
 from curate.labels import TRAINED_CLASSES
 from curate.workspace.class_views import find_class_view
 from train.recipes.recipe import Recipe, from_json
@@ -21,6 +24,9 @@ from train.runs.folder import METRICS, RECIPE, TRAIN_ROWS, WEIGHTS
 
 # A record that lacks `workspace` belongs to a run in the folder `runs` of its workspace.
 DEFAULT_WORKSPACE = "../.."
+MOST_SEEDS = 100_000
+# The types of JSON, for messages.
+KINDS = {str: "a text", int: "a whole number", bool: "true or false", dict: "an object"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class RunRecord:
     workspace : the workspace as a path relative to the folder
     series : the series of seeds that the run belongs to, or None
     targets : path inside the workspace -> SHA-256 of the tables that its loss aims at; often none
+    train_rows_sha256 : of the table of the train rows; empty in a record of an earlier version
     """
 
     folder: Path
@@ -88,6 +95,7 @@ class RunRecord:
     workspace: str
     series: Series | None
     targets: Mapping[str, str]
+    train_rows_sha256: str = ""
 
     @property
     def weights(self) -> Path:
@@ -107,6 +115,8 @@ class RunRecord:
         """path and pixel_hash of every row that the model was trained on."""
         file, columns = self.folder / TRAIN_ROWS, ["path", "pixel_hash"]
         with reading(file):
+            if self.train_rows_sha256 not in ("", sha256_of(file)):
+                raise ValueError("it was changed after the training")
             return pd.read_csv(file, dtype=str, keep_default_na=False, usecols=columns)
 
 
@@ -119,28 +129,95 @@ def read_run_record(folder: Path) -> RunRecord:
     """
     values = read_json(folder / RECIPE)
     with reading(folder / RECIPE):
-        class_view, classes = values.get("view", ""), values["classes"]
+        class_view = _read(values, "view", str, "")
         find_class_view(class_view)
-        if not isinstance(classes, list) or not set(classes) <= set(TRAINED_CLASSES):
-            raise ValueError("its classes are no classes")
         series = values.get("series")
         return RunRecord(
             folder=folder,
-            recipe=from_json(values["recipe"]),
-            seed=values["seed"],
-            classes=classes,
+            recipe=from_json(_read(values, "recipe", dict)),
+            seed=_read_number(values, "seed", 0),
+            classes=_read_classes(values),
             class_view=class_view,
-            class_weights=values["class_weights"],
-            manifest_sha256=values["manifest_sha256"],
-            precision=str(values["precision"]),
-            precision_reason=str(values["precision_reason"]),
-            started_at=values["started_at"],
-            backend=values.get("backend", ""),
-            options=values.get("options", {}),
-            workspace=values.get("workspace", DEFAULT_WORKSPACE),
-            series=Series(series["name"], series["seed"], series["seeds"]) if series else None,
-            targets=dict(values.get("targets", {})),
+            class_weights=_read_class_weights(values),
+            manifest_sha256=_read(values, "manifest_sha256", str),
+            precision=_read(values, "precision", str),
+            precision_reason=_read(values, "precision_reason", str),
+            started_at=_read(values, "started_at", str),
+            backend=_read(values, "backend", str, ""),
+            options=_read_options(values),
+            workspace=_read_path(values, "workspace", DEFAULT_WORKSPACE),
+            series=_read_series(series) if series is not None else None,
+            train_rows_sha256=_read(values, "train_rows_sha256", str, ""),
+            targets=_read_targets(values),
         )
+
+
+def _read(values: Mapping[str, Any], name: str, kind: type, *default: Any) -> Any:
+    """A value of the record; ValueError that names it if it has another type."""
+    value = values.get(name, *default) if default else values[name]
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} {shorten(repr(value))}: must be {KINDS[kind]}")
+    return value
+
+
+def _read_number(values: Mapping[str, Any], name: str, least: int) -> int:
+    number = _read(values, name, int)
+    if isinstance(number, bool) or not least <= number < 1 << 63:
+        raise ValueError(f"{name} {shorten(repr(number))}: must be {least} or more")
+    return int(number)
+
+
+def _read_path(values: Mapping[str, Any], name: str, default: str) -> str:
+    path = str(_read(values, name, str, default))
+    if not path.isprintable() or not path:
+        raise ValueError(f"{name} {path!r}: must be a path")
+    return path
+
+
+def _read_classes(values: Mapping[str, Any]) -> list[str]:
+    classes = values["classes"]
+    known = set(TRAINED_CLASSES)
+    if not isinstance(classes, list) or not all(name in known for name in classes):
+        raise ValueError("its classes are no classes")
+    if len(set(classes)) < max(2, len(classes)):
+        raise ValueError(f"classes {', '.join(classes)}: must be two and more, each once")
+    return classes
+
+
+def _read_class_weights(values: Mapping[str, Any]) -> dict[str, float] | None:
+    weights = values["class_weights"]
+    if weights is None:
+        return None
+    for name, weight in _read(values, "class_weights", dict).items():
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if name not in TRAINED_CLASSES or not is_number or not 0 < weight < math.inf:
+            raise ValueError(f"class_weights {name} {shorten(repr(weight))}: must be above 0")
+    return dict(weights)
+
+
+def _read_options(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the command line; each that is known has its type."""
+    options = _read(values, "options", dict, {})
+    kinds = {"precision": str, "strategy": str, "stream": bool, "tensorboard": bool}
+    for name in kinds.keys() & options.keys():
+        _read(options, name, kinds[name])
+    return dict(options)
+
+
+def _read_targets(values: Mapping[str, Any]) -> dict[str, str]:
+    """Path inside the workspace -> digest; ValueError that names one of another form."""
+    targets = _read(values, "targets", dict, {})
+    for name in targets:
+        _read_path({"targets": name}, "targets", "")
+        _read(targets, name, str)
+    return dict(targets)
+
+
+def _read_series(series: Any) -> Series:
+    count = _read_number(series, "seeds", 1)
+    if count > MOST_SEEDS:
+        raise ValueError(f"seeds {count}: must be at most {MOST_SEEDS}")
+    return Series(str(_read(series, "name", str)), _read_number(series, "seed", 0), count)
 
 
 def read_finished_run(folder: Path) -> RunRecord:

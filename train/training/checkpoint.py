@@ -5,7 +5,6 @@ there after every epoch. A run that was killed goes on after its last finished e
 same result as an uninterrupted one.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from curate.files import cannot_write, new_temporary, replace_durably, write_atomically
+from curate.errors import shorten
+from curate.files import append_seal, cannot_write, holds_seal, new_temporary, replace_durably
 from train.backend import keras
 from train.models.self_distillation import strip_self_distillation
 from train.recipes.recipe import Recipe
-from train.runs.errors import load_weights, read_json, reading
-from train.runs.folder import WEIGHTS, count_cpu_seconds
+from train.runs.errors import RunError, load_weights, read_json, reading
+from train.runs.folder import WEIGHTS, count_cpu_seconds, write_json
 
 STATE = "state.json"
 TRAIN_ANEW = "train anew under another --name"
 # A smaller gain does not count, as in Keras' ReduceLROnPlateau.
 MIN_GAIN = 1e-4
+MOST_EPOCHS = 10**6
 
 
 @dataclass
@@ -108,7 +109,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras has n
         """The model's plain network, with the weights of the best epoch."""
         network = strip_self_distillation(model)
         if self.folder is not None:
-            network.load_weights(str(self.folder / WEIGHTS))
+            _load_whole(network, self.folder / WEIGHTS)
         elif self.best_weights is not None:
             network.set_weights(self.best_weights)
         return network
@@ -162,7 +163,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras has n
         state.cpu_seconds = self.cpu_offset + count_cpu_seconds()
         state.file = f"epoch-{state.epoch:04d}.weights.h5"
         save_weights(self.model, self.folder / state.file)
-        write_atomically(self.folder / STATE, (json.dumps(asdict(state)) + "\n").encode())
+        write_json(self.folder / STATE, asdict(state))
         remove_states(self.folder, but=state.file)
 
 
@@ -172,7 +173,29 @@ def read_state(folder: Path) -> State | None:
     if not file.is_file():
         return None
     with reading(file, TRAIN_ANEW):
-        return State(**read_json(file, TRAIN_ANEW))
+        state = State(**read_json(file, TRAIN_ANEW))
+        _require_numbers(state)
+        return state
+
+
+def _require_numbers(state: State) -> None:
+    """Raise ValueError unless the state's numbers are numbers and its history has every epoch."""
+    counts = {"epoch": state.epoch, "best_epoch": state.best_epoch, "since_cut": state.since_cut}
+    for name, count in counts.items():
+        if not isinstance(count, int) or not 0 <= count <= MOST_EPOCHS:
+            raise ValueError(f"{name} {shorten(repr(count))}: must be a number of epochs")
+    names = ("best", "plateau_best", "rate", "seconds", "cpu_seconds")
+    if not _are_numbers([getattr(state, name) for name in names]):
+        raise ValueError(f"one of {', '.join(names)} is no number")
+    if Path(state.file).name != state.file or not state.file.isprintable():
+        raise ValueError(f"file {shorten(repr(state.file))}: must be a name")
+    numbers = [number for row in state.history for number in row.values()]
+    if len(state.history) != state.epoch or not _are_numbers(numbers):
+        raise ValueError(f"its history is not one of {state.epoch} epochs")
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, float | int) for value in values)
 
 
 def read_rate(model: Any) -> float:
@@ -190,13 +213,32 @@ def remove_states(folder: Path, but: str = "") -> None:
 
 
 def save_weights(model: Any, file: Path) -> None:
-    """Write the weights to a temporary file and rename it, so that the file is always whole."""
+    """Write the weights and their checksum to a temporary file and rename it.
+
+    So the file is always whole.
+    """
     try:
         with new_temporary(file, ".weights.h5") as temporary:
             model.save_weights(str(temporary))
+            append_seal(temporary)
             replace_durably(temporary, file)
     except OSError as error:
         raise cannot_write(file, error) from error
+
+
+def _load_whole(network: Any, file: Path) -> None:
+    """Load the best weights of this training, which a resumed one may have begun days ago.
+
+    Raises
+    ------
+    RunError  if the file is missing or damaged
+    """
+    try:
+        if holds_seal(file) is False:
+            raise ValueError("its checksum does not fit")
+        network.load_weights(str(file))
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{file}: is damaged ({error}): {TRAIN_ANEW}") from error
 
 
 def seed_dropout(model: Any, seed: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
-from curate.files import write_atomically
+from curate.files import print_notes, sha256_of, write_atomically
 from curate.result import Result, format_counts
 from curate.workspace.class_views import count_outside, find_class_view, format_outside
 from curate.workspace.manifest import kept_rows, table_bytes
@@ -312,6 +312,7 @@ def train(plan: Plan) -> Result:
         seconds, cpu_seconds = state.seconds - start[0], state.cpu_seconds - start[1]
         # With a strategy, weights that only one worker assigns would wait for the others forever.
         checkpoint = Checkpoint(plan.recipe, plan.folder, state, restores=strategy is None)
+        print_notes()
         network = _fit(plan, model, training, train_examples, val, checkpoint)
         probs = _predict_val(plan, network, val)
         metrics = {
@@ -422,7 +423,7 @@ def _write_record(plan: Plan, train_examples: Examples) -> None:
     }
     rows = dataset.manifest.loc[train_examples.rows, ["path", "pixel_hash"]]
     write_atomically(folder / TRAIN_ROWS, table_bytes(rows))
-    write_json(folder / RECIPE, record)
+    write_json(folder / RECIPE, record | {"train_rows_sha256": sha256_of(folder / TRAIN_ROWS)})
 
 
 def _fit(
@@ -491,7 +492,7 @@ def _write_history(plan: Plan, history: History) -> None:
 def _finish(plan: Plan, history: History, metrics: Mapping[str, Any]) -> Result:
     """Write history, curves and, last, the metrics; remove the state."""
     _write_history(plan, history)
-    write_json(plan.folder / METRICS, metrics)
+    write_json(plan.folder / METRICS, metrics, has_digest=False)
     remove_states(plan.folder)
     return Result(_format_summary(plan, metrics), {**metrics, "folder": str(plan.folder)})
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from curate.engine import track
 from curate.errors import SourceError, examples, shorten
-from curate.files import TEMPORARY, cannot_write, create_file, remove_quietly
+from curate.files import TEMPORARY, cannot_write, create_file, note_change, remove_quietly
 from curate.images.decode import Pixels, encode_png
 from curate.labels import LEFT_OUT, canonical_label, write_option
 from curate.sources.fer2013 import USAGES
@@ -209,6 +209,7 @@ def write_picture(file: Path, data: bytes) -> None:
         remove_quietly(partial)
         create_file(partial, data)  # no fsync for each: lost pictures are unpacked again
         partial.replace(file)
+        note_change(file)
     except OSError as error:
         raise cannot_write(file, error) from error
     finally:

@@ -1,0 +1,261 @@
+"""Kills: each command that writes is killed at random moments, and nothing may be lost.
+
+    python benchmarks/kills.py 20              so many kills of every command
+    python benchmarks/kills.py 5 fold "run"    of these commands, without a table
+
+A command runs in a fork of this process, so that a kill meets its work and not the loading of
+libraries; it dies by SIGKILL after a random part of the time that it takes. Then the workspace must
+read back, each file must be the old or the new one, no line of the journal may be missing, what was
+acknowledged must be recorded, and the command again must give what it gives undisturbed. `curate
+relabel` has kills of its own (`benchmarks/relabel.py kills`). The table goes into RESULTS.md.
+"""
+
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from results import RESULTS, ROOT, describe_machine, replace_section, to_table
+
+sys.path.insert(0, str(ROOT / "tests"))
+from damage import read
+from damage_templates import make_curated, make_trained
+from damaged_files import make_finished
+
+TRAINED = ("--epochs", "3", "--widths", "4", "--batch-size", "16", "--self-distillation", "0")
+TRAINED += ("--precision", "float32")
+COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "build": ("curate", ("build", "-j", "1")),
+    "inspect": ("curate", ("inspect", "-j", "1")),
+    "dedup": ("curate", ("dedup", "-j", "1", "--exact-only")),
+    "fold": ("curate", ("fold", "--k", "4")),
+    "flag": ("curate", ("flag", "--precision", "0.4")),
+    "split": ("curate", ("split", "--seed", "3")),
+    "weights": ("curate", ("weights", "--scheme", "sqrt")),
+    "decide": ("curate", ("decide", "tiny/train/sad/0.png", "--label", "fear", "--by", "b")),
+    "decide --from": ("curate", ("decide", "--from", "{ws}/decided.csv", "--by", "b")),
+    "merge": ("curate", ("merge", "{ws}/other.jsonl")),
+    "export folder": ("curate", ("export", "folder", "{ws}/set")),
+    "export csv": ("curate", ("export", "csv", "{ws}/set.csv")),
+    "audit": ("curate", ("audit", "--csv")),
+    "report": ("curate", ("report",)),
+    "run": ("train", ("run", "--name", "new", *TRAINED)),
+    "run --resume": ("train", ("run", "--resume", "--name", "torn")),
+    "evaluate": ("train", ("evaluate", "{ws}/runs/bars", "--rows", "train")),
+    "oof": ("train", ("oof", "--models", "hog", "-j", "1")),
+    "export": ("train", ("export", "{ws}/runs/bars")),
+    "preview": ("train", ("preview", "--out", "{ws}/sheet.png")),
+    "predict": (
+        "train",
+        ("predict", "{ws}/face.png", "--no-detect", "--out", "{ws}/out", "--run", "{ws}/runs/bars"),
+    ),
+}  # fmt: skip
+LOADED = (
+    "curate.cli.pipeline", "curate.export.folders", "curate.reports.leaks", "curate.reports.report",
+    "faiss", "sklearn.utils.class_weight", "train.cli.training", "train.evaluation.evaluate",
+    "train.export.command", "train.faces.predict", "train.oof.command", "train.training.preview",
+    "train.training.series",
+)  # fmt: skip
+# Their batches have other names each time, so a second run adds a second decision.
+DECIDING = ("decide", "decide --from")
+# Files of a training that goes on: they differ from epoch to epoch.
+CHANGING = ("state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json")
+
+
+@dataclass
+class Kill:
+    """One kill: what was found afterwards, as sentences; `met` is whether the command still ran."""
+
+    found: list[str]
+    met: bool
+
+
+def main() -> None:
+    count, names = int(sys.argv[1]), sys.argv[2:] or list(COMMANDS)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        templates = {
+            "curate": make_curated(make_finished(folder), folder / "curated"),
+            "train": make_trained_apart(folder / "trained"),
+        }
+        load()
+        rows, lost = [], 0
+        for name in names:
+            kills = kill_often(name, templates[COMMANDS[name][0]], folder / "ws", count)
+            wrong = [sentence for kill in kills for sentence in kill.found]
+            lost += len(wrong)
+            for sentence in wrong:
+                print(f"{name}: {sentence}", flush=True)
+            program = COMMANDS[name][0]
+            rows.append([f"{program} {name}", len(kills), sum(k.met for k in kills), len(wrong)])
+            print(rows[-1], flush=True)
+    if names == list(COMMANDS):
+        replace_section(RESULTS, "kills", describe(rows, lost))
+
+
+def describe(rows: Sequence[Sequence[object]], lost: int) -> str:
+    total = sum(int(str(row[1])) for row in rows)
+    return "\n".join(
+        [
+            "## Kills",
+            "",
+            f"{total:,} kills by SIGKILL at random moments: {lost} losses. After each one the "
+            "files are old or new, the journal has its lines, and the command again gives what it "
+            "gives undisturbed.",
+            "",
+            to_table(["command", "kills", "of them before its end", "losses"], rows),
+            "",
+            f"`python benchmarks/kills.py {rows[0][1]}`; {describe_machine()}",
+        ]
+    )
+
+
+def make_trained_apart(root: Path) -> Path:
+    """The trained workspace, made in a fork: this process must not start TensorFlow's threads."""
+    child = os.fork()
+    if not child:
+        make_trained(root)
+        os._exit(0)
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        raise SystemExit("the template could not be trained")
+    return root
+
+
+def load() -> None:
+    """Import what the commands import, so that no kill meets an import."""
+    for name in LOADED:
+        importlib.import_module(name)
+
+
+def start(name: str, root: Path) -> int:
+    """Run a command in a fork; its outputs go to files beside the workspace."""
+    program, words = COMMANDS[name]
+    if name == "run" and (root / "runs" / "new" / "recipe.json").is_file():
+        words = ("run", "--resume", "--name", "new")
+    child = os.fork()
+    if child:
+        return child
+    os.setsid()
+    for number, kind in ((1, "stdout"), (2, "stderr")):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        os.dup2(os.open(root.parent / kind, flags), number)
+    arguments = [word.replace("{ws}", str(root)) for word in (*words, "-w", "{ws}")]
+    if program == "curate":
+        from curate.cli.pipeline import app
+    else:
+        from train.cli.training import app
+    try:
+        app(arguments, prog_name=program)
+    except SystemExit as end:
+        sys.stdout.flush()
+        os._exit(int(end.code or 0))
+    os._exit(0)
+
+
+def finish(name: str, root: Path) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(start(name, root), 0)[1])
+
+
+def kill_often(name: str, template: Path, root: Path, count: int) -> list[Kill]:
+    copy(template, root)
+    before = read(root)
+    began = time.perf_counter()
+    if finish(name, root):
+        raise SystemExit(f"{name} fails undisturbed: {(root.parent / 'stderr').read_text()}")
+    seconds = time.perf_counter() - began
+    after = read(root)
+    chance = random.Random(name)
+    kills = []
+    for _ in range(count):
+        copy(template, root)
+        kills.append(kill_once(name, root, chance.uniform(0, seconds), before, after))
+    return kills
+
+
+def kill_once(
+    name: str, root: Path, delay: float, before: dict[str, str], after: dict[str, str]
+) -> Kill:
+    child = start(name, root)
+    time.sleep(delay)
+    os.killpg(child, signal.SIGKILL) if os.getpgid(child) == child else os.kill(child, 9)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    found = []
+    left = {file: text for file, text in read(root).items() if not is_temporary(file)}
+    for file, text in left.items():
+        is_journal = file == "decisions.jsonl"
+        if is_journal and not text.startswith(before[file]):
+            found.append("lines of the journal are lost")
+        may_change = is_journal or file.endswith(CHANGING) or file.startswith("receipts/")
+        if not may_change and text not in (before.get(file), after.get(file)):
+            found.append(f"{file} is neither old nor new")
+    found += [f"{file} is lost" for file in before.keys() - left.keys() if file in after]
+    if name in DECIDING:
+        said = (root.parent / "stdout").read_text()
+        lines = left["decisions.jsonl"].count("\n") - before["decisions.jsonl"].count("\n")
+        if "batch" in said and lines != 1:
+            found.append("an acknowledged decision is lost")
+        found += check_reads(root)
+        return Kill(found, code == -signal.SIGKILL)
+    if name == "run --resume" and (root / "runs/torn/metrics.json").is_file():
+        again = 0
+    else:
+        again = finish(name, root)
+    if again and not (name == "run" and is_finished(root)):
+        found.append(f"again it fails: {(root.parent / 'stderr').read_text()[-300:]}")
+    final = {file: text for file, text in read(root).items() if not is_temporary(file)}
+    found += compare(final, after)
+    return Kill(found, code == -signal.SIGKILL)
+
+
+def compare(final: dict[str, str], after: dict[str, str]) -> list[str]:
+    """What differs from the undisturbed result: bytes of tables, scores of a training."""
+    found = []
+    for file in sorted(final.keys() | after.keys()):
+        old, new = after.get(file), final.get(file)
+        if file.endswith("metrics.json") and old and new:
+            old, new = (json.dumps(json.loads(text).get("val")) for text in (old, new))
+        if file.endswith((".weights.h5", "recipe.json")) or file.startswith("receipts/"):
+            old, new = str(old is None), str(new is None)
+        if old != new:
+            found.append(f"again {file} differs from the undisturbed one")
+    return found
+
+
+def check_reads(root: Path) -> list[str]:
+    from curate.workspace.receipts import read_receipts
+    from curate.workspace.workspace import Workspace
+
+    workspace = Workspace(root)
+    try:
+        workspace.read()
+        workspace.read_journal()
+        read_receipts(root)
+    except Exception as error:
+        return [f"it does not read back: {error}"]
+    return []
+
+
+def is_finished(root: Path) -> bool:
+    return (root / "runs" / "new" / "metrics.json").is_file()
+
+
+def is_temporary(file: str) -> bool:
+    """Whether a file is what a killed writer could not remove; the next one removes it."""
+    return file.rpartition("/")[2].startswith(".") or file.endswith(".tmp")
+
+
+def copy(template: Path, root: Path) -> None:
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(template, root)
+
+
+if __name__ == "__main__":
+    main()
