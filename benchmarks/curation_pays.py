@@ -200,6 +200,9 @@ def decide_by_models(name: str, state: str, step: str) -> tuple[str, str]:
 
 def sit(state: str, votes: Path, keys: int, order: str) -> tuple[str, ...]:
     """One sitting of the reviewer, and flag again after it."""
+    if order == "mixed":
+        at_random = sit(state, votes, keys // 2, "random")
+        return (*at_random, *sit(state, votes, keys - keys // 2, "queue"))
     made = f"{state}.csv"
     how = f"--keys {keys} --order {order} --out {made}"
     return (
@@ -261,8 +264,10 @@ def plan_budgets(votes: Path, sizes: Sizes) -> Iterator[Job]:
     """The first 0 to 4,000 keys by the queue, at random and in cleanlab's order, on leak-free rows.
 
     The states at random are those of rows (e'), where they have been made; zero keys are row (b).
+    The most suspect images alone show a posterior nothing of the others, so its keys are mixed:
+    half of each sitting at random, half by the queue.
     """
-    for order in ORDERS:
+    for order in (*ORDERS, "mixed"):
         before, seen = "leakfree", 0
         for keys in sizes.budgets:
             state = f"leakfree-{order}-{keys}"
@@ -272,16 +277,14 @@ def plan_budgets(votes: Path, sizes: Sizes) -> Iterator[Job]:
             before, seen = state, keys
     # The budgets that show most first: 500 keys last.
     ordered = sorted(sizes.budgets, key=lambda keys: (keys < 1000, keys))
+    rows = [(order, "verdicts", keys) for order in ORDERS for keys in ordered]
+    rows += [("mixed", "posterior", keys) for keys in ordered]
+    rows += [("random", "posterior", k) for k in ordered if k not in sizes.posterior_keys]
     for seed in sizes.seeds:
-        for targets in ("verdicts", "posterior"):
-            for order in ORDERS:
-                for keys in ordered:
-                    is_row = order == "random" and keys in sizes.posterior_keys
-                    if targets == "posterior" and (order == "cleanlab" or is_row):
-                        continue
-                    name = f"budget/{order}-{targets}-{keys}/s{seed}"
-                    state, words = f"leakfree-{order}-{keys}", f"--targets {targets}"
-                    yield plan_model(name, state, words, seed, ("leakfree", votes), sizes)
+        for order, targets, keys in rows:
+            name = f"budget/{order}-{targets}-{keys}/s{seed}"
+            state, words = f"leakfree-{order}-{keys}", f"--targets {targets}"
+            yield plan_model(name, state, words, seed, ("leakfree", votes), sizes)
 
 
 def plan_noise(votes: Path, sizes: Sizes) -> Iterator[Job]:

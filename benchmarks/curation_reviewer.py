@@ -28,6 +28,7 @@ from results import run_command
 
 from curate.files import write_atomically
 from curate.stages.flag import gather_evidence
+from curate.workspace.journal import is_machine
 from curate.workspace.manifest import table_bytes, write_manifest
 from curate.workspace.predictions import PREFIX, class_names, read_predictions
 from curate.workspace.votes import choose_majority, read_votes, votes_of
@@ -265,7 +266,8 @@ def labels(workspace: Path, votes: Path, out: Path) -> str:
     is_counted = majority.isin(list(set(manifest["given_label"])))
     is_counted &= manifest["split"].isin(["train", "val"]) & (manifest["status"] == "keep")
     rows, wanted = manifest[is_counted], majority[is_counted]
-    keys = len({made.path for made in files.read_journal() if made.path})
+    lines = [made for made in files.read_journal() if made.path and not is_machine(made.by)]
+    keys = len({made.path for made in lines})
     record: dict[str, Any] = {
         "keys": keys,
         "rows": len(rows),

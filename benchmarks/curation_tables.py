@@ -72,8 +72,12 @@ def write_tables(folder: Path) -> None:
             parts += [f"### {split}\n\n{shown}", choose_best(folder, split, models[split])]
     if "budget" in models:
         parts.append(f"### Keys by their order\n\n{format_budgets(done, models['budget'])}")
-    states = {name: line["result"] for name, line in done.items() if name.startswith("state/")}
-    parts.append(f"### Labels\n\n{format_labels({k: v for k, v in states.items() if 'keys' in v})}")
+    states = {
+        name: line["result"]
+        for name, line in done.items()
+        if name.startswith("state/") and "keys" in line.get("result", {})
+    }
+    parts.append(f"### Labels\n\n{format_labels(states)}")
     replace_section(RESULTS, "curation-pays", "## What curation buys\n\n" + "\n\n".join(parts))
     if match_section("curation-pays").search(README.read_text()):
         replace_section(README, "curation-pays", f"{parts[0]}\n\n{table}")

@@ -1,5 +1,6 @@
 """`benchmarks/curation_pays.py`: its plan, its reviewer, its planted noise, and its figures."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -197,3 +198,29 @@ def test_the_share_of_corrected_errors_is_per_thousand_keys() -> None:
     assert curation_tables.format_corrected(state, "label") == "300"
     assert curation_tables.format_corrected(state, "posterior") == "550"
     assert curation_tables.format_corrected({**state, "keys": 0}, "label") == ""
+
+
+def test_the_tables_and_the_plot_are_written_from_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        write_scores(tmp_path, "a", ["happy"] * 4 + ["sad"] * 6),
+        write_scores(tmp_path, "b", ["sad"] + ["happy"] * 8 + ["sad"]),
+        {"job": "state/leakfree-suspects", "seconds": 1.0},
+        {
+            "job": "state/leakfree-random-200",
+            "seconds": 1.0,
+            "result": {"keys": 200, "rows": 1000, "given": 640, "label": 700, "posterior": 750},
+        },
+    ]
+    text = "".join(f"{json.dumps(line)}\n" for line in lines)
+    (tmp_path / "results.jsonl").write_text(text)
+    for name in ("RESULTS", "README", "PLOT"):
+        monkeypatch.setattr(curation_tables, name, tmp_path / name)
+    (tmp_path / "README").write_text("<!-- curation-pays -->\n<!-- /curation-pays -->\n")
+    curation_tables.write_tables(tmp_path)
+    written = (tmp_path / "RESULTS").read_text()
+    assert "| leakfree-random-200 | 200 | 1000 | 64.0 | 70.0 | 75.0 | 300 | 550 |" in written
+    assert "| b: without copies | 1 | 80.0 |" in written
+    assert "| b: without copies | 1 | 80.0 |" in (tmp_path / "README").read_text()
+    assert (tmp_path / "PLOT").is_file()
