@@ -190,7 +190,7 @@ def ignore_sigint() -> Iterator[None]:
 
 
 def replace_durably(temporary: Path, file: Path) -> None:
-    """Flush `temporary` to the disk, then rename it to `file`.
+    """Flush `temporary` to the disk, then rename it to `file`, whose mode and owner stay.
 
     Raises
     ------
@@ -198,9 +198,22 @@ def replace_durably(temporary: Path, file: Path) -> None:
     """
     with temporary.open("r+b") as stream:
         os.fsync(stream.fileno())
+    _keep_mode(temporary, file)
     temporary.replace(file)
     note_change(file)
     sync_folder(file.parent)
+
+
+def _keep_mode(temporary: Path, file: Path) -> None:
+    """Give the new file the mode and owner of the one that it replaces; a link has none."""
+    if file.is_symlink() or not file.is_file():
+        return
+    status = file.stat()
+    if status.st_mode != temporary.stat().st_mode:
+        temporary.chmod(stat.S_IMODE(status.st_mode))
+    if os.name == "posix" and status.st_uid != os.geteuid():
+        with contextlib.suppress(PermissionError):  # only root may give a file away
+            os.chown(temporary, status.st_uid, status.st_gid)
 
 
 def sync_folder(folder: Path) -> None:

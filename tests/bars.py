@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from curate.images.decode import pixel_hash
+from curate.workspace.journal import Decision, append_decisions
 from curate.workspace.manifest import empty_manifest, write_manifest
 from curate.workspace.workspace import Workspace
 
@@ -56,6 +57,9 @@ def make_workspace(root: Path) -> Workspace:
     frame.loc["bars/happy/01.png", columns] = values
     frame.loc["bars/sad/22.png", ["label", "reason"]] = ["angry", "human"]
     write_manifest(workspace.manifest, frame.reset_index(drop=True))
+    at, sha256 = "2026-01-01T00:00:00+00:00", str(frame.loc["bars/sad/22.png", "sha256"])
+    relabelled = Decision("b", "ann", at, "relabel", "bars/sad/22.png", sha256, "angry", "sad")
+    append_decisions(workspace.journal, [relabelled])
     workspace.sources.write_text(json.dumps({"bars": {"root": str(images), "layout": "folder"}}))
     return workspace
 

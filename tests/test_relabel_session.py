@@ -775,9 +775,10 @@ def test_missing_images_are_counted_and_all_of_them_missing_is_an_error(
 
 
 def test_a_stale_decision_is_reported_and_a_broken_line_is_an_error(finished, relabel):
-    text = finished.journal.read_text()
-    line = json.loads(text.splitlines()[0])
-    finished.journal.write_text(text.replace(line["sha256"], "f" * 64))
+    line = json.loads(finished.journal.read_text().splitlines()[0])
+    line |= {"path": "tiny/gone.png", "sha256": "f" * 64, "batch": "b"}
+    with finished.journal.open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
     result = relabel("-n")
     assert (result.exit_code, result.stderr) == (
         0,

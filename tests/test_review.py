@@ -89,7 +89,8 @@ def test_a_line_has_the_fields_of_its_action_in_their_order(action):
 
 
 def test_every_field_of_a_decision_is_in_the_lines_of_some_action():
-    written = {key for action in ACTIONS for key in json.loads(to_line(draft(Decision, action)))}
+    drafts = [draft(Decision, action, order="t 0 0") for action in ACTIONS]
+    written = {key for made in drafts for key in json.loads(to_line(made))}
     assert written == {field.name for field in fields(Decision)}
 
 
@@ -196,8 +197,15 @@ def test_merging_is_idempotent_and_gives_the_same_in_both_directions(ann, bob):
 
 
 @given(journals("ann"), journals("bob"), st.integers(0, 8))
-def test_a_copied_workspace_whose_journal_went_on_merges_back_to_the_same(ann, bob, shared):
-    assert interleave(ann, [*ann[:shared], *bob]) == interleave(ann, bob)
+def test_a_copied_workspace_whose_journal_went_on_merges_back_in_the_order_of_both(
+    ann, bob, shared
+):
+    copied = [*ann[:shared], *bob]
+    merged = interleave(ann, copied)
+    assert merged == interleave(copied, ann)
+    assert sorted(merged, key=str) == sorted([*ann, *bob], key=str)
+    for journal in (ann, copied):
+        assert [made for made in merged if made in journal] == journal
 
 
 def test_merge_adds_the_lines_of_a_copied_workspace_and_queues_what_differs(

@@ -191,8 +191,8 @@ def test_check_holds_on_a_finished_workspace_and_finds_what_is_broken(finished, 
     result = curate("check", "-w", finished.root)
     assert result.exit_code == 3
     assert (
-        "1 verdicts do not follow from the journal (first: tiny/train/sad/1.png); "
-        "run any stage again" in result.stderr
+        "1 verdict not explained by decisions.jsonl (tiny/train/sad/1.png): the journal has lost "
+        "lines, or the manifest was edited by hand" in result.stderr
     )
 
 

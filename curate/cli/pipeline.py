@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from curate.cli.journal import app as journal_app
 from curate.cli.review import add_commands
 from curate.console import (
     DEFAULT_WORKSPACE,
@@ -504,6 +505,7 @@ def demo(
 
 
 add_commands(app)
+app.add_typer(journal_app, name="journal")
 
 
 def main() -> None:

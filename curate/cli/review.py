@@ -17,8 +17,12 @@ from curate.console import (
     print_report,
     print_result,
 )
+from curate.names import clean_name
 
-By = Annotated[str, typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides.")]
+By = Annotated[
+    str,
+    typer.Option(envvar=["CURATE_BY", "USER"], help="Who decides.", callback=clean_name),
+]
 Note = Annotated[str, typer.Option(help="Why; kept in the journal.")]
 
 
@@ -203,6 +207,8 @@ def log(
     from curate.workspace.workspace import Workspace
 
     records = stage.read_log(Workspace(workspace), path)
+    for note in stage.note_unexplained(Workspace(workspace)):
+        typer.echo(f"log: {note}", err=True)
     print_report(records, stage.format_log(records), as_json=as_json)
 
 
@@ -215,10 +221,11 @@ def merge(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Add another reviewer's journal to ours, in the order of time.
+    """Add another reviewer's journal to ours.
 
-    Merging twice, or in the other direction, gives the same decisions. Images with two verdicts
-    wait for `curate relabel --disagreements`; until then the newer verdict counts.
+    No line comes before one that its own journal had, whatever the clocks show. Merging twice, or
+    in the other direction, gives the same journal. Images with two verdicts wait for `curate
+    relabel --disagreements`; until then the later verdict counts.
     """
     from curate.review import merge as stage
     from curate.workspace.workspace import Workspace

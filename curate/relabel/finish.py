@@ -16,15 +16,15 @@ from curate.relabel.app_labels import AppLabels
 from curate.relabel.session import Session
 from curate.relabel.session_journal import DecisionRequest, open_session_journal
 from curate.result import Result
+from curate.workspace.explained import derive_checked, write_derived
 from curate.workspace.journal import (
     Decision,
     current_decisions,
-    derive_verdicts,
     drop_undone,
     new_batch,
     session_of,
 )
-from curate.workspace.manifest import owned_by, write_manifest
+from curate.workspace.manifest import owned_by
 from curate.workspace.workspace import Workspace
 
 EDITED = "edited in the App"
@@ -63,18 +63,18 @@ def write_verdicts(workspace: Workspace, at_start: pd.DataFrame) -> None:
 
     Raises
     ------
+    JournalError  if the journal does not explain a verdict of the manifest
     WorkspaceError  if another program has changed it meanwhile; it is left as it is
     """
     with workspace.lock("`curate relabel`"):
-        now = workspace.read()
-        journal = workspace.read_journal()
-        if _is_changed_elsewhere(now, at_start, journal):
+        derived = derive_checked(workspace)
+        if _is_changed_elsewhere(derived.before, at_start, derived.journal):
             raise WorkspaceError(
                 f"{workspace.manifest}: was changed by another program during the session and is "
                 "not overwritten; your decisions are safe in the journal: run the stage that comes "
                 "next (see `curate status`) to apply them"
             )
-        write_manifest(workspace.manifest, derive_verdicts(now, journal))
+        write_derived(workspace, derived.before, derived.after, data=derived.data)
 
 
 def _is_changed_elsewhere(

@@ -16,6 +16,7 @@ from curate.images.decode import UnreadableImageError, encode_png, read_image
 from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
 from curate.relabel.session import Image, Session, session_files
 from curate.review.reviewers import ADJUDICATED, disagreements, require_person
+from curate.workspace.explained import require_explained
 from curate.workspace.journal import Decision, current_decisions, new_batch
 from curate.workspace.predictions import read_posterior, read_predictions
 from curate.workspace.receipts import note_changed_predictions, note_unlike_receipt
@@ -42,9 +43,11 @@ def prepare_session(workspace: Workspace, options: RelabelOptions) -> tuple[Sess
     Raises
     ------
     UsageError, ManifestError  if there is no image to review
+    JournalError  if the journal does not explain a verdict of the manifest
     WorkspaceError  if all images are missing
     """
     require_person(options.by)
+    require_explained(workspace)
     manifest, journal = workspace.read(), workspace.read_journal()
     rows = choose_rows(manifest, journal, options.selection)
     current = current_decisions(manifest, journal)

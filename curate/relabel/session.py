@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from curate.files import write_atomically
+from curate.files import shorten_name, write_atomically
 from curate.relabel.queue import QueueRow
 from curate.workspace.workspace import Workspace
 
@@ -147,7 +147,8 @@ class SessionFiles:
 
 def session_files(workspace: Workspace, by: str) -> SessionFiles:
     """The files of a reviewer: each reviewer has a folder, so several can review one workspace."""
-    name = re.sub(r"[^\w-]", "_", by) or "_"
+    # A name of any length and any letters has a folder of its own.
+    name = shorten_name(re.sub(r"[^\w-]", "_", by) or "_", most_bytes=100)
     return SessionFiles((workspace.cache / "relabel" / name).absolute())
 
 

@@ -5,11 +5,13 @@ lock it is appended only if that batch is still current. Each read continues whe
 ended: a key takes 5 ms in an empty journal and 30 ms after 30,000 lines.
 """
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from curate.errors import JournalError
 from curate.relabel.session import Image, Session
 from curate.review.reviewers import ADJUDICATED
 from curate.workspace.journal import (
@@ -21,7 +23,9 @@ from curate.workspace.journal import (
     lock_journal,
     name_kept_labels,
     parse_line,
+    split_lines,
 )
+from curate.workspace.order import START, Place, last_place, set_orders, sort_key, sort_lines
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class SessionJournal:
     is_adjudication: bool = False
     _lines: list[Decision] = field(default_factory=list)
     _position: tuple[int, int] = (0, 0)  # inode of the file, bytes that were read of it
+    _last: Place = START
+    _gone: set[Decision] = field(default_factory=set)  # lines that were read and are there no more
     _states: dict[str, State] = field(default_factory=dict)
 
     def states(self) -> dict[str, State]:
@@ -84,7 +90,7 @@ class SessionJournal:
         the paths that were not recorded, because another decision is current than the person saw
         """
         with lock_journal(self.file):
-            self._catch_up()
+            self._catch_up_whole()
             recorded = {line.path for line in self._lines if line.batch == header.batch}
             if recorded:
                 return [request.path for request in requests if request.path not in recorded]
@@ -102,7 +108,7 @@ class SessionJournal:
         its paths; None if it is unknown, another reviewer's, or a newer decision is current
         """
         with lock_journal(self.file):
-            self._catch_up()
+            self._catch_up_whole()
             # A batch of an earlier session may hold images that this session does not have.
             paths = [path for path in self._paths_in(batch, header.by) if path in self._states]
             if any(line.batch == header.batch for line in self._lines):
@@ -118,7 +124,7 @@ class SessionJournal:
         """Void some images of a batch, because the App held another label than the person saw."""
         void = replace(header, batch=f"{header.batch}-refused", note="the App held another label")
         with lock_journal(self.file):
-            self._catch_up()
+            self._catch_up_whole()
             refused = [line for line in self._lines if line.action == "refused"]
             known = {line.path for line in refused if line.undoes == header.batch}
             lines = [
@@ -139,7 +145,7 @@ class SessionJournal:
 
     def _append(self, lines: Sequence[Decision]) -> None:
         if lines:
-            append_locked(self.file, lines)
+            append_locked(self.file, lines, after=self._last)
             self._catch_up()
 
     def _to_line(self, header: BatchHeader, request: DecisionRequest) -> Decision:
@@ -161,28 +167,54 @@ class SessionJournal:
         return "" if request.action != "keep" or is_plain else image.given_label
 
     def _catch_up(self) -> None:
-        """Read the lines that were appended since the last call."""
-        data = self._read_new()
-        where = f"{self.file.name} after line {len(self._lines)}"
-        self._lines += [parse_line(line, where) for line in data.split(b"\n") if line.strip()]
-        if data or not self._states:
+        """Read the lines that were appended since the last call, or all of a replaced journal."""
+        data, is_anew = self._read_new()
+        known = [] if is_anew else self._lines
+        where = f"{self.file.name} after line {len(known)}"
+        read = [parse_line(line, where) for line in data.split(b"\n") if line.strip()]
+        new = set_orders(read, after=START if is_anew else self._last)
+        keys = [sort_key(line) for line in (*known[-1:], *new)]
+        is_sorted = all(map(operator.lt, keys, keys[1:]))
+        lines = [*known, *new] if is_sorted else sort_lines([*known, *new])
+        if is_anew or self._gone:
+            self._gone = (self._gone | set(self._lines)) - set(lines)
+        self._lines = lines
+        self._last = max(self._last, last_place(new))
+        if data or is_anew or not self._states:
             self._states = self._derive_states()
 
-    def _read_new(self) -> bytes:
-        """The whole lines behind the last position; a replaced journal (merge) is read anew."""
+    def _catch_up_whole(self) -> None:
+        """`_catch_up` before a line is appended.
+
+        Raises
+        ------
+        JournalError  if lines are gone that this session has read; nothing is recorded then
+        """
+        self._catch_up()
+        if self._gone:
+            raise JournalError(
+                f"{self.file}: {len(self._gone):,} decisions that this session has read are gone, "
+                "so nothing is recorded: bring the journal back, or end the session"
+            )
+
+    def _read_new(self) -> tuple[bytes, bool]:
+        """The whole lines behind the last position, and whether they are those of another file.
+
+        Merging replaces the journal, which is then read anew.
+        """
         if not self.file.is_file():
-            self._lines, self._position = [], (0, 0)
-            return b""
+            self._position = (0, 0)
+            return b"", True
         with self.file.open("rb") as stream:
             inode, end = self._position
             status = os.fstat(stream.fileno())
-            if status.st_ino != inode or status.st_size < end:
-                self._lines, end = [], 0
-            stream.seek(end)
+            is_anew = status.st_ino != inode or status.st_size < end
+            start = 0 if is_anew else end
+            stream.seek(start)
             data = stream.read()
-        data = data[: data.rfind(b"\n") + 1]
-        self._position = (status.st_ino, end + len(data))
-        return data
+        data = data[: len(data) - len(split_lines(data)[1])]
+        self._position = (status.st_ino, start + len(data))
+        return data, is_anew
 
     def _derive_states(self) -> dict[str, State]:
         states = {path: State(image.given_label) for path, image in self.images.items()}

@@ -8,6 +8,7 @@ import pandas as pd
 
 from curate import engine
 from curate.images.decode import hash_picture
+from curate.workspace.explained import describe_unexplained, find_unexplained
 from curate.workspace.invariants import broken_laws
 from curate.workspace.journal import current_decisions, derive_verdicts
 from curate.workspace.manifest import sources_of
@@ -43,8 +44,11 @@ def _check_verdicts(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
     verdicts = ["label", "status", "reason"]
     is_wrong = (derived[verdicts] != manifest[verdicts]).any(axis=1)
     wrong = manifest.loc[is_wrong, "path"]
+    unexplained = find_unexplained(workspace)
     broken = []
-    if len(wrong):
+    if unexplained:
+        broken.append(describe_unexplained(workspace, unexplained))
+    elif len(wrong):
         broken.append(
             f"{len(wrong)} verdicts do not follow from the journal (first: {wrong.iloc[0]}); "
             "run any stage again"

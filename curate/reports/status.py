@@ -14,6 +14,7 @@ import pandas as pd
 from curate.errors import PredictionsError
 from curate.labels import VOCABULARY
 from curate.workspace.class_views import format_class_view
+from curate.workspace.explained import find_unexplained
 from curate.workspace.journal import current_decisions, is_machine
 from curate.workspace.manifest import kept_rows
 from curate.workspace.predictions import PREFIX, read_posterior
@@ -61,6 +62,7 @@ class Status:
     machine_labels : kept rows whose label is an accepted suggestion, by the machine that gave it
     machine_right : how many of them the class posterior expects to be right; None without one
     stages : stage -> done, stale or never
+    unexplained : verdicts of the manifest that the journal does not explain
     """
 
     rows: int
@@ -76,6 +78,7 @@ class Status:
     machine_right: int | None
     stages: dict[str, str]
     next_command: str
+    unexplained: int = 0
 
 
 def read_status(workspace: Workspace) -> Status:
@@ -91,6 +94,7 @@ def read_status(workspace: Workspace) -> Status:
     kept = kept_rows(manifest)
     receipts = read_receipts(workspace.root)
     stages = judge_stages(workspace, manifest, receipts)
+    unexplained = len(find_unexplained(workspace))
     is_undecided = ~kept["reason"].isin(["human", "machine"])
     undecided = kept[(kept["suggested_label"] != "") & is_undecided]
     by_machine = kept[kept["reason"] == "machine"]
@@ -109,7 +113,11 @@ def read_status(workspace: Workspace) -> Status:
         machine_labels=_count(pd.Series(makers, dtype=str)),
         machine_right=_expect_right(workspace, manifest, by_machine),
         stages=stages,
-        next_command=_name_next(workspace.root, stages, receipts),
+        # No stage writes before that is settled; `check` has both ways out.
+        next_command="curate check"
+        if unexplained
+        else _name_next(workspace.root, stages, receipts),
+        unexplained=unexplained,
     )
 
 
@@ -162,6 +170,8 @@ def format_status(status: Status) -> str:
 
     stages = ", ".join(f"{stage} {state}" for stage, state in status.stages.items())
     decisions = f"{status.decisions:,} current, {status.stale_decisions:,} stale"
+    if status.unexplained:
+        decisions += f", {status.unexplained:,} of the manifest not in the journal"
     lines = (
         f"rows       {status.rows:,}, kept {status.kept:,}",
         f"classes    {_format_counts(status.per_class)}",

@@ -13,9 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from curate.review.reviewers import Verdicts, own_verdicts
+from curate.names import escape_text
+from curate.review.reviewers import Verdicts, disagreements, own_verdicts
 from curate.workspace.journal import Decision, current_decisions, is_machine
 from curate.workspace.workspace import Workspace
+
+MOST_SHOWN = 3  # images in disagreement that are named
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class MachineLabels:
 
 def agreement(
     workspace: Workspace,
-) -> tuple[list[Agreement], list[Change], list[MachineLabels]]:
-    """Each pair of reviewers, each kind of change, and what machines relabelled.
+) -> tuple[list[Agreement], list[Change], list[MachineLabels], Verdicts]:
+    """Each pair of reviewers, each kind of change, what machines relabelled, the disagreements.
 
     Raises
     ------
@@ -63,7 +66,8 @@ def agreement(
     changes: list[Change] = []
     for by, verdict_at in verdicts.items():
         changes += _count_changes(by, verdict_at, given)
-    return pairs, changes, count_machine_labels(manifest, journal)
+    machines = count_machine_labels(manifest, journal)
+    return pairs, changes, machines, disagreements(manifest, journal)
 
 
 def count_machine_labels(
@@ -121,25 +125,46 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
     return None if by_chance == 1 else (agreed - by_chance) / (1 - by_chance)
 
 
+def list_disputed(disputed: Verdicts) -> list[str]:
+    """The first images in disagreement with the verdict of each reviewer, one a line."""
+    lines = [
+        escape_text(f"  {path}: " + ", ".join(f"{by} {each}" for by, each in verdicts.items()))
+        for path, verdicts in list(disputed.items())[:MOST_SHOWN]
+    ]
+    rest = len(disputed) - MOST_SHOWN
+    return [*lines, f"  and {rest:,} more"] if rest > 0 else lines
+
+
 def format_agreement(
-    pairs: Sequence[Agreement], changes: Sequence[Change], machines: Sequence[MachineLabels] = ()
+    pairs: Sequence[Agreement],
+    changes: Sequence[Change],
+    machines: Sequence[MachineLabels] = (),
+    disputed: Verdicts | None = None,
 ) -> str:
-    """A table of the pairs, one of the changes, a line per machine, and the summary line."""
+    """A table of the pairs, one of the changes, a line per machine, and the summary line.
+
+    Parameters
+    ----------
+    disputed : path -> reviewer -> verdict, of the images in disagreement; the first are listed
+    """
     lines = []
     if pairs:
         lines.append(f"{'reviewers':<24}{'images':>8}{'agreed':>8}{'kappa':>8}")
     for pair in pairs:
-        names = f"{pair.first}, {pair.second}"
+        names = escape_text(f"{pair.first}, {pair.second}")
         kappa = "-" if pair.kappa is None else f"{pair.kappa:.3f}"
         lines.append(f"{names:<24}{pair.images:>8,}{pair.agreed:>8,}{kappa:>8}")
     if changes:
         lines += ["", f"{'by':<16}{'given':<12}{'verdict':<12}{'images':>6}"]
     for change in changes:
-        label = f"{change.by:<16}{change.given:<12}{change.verdict:<12}"
+        label = f"{escape_text(change.by):<16}{change.given:<12}{change.verdict:<12}"
         lines.append(f"{label}{change.images:>6,}")
     lines += [
-        f"{machine.by}: {machine.images:,} labels, compared with nobody" for machine in machines
+        escape_text(f"{machine.by}: {machine.images:,} labels, compared with nobody")
+        for machine in machines
     ]
+    if disputed:
+        lines += ["", f"{len(disputed):,} images in disagreement", *list_disputed(disputed)]
     count = sum(change.images for change in changes)
     changed = f"{count:,} labels changed or images dropped"
     lines.append(f"agreement: {len(pairs)} pairs of reviewers, {changed}")
@@ -147,11 +172,15 @@ def format_agreement(
 
 
 def agreement_as_dict(
-    pairs: Sequence[Agreement], changes: Sequence[Change], machines: Sequence[MachineLabels]
+    pairs: Sequence[Agreement],
+    changes: Sequence[Change],
+    machines: Sequence[MachineLabels],
+    disputed: Verdicts,
 ) -> dict[str, Any]:
-    """Pairs, changes and machines as one record, for JSON."""
+    """Pairs, changes, machines and the images in disagreement as one record, for JSON."""
     return {
         "pairs": [asdict(pair) for pair in pairs],
         "changes": [asdict(change) for change in changes],
         "machines": [asdict(machine) for machine in machines],
+        "disagreements": {path: dict(verdicts) for path, verdicts in disputed.items()},
     }

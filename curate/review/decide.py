@@ -3,8 +3,9 @@
 Suggestions that are accepted without a look are no verdicts of a person: `curate.review.accept`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,14 @@ from curate.errors import JournalError, UsageError, examples
 from curate.result import Result
 from curate.review.accept import AT_LEAST, accept
 from curate.review.reviewers import require_person
-from curate.workspace.journal import Decision, derive_verdicts, new_decisions, undo_batch
+from curate.workspace.explained import require_explained
+from curate.workspace.journal import (
+    Decision,
+    derive_verdicts,
+    describe_cut,
+    new_decisions,
+    undo_batch,
+)
 from curate.workspace.run import record_decisions
 from curate.workspace.workspace import Workspace
 
@@ -47,11 +55,14 @@ def decide(
     Raises
     ------
     UsageError  unless exactly one kind of decision is requested, by a person
-    JournalError  if an image, class or batch is unknown; nothing is recorded then
+    JournalError  if an image, class or batch is unknown, or the journal does not explain the
+        manifest; nothing is recorded then
     PredictionsError  if suggestions are accepted and there are none of now
     """
     action = _read_action(options)
     require_person(by)
+    require_explained(workspace)
+    notes = describe_cut(workspace.journal)
     if action == "accept":
         at_least = AT_LEAST if options.at_least is None else options.at_least
         limit = options.limit
@@ -63,7 +74,7 @@ def decide(
         made = new_decisions(before, _read_wanted(options, action), note=note, by=by)
     lines = [*journal, *made]
     after = derive_verdicts(before, lines) if dry_run else record_decisions(workspace, made)
-    return _summarize(made, before, after)
+    return replace(_summarize(made, before, after), notes=notes)
 
 
 def _read_action(options: DecideOptions) -> str:
@@ -94,10 +105,10 @@ def _read_action(options: DecideOptions) -> str:
 
 
 def _read_wanted(options: DecideOptions, action: str) -> list[tuple[str, str, str]]:
-    """(path, action, label) of each decision."""
+    """(path, action, label) of each decision, each once."""
     if options.table:
         return _read_table(options.table)
-    return [(path, action, options.label or "") for path in options.paths]
+    return [(path, action, options.label or "") for path in dict.fromkeys(options.paths)]
 
 
 def _read_table(file: Path) -> list[tuple[str, str, str]]:
@@ -111,7 +122,23 @@ def _read_table(file: Path) -> list[tuple[str, str, str]]:
     if missing:
         raise JournalError(f"{file}: columns missing ({examples(missing)}): path, action, label")
     paths = table["path"].map(read_cell)
-    return list(zip(paths, table["action"], table["label"], strict=True))
+    wanted = list(dict.fromkeys(zip(paths, table["action"], table["label"], strict=True)))
+    _require_one_verdict(wanted, file)
+    return wanted
+
+
+def _require_one_verdict(wanted: Sequence[tuple[str, str, str]], file: Path) -> None:
+    """Raise JournalError if two rows decide differently about one image: which one is meant?"""
+    times = Counter(path for path, _, _ in wanted)
+    twice = [path for path, count in times.items() if count > 1]
+    if twice:
+        verdicts = [
+            f"{action} {label}".strip() for path, action, label in wanted if path == twice[0]
+        ]
+        raise JournalError(
+            f"{file}: {len(twice)} images have rows that contradict each other "
+            f"({twice[0]}: {examples(verdicts)}): leave one row for each image"
+        )
 
 
 def _summarize(made: Sequence[Decision], before: pd.DataFrame, after: pd.DataFrame) -> Result:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from curate.errors import JournalError, printable_cell
+from curate.workspace.explained import describe_unexplained, find_unexplained
 from curate.workspace.journal import (
     CurrentDecisions,
     Decision,
@@ -52,6 +53,12 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
         for record, line in zip(records, journal, strict=True)
         if record["path"] == path or (line.action == "undo" and _undoes_any(line, batches))
     ]
+
+
+def note_unexplained(workspace: Workspace) -> list[str]:
+    """A note if the manifest holds verdicts that the log cannot list; else nothing."""
+    paths = find_unexplained(workspace)
+    return [describe_unexplained(workspace, paths)] if paths else []
 
 
 def _undoes_any(line: Decision, batches: set[str]) -> bool:

@@ -1,20 +1,32 @@
-"""merge: another workspace's journal -> ours, both in the order of time.
+"""merge: another workspace's journal -> ours, each line after those that its own journal had.
 
-Lines stay as they are, and the lines of one journal keep their order among themselves. So merging A
-into B gives the same decisions as merging B into A, and merging twice changes nothing. The only
-writer of the journal that does not append: it replaces the whole file.
+Lines stay as they are, and their order follows from the lines alone (`workspace/order.py`), not
+from the clocks or from who merges whom: merging A into B gives the same journal as merging B into
+A, merging twice changes nothing. The only writer of the journal that does not append: it replaces
+the whole file.
 """
 
-import heapq
 from collections.abc import Sequence
 from pathlib import Path
 
 from curate.errors import JournalError
-from curate.files import write_atomically
+from curate.files import ignore_sigint, write_atomically
 from curate.result import Result
+from curate.review.agreement import list_disputed
 from curate.review.reviewers import disagreements
-from curate.workspace.journal import Decision, is_machine, lock_journal, read_journal, to_line
-from curate.workspace.run import apply_journal
+from curate.workspace.explained import expect_journal, find_unexplained, require_explained
+from curate.workspace.journal import (
+    Decision,
+    append_locked,
+    describe_cut,
+    is_machine,
+    lock_journal,
+    read_bytes,
+    read_journal,
+    to_line,
+)
+from curate.workspace.order import unite
+from curate.workspace.run import apply_locked
 from curate.workspace.workspace import Workspace
 
 
@@ -23,21 +35,69 @@ def merge(workspace: Workspace, other: Path, *, dry_run: bool) -> Result:
 
     Raises
     ------
-    JournalError  if the other file is missing or is no journal
+    JournalError  if the other file is missing or is no journal, or if both journals together do not
+        explain the manifest
     """
     if not other.is_file():
         raise JournalError(
             f"{other}: no such journal: name the decisions.jsonl of the other workspace"
         )
-    manifest, theirs = workspace.read(), read_journal(other)
-    with lock_journal(workspace.journal):
-        ours = workspace.read_journal()
-        merged = interleave(ours, theirs)
-        if not dry_run and len(merged) > len(ours):
-            write_atomically(workspace.journal, b"".join(map(to_line, merged)))
-    if not dry_run:
-        apply_journal(workspace)
-    taken, queue = len(merged) - len(ours), len(disagreements(manifest, merged))
+    workspace.read()  # without a manifest make no folder and no lock
+    theirs = read_journal(other)
+    notes = [*describe_cut(workspace.journal), *describe_cut(other)]
+    if dry_run:
+        ours, merged = _unite(workspace, theirs)
+    else:
+        with workspace.lock("`curate merge`"), lock_journal(workspace.journal):
+            ours, merged = _unite(workspace, theirs)
+            with ignore_sigint():
+                _write(workspace, ours, merged)
+                apply_locked(workspace)
+    return _summarize(workspace, ours, theirs, merged, notes)
+
+
+def interleave(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision]:
+    """Both journals in the order of `unite`; a line of both comes once."""
+    return unite(ours, theirs)
+
+
+def _unite(
+    workspace: Workspace, theirs: Sequence[Decision]
+) -> tuple[list[Decision], list[Decision]]:
+    """Our lines, and the lines of both; JournalError if they do not explain the manifest."""
+    ours = workspace.read_journal()
+    merged = interleave(ours, theirs)
+    if find_unexplained(workspace):
+        # Their journal may be the copy that brings back what ours has lost.
+        require_explained(workspace, b"".join(map(to_line, merged)))
+    return ours, merged
+
+
+def _write(workspace: Workspace, ours: Sequence[Decision], merged: Sequence[Decision]) -> None:
+    """Replace the journal; a link to it stays a link."""
+    data = b"".join(map(to_line, merged))
+    if data == read_bytes(workspace.journal):
+        return
+    file = workspace.journal.resolve()
+    if file.is_file() and file.stat().st_nlink > 1:
+        # A new file would leave the other names with the old one. The order of the lines in the
+        # file does not matter where each has its own.
+        known = set(ours)
+        append_locked(file, [line for line in merged if line not in known])
+        return
+    expect_journal(workspace, data)
+    write_atomically(file, data)
+
+
+def _summarize(
+    workspace: Workspace,
+    ours: Sequence[Decision],
+    theirs: Sequence[Decision],
+    merged: Sequence[Decision],
+    notes: Sequence[str],
+) -> Result:
+    disputed = disagreements(workspace.read(), merged)
+    taken, queue = len(merged) - len(ours), len(disputed)
     machines = sum(is_machine(line.by) for line in set(merged) - set(ours))
     lines = f"{taken:,} of {len(theirs):,} lines added, {len(merged):,} in all"
     summary = f"merge: {lines}; {queue:,} images in disagreement"
@@ -46,14 +106,4 @@ def merge(workspace: Workspace, other: Path, *, dry_run: bool) -> Result:
     if queue:
         summary += "; review them with `curate relabel --disagreements`"
     counts = {"taken": taken, "lines": len(merged), "disagreements": queue, "by_machines": machines}
-    return Result(summary, counts=counts)
-
-
-def interleave(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision]:
-    """Both journals in the order of time; each keeps its order, a line of both comes once."""
-    known = set(ours)
-    return list(heapq.merge(ours, [line for line in theirs if line not in known], key=_rank))
-
-
-def _rank(line: Decision) -> tuple[str, str]:
-    return line.at, line.batch
+    return Result(summary, counts=counts, notes=[*notes, *list_disputed(disputed)])

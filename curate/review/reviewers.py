@@ -1,8 +1,9 @@
 """Several reviewers: the own verdicts of each, and the images on which they disagree.
 
 A decision with the note `ADJUDICATED` was made with a disagreement on the screen (`curate relabel
---disagreements`): it settles the disagreement and is nobody's own verdict. A machine is no
-reviewer: its labels agree or disagree with nobody.
+--disagreements`): it settles the disagreement and is nobody's own verdict. One with the note
+`RESTORED` (`curate journal restore`) was made by somebody whose line is lost, so it is nobody's own
+verdict either. A machine is no reviewer: its labels agree or disagree with nobody.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from curate.workspace.journal import (
 )
 
 ADJUDICATED = "adjudicated"
+RESTORED = "restored from the manifest"
 
 Verdicts = Mapping[str, Mapping[str, str]]
 
@@ -65,7 +67,8 @@ def lines_of(journal: Sequence[Decision], reviewer: str) -> list[Decision]:
     return [
         line
         for line in journal
-        if line.action in voiding or (line.by == reviewer and line.note != ADJUDICATED)
+        if line.action in voiding
+        or (line.by == reviewer and line.note not in (ADJUDICATED, RESTORED))
     ]
 
 

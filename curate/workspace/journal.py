@@ -5,7 +5,7 @@ expected, note`, or `batch, by, at, action=undo, undoes`, or `batch, by, at, pat
 undoes`. It is append-only and flushed to the disk before a decision counts as saved; it is the only
 file of a workspace that cannot be computed again. `derive_verdicts` is pure and replays the whole
 journal, so applying twice is applying once (law 2), and the undo of a batch restores the table
-exactly (law 3).
+exactly (law 3). Each line also has an `order`, by which journals are merged (`order.py`).
 
 A session of `curate relabel` is one batch, and each key pressed in it a batch within, named
 `SESSION.KEY`: one key can be undone alone, or the whole session by its name. A `refused` line voids
@@ -17,25 +17,37 @@ counts before them, whichever is newer.
 """
 
 import json
+import operator
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
-from filelock import FileLock
+from filelock import Timeout
 
 from curate.errors import JournalError, examples
-from curate.files import cannot_write, note_change
+from curate.files import cannot_write, ignore_sigint, note_change
 from curate.labels import VOCABULARY
+from curate.names import clean_name, mend_halves
+from curate.workspace.locks import describe_holder, hold_lock
 from curate.workspace.manifest import split_face
+from curate.workspace.order import (
+    Place,
+    last_place,
+    parse_order,
+    set_orders,
+    sort_key,
+    sort_lines,
+)
 
 VERDICTS = ("keep", "relabel", "drop", "unsure")
 ACTIONS = (*VERDICTS, "undo", "refused")
 MACHINE = "machine:"  # begins the name of who decides, where that is no person
+LOCK_SECONDS = 10  # that a command waits for another one to finish writing
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,8 @@ class Decision:
     `sha256` and `expected` bind the decision to what the person saw: the bytes of the image, and
     the label that it had then. Empty fields are those that the action does not need. `label` is the
     class of a relabel, and that of a keep if it is not plainly `expected` (`name_kept_labels`).
-    A new field has a default, so that old lines are still read.
+    `order` is its place among all lines, and no part of what was decided: two lines that differ in
+    it alone are equal. A new field has a default, so that old lines are still read.
     """
 
     batch: str
@@ -58,6 +71,7 @@ class Decision:
     expected: str = ""
     note: str = ""
     undoes: str = ""
+    order: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -295,7 +309,8 @@ def new_batch(by: str, *, name: str = "", note: str = "") -> BatchHeader:
     """
     now = datetime.now(UTC)
     batch = name or f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    return BatchHeader(batch, by, now.isoformat(timespec="seconds"), note)
+    at = now.isoformat(timespec="seconds")
+    return BatchHeader(batch, clean_name(by), at, mend_halves(note))
 
 
 def new_decisions(
@@ -399,19 +414,63 @@ def undo_batch(
 def read_journal(file: Path) -> list[Decision]:
     """Every decision, oldest first.
 
-    A last line without its line end was never acknowledged and is left out.
-
     Raises
     ------
     JournalError  if a whole line is not a decision
     """
-    if not file.is_file():
-        return []
-    lines = file.read_bytes().split(b"\n")[:-1]
-    return [
-        parse_line(line, f"{file.name} line {number}")
-        for number, line in enumerate(lines, start=1)
+    return parse_journal(read_bytes(file), file.name)
+
+
+def read_bytes(file: Path) -> bytes:
+    """The bytes of a journal, none if there is no file."""
+    return file.read_bytes() if file.is_file() else b""
+
+
+def parse_journal(data: bytes, name: str) -> list[Decision]:
+    """The decisions in the bytes of a journal, oldest first.
+
+    A last line without its line end counts if it is whole, a JSON value; else it was cut off while
+    it was written, so it was never acknowledged, and is left out.
+
+    Raises
+    ------
+    JournalError  if a whole line is not a decision; `name` is that of the file
+    """
+    lines = [
+        parse_line(line, f"{name} line {number}")
+        for number, line in enumerate(split_lines(data)[0], start=1)
         if line.strip()
+    ]
+    keys = [sort_key(line) for line in lines if line.order]
+    # In their order but for lines that a person or another program has put together.
+    is_sorted = len(keys) == len(lines) and all(map(operator.lt, keys, keys[1:]))
+    return lines if is_sorted or not keys else sort_lines(lines)
+
+
+def split_lines(data: bytes) -> tuple[list[bytes], bytes]:
+    """The whole lines of a journal, and what is behind them: the start of a line that was cut off.
+
+    A part of a JSON object is never JSON itself, so a last line that is needs no line end.
+    """
+    *lines, tail = data.split(b"\n")
+    if not tail.strip():
+        return lines, b""
+    try:
+        json.loads(tail)
+    except (ValueError, RecursionError):
+        return lines, tail
+    return [*lines, tail], b""
+
+
+def describe_cut(file: Path) -> list[str]:
+    """A note for the user if the next decision will remove the start of a line; else nothing."""
+    tail = split_lines(read_bytes(file))[1]
+    if not tail:
+        return []
+    shown = tail[:80].decode(errors="backslashreplace")
+    return [
+        f"{file.name}: the last line was cut off while it was written, so it was never saved; "
+        f"its {len(tail):,} bytes are removed ({json.dumps(shown)[1:-1]})"
     ]
 
 
@@ -420,31 +479,58 @@ def append_decisions(file: Path, decisions: Sequence[Decision]) -> None:
 
     Raises
     ------
+    JournalError  if another program holds the journal for `LOCK_SECONDS`
     WorkspaceError  if the line could not be written whole; the journal is then as it was
     """
-    with lock_journal(file):
+    with lock_journal(file), ignore_sigint():
         append_locked(file, decisions)
 
 
 @contextmanager
 def lock_journal(file: Path) -> Iterator[None]:
-    """Keep other writers of the journal out, so that what was read still holds for the append."""
+    """Keep other writers of the journal out, so that what was read still holds for the append.
+
+    The lock is beside the file itself, so writers that reach it by different links share it.
+
+    Raises
+    ------
+    JournalError  if another program holds it for `LOCK_SECONDS`; Ctrl-C ends the wait
+    """
+    target = file.resolve()
+    lock = target.with_name(f".{target.name}.lock")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(file.with_name(f".{file.name}.lock")).acquire()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        held = hold_lock(lock, LOCK_SECONDS)
+    except Timeout as error:
+        raise JournalError(
+            f"{file}: another program is writing here{describe_holder(lock)}: nothing was "
+            "recorded; wait until it is done, or end it"
+        ) from error
     except OSError as error:
         raise cannot_write(file, error) from error
-    with held:
+    try:
         yield
+    finally:
+        held.release()
 
 
-def append_locked(file: Path, decisions: Sequence[Decision]) -> None:
-    """`append_decisions` for a caller that holds `lock_journal`."""
-    data = b"".join(map(to_line, decisions))
+def append_locked(file: Path, decisions: Sequence[Decision], *, after: Place | None = None) -> None:
+    """`append_decisions` for a caller that holds `lock_journal`.
+
+    Parameters
+    ----------
+    after : the last place of the journal, if the caller knows it; else the journal is read
+    """
+    present = read_bytes(file)
+    if after is None:
+        after = last_place(parse_journal(present, file.name))
+    lines, tail = split_lines(present)
+    end = len(present) - len(tail)
+    gap = b"\n" if lines and present[:end] and not present[:end].endswith(b"\n") else b""
+    data = gap + b"".join(map(to_line, set_orders(decisions, after=after)))
     try:
         with file.open("ab", buffering=0) as stream:
-            end = file.read_bytes().rfind(b"\n") + 1  # a torn tail was never acknowledged
-            stream.truncate(end)
+            stream.truncate(end)  # a line that was cut off was never acknowledged
             try:
                 rest = memoryview(data)
                 # Unbuffered: what a full disk refused must not be written when the file is closed.
@@ -461,7 +547,7 @@ def append_locked(file: Path, decisions: Sequence[Decision]) -> None:
 
 # The order of the fields in a line, not that of `Decision`; a field not named here is last.
 _FIRST = (
-    "batch", "by", "at", "path", "sha256", "action", "label", "expected", "undoes", "note",
+    "batch", "by", "at", "path", "sha256", "action", "label", "expected", "undoes", "note", "order",
 )  # fmt: skip
 # Fields that an action does not use and its lines leave out.
 _UNUSED = {
@@ -474,17 +560,21 @@ _UNUSED = {
 def to_line(decision: Decision) -> bytes:
     """The decision as a line of the journal: every field but those that its action does not use."""
     values = asdict(decision)
-    unused = _UNUSED[decision.action]
+    unused = _UNUSED[decision.action] if decision.order else (*_UNUSED[decision.action], "order")
     names = [name for name in dict.fromkeys((*_FIRST, *values)) if name not in unused]
-    return json.dumps({name: values[name] for name in names}, ensure_ascii=False).encode() + b"\n"
+    text = json.dumps({name: values[name] for name in names}, ensure_ascii=False)
+    # Half of a character, which no encoding has, becomes an escape of JSON and is read back alike.
+    return text.encode(errors="backslashreplace") + b"\n"
 
 
 def parse_line(line: bytes, where: str) -> Decision:
     """The decision in a line; JournalError if it is none. `where` names the line in the message."""
     try:
         values = {str(name): str(value) for name, value in json.loads(line).items()}
+        if b"\\ud" in line.lower():  # perhaps half of a character, which no file can hold
+            values = {name: mend_halves(value) for name, value in values.items()}
         decision = Decision(**values)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise JournalError(
             f"{where}: not a decision ({line[:60]!r}): restore the line from a copy of the journal"
         ) from error
@@ -497,7 +587,7 @@ def parse_line(line: bytes, where: str) -> Decision:
 
 
 def _is_valid(decision: Decision) -> bool:
-    if decision.action not in ACTIONS:
+    if decision.action not in ACTIONS or (decision.order and not parse_order(decision.order)):
         return False
     if decision.action not in VERDICTS:
         return bool(decision.undoes)

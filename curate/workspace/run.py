@@ -1,9 +1,10 @@
 """What changes a workspace: a stage, a build, a decision; each in one straight way.
 
 A function comes in, its result is written and returned. `run_stage` is the same for every stage:
-read and check the manifest, run the stage, join its columns, derive the verdicts, check again, then
-write the tables, the manifest and, last, the receipt. `run_build` does the same for build, which
-alone adds and removes rows. Both hold the workspace's lock all the while.
+read and check the manifest and whether the journal explains it, run the stage, join its columns,
+derive the verdicts, check again, then write the tables, the manifest and, last, the receipt.
+`run_build` does the same for build, which alone adds and removes rows. Both hold the workspace's
+lock all the while.
 """
 
 import json
@@ -16,11 +17,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import CandidError, WorkspaceError
+from curate.errors import EXIT_INTERRUPTED, CandidError, WorkspaceError
 from curate.files import ignore_sigint, write_atomically, write_watched
+from curate.workspace.explained import (
+    Derived,
+    derive_checked,
+    require_explained,
+    write_derived,
+)
 from curate.workspace.invariants import require_laws
-from curate.workspace.journal import Decision, append_decisions, derive_verdicts
-from curate.workspace.manifest import empty_manifest, owned_by, table_bytes, write_manifest
+from curate.workspace.journal import (
+    Decision,
+    append_locked,
+    derive_verdicts,
+    lock_journal,
+    parse_journal,
+    read_bytes,
+)
+from curate.workspace.manifest import empty_manifest, owned_by, table_bytes
 from curate.workspace.places import remember_named
 from curate.workspace.receipts import BuildResult, StageResult, new_receipt, write_receipt
 from curate.workspace.workspace import Workspace
@@ -54,15 +68,20 @@ def run_stage(
     Raises
     ------
     CandidError  whatever the stage raises; nothing is written then
+    JournalError  if the journal does not explain a verdict of the manifest
     """
     # Without a manifest the stage fails: then too, make no folder and no lock.
     if dry_run or not workspace.manifest.is_file():
         return _compute(workspace, stage, compute)[0]
     with workspace.lock(f"`curate {stage}`"):
         start = time.perf_counter()
-        result, after = _compute(workspace, stage, compute)
+        result, after, derived = _compute(workspace, stage, compute)
         with ignore_sigint():
-            _write(workspace, result, after)
+            for name, table in result.tables.items():
+                write_atomically(workspace.root / name, table_bytes(table))
+            for name in result.obsolete:
+                (workspace.root / name).unlink(missing_ok=True)
+            write_derived(workspace, derived.before, after, data=derived.data)
             receipt = new_receipt(
                 workspace.root,
                 stage,
@@ -88,30 +107,22 @@ def apply_result(
 
 def _compute(
     workspace: Workspace, stage: str, compute: Callable[[pd.DataFrame], StageResult]
-) -> tuple[StageResult, pd.DataFrame]:
+) -> tuple[StageResult, pd.DataFrame, Derived]:
     # The journal may be ahead of the manifest: a command was killed after it had recorded a
     # decision, or a decision was made while another stage held the lock.
-    journal = workspace.read_journal()
-    before = derive_verdicts(workspace.read(), journal)
-    result = compute(before)
-    after = apply_result(before, result, stage, journal)
+    derived = derive_checked(workspace)
+    result = compute(derived.after)
+    after = apply_result(derived.after, result, stage, derived.journal)
     kept = int((after["status"] == "keep").sum())
     summary = f"{result.summary}; {kept:,} of {len(after):,} rows kept"
-    return replace(result, summary=summary, counts={**result.counts, "kept": kept}), after
+    counted = replace(result, summary=summary, counts={**result.counts, "kept": kept})
+    return counted, after, derived
 
 
 def _join(before: pd.DataFrame, columns: pd.DataFrame, stage: str) -> pd.DataFrame:
     assert tuple(columns.columns) == owned_by(stage), f"{stage} wrote columns that it does not own"
     assert len(columns) == len(before), f"{stage} changed the number of rows"
     return before.assign(**{name: columns[name].to_numpy() for name in owned_by(stage)})
-
-
-def _write(workspace: Workspace, result: StageResult, after: pd.DataFrame) -> None:
-    for name, table in result.tables.items():
-        write_atomically(workspace.root / name, table_bytes(table))
-    for name in result.obsolete:
-        (workspace.root / name).unlink(missing_ok=True)
-    write_manifest(workspace.manifest, after)
 
 
 def run_build(
@@ -130,18 +141,25 @@ def run_build(
     Raises
     ------
     CandidError  whatever the build raises; the manifest stays as it was then
+    JournalError  if the journal does not explain a verdict of the manifest
     """
+    require_explained(workspace)
     if dry_run:
         return build()
     with workspace.lock("`curate build`"):
         start = time.perf_counter()
+        require_explained(workspace)
         result = build()
-        before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
-        after = derive_verdicts(carry_facts(before, result.rows), workspace.read_journal())
+        require_explained(workspace)  # it takes minutes
+        before = workspace.read() if workspace.manifest.is_file() else None
+        data = read_bytes(workspace.journal)
+        journal = parse_journal(data, workspace.journal.name)
+        known = empty_manifest([]) if before is None else before
+        after = derive_verdicts(carry_facts(known, result.rows), journal)
         listing = json.dumps(result.sources, indent=1, sort_keys=True) + "\n"
         with ignore_sigint():
             write_watched(workspace.sources, listing.encode())
-            write_manifest(workspace.manifest, after)
+            write_derived(workspace, before, after, data=data)
             receipt = new_receipt(
                 workspace.root,
                 "build",
@@ -176,25 +194,44 @@ def record_decisions(workspace: Workspace, made: Sequence[Decision]) -> pd.DataF
 
     Raises
     ------
+    JournalError  if the journal does not explain the manifest, or another program holds it
     WorkspaceError  if they could not be recorded, or were recorded but not applied yet
     """
-    with ignore_sigint():
-        append_decisions(workspace.journal, made)
-        try:
-            return apply_journal(workspace)
-        except CandidError as error:
-            raise WorkspaceError(
-                f"batch {made[0].batch} is recorded; do not decide again, "
-                f"the next command that writes the manifest applies it: {error}"
-            ) from error
+    require_explained(workspace)
+    is_recorded = False
+    try:
+        with lock_journal(workspace.journal), ignore_sigint():
+            append_locked(workspace.journal, made)
+            is_recorded = True
+        return apply_journal(workspace)
+    except (CandidError, KeyboardInterrupt) as error:
+        if not is_recorded:
+            raise
+        later = WorkspaceError(
+            f"batch {made[0].batch} is recorded; do not decide again, the next command that "
+            f"writes the manifest applies it: {str(error) or 'interrupted'}"
+        )
+        if isinstance(error, KeyboardInterrupt):
+            later.exit_code = EXIT_INTERRUPTED
+        raise later from error
 
 
 def apply_journal(workspace: Workspace) -> pd.DataFrame:
-    """Derive the verdicts from the facts and the journal and write them; returns the manifest."""
-    with ignore_sigint(), workspace.lock("a decision"):
-        manifest = derive_verdicts(workspace.read(), workspace.read_journal())
-        write_manifest(workspace.manifest, manifest)
-    return manifest
+    """Derive the verdicts from the facts and the journal and write them; returns the manifest.
+
+    Raises
+    ------
+    JournalError  if the journal does not explain a verdict of the manifest
+    """
+    with workspace.lock("a decision"), ignore_sigint():
+        return apply_locked(workspace)
+
+
+def apply_locked(workspace: Workspace) -> pd.DataFrame:
+    """`apply_journal` for a caller that holds the workspace's lock."""
+    derived = derive_checked(workspace)
+    write_derived(workspace, derived.before, derived.after, data=derived.data)
+    return derived.after
 
 
 def carry_facts(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -52,6 +52,11 @@ class Workspace:
         return self.root / "decisions.jsonl"
 
     @property
+    def basis(self) -> Path:
+        """Which journal the verdicts of the manifest were derived from, and their digest."""
+        return self.root / "verdicts.json"
+
+    @property
     def pairs(self) -> Path:
         """Verified copies: path_a, path_b, score, transform, band."""
         return self.root / "pairs.csv"

@@ -1,0 +1,282 @@
+"""Whether the journal explains the verdicts of the manifest.
+
+The journal is the only file that cannot be computed. If it is lost, emptied, cut, older or another
+one, the manifest still shows what people decided, until a command derives the verdicts again. So
+each command that writes looks first, and refuses; a label that was edited by hand in the manifest
+is the same case.
+
+In: the manifest, the journal, and `verdicts.json`, which each writer of the manifest leaves: which
+journal the verdicts were derived from, and which verdicts. Out: the rows whose verdicts nothing
+explains, or a JournalError that names them. A journal may have grown since: its new decisions are
+not in the manifest yet, and nothing is lost. Without `verdicts.json` (a workspace of an earlier
+version) a verdict is explained if the journal has ever given it.
+"""
+
+import hashlib
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from curate.errors import JournalError, examples
+from curate.files import write_atomically
+from curate.workspace.journal import (
+    MACHINE,
+    Decision,
+    current_decisions,
+    derive_verdicts,
+    name_kept_labels,
+    parse_journal,
+    read_bytes,
+    split_lines,
+)
+from curate.workspace.manifest import write_manifest
+from curate.workspace.workspace import Workspace
+
+VERDICTS = ["label", "status", "reason"]
+MOST_READS = 20  # of a manifest that others write at the same time
+BY_PEOPLE = ("human", "machine")  # the reasons of verdicts that only the journal explains
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A manifest, its journal, and the verdicts that follow from both.
+
+    Attributes
+    ----------
+    before : the manifest as it is on the disk
+    after : the manifest with the verdicts derived
+    journal : the decisions
+    data : the bytes of the journal
+    """
+
+    before: pd.DataFrame
+    after: pd.DataFrame
+    journal: Sequence[Decision]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Basis:
+    """`verdicts.json`: what the verdicts of the manifest were derived from.
+
+    Attributes
+    ----------
+    journals : (bytes, SHA-256) of the journal then; two while it is being replaced
+    verdicts : digest of the verdicts; two while the manifest is being replaced
+    """
+
+    journals: Sequence[tuple[int, str]]
+    verdicts: Sequence[str]
+
+
+def derive_checked(workspace: Workspace) -> Derived:
+    """The manifest with the verdicts derived.
+
+    Raises
+    ------
+    JournalError  if the journal does not explain a verdict of the manifest
+    """
+    derived, paths = _compare(workspace)
+    _refuse(workspace, paths)
+    return derived
+
+
+def require_explained(workspace: Workspace, data: bytes | None = None) -> None:
+    """Raise JournalError if the journal does not explain a verdict of the manifest.
+
+    Parameters
+    ----------
+    data : the bytes of a journal, if not those of the workspace's
+    """
+    _refuse(workspace, find_unexplained(workspace, data))
+
+
+def find_unexplained(workspace: Workspace, data: bytes | None = None) -> list[str]:
+    """The paths of the rows whose verdict the journal does not explain; none without a manifest."""
+    return _compare(workspace, data)[1] if workspace.manifest.is_file() else []
+
+
+def _compare(workspace: Workspace, data: bytes | None = None) -> tuple[Derived, list[str]]:
+    """The derived verdicts, and the paths of the rows whose verdict is not explained.
+
+    Other programs may write meanwhile: what is read without the lock is read again, if the manifest
+    has changed.
+    """
+    for _ in range(MOST_READS):
+        stamp = _stamp(workspace)
+        manifest, basis = workspace.read(), _read_basis(workspace)
+        present = read_bytes(workspace.journal) if data is None else data  # the newest, so the last
+        journal = parse_journal(present, workspace.journal.name)
+        derived = Derived(manifest, derive_verdicts(manifest, journal), journal, present)
+        paths = _find(derived, basis)
+        if not paths or stamp == _stamp(workspace):
+            break
+    return derived, paths
+
+
+def _stamp(workspace: Workspace) -> list[tuple[int, int, int]]:
+    """What changes when another program writes the manifest."""
+    files = [file for file in (workspace.manifest, workspace.basis) if file.is_file()]
+    return [(each.st_ino, each.st_mtime_ns, each.st_size) for each in map(Path.stat, files)]
+
+
+def describe_unexplained(workspace: Workspace, paths: Sequence[str]) -> str:
+    """What is wrong and both ways out, in one line."""
+    count = f"{len(paths):,} verdicts" if len(paths) > 1 else "1 verdict"
+    return (
+        f"{workspace.manifest.name}: {count} not explained by {workspace.journal.name} "
+        f"({examples(paths)}): {_name_cause(workspace)}; bring the journal back (or `curate merge` "
+        "a copy of it), or run `curate journal restore` to record these verdicts in it, or "
+        f"`curate journal discard --verdicts {len(paths)}` to give them up"
+    )
+
+
+def write_derived(
+    workspace: Workspace, before: pd.DataFrame | None, after: pd.DataFrame, *, data: bytes
+) -> None:
+    """Write a manifest whose verdicts were derived, and what they were derived from.
+
+    Parameters
+    ----------
+    before : the manifest as it is on the disk; None if there is none
+    data : the journal that the verdicts were derived from
+    """
+    head, new = _name_head(data), _digest_verdicts(after)
+    old = new if before is None else _digest_verdicts(before)
+    if old != new:
+        # A command that is killed in between leaves the manifest of before or that of after.
+        _write_basis(workspace, Basis([head], [old, new]))
+    write_manifest(workspace.manifest, after)
+    _write_basis(workspace, Basis([head], [new]))
+
+
+def expect_journal(workspace: Workspace, data: bytes) -> None:
+    """Note that the journal will be replaced by `data`, so that either one is right meanwhile."""
+    known = _read_basis(workspace)
+    if known:
+        heads = dict.fromkeys([*known.journals, _name_head(data)])
+        _write_basis(workspace, Basis(list(heads), known.verdicts))
+
+
+def _refuse(workspace: Workspace, paths: Sequence[str]) -> None:
+    if paths:
+        raise JournalError(describe_unexplained(workspace, paths))
+
+
+def _name_cause(workspace: Workspace) -> str:
+    data, known = read_bytes(workspace.journal), _read_basis(workspace)
+    if not data.strip():
+        return "the journal is " + ("empty" if workspace.journal.is_file() else "missing")
+    if known and not _find_base(known, data):
+        return "the journal has lost lines or is another one"
+    return "the journal has lost lines, or the manifest was edited by hand"
+
+
+def _find(derived: Derived, known: Basis | None) -> list[str]:
+    """The paths of the rows whose verdict is not explained."""
+    manifest = derived.before
+    differs = _differ(manifest, derived.after)
+    if not differs.any():
+        return []
+    if known is None:
+        wrong = differs & ~_was_given(manifest, derived.journal)
+    else:
+        base = _find_base(known, derived.data)
+        if base is None:
+            wrong = differs
+        elif _digest_verdicts(manifest) in known.verdicts:
+            return []  # the journal has grown
+        else:
+            then = parse_journal(derived.data[:base], "decisions.jsonl")
+            wrong = differs & _differ(manifest, derive_verdicts(manifest, then))
+    return [str(path) for path in manifest.loc[wrong, "path"]]
+
+
+def _differ(manifest: pd.DataFrame, other: pd.DataFrame) -> "pd.Series[bool]":
+    return (manifest[VERDICTS] != other[VERDICTS]).any(axis=1)
+
+
+def _was_given(manifest: pd.DataFrame, journal: Sequence[Decision]) -> "pd.Series[bool]":
+    """Whether some line of the journal gives the row's verdict, or the facts and such verdicts do.
+
+    A verdict of no person follows from the facts and, for a copy, from the verdict of its original,
+    so those of people are taken as they are in the manifest.
+    """
+    given: set[tuple[str, str, str]] = set()
+    given_label = dict(zip(manifest["path"], manifest["given_label"], strict=True))
+    sha256_at = dict(zip(manifest["path"], manifest["sha256"], strict=True))
+    moved = current_decisions(manifest, journal).moved
+    for line in name_kept_labels(journal):
+        is_here = sha256_at.get(line.path) == line.sha256
+        path = line.path if is_here else moved.get((line.path, line.sha256), "")
+        if path and line.action in ("keep", "relabel", "drop"):
+            is_drop = line.action == "drop"
+            label = given_label[path] if is_drop or not line.label else line.label
+            given.add((path, label, "drop" if is_drop else "keep"))
+    keys = zip(manifest["path"], manifest["label"], manifest["status"], strict=True)
+    is_given = pd.Series([key in given for key in keys], manifest.index, dtype=bool)
+    by_people = manifest["reason"].isin(BY_PEOPLE)
+    as_told = [line_for(row) for row in manifest[by_people].to_dict("records")]
+    follows = ~_differ(manifest, derive_verdicts(manifest, as_told))
+    return is_given.where(by_people, follows)
+
+
+def line_for(row: Mapping[Hashable, str], **header: str) -> Decision:
+    """The decision that gives a row its label and status.
+
+    Parameters
+    ----------
+    row : of the manifest
+    header : batch, by, at, note
+    """
+    is_kept, label = row["status"] == "keep", row["label"]
+    action = "drop" if not is_kept else "keep" if label == row["given_label"] else "relabel"
+    values = {"batch": "", "by": "", "at": "", **header}
+    if row["reason"] == "machine":
+        values["by"] = f"{MACHINE}{values['by']}"
+    return Decision(
+        **values,
+        action=action,
+        path=row["path"],
+        sha256=row["sha256"],
+        label=label if is_kept else "",
+        expected=label,
+    )
+
+
+def _digest_verdicts(manifest: pd.DataFrame) -> str:
+    rows = manifest[["path", *VERDICTS]].to_numpy().tolist()
+    text = "\n".join("\t".join(row) for row in rows)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _name_head(data: bytes) -> tuple[int, str]:
+    """Length and SHA-256 of the whole lines of a journal."""
+    size = len(data) - len(split_lines(data)[1])
+    return size, hashlib.sha256(data[:size]).hexdigest()
+
+
+def _find_base(known: Basis, data: bytes) -> int | None:
+    """How many bytes of the journal the verdicts were derived from; None if it is another one."""
+    for size, digest in known.journals:
+        if len(data) >= size and hashlib.sha256(data[:size]).hexdigest() == digest:
+            return size
+    return None
+
+
+def _read_basis(workspace: Workspace) -> Basis | None:
+    """`verdicts.json`; None if it is missing or damaged."""
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        record = json.loads(workspace.basis.read_bytes())
+        journals = [(int(size), str(digest)) for size, digest in record["journals"]]
+        return Basis(journals, [str(digest) for digest in record["verdicts"]])
+    return None
+
+
+def _write_basis(workspace: Workspace, basis: Basis) -> None:
+    record = {"journals": [list(each) for each in basis.journals], "verdicts": basis.verdicts}
+    write_atomically(workspace.basis, (json.dumps(record) + "\n").encode())

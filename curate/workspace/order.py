@@ -1,0 +1,121 @@
+"""The order of the journal's lines: a line comes after every line that its own journal had before.
+
+The clocks of several machines disagree, so the time of a line alone decides nothing. Each line has
+an `order`, `TIME COUNT INDEX`, set when it is appended. TIME is the clock's, or that of the newest
+line of the journal if that is later; COUNT is one more than that line's if the times are equal; the
+lines of one batch share both and are numbered by INDEX. Lines that were written on two machines
+without knowing of each other are ordered by TIME, then COUNT, then the name of their batch.
+
+In: lines. Out: their places, and lines with their `order` set. A line of an earlier version has
+none: it gets the one that it would have got when it was appended. Nothing is read or written here.
+
+References
+----------
+Kulkarni et al., Logical physical clocks, OPODIS 2014
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from curate.workspace.journal import Decision
+
+MOST_DIGITS = 18
+_ORDER = re.compile(rf"(.*) ([0-9]{{1,{MOST_DIGITS}}}) ([0-9]{{1,{MOST_DIGITS}}})", re.DOTALL)
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """The place of a line: `order` as values that can be compared."""
+
+    time: str
+    count: int = 0
+    index: int = 0
+
+
+START = Place("")
+
+
+def parse_order(order: str) -> Place | None:
+    """The place that an `order` names; None if it names none."""
+    match = _ORDER.fullmatch(order)
+    return Place(match[1], int(match[2]), int(match[3])) if match else None
+
+
+def place_after(last: Place, line: "Decision", *, same_batch: bool) -> Place:
+    """The place of a line that is appended.
+
+    Parameters
+    ----------
+    last : the last place of the journal so far
+    same_batch : whether the line continues the batch of the line before
+    """
+    if same_batch:
+        return replace(last, index=last.index + 1)
+    if line.at > last.time:
+        return Place(line.at)
+    if last.count + 1 == 10**MOST_DIGITS:  # only a forged line has such a count
+        return Place(last.time + "+")
+    return Place(last.time, last.count + 1)
+
+
+def set_orders(lines: Sequence["Decision"], *, after: Place = START) -> list["Decision"]:
+    """The lines, each with its `order`; those that have one keep it.
+
+    Parameters
+    ----------
+    lines : in the order in which they were appended
+    after : the last place before them
+    """
+    last, batch = after, None
+    ordered = []
+    for line in lines:
+        place = parse_order(line.order)
+        if place is None:
+            place = place_after(last, line, same_batch=line.batch == batch)
+            line = replace(line, order=f"{place.time} {place.count} {place.index}")
+        ordered.append(line)
+        if place >= last:
+            last, batch = place, line.batch
+    return ordered
+
+
+def last_place(lines: Sequence["Decision"]) -> Place:
+    """The last place of a journal; `START` if it is empty."""
+    places = [parse_order(line.order) for line in set_orders(lines)]
+    return max((place for place in places if place is not None), default=START)
+
+
+def sort_lines(lines: Sequence["Decision"]) -> list["Decision"]:
+    """The lines of a journal, their orders set, in this order."""
+    return sorted(set_orders(lines), key=sort_key)
+
+
+def unite(ours: Sequence["Decision"], theirs: Sequence["Decision"]) -> list["Decision"]:
+    """Every line of two journals once, in their order.
+
+    The result is the same whoever merges whom, in whatever groups and however often. A line of an
+    earlier version may have two places, by what its two journals held before it; what both held is
+    what it can depend on, so the earlier place is right.
+    """
+    found: dict[tuple[Decision, int], Decision] = {}
+    for journal in (ours, theirs):
+        times: Counter[Decision] = Counter()  # equal lines are numbered: each is a line of its own
+        for line in sort_lines(journal):
+            times[line] += 1
+            key = (line, times[line])
+            known = found.get(key)
+            if known is None or sort_key(line) < sort_key(known):
+                found[key] = line
+    return sorted(found.values(), key=sort_key)
+
+
+def sort_key(line: "Decision") -> tuple[str, int, str, int, tuple[str, ...]]:
+    """Time, count, batch, index; the other fields order lines that only a forger makes alike."""
+    place = parse_order(line.order) or START
+    rest = (line.at, line.by, line.action, line.path, line.sha256, line.label)
+    more = (line.expected, line.undoes, line.note)
+    return (place.time, place.count, line.batch, place.index, (*rest, *more))
