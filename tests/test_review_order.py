@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tables import make_manifest
 
 from curate.review.merge import interleave
+from curate.review.reviewers import ADJUDICATED, disagreements
 from curate.workspace.journal import (
     Decision,
     append_decisions,
@@ -21,7 +23,7 @@ from curate.workspace.journal import (
     read_journal,
     to_line,
 )
-from curate.workspace.order import MOST_DIGITS, last_place, parse_order, set_orders
+from curate.workspace.order import MOST_DIGITS, last_place, parse_order, set_orders, set_seen
 from curate.workspace.workspace import Workspace
 
 ROWS = make_manifest([{"given_label": "sad"} for _ in range(3)])
@@ -36,7 +38,7 @@ def line(by: str, hour: int, batch: str, path: str = PATHS[0], label: str = "fea
 
 
 def append(journal: list[Decision], *lines: Decision) -> list[Decision]:
-    return [*journal, *set_orders(lines, after=last_place(journal))]
+    return [*journal, *set_orders(set_seen(lines, journal), after=last_place(journal))]
 
 
 @st.composite
@@ -96,7 +98,7 @@ def test_journals_without_orders_merge_alike_in_both_directions_and_keep_their_o
     history,  # type: ignore[no-untyped-def]
 ) -> None:
     """Two of them: of lines of earlier versions more is not known."""
-    one, two, _ = ([replace(made, order="") for made in each] for each in history[0])
+    one, two, _ = ([replace(made, order="", seen="") for made in each] for each in history[0])
     merged = interleave(one, two)
     assert b"".join(map(to_line, merged)) == b"".join(map(to_line, interleave(two, one)))
     assert interleave(merged, two) == merged
@@ -112,7 +114,7 @@ def test_the_files_of_journals_merge_as_their_lines_do(
     journals, _ = history
     file = tmp_path_factory.mktemp("j") / "decisions.jsonl"
     for made in journals[0]:
-        append_decisions(file, [replace(made, order="")])
+        append_decisions(file, [replace(made, order="", seen="")])
     assert read_journal(file) == journals[0]
     places = [parse_order(made.order) for made in read_journal(file)]
     assert all(a < b for a, b in itertools.pairwise(places))  # type: ignore[operator]
@@ -135,7 +137,6 @@ def test_a_fast_clock_does_not_win_over_those_who_corrected_it() -> None:
 def test_three_workspaces_whose_clocks_disagree_end_with_one_journal(
     finished: Workspace, curate: Curate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
     from datetime import UTC, datetime, timedelta
 
     ahead = timedelta(hours=1)
@@ -212,3 +213,51 @@ def test_a_journal_of_an_earlier_version_goes_on_behind_its_own_lines(tmp_path: 
     append_decisions(file, [line("b", 7, "new", label="angry")])
     assert [made.batch for made in read_journal(file)] == ["old", "older", "new"]
     assert read_journal(file)[-1].order == f"{AT.format(23)} 2 0"
+
+
+def test_one_reviewer_on_two_machines_disagrees_until_it_is_settled() -> None:
+    base = append([], line("R1", 9, "r0", label="sad"))
+    here = append(base, line("R1", 10, "a", label="fear"))
+    there = append(base, line("R1", 11, "b", label="happy"))
+    merged = interleave(here, there)
+    assert merged == interleave(there, here)
+    assert disagreements(ROWS, merged) == {PATHS[0]: {"R1": "happy", "R1 (a)": "fear"}}
+    # Whoever decides now has both before them.
+    again = append(merged, line("R1", 1, "c", label="fear"))
+    assert again[-1].seen == "a b"
+    assert disagreements(ROWS, again) == {}
+    undo = Decision("u", "R1", AT.format(2), "undo", undoes="c")
+    assert disagreements(ROWS, append(again, undo)) == disagreements(ROWS, merged)
+    # The same verdict twice is none, and neither is one after the other.
+    assert disagreements(ROWS, interleave(here, append(base, line("R1", 11, "b")))) == {}
+    assert disagreements(ROWS, append(here, line("R1", 1, "c", label="happy"))) == {}
+
+
+def test_a_verdict_that_an_adjudication_had_not_seen_is_in_disagreement_with_it() -> None:
+    both = append(append([], line("A", 9, "a")), line("B", 9, "b", label="happy"))
+    settled = append(both, replace(line("C", 12, "c", label="sad"), note=ADJUDICATED))
+    assert disagreements(ROWS, settled) == {}
+    meanwhile = append(both, line("A", 10, "a2", label="angry"))
+    merged = interleave(settled, meanwhile)
+    assert current_decisions(ROWS, merged).by_path[PATHS[0]].batch == "c"
+    assert disagreements(ROWS, merged) == {PATHS[0]: {"A": "angry", "B": "happy", "C (c)": "sad"}}
+
+
+def test_the_log_names_concurrent_decisions_and_lines_of_earlier_versions_are_none(
+    finished: Workspace, curate: Curate, tmp_path: Path
+) -> None:
+    other = Workspace(Path(shutil.copytree(finished.root, tmp_path / "other")))
+    for workspace, label in ((finished, "fear"), (other, "happy")):
+        words = (FACE, "--label", label, "--by", "R1", "-w", workspace.root)
+        assert curate("decide", *words).exit_code == 0
+    assert curate("merge", other.journal, "-w", finished.root).exit_code == 0
+    records = json.loads(curate("log", FACE, "--json", "-w", finished.root).stdout)
+    assert [record["state"] for record in records] == ["concurrent", "stands"]
+    assert curate("decide", FACE, "--drop", "--by", "R1", "-w", finished.root).exit_code == 0
+    records = json.loads(curate("log", FACE, "--json", "-w", finished.root).stdout)
+    assert [record["state"] for record in records] == ["superseded", "superseded", "stands"]
+    old = [replace(made, order="", seen="") for made in finished.read_journal()]
+    finished.journal.write_bytes(b"".join(map(to_line, old)))
+    assert (
+        json.loads(curate("agreement", "--json", "-w", finished.root).stdout)["disagreements"] == {}
+    )

@@ -145,7 +145,7 @@ class SessionJournal:
 
     def _append(self, lines: Sequence[Decision]) -> None:
         if lines:
-            append_locked(self.file, lines, after=self._last)
+            append_locked(self.file, lines, known=self._lines, after=self._last)
             self._catch_up()
 
     def _to_line(self, header: BatchHeader, request: DecisionRequest) -> Decision:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from curate.errors import JournalError, printable_cell
+from curate.review.reviewers import concurrent_decisions
 from curate.workspace.explained import describe_unexplained, find_unexplained
 from curate.workspace.journal import (
     CurrentDecisions,
@@ -27,8 +28,8 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
 
     Returns
     -------
-    the fields of `FIELDS`; `state` is `stands` for the current decision, `superseded`, `undone`,
-    `stale`, or empty for an undo or a refusal
+    the fields of `FIELDS`; `state` is `stands` for the current decision, `concurrent` for one that
+    the current one had not seen, `superseded`, `undone`, `stale`, or empty for an undo or a refusal
 
     Raises
     ------
@@ -37,10 +38,17 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
     manifest, journal = workspace.read(), workspace.read_journal()
     decisions = current_decisions(manifest, journal)
     states = _states(journal, decisions)
+    batches_of = {
+        path_now: {line.batch for line in lines}
+        for path_now, lines in concurrent_decisions(manifest, journal).items()
+    }
     records = []
     for line in journal:
         path_now = decisions.moved.get((line.path, line.sha256), line.path)
-        records.append(_to_record(line, states.get(id(line), ""), path_now))
+        state = states.get(id(line), "")
+        if state == "superseded" and line.batch in batches_of.get(path_now, ()):
+            state = "concurrent"
+        records.append(_to_record(line, state, path_now))
     if path is None:
         return records
     batches = {record["batch"] for record in records if record["path"] == path}

@@ -15,9 +15,11 @@ from curate.workspace.journal import (
     MACHINE,
     Decision,
     current_decisions,
+    drop_undone,
     is_machine,
     name_kept_labels,
 )
+from curate.workspace.order import known_batches
 
 ADJUDICATED = "adjudicated"
 RESTORED = "restored from the manifest"
@@ -73,14 +75,56 @@ def lines_of(journal: Sequence[Decision], reviewer: str) -> list[Decision]:
 
 
 def disagreements(manifest: pd.DataFrame, journal: Sequence[Decision]) -> dict[str, dict[str, str]]:
-    """Path -> reviewer -> verdict, of images with several verdicts and no adjudication since."""
+    """Path -> reviewer -> verdict, of images with several verdicts and no adjudication since.
+
+    Decisions that had not seen each other disagree too, even of one reviewer, who may have decided
+    on two machines: the one that does not count is listed as `REVIEWER (BATCH)`.
+    """
     by_path: dict[str, dict[str, str]] = {}
     for reviewer, verdicts in own_verdicts(manifest, journal).items():
         for path, verdict in verdicts.items():
             by_path.setdefault(path, {})[reviewer] = verdict
     newest = current_decisions(manifest, journal).by_path
-    return {
+    given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
+    concurrent = concurrent_decisions(manifest, journal)
+    found = {
         path: verdicts
-        for path, verdicts in sorted(by_path.items())
+        for path, verdicts in by_path.items()
         if len(set(verdicts.values())) > 1 and newest[path].note != ADJUDICATED
     }
+    for path, decisions in concurrent.items():
+        verdicts = found.setdefault(path, by_path.get(path, {}))
+        for made in decisions:
+            verdict = verdict_of(made, given[path])
+            if verdicts.get(made.by) != verdict:
+                verdicts[f"{made.by} ({made.batch})"] = verdict
+    return dict(sorted(found.items()))
+
+
+def concurrent_decisions(
+    manifest: pd.DataFrame, journal: Sequence[Decision]
+) -> dict[str, list[Decision]]:
+    """Path -> the decisions of people that count and had not seen each other, if they differ.
+
+    They are lines of `name_kept_labels`.
+    """
+    named = name_kept_labels(journal)
+    moved = current_decisions(manifest, journal).moved
+    given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
+    about: dict[str, list[Decision]] = {}
+    for line in named:
+        path = moved.get((line.path, line.sha256), line.path)
+        if path in given and line.action != "refused" and not is_machine(line.by):
+            about.setdefault(path, []).append(line)
+    counts = {id(line) for line in drop_undone(named)}
+    found = {}
+    for path, lines in about.items():
+        decided = [line for line in lines if id(line) in counts and verdict_of(line, given[path])]
+        if len({verdict_of(line, given[path]) for line in decided}) < 2:
+            continue
+        known = known_batches(lines)
+        seen = set().union(*(known[line.batch] for line in decided))
+        newest = [line for line in decided if line.batch not in seen]
+        if len({verdict_of(line, given[path]) for line in newest}) > 1:
+            found[path] = newest
+    return found

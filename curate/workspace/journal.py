@@ -40,6 +40,7 @@ from curate.workspace.order import (
     last_place,
     parse_order,
     set_orders,
+    set_seen,
     sort_key,
     sort_lines,
 )
@@ -58,7 +59,9 @@ class Decision:
     the label that it had then. Empty fields are those that the action does not need. `label` is the
     class of a relabel, and that of a keep if it is not plainly `expected` (`name_kept_labels`).
     `order` is its place among all lines, and no part of what was decided: two lines that differ in
-    it alone are equal. A new field has a default, so that old lines are still read.
+    it alone are equal. `seen` are the batches of the newest decisions about the image that its
+    journal held then, `-` if there was none; decisions that have not seen each other are
+    concurrent. A new field has a default, so that old lines are still read.
     """
 
     batch: str
@@ -72,6 +75,7 @@ class Decision:
     note: str = ""
     undoes: str = ""
     order: str = field(default="", compare=False)
+    seen: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -514,20 +518,28 @@ def lock_journal(file: Path) -> Iterator[None]:
         held.release()
 
 
-def append_locked(file: Path, decisions: Sequence[Decision], *, after: Place | None = None) -> None:
+def append_locked(
+    file: Path,
+    decisions: Sequence[Decision],
+    *,
+    known: Sequence[Decision] | None = None,
+    after: Place | None = None,
+) -> None:
     """`append_decisions` for a caller that holds `lock_journal`.
 
     Parameters
     ----------
-    after : the last place of the journal, if the caller knows it; else the journal is read
+    known : the lines of the journal, if the caller has them; else it is read
+    after : the last place of these lines
     """
     present = read_bytes(file)
-    if after is None:
-        after = last_place(parse_journal(present, file.name))
+    journal = parse_journal(present, file.name) if known is None else known
+    after = last_place(journal) if after is None else after
     lines, tail = split_lines(present)
     end = len(present) - len(tail)
     gap = b"\n" if lines and present[:end] and not present[:end].endswith(b"\n") else b""
-    data = gap + b"".join(map(to_line, set_orders(decisions, after=after)))
+    lines_made = set_orders(set_seen(decisions, journal), after=after)
+    data = gap + b"".join(map(to_line, lines_made))
     try:
         with file.open("ab", buffering=0) as stream:
             stream.truncate(end)  # a line that was cut off was never acknowledged
@@ -548,19 +560,21 @@ def append_locked(file: Path, decisions: Sequence[Decision], *, after: Place | N
 # The order of the fields in a line, not that of `Decision`; a field not named here is last.
 _FIRST = (
     "batch", "by", "at", "path", "sha256", "action", "label", "expected", "undoes", "note", "order",
+    "seen",
 )  # fmt: skip
 # Fields that an action does not use and its lines leave out.
 _UNUSED = {
     **dict.fromkeys(VERDICTS, ("undoes",)),
-    "undo": ("path", "sha256", "label", "expected"),
-    "refused": ("label", "expected"),
+    "undo": ("path", "sha256", "label", "expected", "seen"),
+    "refused": ("label", "expected", "seen"),
 }
 
 
 def to_line(decision: Decision) -> bytes:
     """The decision as a line of the journal: every field but those that its action does not use."""
     values = asdict(decision)
-    unused = _UNUSED[decision.action] if decision.order else (*_UNUSED[decision.action], "order")
+    earlier = [name for name in ("order", "seen") if not values[name]]  # of an earlier version
+    unused = (*_UNUSED[decision.action], *earlier)
     names = [name for name in dict.fromkeys((*_FIRST, *values)) if name not in unused]
     text = json.dumps({name: values[name] for name in names}, ensure_ascii=False)
     # Half of a character, which no encoding has, becomes an escape of JSON and is read back alike.

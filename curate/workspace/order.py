@@ -6,6 +6,8 @@ line of the journal if that is later; COUNT is one more than that line's if the 
 lines of one batch share both and are numbered by INDEX. Lines that were written on two machines
 without knowing of each other are ordered by TIME, then COUNT, then the name of their batch.
 
+Also here: which decisions about an image had seen which others.
+
 In: lines. Out: their places, and lines with their `order` set. A line of an earlier version has
 none: it gets the one that it would have got when it was appended. Nothing is read or written here.
 
@@ -19,6 +21,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from curate.workspace.manifest import split_face
 
 if TYPE_CHECKING:
     from curate.workspace.journal import Decision
@@ -37,6 +41,7 @@ class Place:
 
 
 START = Place("")
+NOTHING = "-"  # `seen` of the first decision about an image
 
 
 def parse_order(order: str) -> Place | None:
@@ -111,6 +116,57 @@ def unite(ours: Sequence["Decision"], theirs: Sequence["Decision"]) -> list["Dec
             if known is None or sort_key(line) < sort_key(known):
                 found[key] = line
     return sorted(found.values(), key=sort_key)
+
+
+def set_seen(lines: Sequence["Decision"], journal: Sequence["Decision"]) -> list["Decision"]:
+    """The lines, each decision about an image with what `journal` holds about it as `seen`."""
+    images = {_image_of(line) for line in lines if _is_about_image(line)}
+    about: dict[tuple[str, str], list[Decision]] = {image: [] for image in images}
+    for line in journal:
+        if _is_about_image(line) and _image_of(line) in images:
+            about[_image_of(line)].append(line)
+    found = []
+    for line in lines:
+        if _is_about_image(line) and not line.seen:
+            earlier = about[_image_of(line)]
+            line = replace(line, seen=" ".join(_newest_batches(earlier)) or NOTHING)
+            earlier.append(line)
+        found.append(line)
+    return found
+
+
+def _newest_batches(lines: Sequence["Decision"]) -> dict[str, None]:
+    """The batches of the decisions about one image that no other decision about it has seen."""
+    newest: dict[str, None] = {}
+    for line in lines:
+        for batch in line.seen.split() if line.seen else list(newest):
+            newest.pop(batch, None)
+        newest[line.batch] = None
+    return newest
+
+
+def known_batches(lines: Sequence["Decision"]) -> dict[str, set[str]]:
+    """Batch -> the batches that its decision about an image had seen, directly or by others.
+
+    Parameters
+    ----------
+    lines : the decisions about one image, in their order; one of an earlier version has seen all
+        that come before it
+    """
+    known: dict[str, set[str]] = {}
+    for line in lines:
+        seen = set(line.seen.split()) - {NOTHING} if line.seen else set(known) - {line.batch}
+        known[line.batch] = seen.union(*(known.get(batch, set()) for batch in seen))
+    return known
+
+
+def _is_about_image(line: "Decision") -> bool:
+    return bool(line.path) and line.action != "refused"
+
+
+def _image_of(line: "Decision") -> tuple[str, str]:
+    """The bytes of the image, and the number of the face in it."""
+    return line.sha256, split_face(line.path)[1]
 
 
 def sort_key(line: "Decision") -> tuple[str, int, str, int, tuple[str, ...]]:
