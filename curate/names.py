@@ -1,7 +1,7 @@
-"""Names and notes of people as text that every file, database and terminal can hold.
+"""Names and notes of people as text that every file and database can hold.
 
 In: text from the environment, the command line or another's journal. Out: text without halves of
-characters; for a terminal, without what would control it. Nothing is read or written here.
+characters; a name also without what would control a terminal. Nothing is read or written here.
 """
 
 # Join or part letters in Persian, Hindi and other scripts; `str.isprintable` rejects them.
@@ -36,15 +36,6 @@ def clean_name(name: str) -> str:
     mended = mend_halves(name)
     shown = "".join(letter if _is_shown(letter) else " " for letter in mended)
     return " ".join(shown.split()) or "unknown"
-
-
-def escape_text(text: str) -> str:
-    """The text for a terminal: what is not printable is an escape, as `\\x1b`."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if _is_shown(letter) else letter.encode("unicode_escape").decode() for letter in text
-    )
 
 
 def _is_shown(letter: str) -> bool:

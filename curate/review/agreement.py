@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.names import escape_text
+from curate.errors import printable_cell
 from curate.review.reviewers import Verdicts, disagreements, own_verdicts
 from curate.workspace.journal import Decision, current_decisions, is_machine
 from curate.workspace.workspace import Workspace
@@ -128,7 +128,7 @@ def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
 def list_disputed(disputed: Verdicts) -> list[str]:
     """The first images in disagreement with the verdict of each reviewer, one a line."""
     lines = [
-        escape_text(f"  {path}: " + ", ".join(f"{by} {each}" for by, each in verdicts.items()))
+        printable_cell(f"  {path}: " + ", ".join(f"{by} {each}" for by, each in verdicts.items()))
         for path, verdicts in list(disputed.items())[:MOST_SHOWN]
     ]
     rest = len(disputed) - MOST_SHOWN
@@ -151,16 +151,16 @@ def format_agreement(
     if pairs:
         lines.append(f"{'reviewers':<24}{'images':>8}{'agreed':>8}{'kappa':>8}")
     for pair in pairs:
-        names = escape_text(f"{pair.first}, {pair.second}")
+        names = printable_cell(f"{pair.first}, {pair.second}")
         kappa = "-" if pair.kappa is None else f"{pair.kappa:.3f}"
         lines.append(f"{names:<24}{pair.images:>8,}{pair.agreed:>8,}{kappa:>8}")
     if changes:
         lines += ["", f"{'by':<16}{'given':<12}{'verdict':<12}{'images':>6}"]
     for change in changes:
-        label = f"{escape_text(change.by):<16}{change.given:<12}{change.verdict:<12}"
+        label = f"{printable_cell(change.by):<16}{change.given:<12}{change.verdict:<12}"
         lines.append(f"{label}{change.images:>6,}")
     lines += [
-        escape_text(f"{machine.by}: {machine.images:,} labels, compared with nobody")
+        printable_cell(f"{machine.by}: {machine.images:,} labels, compared with nobody")
         for machine in machines
     ]
     if disputed:
