@@ -37,18 +37,11 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
     """
     manifest, journal = workspace.read(), workspace.read_journal()
     decisions = current_decisions(manifest, journal)
-    states = _states(journal, decisions)
-    batches_of = {
-        path_now: {line.batch for line in lines}
-        for path_now, lines in concurrent_decisions(manifest, journal).items()
-    }
+    states = _states(journal, decisions, _name_concurrent(manifest, journal))
     records = []
     for line in journal:
         path_now = decisions.moved.get((line.path, line.sha256), line.path)
-        state = states.get(id(line), "")
-        if state == "superseded" and line.batch in batches_of.get(path_now, ()):
-            state = "concurrent"
-        records.append(_to_record(line, state, path_now))
+        records.append(_to_record(line, states.get(id(line), ""), path_now))
     if path is None:
         return records
     batches = {record["batch"] for record in records if record["path"] == path}
@@ -74,10 +67,20 @@ def _undoes_any(line: Decision, batches: set[str]) -> bool:
     return line.undoes in batches or any(batch.startswith(line.undoes + ".") for batch in batches)
 
 
-def _states(journal: Sequence[Decision], decisions: CurrentDecisions) -> dict[int, str]:
+def _name_concurrent(manifest: pd.DataFrame, journal: Sequence[Decision]) -> set[tuple[str, str]]:
+    """(path, batch) of the decisions that had not seen each other."""
+    found = concurrent_decisions(manifest, journal)
+    return {(path, line.batch) for path, lines in found.items() for line in lines}
+
+
+def _states(
+    journal: Sequence[Decision], decisions: CurrentDecisions, concurrent: set[tuple[str, str]]
+) -> dict[int, str]:
     """The state of each decision, by the identity of its line: two equal lines are two lines."""
     states = {id(line): "undone" for line in journal if line.action not in VOIDING}
-    states |= {id(line): "superseded" for line in drop_undone(journal)}
+    for line in drop_undone(journal):
+        path = decisions.moved.get((line.path, line.sha256), line.path)
+        states[id(line)] = "concurrent" if (path, line.batch) in concurrent else "superseded"
     states |= {id(line): "stale" for line in decisions.stale}
     return states | {id(line): "stands" for line in decisions.by_path.values()}
 

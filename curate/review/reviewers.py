@@ -109,22 +109,35 @@ def concurrent_decisions(
     They are lines of `name_kept_labels`.
     """
     named = name_kept_labels(journal)
-    moved = current_decisions(manifest, journal).moved
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
-    about: dict[str, list[Decision]] = {}
-    for line in named:
-        path = moved.get((line.path, line.sha256), line.path)
-        if path in given and line.action != "refused" and not is_machine(line.by):
-            about.setdefault(path, []).append(line)
-    counts = {id(line) for line in drop_undone(named)}
+    counting = {id(line) for line in drop_undone(named)}
     found = {}
-    for path, lines in about.items():
-        decided = [line for line in lines if id(line) in counts and verdict_of(line, given[path])]
-        if len({verdict_of(line, given[path]) for line in decided}) < 2:
-            continue
-        known = known_batches(lines)
-        seen = set().union(*(known[line.batch] for line in decided))
-        newest = [line for line in decided if line.batch not in seen]
-        if len({verdict_of(line, given[path]) for line in newest}) > 1:
+    for path, lines in _group_by_image(manifest, named).items():
+        verdict_by = {id(line): verdict_of(line, given[path]) for line in lines}
+        decided = [line for line in lines if id(line) in counting and verdict_by[id(line)]]
+        newest = _leave_out_seen(decided, lines)
+        if len({verdict_by[id(line)] for line in newest}) > 1:
             found[path] = newest
     return found
+
+
+def _group_by_image(
+    manifest: pd.DataFrame, journal: Sequence[Decision]
+) -> dict[str, list[Decision]]:
+    """Path -> the lines of people about the image, in their order."""
+    moved, paths = current_decisions(manifest, journal).moved, set(manifest["path"])
+    about: dict[str, list[Decision]] = {}
+    for line in journal:
+        path = moved.get((line.path, line.sha256), line.path)
+        if path in paths and line.action != "refused" and not is_machine(line.by):
+            about.setdefault(path, []).append(line)
+    return about
+
+
+def _leave_out_seen(decided: Sequence[Decision], lines: Sequence[Decision]) -> list[Decision]:
+    """Those of the decisions about an image that no other of them has seen; `lines` are all."""
+    if len(decided) < 2:
+        return []
+    known = known_batches(lines)
+    seen = set().union(*(known[line.batch] for line in decided))
+    return [line for line in decided if line.batch not in seen]
