@@ -25,6 +25,8 @@ from curate.fiftyone_host.processes import open_listener
 from curate.relabel import guard
 from curate.relabel.app_labels import require_server
 from curate.relabel.guard import PAGE, Guard, Pass
+from curate.relabel.prepare import list_files
+from curate.relabel.session import Image
 
 KEY = "k" * 32
 HOLDER = Pass(KEY, 5151, frozenset({"/faces/a b.png", "/faces/é.png"}))
@@ -131,6 +133,19 @@ def test_what_the_review_needs_is_let_through_unchanged(request_):
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["referrer-policy"] == "same-origin"
+
+
+def test_a_picture_that_is_opened_by_itself_runs_no_script():
+    policy = call(**media("/faces/é.png")).headers["content-security-policy"]
+    assert policy == "default-src 'none'; frame-ancestors 'none'; sandbox"
+    assert "sandbox" not in call().headers["content-security-policy"]
+
+
+def test_a_file_that_a_browser_would_take_for_a_page_is_not_served():
+    names = ("a.png", "b.svg", "c.html", "d.JPG", "e", "x/../f.webp")
+    images = {name: Image("0", "sad", f"/faces/{name}") for name in names}
+    served = {"/faces/a.png", "/faces/d.JPG", "/faces/x/../f.webp", "/faces/f.webp"}
+    assert list_files(images) == served
 
 
 @pytest.mark.parametrize(

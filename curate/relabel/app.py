@@ -7,7 +7,6 @@ and serves: half of the start of `fo.launch_app`, which uses two processes.
 
 import asyncio
 import json
-import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from curate.files import write_atomically
 from curate.labels import VOCABULARY
 from curate.relabel.app_labels import to_fields
 from curate.relabel.guard import OPERATORS, Guard, Pass
+from curate.relabel.prepare import list_files
 from curate.relabel.queue import QueueRow
 from curate.relabel.session import Session, SessionFiles, read_session
 from curate.relabel.session_journal import open_session_journal
@@ -42,7 +42,7 @@ def main() -> None:
     # A private name: FiftyOne itself has no compare-and-set, so we write to its collection.
     ready = {"collection": dataset._sample_collection_name}
     write_atomically(session.ready, json.dumps(ready).encode())
-    guard = Guard(fiftyone_app, Pass(key, session.port, list_files(session)), _log)
+    guard = Guard(fiftyone_app, Pass(key, session.port, list_files(session.images)), _log)
     set_port(session.port)
     config = Config()
     config.bind = [f"fd://{listener}"]
@@ -60,12 +60,6 @@ def keep_operators(names: frozenset[str]) -> None:
         return f"{context.name}/{operator.name}" in names and can_register(context, operator)
 
     PluginContext.can_register = can_register_kept
-
-
-def list_files(session: Session) -> frozenset[str]:
-    """The pictures of the session: as the panel names them, and as FiftyOne does."""
-    files = {image.file for image in session.images.values()}
-    return frozenset(files | {os.path.abspath(file) for file in files})  # noqa: PTH100
 
 
 def _log(line: str) -> None:

@@ -183,7 +183,7 @@ def _print_address(services: Services, seconds: float, print_line: PrintLine) ->
     print_line(f"relabel: {images}, ready in {seconds:.1f} s")
     print_line(f"  open    {services.address}")
     tunnel = f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
-    print_line(f"  remote  {tunnel}   and open this address there")
+    print_line(f"  remote  {tunnel}   and open the same address there")
     print_line("  end     the panel's Finish, or Ctrl-C here")
 
 

@@ -96,6 +96,8 @@ HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
 }
+# A file that is opened by itself runs no script of its own, whatever it holds.
+ALONE = {b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'; sandbox"}
 WAY_IN = f"""<!doctype html><meta charset="utf-8"><title>Candid</title>
 <meta http-equiv="refresh" content="0; url={PAGE}">"""
 
@@ -160,7 +162,8 @@ class Guard:
         except RefusedError as refusal:
             self._note(scope, refusal)
             return await _refuse(scope, send, refusal)
-        await self.application(scope, receive, _add_headers(send))
+        headers = HEADERS | ALONE if scope["path"] == "/media" else HEADERS
+        await self.application(scope, receive, _add_headers(send, headers))
 
     def _is_way_in(self, scope: Scope) -> bool:
         """Whether it is the printed address with the right key.
@@ -345,11 +348,11 @@ async def _answer(send: Send, status: int, text: str, headers: dict[bytes, bytes
     await send({"type": "http.response.body", "body": body})
 
 
-def _add_headers(send: Send) -> Send:
+def _add_headers(send: Send, headers: dict[bytes, bytes]) -> Send:
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
-            sent = [pair for pair in message.get("headers", []) if pair[0].lower() not in HEADERS]
-            message = {**message, "headers": [*sent, *HEADERS.items()]}
+            sent = [pair for pair in message.get("headers", []) if pair[0].lower() not in headers]
+            message = {**message, "headers": [*sent, *headers.items()]}
         await send(message)
 
     return send_with_headers

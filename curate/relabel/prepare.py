@@ -4,6 +4,7 @@ Also here: PNG copies of the pictures that no browser draws. Services are starte
 """
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,3 +146,13 @@ def _draw(image: Image, folder: Path) -> Image:
             write_atomically(drawn, encode_png(read_image(file)))
             return replace(image, file=str(drawn))
     return image
+
+
+def list_files(images: Mapping[str, Image]) -> frozenset[str]:
+    """The files that the App may serve: as the panel names them, and as FiftyOne does.
+
+    None that a browser would take for a page, as a stranger's .svg or .html: `draw_for_browser` has
+    given a copy to each picture of another name.
+    """
+    files = {image.file for image in images.values() if Path(image.file).suffix.lower() in DRAWN}
+    return frozenset(files | {os.path.abspath(file) for file in files})  # noqa: PTH100
