@@ -13,7 +13,7 @@ import pandas as pd
 
 from curate.errors import PredictionsError, WorkspaceError
 from curate.files import write_atomically
-from curate.images.decode import UnreadableImageError, encode_png, read_image
+from curate.images.decode import UnreadableImageError, encode_png, hash_picture, read_image
 from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
 from curate.relabel.session import Image, Session, session_files
 from curate.review.reviewers import ADJUDICATED, disagreements, require_person
@@ -59,6 +59,7 @@ def prepare_session(workspace: Workspace, options: RelabelOptions) -> tuple[Sess
     shown = {path for row in queue for path in (row.path, *row.copies)}
     images = _describe_images(workspace, manifest[manifest["path"].isin(shown)])
     notes += _note_missing([images[row.path].file for row in queue])
+    notes += _note_changed([images[row.path] for row in queue])
     notes += _note_stale(current.stale)
     files = session_files(workspace, options.by)
     session = Session(
@@ -116,6 +117,23 @@ def _note_missing(files: Sequence[str]) -> list[str]:
             "or run `curate build NAME=FOLDER` with its new place"
         )
     return [f"{len(missing)} of {len(files)} images are missing (first: {missing[0]})"]
+
+
+def _note_changed(queue: Sequence[Image]) -> list[str]:
+    """A decision holds for the bytes that `build` has recorded, and others would be shown."""
+    changed = [image.file for image in queue if _is_changed(image)]
+    if not changed:
+        return []
+    return [
+        f"{len(changed)} of {len(queue)} images have other bytes than `curate build` has recorded "
+        f"(first: {changed[0]}): run it again before you review them"
+    ]
+
+
+def _is_changed(image: Image) -> bool:
+    with contextlib.suppress(OSError):  # a missing one has a note of its own
+        return hash_picture(Path(image.file)) != image.sha256
+    return False
 
 
 def _note_stale(stale: Sequence[Decision]) -> list[str]:
