@@ -131,13 +131,13 @@ def new_app(help_text: str) -> typer.Typer:
 
 def print_line(line: str) -> None:
     """Print a line on stdout and flush it; for a command that runs other programs."""
-    typer.echo(printable(line))
+    typer.echo(_show(line))
     sys.stdout.flush()
 
 
 def print_note(line: str) -> None:
     """Print a line on stderr; names and notes of strangers cannot command the terminal."""
-    typer.echo(printable(line), err=True)
+    typer.echo(_show(line), err=True)
 
 
 def print_result(
@@ -163,11 +163,16 @@ def print_result(
         typer.echo(json.dumps({"story": result.summary, "dry_run": dry_run, **result.counts}))
     else:
         if table:
-            typer.echo(printable(table))
+            typer.echo(_show(table))
         dry = " (dry run: nothing written)" if dry_run else ""
-        typer.echo(printable(result.summary + dry))
+        typer.echo(_show(result.summary + dry))
 
 
 def print_report(records: object, text: str, *, as_json: bool) -> None:
     """Print what a command found: `records` as JSON, or the text for people."""
-    typer.echo(json.dumps(records) if as_json else printable(text))
+    typer.echo(json.dumps(records) if as_json else _show(text))
+
+
+def _show(text: str) -> str:
+    """`printable`; most text is so already."""
+    return text if text.replace("\n", "").replace("\t", "").isprintable() else printable(text)
