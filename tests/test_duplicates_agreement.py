@@ -18,6 +18,7 @@ from curate.duplicates.agreement import measure_mismatch
 from curate.duplicates.copies import (
     AGREED,
     CONFLICT,
+    CONFLICT_ALONE,
     LEAST_LOOK_ALIKES,
     SURE,
     UNLIKE,
@@ -128,17 +129,21 @@ def test_in_a_crowd_a_pair_that_differs_far_less_than_every_other_is_a_copy() ->
 
 
 def test_two_labels_need_agreement_in_every_detail() -> None:
-    labels = ["sad", "fear"]
-    assert find_copies([pair(0, 1, CONFLICT)], labels, 0.975) == [pair(0, 1, CONFLICT)]
-    assert find_copies([pair(0, 1, CONFLICT + 0.001)], labels, 0.975) == []
+    labels = ["sad", "fear", "sad"]
+    alone = pair(0, 1, CONFLICT_ALONE)
+    assert find_copies([alone], labels, 0.975) == [alone]
+    assert find_copies([pair(0, 1, CONFLICT_ALONE + 0.001)], labels, 0.975) == []
+    other = pair(1, 2, AGREED + 0.01, score=0.95)
+    assert find_copies([pair(0, 1, CONFLICT), other], labels, 0.975) == [pair(0, 1, CONFLICT)]
+    assert find_copies([pair(0, 1, CONFLICT + 0.001), other], labels, 0.975) == []
 
 
-def test_small_faces_on_one_detailed_background_are_no_copies(faces: np.ndarray) -> None:
+def test_faces_on_a_third_of_one_background_are_no_copies(faces: np.ndarray) -> None:
     texture = np.random.default_rng(4).uniform(0, 255, (12, 12)).astype(np.uint8)
     background = cv2.resize(texture, (48, 48), interpolation=cv2.INTER_CUBIC)
     pasted = np.repeat(background[None], 40, axis=0)
-    small = [cv2.resize(face, (21, 21), interpolation=cv2.INTER_AREA) for face in faces[:40]]
-    pasted[:, 13:34, 13:34] = small  # a fifth of the area
+    small = [cv2.resize(face, (28, 28), interpolation=cv2.INTER_AREA) for face in faces[:40]]
+    pasted[:, 10:38, 10:38] = small
     assert find_sure(pasted) == set()
 
 

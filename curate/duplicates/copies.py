@@ -20,11 +20,14 @@ UNLIKE = 0.40  # mismatch over which two images are clearly not copies
 # `OTHERS`: under a mask two marked copies disagree over .1 to .4 and other faces over .5 and more.
 STANDS_OUT = 0.6
 OTHERS = 0.45
-# Doubtful pairs of an image that make a crowd; a set of marked copies has fewer.
+# So many pairs of an image that differ over more than this make a crowd; a set of marked copies
+# has fewer.
 LEAST_LOOK_ALIKES = 4
-# Most mismatch (inclusive) of copies with two labels; under `SLIGHT` of `agreement`, so that no
-# detail differs.
-CONFLICT = 0.0275
+DIFFERS = 0.2
+# Most mismatch (inclusive) of copies with two labels, where the images have doubtful pairs and
+# where they have none. Two expressions before one camera may differ in a few pixels.
+CONFLICT = 0.03
+CONFLICT_ALONE = 0.075
 
 
 @dataclass(frozen=True, order=True)
@@ -72,8 +75,8 @@ def find_copies(pairs: Collection[Pair], labels: Sequence[str], sure: float) -> 
         pair
         for pair in pairs
         if pair.score >= sure
-        and (pair.unmarked <= CONFLICT or labels[pair.first] == labels[pair.second])
         and _is_copy(pair, doubts, bounds)
+        and (labels[pair.first] == labels[pair.second] or _agrees_in_detail(pair, doubts))
     ]
 
 
@@ -89,8 +92,9 @@ def _list_doubts(pairs: Collection[Pair]) -> dict[int, list[float]]:
 
 def _bound(doubts: Sequence[float]) -> float:
     """The most mismatch of the copies of a row with such doubtful pairs."""
-    if len(doubts) >= LEAST_LOOK_ALIKES:
-        return AGREED * min(1.0, median(doubts) / UNLIKE)
+    look_alikes = [mismatch for mismatch in doubts if mismatch >= DIFFERS]
+    if len(look_alikes) >= LEAST_LOOK_ALIKES:
+        return AGREED * min(1.0, median(look_alikes) / UNLIKE)
     return AGREED if doubts[-1] > UNLIKE else UNLIKE
 
 
@@ -103,6 +107,12 @@ def _is_copy(
     # Among look-alikes a mark explains nothing: what they share agrees, and hides the rest.
     bound = min(bounds.get(row, AGREED) for row in rows)
     return pair.mismatch <= max(bound, STANDS_OUT * _nearest_other(pair, doubts))
+
+
+def _agrees_in_detail(pair: Pair, doubts: Mapping[int, Sequence[float]]) -> bool:
+    """Whether a pair with two labels agrees as copies do and expressions do not."""
+    is_alone = pair.first not in doubts and pair.second not in doubts
+    return pair.unmarked <= (CONFLICT_ALONE if is_alone else CONFLICT)
 
 
 def _nearest_other(pair: Pair, doubts: Mapping[int, Sequence[float]]) -> float:
