@@ -229,7 +229,8 @@ def dedup(
     label conflict. Verified pairs go to pairs.csv, `sure` ones and those to `look` at. After a kill
     the next run continues where this one was.
     """
-    from curate.duplicates import pairs
+    from curate.duplicates import copies
+    from curate.duplicates.pairs import SearchOptions
     from curate.errors import UsageError
     from curate.stages import dedup as stage
     from curate.workspace.run import run_stage
@@ -240,10 +241,8 @@ def dedup(
         raise UsageError(
             "dedup: --only-new and --exact-only exclude each other: exact copies take no comparison"
         )
-    options: dict[str, Any] = {"near": near, "sure": sure or pairs.SURE}
-    search = pairs.SearchOptions(
-        engine, workers, None if dry_run else files.cache, int(memory * 2**30)
-    )
+    options: dict[str, Any] = {"near": near, "sure": sure or copies.SURE}
+    search = SearchOptions(engine, workers, None if dry_run else files.cache, int(memory * 2**30))
     since = files.cache if only_new else None
     compute = partial(
         stage.dedup, locate=files.locate(), new_since=since, options=search, **options

@@ -80,7 +80,7 @@ def _read_pairs(record: Arrays, rows: Sequence[int | None]) -> list[Pair]:
         a, b = rows[first], rows[second]
         if a is not None and b is not None:
             transform, inverse = map(str, transforms if a < b else transforms[::-1])
-            numbers = (float(score), *map(float, mismatches))
+            numbers = float(score), float(mismatches[0]), float(mismatches[1])
             pairs.append(Pair(min(a, b), max(a, b), *numbers, transform, inverse))
     return pairs
 
