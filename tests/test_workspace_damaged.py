@@ -386,3 +386,17 @@ def test_a_full_disk_says_what_was_changed_before(curated: Path, tmp_path: Path)
     changed = [name for name in after if after[name] != before.get(name) and ".cache" not in name]
     assert bool(named) == bool(changed)
     assert ("nothing was changed" in done.stderr) == (not changed)
+
+
+def test_an_export_that_was_killed_before_its_listing_is_written_again(
+    curate: Curate, finished: Workspace, tmp_path: Path
+) -> None:
+    target = tmp_path / "set"
+    target.mkdir()
+    (target / ".export.json.99999999-0123456789abcdef.tmp").write_text("{")
+    assert curate("export", "folder", target, "-w", finished.root).exit_code == 0
+    assert not list(target.glob(".*"))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / ".own.tmp").write_text("mine")
+    refused = curate("export", "folder", tmp_path / "own", "-w", finished.root)
+    assert "holds other files than an export" in refused.stderr

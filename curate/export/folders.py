@@ -7,6 +7,7 @@ files that no longer belong.
 
 import contextlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import pandas as pd
 from curate.engine import track
 from curate.errors import WorkspaceError, examples
 from curate.export.table import Format, format_export, label_table
-from curate.files import remove_quietly, shorten_name, write_atomically
+from curate.files import TEMPORARY, remove_quietly, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, decode_image, encode_png, read_recorded
 from curate.result import Result
 from curate.workspace.manifest import export_bytes, kept_rows, split_face
@@ -167,7 +168,10 @@ def require_free(target: Path) -> None:
     """Raise WorkspaceError unless the folder is new, empty, or an earlier export."""
     if target.exists() and not target.is_dir():
         raise WorkspaceError(f"{target}: is a file: name a folder")
-    if target.is_dir() and any(target.iterdir()) and not (target / LISTING).is_file():
+    # A first export that was killed may have left no more than the temporary file of its listing.
+    is_own = re.compile(rf"\.{re.escape(LISTING)}\..*{re.escape(TEMPORARY)}").fullmatch
+    others = [entry for entry in target.glob("*") if not is_own(entry.name)]
+    if others and not (target / LISTING).is_file():
         raise WorkspaceError(f"{target}: holds other files than an export: name a new folder")
 
 
