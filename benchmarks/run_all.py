@@ -1,9 +1,10 @@
 """All measurements: `make bench`, and `make bench FER2013=FOLDER` with those on FER2013 (hours).
 
-Not among them: `quality.py`, `label_issues.py`, `independent_model.py`, `ferplus_join.py`,
-`curation_pays.py` (seventeen hours) and `relabel.py fer2013`, which need crowd votes that Candid
-does not ship; `many_files.py`, which draws 300,000 files; `contact_sheet.py`, which needs an eye;
-`code_style.py`, which compares with an earlier checkout.
+Not among them: `quality.py`, `label_issues.py`, `independent_model.py`, `posterior.py crowd`,
+`ferplus_join.py`, `curation_pays.py` (seventeen hours) and `relabel.py fer2013`, which need crowd
+votes that Candid does not ship; `posterior.py clean`, which needs CK+48; `many_files.py`, which
+draws 300,000 files; `contact_sheet.py`, which needs an eye; `code_style.py`, which compares with an
+earlier checkout.
 """
 
 import subprocess
@@ -19,6 +20,7 @@ def main() -> None:
     run("split_balance.py")
     run("near_duplicates.py", "--drawn")
     run("planted_errors.py")
+    run("posterior.py", "planted")
     run("relabel.py", "kills", "20")
     run("damaged_files.py", "2000")
     run("kills.py", "20")

@@ -1,10 +1,12 @@
 """The class posterior: the map, its oracle, whose verdicts it uses, and its counts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
+from curate.label_issues.label_counts import count_labels
 from curate.label_issues.posterior import (
     FEWEST,
     NO_VERDICT,
@@ -159,3 +161,32 @@ def test_the_rule_of_today_gives_the_other_classes_what_the_models_believe():
     believed = np.array([[0.5, 0.3, 0.2], [0.0, 0.0, 1.0]])
     found = spread_error(believed, np.array([0, 2]), np.array([0.9, 0.4]))
     assert found == pytest.approx(np.array([[0.1, 0.54, 0.36], [0.2, 0.2, 0.6]]))
+
+
+def test_the_interval_holds_the_number_of_errors_in_four_draws_of_five():
+    clues, true = draw_faces(10, rows=1200)
+    wrong, held = int((clues.labels != true).sum()), 0
+    for draw in range(5):
+        verdicts = judge(true, np.random.default_rng(draw).permutation(len(true))[:200])
+        posterior = fit_posterior(clues, verdicts, clues.beliefs[0])
+        counts = count_labels(posterior, verdicts, pd.DataFrame({"given": clues.labels}))
+        found, right = counts.count_wrong("given"), counts.count_right("given")
+        held += found["low"] <= wrong <= found["high"]
+        assert found["count"] + right["count"] == pytest.approx(len(true), abs=1)
+        assert found["high"] - found["low"] < 0.8 * 2 * 1.96 * np.sqrt(0.25 * 0.75 / 200) * 1200
+    assert held >= 4
+
+
+def test_the_deviation_of_a_sum_is_that_of_coefficients_drawn_from_their_posterior():
+    clues, true = draw_faces(11, rows=800)
+    posterior = fit_posterior(clues, judge(true, np.arange(400)), clues.beliefs[0])
+    sums = posterior.sum_cells(np.zeros(len(true), int))
+    slope = sums.slopes[0, 1]
+    step = 1e-4 * np.sign(slope)
+    moved = softmax(posterior._design.logits(posterior._coefficients + step), axis=1)[:, 1].sum()
+    assert moved - sums.expected[0, 1] == pytest.approx(slope @ step, rel=1e-2)
+    count, deviation = sums.add(np.array([0]), np.array([1]))
+    assert count == pytest.approx(sums.expected[0, 1])
+    assert deviation**2 == pytest.approx(
+        slope @ sums.covariance @ slope + sums.variances[0, 1], rel=1e-9
+    )

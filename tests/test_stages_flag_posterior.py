@@ -169,6 +169,54 @@ def test_the_posterior_says_which_rows_its_models_learned_from(faces):
     assert "within" not in mixed  # the second model learned from all rows
 
 
+def test_a_model_from_outside_is_one_more_clue(faces):
+    workspace, names = faces
+    manifest = workspace.read()
+    votes = np.full(ROWS, "", object)
+    votes[RANDOM[:200]] = [json.dumps({names[row]: 10}) for row in RANDOM[:200]]
+    manifest["votes"] = votes
+    tables = [pd.read_csv(file, dtype={"fold": str}) for file in workspace.find_predictions()]
+    seen = np.eye(3)[[CLASSES.index(name) for name in names]]
+    noise = np.random.default_rng(3).normal(0, 1.0, (ROWS, 3))
+    probs = np.exp(1.5 * seen + noise)
+    columns = [f"p_{name}" for name in CLASSES]
+    outside = pd.DataFrame(probs / probs.sum(axis=1, keepdims=True), columns=columns)
+    unseen = np.setdiff1d(np.arange(ROWS), RANDOM[:200])
+    agreement = []
+    for independent in ({}, {"outside.csv": manifest[["path"]].join(outside)}):
+        found = flag(manifest, tables, independent=independent)
+        assert found.counts["posterior"]["is_used"]
+        table = found.tables["predictions/posterior.csv"][columns].astype(float)
+        first = np.array(CLASSES)[table.to_numpy().argmax(axis=1)]
+        agreement.append((first == names)[unseen].mean())
+    assert agreement[1] > agreement[0] + 0.02
+
+
+def test_status_shows_how_many_labels_are_right_and_what_the_next_looks_find(curate, judge, faces):
+    workspace, names = faces
+    found = judge(workspace, names, RANDOM[:200])
+    text = curate("status", "-w", workspace.root).stdout
+    right = found["right"]
+    assert f"the next 100 decisions find about {found['next_looks']['errors']}" in text
+    assert f"{right['now']['count']:,} of {ROWS:,} are right ({right['now']['low']:,} to " in text
+    assert f"{right['accepted']['count']:,} with every suggestion" in text
+    errors = json.loads(curate("status", "--json", "-w", workspace.root).stdout)["errors"]
+    assert errors["right"] == right
+
+
+def test_labels_that_people_confirm_stay_and_no_posterior_overrules_them(faces):
+    workspace, _ = faces
+    manifest = workspace.read()
+    votes = np.full(ROWS, "", object)
+    for row in RANDOM[:200]:
+        votes[row] = json.dumps({manifest.at[row, "given_label"]: 10})
+    manifest["votes"] = votes
+    tables = [pd.read_csv(file, dtype={"fold": str}) for file in workspace.find_predictions()]
+    found = flag(manifest, tables)
+    assert not found.counts["posterior"]["is_used"]
+    assert found.obsolete == ("predictions/posterior.csv",)
+
+
 def test_votes_of_the_crowd_are_verdicts_too(faces):
     workspace, names = faces
     manifest = workspace.read()

@@ -182,7 +182,7 @@ def flag(
     pair = evidence.labels * len(classes) + other
     is_calibrated = is_enough(verdicts.is_wrong)
     calibration = calibrate(suspicion, pair, verdicts.is_wrong) if is_calibrated else None
-    fitted = fit_beside_rule(evidence, suspicion, pair, verdicts)
+    fitted = fit_beside_rule(evidence, suspicion, pair, verdicts, len(predictions))
     posterior = fitted if fitted and fitted.is_of_use else None
     judgement = _judge(evidence, suspicion, calibration, posterior, precision)
     counts, errors = _count(folded, evidence, judgement, calibration, verdicts, classes)
@@ -231,7 +231,11 @@ class Verdicts:
 
 
 def fit_beside_rule(
-    evidence: Evidence, suspicion: Probs, pair: Labels, verdicts: Verdicts
+    evidence: Evidence,
+    suspicion: Probs,
+    pair: Labels,
+    verdicts: Verdicts,
+    members: int | None = None,
 ) -> Posterior | None:
     """The class posterior, compared with the error model as the rule of today.
 
@@ -239,16 +243,21 @@ def fit_beside_rule(
     ----------
     suspicion : (N,) the score of the ranking
     pair : (N,) number of the pair of given and suggested class
+    members : number of out-of-fold models; the independent ones that follow in the evidence are a
+        clue each; None for no such models
 
     Returns
     -------
-    None with too few verdicts
+    None with too few verdicts, too few wrong labels among them, or one class alone
     """
-    is_known = verdicts.classes < evidence.probs.shape[1]  # as class of the data set, or none
+    count = evidence.probs.shape[1]
+    is_known = verdicts.classes < count  # a class of the data set, or none
     classes = np.where(is_known, verdicts.classes, NO_VERDICT)
-    if (classes != NO_VERDICT).sum() < FEWEST:
+    known = int((classes != NO_VERDICT).sum())
+    if count < 2 or known < FEWEST or not is_enough(verdicts.is_wrong):
         return None
-    clues = Clues(evidence.labels, (evidence.believed,), evidence.groups, suspicion)
+    outside = evidence.model_probs[members:] if members else ()
+    clues = Clues(evidence.labels, (evidence.believed, *outside), evidence.groups, suspicion)
     return fit_posterior(clues, classes, _today(evidence, suspicion, pair, verdicts.is_wrong))
 
 
@@ -461,6 +470,7 @@ def _describe_posterior(fitted: Posterior | None, verdicts: Verdicts) -> dict[st
         "is_used": fitted.is_of_use,
         "verdicts": fitted.verdicts,
         "gain": round(fitted.gain, 3),
+        "agreement_gain": round(fitted.agreement_gain, 3),
         "covered": round(fitted.covered, 2),
     }
 
@@ -556,6 +566,8 @@ def _format_posterior(posterior: Mapping[str, Any]) -> str:
             "; no class posterior, since the verdicts are of the most suspect images alone: "
             "judge a random sample of 200"
         )
+    if posterior["gain"] > 0:
+        return "; no class posterior, since held-out verdicts agree more with the given labels"
     return f"; the class posterior is no better than today's rule ({gain}), which is kept"
 
 
