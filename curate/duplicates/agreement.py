@@ -65,6 +65,9 @@ MOST_OPPOSITE = 0.006  # most of the area that differs as strongly the other way
 # background none.
 MOST_THICK = 0.5  # share of pixels whose neighbours all belong to the mark
 NO_OPPOSITE = 0.0006
+# Mismatch (at least) of a pair with such a mark: over what two labels allow, because a mouth that
+# opens is a thin stroke too.
+THIN_MISMATCH = 0.031
 EQUAL = 0.97  # local correlation of places that show the same pixels, altered or not
 REST_MISMATCH = 0.1  # most that disagrees once the mark is taken out
 REST_UNEQUAL = 0.12  # most that is not equal away from all that disagrees
@@ -193,6 +196,7 @@ def _explain_by_mark(pair: _Pair, mismatch: float) -> tuple[float, float]:
         fitted = np.where(mark[None], pair.fixed, pair.moving).astype(np.float32)
         outside = float(_compare(pair.fixed, fitted, pair.overlap * ~mark[None])[0][0])
         if outside <= REST_MISMATCH and outside < found[1]:
+            outside = max(outside, THIN_MISMATCH) if is_thin else outside
             found = (outside if is_thin else mismatch), outside
     return found
 
