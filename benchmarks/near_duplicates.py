@@ -101,17 +101,21 @@ def plant(folder: Path, root: Path, seed: int, *, keep_copies: bool) -> pd.DataF
 def list_faces(folder: Path, workspace: Path, *, keep_copies: bool) -> pd.DataFrame:
     """The readable faces, one of each duplicate group unless `keep_copies`."""
     dedup = ["dedup", "--exact-only"] if keep_copies else ["dedup"]
-    # Under one label, as the copies will be: two labels need more agreement.
-    one_label = workspace.parent / "one label" / "neutral"
-    one_label.mkdir(parents=True)
-    for k, file in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
-        shutil.copy(file, one_label / f"{k:06d}{file.suffix}")
-    for words in (["build", f"faces={one_label.parent}"], ["inspect"], dedup):
+    one_label = copy_under_one_label(folder, workspace.parent / "one label")
+    for words in (["build", f"faces={one_label}"], ["inspect"], dedup):
         run_command(["curate", *words, "-w", str(workspace)])
     manifest = read_manifest(workspace / "manifest.csv")
     group = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])
     is_face = (manifest["pixel_hash"] != "") & (manifest["quality"] == "")
     return manifest[is_face & ~group.duplicated()]
+
+
+def copy_under_one_label(folder: Path, target: Path) -> Path:
+    """The pictures of a folder under one label, so that copies with two labels are grouped too."""
+    (target / "neutral").mkdir(parents=True)
+    for k, file in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+        shutil.copy(file, target / "neutral" / f"{k:06d}{file.suffix}")
+    return target
 
 
 def half_of(name: str) -> str:

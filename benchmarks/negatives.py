@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from alterations import ALTERATIONS
+from near_duplicates import copy_under_one_label
 from PIL import Image
 from results import RESULTS, describe_machine, replace_section, run_command, to_table
 
@@ -96,7 +97,8 @@ def make_sets(options: argparse.Namespace, done: set[tuple[str, int]]) -> Iterat
 def read_faces(dataset: Path, workspace: Path) -> Images:
     """(N, 48, 48) one readable face of each duplicate group."""
     if not (workspace / "pairs.csv").is_file():
-        for words in (["build", f"faces={dataset}"], ["inspect"], ["dedup"]):
+        one_label = copy_under_one_label(dataset, workspace.parent / "one label")
+        for words in (["build", f"faces={one_label}"], ["inspect"], ["dedup"]):
             run_command(["curate", *words, "-w", str(workspace)])
     manifest = Workspace(workspace).read()
     alone = manifest["duplicate_group"].where(manifest["duplicate_group"] != "", manifest["path"])

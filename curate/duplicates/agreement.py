@@ -67,7 +67,7 @@ MOST_THICK = 0.5  # share of pixels whose neighbours all belong to the mark
 NO_OPPOSITE = 0.0006
 # Mismatch (at least) of a pair with such a mark: over what two labels allow, because a mouth that
 # opens is a thin stroke too.
-THIN_MISMATCH = 0.031
+THIN_MISMATCH = 0.03
 EQUAL = 0.97  # local correlation of places that show the same pixels, altered or not
 REST_MISMATCH = 0.1  # most that disagrees once the mark is taken out
 REST_UNEQUAL = 0.12  # most that is not equal away from all that disagrees

@@ -26,7 +26,7 @@ LEAST_LOOK_ALIKES = 4
 DIFFERS = 0.2
 # Most mismatch (inclusive) of copies with two labels, where the images have doubtful pairs and
 # where they have none. Two expressions before one camera may differ in a few pixels.
-CONFLICT = 0.03
+CONFLICT = 0.025
 CONFLICT_ALONE = 0.075
 
 
@@ -112,7 +112,7 @@ def _is_copy(
 def _agrees_in_detail(pair: Pair, doubts: Mapping[int, Sequence[float]]) -> bool:
     """Whether a pair with two labels agrees as copies do and expressions do not."""
     is_alone = pair.first not in doubts and pair.second not in doubts
-    return pair.unmarked <= (CONFLICT_ALONE if is_alone else CONFLICT)
+    return pair.mismatch <= (CONFLICT_ALONE if is_alone else CONFLICT)
 
 
 def _nearest_other(pair: Pair, doubts: Mapping[int, Sequence[float]]) -> float:
