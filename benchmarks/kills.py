@@ -66,8 +66,12 @@ LOADED = (
 )  # fmt: skip
 # Their batches have other names each time, so a second run adds a second decision.
 DECIDING = ("decide", "decide --from")
-# Files of a training that goes on: they differ from epoch to epoch.
-CHANGING = ("state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json")
+# Files of a training that goes on: they differ from epoch to epoch. verdicts.json has a digest of
+# the journal, which holds times.
+CHANGING = (
+    "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
+    "verdicts.json",
+)  # fmt: skip
 
 
 @dataclass

@@ -291,6 +291,8 @@ def read(root: Path) -> dict[str, str]:
             text = plain(data.decode())
         except UnicodeDecodeError:
             text = str(hash(data))
+        if name == "verdicts.json":  # a digest of the journal, which holds times
+            text = re.sub(r'("journals": \[).*?\]\]|"sha256": "[0-9a-f]*"', r"\1", text)
         found[name] = text
     return found
 

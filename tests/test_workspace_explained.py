@@ -267,7 +267,8 @@ def test_merging_a_copy_of_the_lost_journal_is_a_way_out(
 
 def test_a_damaged_verdicts_json_changes_no_result(finished: Workspace, curate: Curate) -> None:
     before = finished.manifest.read_bytes()
-    for data in (b"", b"{", b"[]", b'{"journals": 1}', b'{"journals": [[]], "verdicts": []}'):
+    flipped = finished.basis.read_bytes().replace(b"1", b"2", 3)
+    for data in (b"", b"{", b"[]", b'{"journals": 1}', b'{"journals": [[]]}', flipped):
         finished.basis.write_bytes(data)
         assert find_unexplained(finished) == []
         assert curate("inspect", "-j", "1", "-w", finished.root).exit_code == 0

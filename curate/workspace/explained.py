@@ -273,10 +273,16 @@ def _read_basis(workspace: Workspace) -> Basis | None:
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         record = json.loads(workspace.basis.read_bytes())
         journals = [(int(size), str(digest)) for size, digest in record["journals"]]
-        return Basis(journals, [str(digest) for digest in record["verdicts"]])
+        basis = Basis(journals, [str(digest) for digest in record["verdicts"]])
+        return basis if record["sha256"] == _to_record(basis)["sha256"] else None
     return None
 
 
 def _write_basis(workspace: Workspace, basis: Basis) -> None:
-    record = {"journals": [list(each) for each in basis.journals], "verdicts": basis.verdicts}
-    write_atomically(workspace.basis, (json.dumps(record) + "\n").encode())
+    write_atomically(workspace.basis, (json.dumps(_to_record(basis)) + "\n").encode())
+
+
+def _to_record(basis: Basis) -> dict[str, object]:
+    """The object in `verdicts.json`; its digest finds damage, which would refuse right verdicts."""
+    values = {"journals": [list(each) for each in basis.journals], "verdicts": list(basis.verdicts)}
+    return {**values, "sha256": hashlib.sha256(json.dumps(values).encode()).hexdigest()}
