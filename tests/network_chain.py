@@ -60,7 +60,7 @@ def run_review(workspace: Workspace) -> None:
     words = ("relabel", "--no-browser", "--by", "a", "-w", str(workspace.root))
     session = subprocess.Popen([sys.executable, "-P", "-m", "curate", *words])
     ready = session_files(workspace, "a").ready
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 200
     while not ready.is_file() and session.poll() is None and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(1)

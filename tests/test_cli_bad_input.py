@@ -14,6 +14,12 @@ from curate.workspace.workspace import Workspace
 # Wrong usage
 
 
+OTHER = "tiny/train/sad/0.png"
+NO_PATH = (
+    "decide: --undo, --from and --accept-suggestions take no PATH, the others need at least one"
+)
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -41,17 +47,20 @@ from curate.workspace.workspace import Workspace
         (
             f"decide {FIRST}",
             "decide: choose one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, "
-            "--from CSV",
+            "--from CSV, --accept-suggestions",
         ),
         (
             f"decide {FIRST} --keep --drop",
             "decide: choose one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, "
-            "--from CSV",
+            "--from CSV, --accept-suggestions",
         ),
-        ("decide --keep", "decide: --undo and --from take no PATH, the others need at least one"),
+        (
+            "decide --keep",
+            NO_PATH,
+        ),
         (
             f"decide {FIRST} --undo x",
-            "decide: --undo and --from take no PATH, the others need at least one",
+            NO_PATH,
         ),
     ],
 )
@@ -119,7 +128,11 @@ def test_an_impossible_decision_is_refused_and_the_journal_stays(
     table = tmp_path / "wanted.csv"
     with table.open("w", newline="") as stream:
         csv.writer(stream).writerows(
-            [["path", "action", "label"], [FIRST, "polish", ""], [FIRST, "undo", ""]]
+            [
+                ["path", "action", "label"],
+                [FIRST, "polish", ""],
+                ["tiny/train/sad/0.png", "undo", ""],
+            ]
         )
     batches = ", ".join(decision.batch for decision in finished.read_journal())
     before = read_files(finished.root)

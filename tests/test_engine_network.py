@@ -70,7 +70,7 @@ def run_isolated(folder: Path, *command: str, scratch: Path | None = None) -> se
         env={**kept, **mongod, "HOME": str(home), "TMPDIR": str(scratch or folder)},
         capture_output=True,
         text=True,
-        timeout=220,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]

@@ -16,6 +16,7 @@ from skimage import data
 from typer.testing import CliRunner, Result
 
 from curate.demo.drawing import draw_face
+from curate.images import decode
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.faces import detect, timeline
@@ -132,15 +133,15 @@ def test_predict_finds_faces_and_writes_a_table_and_pictures(
     broken, closed = tmp_path / "broken.png", tmp_path / "closed.png"
     broken.write_bytes(b"no picture")
     closed.write_bytes(b"")
-    real = Path.read_bytes
+    real = decode.read_bounded
 
-    def read(file: Path) -> bytes:
+    def read(file: Path, most: int) -> bytes:
         if file == closed:
             raise PermissionError(13, "Permission denied")
-        return real(file)
+        return real(file, most)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", read)
+        patch.setattr(decode, "read_bounded", read)
         files = astronaut, broken, closed
         done = call("predict", *files, "-w", bars.root, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output

@@ -208,7 +208,7 @@ def log(
 
     records = stage.read_log(Workspace(workspace), path)
     for note in stage.note_unexplained(Workspace(workspace)):
-        typer.echo(f"log: {note}", err=True)
+        print_note(f"log: {note}")
     print_report(records, stage.format_log(records), as_json=as_json)
 
 
