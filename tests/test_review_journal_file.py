@@ -379,8 +379,8 @@ def test_names_of_any_bytes_break_no_command(
         for number, made in enumerate(other.read_journal())
     ]  # fmt: skip
     other.journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    environment = {**os.environ, b"USER": b"\xe9ric\x1b\n", b"CURATE_WORKSPACE": b""}  # type: ignore[dict-item]
-    del environment[b"CURATE_WORKSPACE"]  # type: ignore[arg-type]
+    kept = {name: value for name, value in os.environb.items() if not name.startswith(b"CURATE_")}
+    environment = {**kept, b"USER": b"\xe9ric\x1b\n"}
     done = subprocess.run(
         [*PROGRAM, "decide", FACE, "--drop", "-w", str(finished.root), "--note", b"\xff"],
         env=environment, capture_output=True, check=False,

@@ -309,7 +309,7 @@ def started(tmp_path: Path, *command: object) -> Iterator["subprocess.Popen[str]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(arguments, start_new_session=True, text=True, **streams)
     try:
-        assert wait_until(mark.exists, 10)
+        assert wait_until(mark.exists, 60)
         yield process
     finally:
         for survivor in living(process.pid):

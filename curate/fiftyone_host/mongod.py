@@ -129,16 +129,24 @@ def _choose_socket(folder: Path) -> Path:
     _remove_socket_folder(folder)
     if len(os.fsencode(folder / SOCKET)) <= LONGEST_SOCKET:
         return folder / SOCKET
-    short = Path(tempfile.mkdtemp(prefix=TEMPORARY))  # of mode 700, under a name nobody can foresee
+    room = LONGEST_SOCKET - len(f"/{TEMPORARY}12345678/{SOCKET}")
+    parent = next((each for each in _list_temporary() if len(os.fsencode(each)) <= room), None)
+    # Of mode 700, under a name nobody can foresee.
+    short = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=parent))
     (folder / "socket").write_text(str(short))
     return short / SOCKET
+
+
+def _list_temporary() -> tuple[Path, Path]:
+    """The folders for temporary files: TMPDIR, which may be too long, and that of the system."""
+    return Path(tempfile.gettempdir()), Path("/tmp")
 
 
 def _remove_socket_folder(folder: Path) -> None:
     """Remove the temporary folder of a socket, if there is one and it is ours."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         short = Path((folder / "socket").read_text())
-        if short.parent == Path(tempfile.gettempdir()) and short.name.startswith(TEMPORARY):
+        if short.parent in _list_temporary() and short.name.startswith(TEMPORARY):
             for left in short.glob("*.sock"):
                 left.unlink()
             short.rmdir()
