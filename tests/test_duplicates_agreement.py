@@ -138,6 +138,14 @@ def test_two_labels_need_agreement_in_every_detail() -> None:
     assert find_copies([pair(0, 1, CONFLICT + 0.001), other], labels, 0.975) == []
 
 
+def test_a_mark_makes_no_copies_of_two_labels(faces: np.ndarray) -> None:
+    rng = np.random.default_rng(5)
+    marked = np.stack([ALTERATIONS["watermark"](face, rng) for face in faces[:12]])
+    pairs = np.concatenate([faces[:12], marked])
+    assert find_sure(pairs, ["sad"] * 12 + ["fear"] * 12) == set()
+    assert len(find_sure(pairs)) >= 8
+
+
 def test_faces_on_a_third_of_one_background_are_no_copies(faces: np.ndarray) -> None:
     texture = np.random.default_rng(4).uniform(0, 255, (12, 12)).astype(np.uint8)
     background = cv2.resize(texture, (48, 48), interpolation=cv2.INTER_CUBIC)

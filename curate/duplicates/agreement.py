@@ -8,10 +8,12 @@ takes light away), and outside of it the images stay equal. Another expression o
 differs in both directions.
 
 The bounds were chosen on altered copies of 2,600 faces of FER2013, on 700 of its faces under each
-of ten masks, and on CK+48 across sequences; `benchmarks/negatives.py` measures them on others.
+of ten masks, on 150 on each of eight backgrounds, on drawn people and on CK+48 across sequences;
+`benchmarks/negatives.py` measures them on others.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -65,9 +67,9 @@ MOST_OPPOSITE = 0.006  # most of the area that differs as strongly the other way
 # background none.
 MOST_THICK = 0.5  # share of pixels whose neighbours all belong to the mark
 NO_OPPOSITE = 0.0006
-# Mismatch (at least) of a pair with such a mark: over what two labels allow, because a mouth that
-# opens is a thin stroke too.
-THIN_MISMATCH = 0.03
+# Mismatch (at least) of a pair with such a mark: over `CONFLICT_ALONE` of `copies`, because a mouth
+# that opens is a thin stroke too.
+THIN_MISMATCH = 0.08
 EQUAL = 0.97  # local correlation of places that show the same pixels, altered or not
 REST_MISMATCH = 0.1  # most that disagrees once the mark is taken out
 REST_UNEQUAL = 0.12  # most that is not equal away from all that disagrees
@@ -112,7 +114,7 @@ class _Pair:
     correlation: Floats
     texture: Floats
 
-    @property
+    @cached_property
     def difference(self) -> Floats:
         return blur(self.moving - self.fixed, 0.6)
 
@@ -175,8 +177,8 @@ def _share(chosen: npt.NDArray[np.bool_], weight: Floats) -> Floats:
 def _explain_by_mark(pair: _Pair, mismatch: float) -> tuple[float, float]:
     """The mismatch, and the mismatch outside of a mark, if a mark explains it.
 
-    Thin strokes in one direction are a mark for certain, and count as no mismatch. A thick mark may
-    be what is brighter in another face.
+    Thin strokes in one direction are a mark for certain, and lower both. A thick mark may be what
+    is brighter in another face, and lowers the second alone.
     """
     disagrees = (pair.correlation < AGREES) & (pair.texture > 0)
     size = 2 * REST_DISTANCE + 1

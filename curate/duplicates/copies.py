@@ -8,12 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-# Chosen on one half of the sources of `benchmarks/near_duplicates.py`, measured on the other:
-# precision over 99.2 % and recall over 99.0 % on FER2013 and on drawn faces. Under SURE are pairs
-# of one photo shoot with different expressions on FER2013, and of two people among drawn faces.
+# Chosen on one half of the sources of `benchmarks/near_duplicates.py`, measured on the other (see
+# benchmarks/RESULTS.md). Under SURE are pairs of one photo shoot with different expressions on
+# FER2013, and of two people among drawn faces.
 SURE = 0.975
-# Most mismatch (inclusive) of images that agree everywhere: of altered copies without a mark 99.8 %
-# are under it, of CK+48's frames of different sequences none.
+# Most mismatch (inclusive) of images that agree everywhere, but for a mark.
 AGREED = 0.11
 UNLIKE = 0.40  # mismatch over which two images are clearly not copies
 # Of the mismatch of the next look-alike, up to which a pair stands out, if that one is at least
@@ -104,7 +103,7 @@ def _is_copy(
     rows = pair.first, pair.second
     if not any(row in bounds and bounds[row] < UNLIKE for row in rows):
         return pair.unmarked <= UNLIKE
-    # Among look-alikes a mark explains nothing: what they share agrees, and hides the rest.
+    # Among look-alikes a thick mark explains nothing: what they share agrees, and hides the rest.
     bound = min(bounds.get(row, AGREED) for row in rows)
     return pair.mismatch <= max(bound, STANDS_OUT * _nearest_other(pair, doubts))
 
