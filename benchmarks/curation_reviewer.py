@@ -27,7 +27,7 @@ import pandas as pd
 from results import run_command
 
 from curate.files import write_atomically
-from curate.stages.flag import gather_evidence
+from curate.label_issues.evidence import gather_evidence
 from curate.workspace.journal import is_machine
 from curate.workspace.manifest import table_bytes, write_manifest
 from curate.workspace.predictions import PREFIX, class_names, read_predictions

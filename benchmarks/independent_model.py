@@ -21,9 +21,9 @@ from results import RESULTS, describe_machine, replace_section, run_command, to_
 
 from curate.errors import PredictionsError
 from curate.label_issues.error_model import collect_verdicts
+from curate.label_issues.evidence import gather_evidence
 from curate.label_issues.independent import add_independent
 from curate.label_issues.scores import SCORES, Evidence, agree, weigh_models
-from curate.stages.flag import gather_evidence
 from curate.workspace.predictions import PREFIX
 from curate.workspace.votes import read_votes
 from curate.workspace.workspace import Workspace

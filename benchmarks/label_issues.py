@@ -26,9 +26,10 @@ from cleanlab.rank import get_label_quality_ensemble_scores, get_label_quality_s
 from results import README, RESULTS, describe_machine, replace_section, to_table
 from sklearn.metrics import average_precision_score
 
+from curate.label_issues.evidence import gather_evidence
 from curate.label_issues.scores import SCORES, Evidence, agree, best_other
 from curate.labels import VOCABULARY
-from curate.stages.flag import flag, gather_evidence
+from curate.stages.flag import flag
 from curate.workspace.predictions import read_predictions
 from curate.workspace.receipts import read_receipts
 from curate.workspace.votes import read_votes, votes_of

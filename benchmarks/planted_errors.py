@@ -26,8 +26,8 @@ from results import RESULTS, describe_machine, replace_section, to_table
 from sklearn.metrics import average_precision_score
 
 from curate.demo.planting import draw_fresh, draw_wrong_label
+from curate.label_issues.evidence import gather_evidence
 from curate.labels import VOCABULARY
-from curate.stages.flag import gather_evidence
 from curate.workspace.predictions import read_predictions
 from curate.workspace.workspace import Workspace
 

@@ -28,10 +28,11 @@ from results import RESULTS, describe_machine, replace_section, to_table
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from curate.demo.planting import draw_fresh
+from curate.label_issues.evidence import Verdicts, gather_evidence
 from curate.label_issues.posterior import NO_VERDICT
 from curate.label_issues.scores import SCORES, Evidence, agree, best_other
 from curate.labels import VOCABULARY
-from curate.stages.flag import Verdicts, fit_beside_rule, gather_evidence
+from curate.stages.flag import fit_beside_rule
 from curate.workspace.predictions import read_predictions
 from curate.workspace.receipts import read_receipts
 from curate.workspace.votes import choose_majority, read_votes, votes_of

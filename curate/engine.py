@@ -33,8 +33,8 @@ AHEAD = 4
 # A worker begins as `python -c`, which would take a `pickle.py` in the current folder for Python's
 # own; with this variable, as with the option -P, nothing of that folder is imported.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
-# Ray reports its use and, whatever its settings are, asks the metadata addresses of three clouds:
-# its requests go to a port of this machine where nothing answers.
+# Ray reports its use and, whatever its settings are, queries the metadata addresses of three
+# clouds: its requests go to a port of this machine where nothing answers.
 QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "http_proxy": "http://127.0.0.1:9",

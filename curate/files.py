@@ -455,6 +455,26 @@ def load_record(file: Path) -> dict[str, Any]:
     OSError  if the file is missing or cannot be read
     ValueError  if it holds no JSON object
     """
+    values, is_intact = _read_record(file)
+    if is_intact is False:
+        note_once(
+            f"{file}: was changed after Candid wrote it, and results may differ: restore it from a "
+            "copy unless you edited it"
+        )
+    return values
+
+
+def load_intact_record(file: Path) -> dict[str, Any] | None:
+    """The values of a record that is as Candid wrote it; else None."""
+    try:
+        values, is_intact = _read_record(file)
+    except (OSError, ValueError):
+        return None
+    return values if is_intact else None
+
+
+def _read_record(file: Path) -> tuple[dict[str, Any], bool | None]:
+    """The values without their digest, and whether they fit it; None if there is none."""
     try:
         values = json.loads(file.read_bytes())
     except RecursionError as error:
@@ -462,12 +482,7 @@ def load_record(file: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")
     signature = values.pop(SIGNATURE, None)
-    if signature not in (None, _digest_values(values)):
-        note_once(
-            f"{file}: was changed after Candid wrote it, and results may differ: restore it from a "
-            "copy unless you edited it"
-        )
-    return values
+    return values, None if signature is None else signature == _digest_values(values)
 
 
 def _digest_values(values: Mapping[str, Any]) -> str:

@@ -13,9 +13,10 @@ from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
 from curate.errors import PredictionsError
 from curate.images.hog import describe_gradients
+from curate.label_issues.evidence import gather_evidence
 from curate.label_issues.independent import calibrate_to_labels, complete_classes, describe_leak
 from curate.label_issues.scores import agree, weigh_models
-from curate.stages.flag import flag, gather_evidence
+from curate.stages.flag import flag
 from curate.workspace.manifest import empty_manifest, write_manifest
 from curate.workspace.predictions import PREFIX, read_independent, write_predictions
 from curate.workspace.workspace import Workspace

@@ -9,9 +9,10 @@ from tables import make_manifest
 
 from curate.class_weights import weigh_classes
 from curate.errors import ManifestError, PredictionsError
+from curate.label_issues.evidence import gather_evidence
 from curate.label_issues.scores import margin, self_confidence
 from curate.reports.audit import audit, format_audit, summarize_audit
-from curate.stages.flag import flag, gather_evidence
+from curate.stages.flag import flag
 from curate.stages.weights import weights
 
 PROBS = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.35, 0.25]])

@@ -15,9 +15,10 @@ SURE = 0.975
 # Most mismatch (inclusive) of images that agree everywhere, but for a mark.
 AGREED = 0.11
 UNLIKE = 0.40  # mismatch over which two images are clearly not copies
-# Of the mismatch of the next look-alike, up to which a pair stands out, if that one is at least
-# `OTHERS`: under a mask two marked copies disagree over .1 to .4 and other faces over .5 and more.
-STANDS_OUT = 0.6
+# A pair among look-alikes is distinct up to this share of the mismatch of the next one, if that is
+# `OTHERS` or more: under a mask two marked copies disagree over .1 to .4, other faces over .5 and
+# more.
+DISTINCT = 0.6
 OTHERS = 0.45
 # So many pairs of an image that differ over more than this make a crowd; a set of marked copies
 # has fewer.
@@ -59,9 +60,9 @@ def find_copies(pairs: Collection[Pair], labels: Sequence[str], sure: float) -> 
     A pair that agrees everywhere is one. A pair that disagrees somewhere (two watermarks, another
     tone curve) is one if it is alone: neither image has another image that is alike and clearly
     not a copy. Images with such look-alikes share a mask, a background or a camera; there a pair
-    has to agree as much more as the look-alikes differ less, or to stand out from all of them. A
-    pair with two labels has to agree in every detail: one person before one camera with two
-    expressions is the most frequent case.
+    has to agree as much more as the look-alikes differ less, or to differ far less than all of
+    them. A pair with two labels has to agree in every detail: one person before one camera with
+    two expressions is the most frequent case.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ def _is_copy(
         return pair.unmarked <= UNLIKE
     # Among look-alikes a thick mark explains nothing: what they share agrees, and hides the rest.
     bound = min(bounds.get(row, AGREED) for row in rows)
-    return pair.mismatch <= max(bound, STANDS_OUT * _nearest_other(pair, doubts))
+    return pair.mismatch <= max(bound, DISTINCT * _nearest_other(pair, doubts))
 
 
 def _agrees_in_detail(pair: Pair, doubts: Mapping[int, Sequence[float]]) -> bool:

@@ -10,7 +10,7 @@ given label, so the data set's own annotator counts as one more source with a co
 
 `trust` and `given` are free. The other terms are drawn to 0, so few verdicts learn how far models
 and labels can be trusted and how common each class is, and more verdicts learn which classes people
-tell apart otherwise. A class that nobody confirmed keeps about the odds that the models give it.
+distinguish otherwise. A class that nobody confirmed keeps about the odds that the models give it.
 The strength of `mix` is the one with the best log-likelihood in cross-validation.
 
 References

@@ -14,28 +14,21 @@ classes the image is ambiguous and gets no suggestion. The most suspect rows are
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import PredictionsError
 from curate.label_issues.error_model import (
-    Calibration,
     calibrate,
-    collect_verdicts,
-    count_confidently,
-    count_errors,
     is_enough,
-    mark_at_precision,
-    name_verdicts,
 )
+from curate.label_issues.evidence import Verdicts, common_classes, gather_evidence
 from curate.label_issues.independent import add_independent
-from curate.label_issues.label_counts import count_labels
+from curate.label_issues.judgement import Judgement, judge
 from curate.label_issues.posterior import (
     COVERED,
     FEWEST,
@@ -57,13 +50,12 @@ from curate.label_issues.scores import (
     pair_prior,
     self_confidence,
 )
-from curate.labels import VOCABULARY
+from curate.stages.flag_counts import count_by_posterior, count_by_score
 from curate.workspace.invariants import require_laws
 from curate.workspace.predictions import (
     MARGIN_AUC,
     PREFIX,
     WITHIN,
-    class_names,
     list_judged,
     read_independent,
     read_predictions,
@@ -72,49 +64,14 @@ from curate.workspace.predictions import (
 from curate.workspace.receipts import StageResult, note_changed_predictions
 from curate.workspace.workspace import POSTERIOR
 
-Flags = npt.NDArray[np.bool_]
-
 # `votes` and `human` too: they are the verdicts that calibrate the ranking.
 INPUT_COLUMNS = ("given_label", "fold", "duplicate_group", "votes", "human")
 PRECISION = 0.5
-# A row is ambiguous if a second class is believed at least this share of the first.
-OPEN_SHARE = 0.5
-NEXT_LOOKS = 100  # images at the head of the review queue whose errors are estimated
 ISSUE_COLUMNS = [
     "path", "issue_rank", "given_label", "suggested_label", "issue", "error_probability", "score",
     "margin", "members_against", "pair_prior", "copies", "copies_against", "margin_auc", "verdict",
 ]  # fmt: skip
 NO_TABLES: Mapping[str, pd.DataFrame] = MappingProxyType({})
-COUNT_COLUMNS = ["given_label", "suggested_label", "low", "count", "high"]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What flag computes of N rows; all but `probability` are (N,).
-
-    Attributes
-    ----------
-    score : higher is more suspect
-    rank : 1 is the most suspect
-    other : the class believed most besides the given one
-    is_doubted : whether `other` is believed more than the given class
-    is_open : whether further classes are plausible too
-    is_marked : whether the row is an issue
-    probability : (N,) that the given label is wrong; None without enough verdicts
-    """
-
-    score: Probs
-    rank: Labels
-    other: Labels
-    is_doubted: Flags
-    is_open: Flags
-    is_marked: Flags
-    probability: Probs | None
-
-    @property
-    def is_suggested(self) -> Flags:
-        """Whether `other` is the suggested label: doubted, and no third class is plausible."""
-        return self.is_doubted & ~self.is_open
 
 
 def flag_tables(
@@ -164,7 +121,7 @@ def flag(
     """
     require_laws(manifest, "fold")
     given = set(manifest["given_label"])
-    classes = [name for name in _common_classes(predictions, independent) if name in given]
+    classes = [name for name in common_classes(predictions, independent) if name in given]
     is_folded = manifest["fold"] != ""
     if not predictions:  # models from outside need no folds
         is_folded = manifest["path"].isin(list_judged(manifest))
@@ -184,10 +141,10 @@ def flag(
     calibration = calibrate(suspicion, pair, verdicts.is_wrong) if is_calibrated else None
     fitted = fit_beside_rule(evidence, suspicion, pair, verdicts, len(predictions))
     posterior = fitted if fitted and fitted.is_of_use else None
-    judgement = _judge(evidence, suspicion, calibration, posterior, precision)
-    counts, errors = _count(folded, evidence, judgement, calibration, verdicts, classes)
+    judgement = judge(evidence, suspicion, calibration, posterior, precision)
+    counts, errors = count_by_score(folded, evidence, judgement, calibration, verdicts, classes)
     if posterior:
-        counted, errors = _count_by_posterior(folded, judgement, posterior, verdicts, classes)
+        counted, errors = count_by_posterior(folded, judgement, posterior, verdicts, classes)
         counts |= counted
     counts["posterior"] = _describe_posterior(fitted, verdicts)
     own = _to_columns(evidence, judgement, classes)
@@ -205,29 +162,6 @@ def flag(
         counts=counts,
         notes=notes,
     )
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """What people and the crowd gave N rows.
-
-    Attributes
-    ----------
-    is_wrong : (N,) 1 where the given label is wrong, 0 where right, NaN without a verdict
-    classes : (N,) class index of the verdict; K for a class that the data set does not have;
-        `NO_VERDICT` for none
-    """
-
-    is_wrong: Probs
-    classes: Labels
-
-    @classmethod
-    def of(cls, folded: pd.DataFrame, classes: Sequence[str]) -> "Verdicts":
-        """The verdicts on the folded rows."""
-        index_of = {"": NO_VERDICT, **{name: k for k, name in enumerate(classes)}}
-        named = name_verdicts(folded)
-        numbers = [index_of.get(name, len(classes)) for name in named]
-        return cls(collect_verdicts(folded), np.array(numbers, np.int64))
 
 
 def fit_beside_rule(
@@ -281,79 +215,6 @@ def _today(evidence: Evidence, suspicion: Probs, pair: Labels, is_wrong: Probs) 
     return rule
 
 
-def gather_evidence(
-    folded: pd.DataFrame, predictions: Sequence[pd.DataFrame], classes: Sequence[str]
-) -> Evidence:
-    """What predictions and duplicate groups show about the folded rows.
-
-    Parameters
-    ----------
-    predictions : tables of the folded rows in their order
-    classes : the K classes, in the order of the probabilities
-    """
-    index_of = {name: k for k, name in enumerate(classes)}
-    labels = folded["given_label"].map(index_of).to_numpy(dtype=np.int64)
-    probs = tuple(_select_classes(classes, table) for table in predictions)
-    group = folded["duplicate_group"].where(folded["duplicate_group"] != "", folded["path"])
-    groups, _ = pd.factorize(group)
-    tables = [table for table in predictions if MARGIN_AUC in table]
-    dynamics = [pd.to_numeric(table[MARGIN_AUC], errors="coerce").to_numpy() for table in tables]
-    # The mean over the models that learned from the row; NaN if none did.
-    margin_auc = pd.DataFrame(dynamics, columns=folded.index, dtype=np.float64).mean(axis=0)
-    return Evidence(labels, probs, groups.astype(np.int64), margin_auc.to_numpy())
-
-
-def _select_classes(classes: Sequence[str], table: pd.DataFrame) -> Probs:
-    """(N, K) the probabilities of these classes.
-
-    If the model predicts further classes, each row is divided by its sum; a row of zeros becomes
-    equal shares.
-    """
-    probs: Probs = table[[PREFIX + name for name in classes]].to_numpy(dtype=np.float64)
-    if len(classes) == len(class_names(table)):
-        return probs
-    total = probs.sum(axis=1, keepdims=True)
-    equal = np.full_like(probs, 1 / len(classes))
-    shares: Probs = np.divide(probs, total, out=equal, where=total > 0)
-    return shares
-
-
-def _judge(
-    evidence: Evidence,
-    suspicion: Probs,
-    calibration: Calibration | None,
-    posterior: Posterior | None,
-    precision: float,
-) -> Judgement:
-    labels, rows = evidence.labels, np.arange(len(evidence.labels))
-    believed = posterior.probs if posterior else evidence.believed
-    other = best_other(labels, believed)
-    probability = None
-    if posterior:
-        probability = 1 - believed[rows, labels]
-    elif calibration:
-        probability = calibration.probability
-    if probability is None:
-        rank = _rank(suspicion)
-        is_marked = rank <= count_confidently(labels, evidence.probs)[0]
-    else:
-        rank = _rank(probability.round(9))
-        is_marked = mark_at_precision(probability, precision)
-    is_doubted = believed[rows, other] > believed[rows, labels]
-    rest = believed.copy()
-    rest[rows, other] = 0
-    is_open = rest.max(axis=1) >= OPEN_SHARE * believed[rows, other]
-    is_issue = is_marked & is_doubted
-    return Judgement(suspicion, rank, other, is_doubted, is_open, is_issue, probability)
-
-
-def _rank(suspicion: Probs) -> Labels:
-    """(N,) 1 for the highest value; rows of equal value are ranked in their order."""
-    rank = np.empty(len(suspicion), np.int64)
-    rank[np.argsort(-suspicion, kind="stable")] = np.arange(1, len(suspicion) + 1)
-    return rank
-
-
 def _to_columns(evidence: Evidence, judgement: Judgement, classes: Sequence[str]) -> pd.DataFrame:
     """The columns that flag owns, of the folded rows."""
     confidence = self_confidence(evidence.labels, evidence.probs)
@@ -366,99 +227,6 @@ def _to_columns(evidence: Evidence, judgement: Judgement, classes: Sequence[str]
         "issue": np.where(judgement.is_marked, issue, ""),
     }
     return pd.DataFrame(columns, dtype=str)
-
-
-def _count(
-    folded: pd.DataFrame,
-    evidence: Evidence,
-    judgement: Judgement,
-    calibration: Calibration | None,
-    verdicts: Verdicts,
-    classes: Sequence[str],
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """The numbers of the summary, and `label_errors.csv`: errors per given and suggested class."""
-    is_marked, is_open, is_wrong = judgement.is_marked, judgement.is_open, verdicts.is_wrong
-    counts: dict[str, Any] = {
-        "ranked": len(folded),
-        "suggested": int(judgement.is_suggested.sum()),
-        "wrong": int((is_marked & ~is_open).sum()),
-        "ambiguous": int((is_marked & is_open).sum()),
-        "verdicts": int(np.isfinite(is_wrong).sum()),
-    }
-    labels, pairs = evidence.labels, []
-    if calibration is None:
-        total, joint = count_confidently(labels, evidence.probs)
-        counts["errors"] = {"count": total}
-        for g, s in np.argwhere(joint > 0):
-            pairs.append((classes[g], classes[s], "", str(joint[g, s]), ""))
-        return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
-    every = np.ones(len(folded), bool)
-    is_left = _find_undecided(folded)
-    counts["errors"] = count_errors(calibration, is_wrong, every)
-    counts["errors_left"] = count_errors(calibration, is_wrong, is_left)
-    counts["next_looks"] = _expect_next(judgement, is_left, is_wrong)
-    for g, s in sorted(set(zip(labels.tolist(), judgement.other.tolist(), strict=True))):
-        found = count_errors(calibration, is_wrong, (labels == g) & (judgement.other == s))
-        pairs.append((classes[g], classes[s], *_format_interval(found)))
-    return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
-
-
-def _count_by_posterior(
-    folded: pd.DataFrame,
-    judgement: Judgement,
-    posterior: Posterior,
-    verdicts: Verdicts,
-    classes: Sequence[str],
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """As `_count`; also how many labels of kept rows are right, now and with all suggestions."""
-    index_of = {name: k for k, name in enumerate(classes)}
-    # Only a person gives a class that the posterior does not have.
-    label = np.array([index_of.get(name, len(classes)) for name in folded["label"]])
-    is_left, is_kept = _find_undecided(folded), (folded["status"] == "keep").to_numpy()
-    keys = pd.DataFrame(
-        {
-            "given": [index_of[name] for name in folded["given_label"]],
-            "label": label,
-            "accepted": np.where(is_left & judgement.is_suggested, judgement.other, label),
-            "is_kept": is_kept,
-            "is_left": is_left,
-        }
-    )
-    sums = count_labels(posterior, verdicts.classes, keys)
-    counts = {
-        "errors": sums.count_wrong("given"),
-        "errors_left": sums.count_wrong("label", "is_left"),
-        "next_looks": _expect_next(judgement, is_left, verdicts.is_wrong),
-        "right": {
-            "rows": int(is_kept.sum()),
-            "now": sums.count_right("label", "is_kept"),
-            "accepted": sums.count_right("accepted", "is_kept"),
-        },
-    }
-    pairs = []
-    for g, s in np.argwhere(~np.eye(len(classes), dtype=bool)):
-        found = sums.count_pair("given", g, s)
-        if found["high"]:
-            pairs.append((classes[g], classes[s], *_format_interval(found)))
-    return counts, pd.DataFrame(pairs, columns=COUNT_COLUMNS, dtype=str)
-
-
-def _find_undecided(folded: pd.DataFrame) -> Flags:
-    """(N,) True for kept rows that no person has decided."""
-    return ((folded["status"] == "keep") & (folded["reason"] != "human")).to_numpy()
-
-
-def _format_interval(found: Mapping[str, int]) -> list[str]:
-    return [str(found[name]) for name in ("low", "count", "high")]
-
-
-def _expect_next(judgement: Judgement, is_left: Flags, is_wrong: Probs) -> dict[str, int]:
-    """How many of the next images of the review queue are expected to have a wrong label."""
-    queue = np.flatnonzero(is_left)[np.argsort(judgement.rank[is_left])][:NEXT_LOOKS]
-    assert judgement.probability is not None, "there are verdicts"
-    # A row that no person has decided may still have a verdict of the crowd.
-    expected = np.where(np.isfinite(is_wrong), is_wrong, judgement.probability)
-    return {"looks": len(queue), "errors": round(float(expected[queue].sum()))}
 
 
 def _describe_posterior(fitted: Posterior | None, verdicts: Verdicts) -> dict[str, Any]:
@@ -569,25 +337,3 @@ def _format_posterior(posterior: Mapping[str, Any]) -> str:
     if posterior["gain"] > 0:
         return "; no class posterior, since held-out verdicts agree more with the given labels"
     return f"; the class posterior is no better than today's rule ({gain}), which is kept"
-
-
-def _common_classes(
-    predictions: Sequence[pd.DataFrame], independent: Mapping[str, pd.DataFrame]
-) -> list[str]:
-    """The classes of all tables; PredictionsError if they differ or there is no table.
-
-    Independent models alone are about every class.
-    """
-    if independent and not predictions:
-        return list(VOCABULARY)
-    if not predictions:
-        raise PredictionsError(
-            "predictions: none found: run `train oof`, or name a file with --predictions"
-        )
-    lists = [class_names(table) for table in predictions]
-    if any(names != lists[0] for names in lists):
-        raise PredictionsError(
-            f"predictions: the tables hold different classes ({lists[0]} and others): "
-            "use models of one class list"
-        )
-    return lists[0]

@@ -13,7 +13,6 @@ version) a verdict is explained if the journal has ever given it.
 """
 
 import hashlib
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate.errors import JournalError, examples
-from curate.files import write_atomically
+from curate.files import load_intact_record, record_bytes, write_atomically
 from curate.workspace.journal import (
     MACHINE,
     Decision,
@@ -220,8 +219,8 @@ def _was_given(manifest: pd.DataFrame, journal: Sequence[Decision]) -> "pd.Serie
     keys = zip(manifest["path"], manifest["label"], manifest["status"], strict=True)
     is_given = pd.Series([key in given for key in keys], manifest.index, dtype=bool)
     by_people = manifest["reason"].isin(BY_PEOPLE)
-    as_told = [line_for(row) for row in manifest[by_people].to_dict("records")]
-    follows = ~_differ(manifest, derive_verdicts(manifest, as_told))
+    as_given = [line_for(row) for row in manifest[by_people].to_dict("records")]
+    follows = ~_differ(manifest, derive_verdicts(manifest, as_given))
     return is_given.where(by_people, follows)
 
 
@@ -269,20 +268,14 @@ def _find_base(known: Basis, data: bytes) -> int | None:
 
 
 def _read_basis(workspace: Workspace) -> Basis | None:
-    """`verdicts.json`; None if it is missing or damaged."""
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        record = json.loads(workspace.basis.read_bytes())
-        journals = [(int(size), str(digest)) for size, digest in record["journals"]]
-        basis = Basis(journals, [str(digest) for digest in record["verdicts"]])
-        return basis if record["sha256"] == _to_record(basis)["sha256"] else None
+    """`verdicts.json`; None if it is missing or damaged, which would refuse right verdicts."""
+    record = load_intact_record(workspace.basis)
+    with suppress(ValueError, TypeError, KeyError):
+        if record is not None:
+            journals = [(int(size), str(digest)) for size, digest in record["journals"]]
+            return Basis(journals, [str(digest) for digest in record["verdicts"]])
     return None
 
 
 def _write_basis(workspace: Workspace, basis: Basis) -> None:
-    write_atomically(workspace.basis, (json.dumps(_to_record(basis)) + "\n").encode())
-
-
-def _to_record(basis: Basis) -> dict[str, object]:
-    """The object in `verdicts.json`; its digest finds damage, which would refuse right verdicts."""
-    values = {"journals": [list(each) for each in basis.journals], "verdicts": list(basis.verdicts)}
-    return {**values, "sha256": hashlib.sha256(json.dumps(values).encode()).hexdigest()}
+    write_atomically(workspace.basis, record_bytes(vars(basis)))
