@@ -9,6 +9,7 @@ else is a finding: a traceback, an error of several lines, a result that changed
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import random
 import re
@@ -353,6 +354,8 @@ class Fuzzer:
 
     def __init__(self, template: Path, work: Path) -> None:
         self.template, self.root = template, work / "ws"
+        # Its warning of many networks in one process goes to the stderr of the first command.
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
         self._intact: dict[tuple[str, ...], Outcome] = {}
         self._opened: dict[tuple[str, ...], list[str]] = {}
 
