@@ -31,9 +31,10 @@ PASSED_OVER = (".lock", "lock", ".png", ".html", "events.out", ".keras")
 VOLATILE = (
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z?", "TIME"),
     (r"\d{8}T\d{6}Z?(-[0-9a-f]+)?", "BATCH"),
-    (r'"(seconds|cpu_seconds|peak_mb)": [\d.]+', "SECONDS"),
+    (r'"(seconds|cpu_seconds|peak_mb)": [\d.]+', r'"\1": 0'),
     (r"\d+(\.\d+)? s\b", "SECONDS"),
-    (r'"record_sha256": "[0-9a-f]*"', "DIGEST"),  # of times too; the values are compared
+    # Of times too; the values are compared.
+    (r'"record_sha256": "[0-9a-f]*"', '"record_sha256": 0'),
 )
 ODD_VALUES: tuple[Any, ...] = (
     None, True, "", "x", "../../etc", "\0", -1, 0, 1, 7, 1.5, -1e308, 1e400, float("nan"), 10**30,
