@@ -244,7 +244,7 @@ def test_a_leak_is_named_by_the_command_and_nothing_is_written(
     assert finished.manifest.read_bytes() == before
 
 
-def test_a_posterior_of_independent_models_alone_has_learned_from_no_row() -> None:
+def test_a_posterior_of_independent_models_alone_has_learned_from_the_verdicts_only() -> None:
     truth, given = draw_labels(0.3)
     names = np.array(EXPRESSIONS[:CLASSES])
     manifest = empty_manifest([f"a/{k:04d}.png" for k in range(2000)]).assign(
@@ -253,4 +253,5 @@ def test_a_posterior_of_independent_models_alone_has_learned_from_no_row() -> No
     manifest["votes"] = [f'{{"{name}":7}}' if k % 4 else "" for k, name in enumerate(names[truth])]
     table = pd.DataFrame(believe(truth, 0.9, 1), columns=[PREFIX + name for name in names])
     result = flag(manifest, [], independent={"net.csv": table.assign(path=manifest["path"])})
-    assert (result.tables["predictions/posterior.csv"]["within"] == "").all()
+    within = result.tables["predictions/posterior.csv"]["within"]
+    assert ((within == "train") == (manifest["votes"] != "")).all()

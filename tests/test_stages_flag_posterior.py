@@ -164,9 +164,31 @@ def test_the_posterior_says_which_rows_its_models_learned_from(faces):
     first = table.assign(within=["train", "", ""] * (ROWS // 3))
     second = table.assign(within=["", "train", ""] * (ROWS // 3))
     both = flag(manifest, [first, second]).tables["predictions/posterior.csv"]
-    assert both["within"].tolist() == ["train", "train", ""] * (ROWS // 3)
+    assert (both["within"] == "train").all()  # from the votes of the others
     mixed = flag(manifest, [first, table]).tables["predictions/posterior.csv"]
     assert "within" not in mixed  # the second model learned from all rows
+
+
+def test_a_posterior_that_may_become_targets_learns_no_verdict_on_val_and_test(faces):
+    workspace, names = faces
+    manifest = workspace.read()
+    manifest["split"] = (["train"] * 4 + ["val", "test"]) * (ROWS // 6)
+    table = pd.read_csv(workspace.predictions / "net.csv", dtype={"fold": str})
+    within = table.assign(within=["train", ""] * (ROWS // 2))
+    manifest["votes"] = [json.dumps({name: 10}) for name in names]
+    others = manifest.copy()
+    is_held_out = others["split"] != "train"
+    others.loc[is_held_out, "votes"] = json.dumps({"sad": 10})
+    found = [
+        flag(rows, [within]).tables["predictions/posterior.csv"] for rows in (manifest, others)
+    ]
+    assert found[0].equals(found[1])
+    assert set(found[0].loc[~is_held_out, "within"]) == {"train"}
+    assert set(found[0].loc[is_held_out, "within"]) == {"train", ""}  # of the models
+    everywhere = [
+        flag(rows, [table]).tables["predictions/posterior.csv"] for rows in (manifest, others)
+    ]
+    assert not everywhere[0].equals(everywhere[1])
 
 
 def test_a_model_from_outside_is_one_more_clue(faces):

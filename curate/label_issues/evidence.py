@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import PredictionsError
@@ -39,6 +40,12 @@ class Verdicts:
         named = name_verdicts(folded)
         numbers = [index_of.get(name, len(classes)) for name in named]
         return cls(collect_verdicts(folded), np.array(numbers, np.int64))
+
+    def leave_out(self, rows: npt.NDArray[np.bool_]) -> "Verdicts":
+        """Without the verdicts on the rows."""
+        return Verdicts(
+            np.where(rows, np.nan, self.is_wrong), np.where(rows, NO_VERDICT, self.classes)
+        )
 
 
 def gather_evidence(

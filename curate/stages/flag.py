@@ -139,7 +139,11 @@ def flag(
     pair = evidence.labels * len(classes) + other
     is_calibrated = is_enough(verdicts.is_wrong)
     calibration = calibrate(suspicion, pair, verdicts.is_wrong) if is_calibrated else None
-    fitted = fit_beside_rule(evidence, suspicion, pair, verdicts, len(predictions))
+    learned = _join_within(predictions)
+    # A posterior that may become targets learns from no verdict on val and test.
+    held_out = folded["split"].isin(["val", "test"]).to_numpy() & bool(learned)
+    used = verdicts.leave_out(held_out)
+    fitted = fit_beside_rule(evidence, suspicion, pair, used, len(predictions))
     posterior = fitted if fitted and fitted.is_of_use else None
     judgement = judge(evidence, suspicion, calibration, posterior, precision)
     counts, errors = count_by_score(folded, evidence, judgement, calibration, verdicts, classes)
@@ -152,8 +156,10 @@ def flag(
     columns = own.set_index(manifest.index[is_folded]).reindex(manifest.index, fill_value="")
     tables = {"issues.csv": issues, "label_errors.csv": errors}
     if posterior:
-        learned = _join_within(predictions)
-        tables[POSTERIOR] = _to_table(folded, posterior.probs, classes).assign(**learned)
+        table = _to_table(folded, posterior.probs, classes).assign(**learned)
+        if learned:
+            table.loc[used.classes != NO_VERDICT, WITHIN] = "train"
+        tables[POSTERIOR] = table
     return StageResult(
         _format_summary(counts, score, len(evidence.model_probs), precision),
         columns=columns,
