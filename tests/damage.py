@@ -313,7 +313,7 @@ def hash_weights(file: Path) -> int:
     try:
         with h5py.File(file) as stored:
             stored.visititems(add)
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError):  # damaged
         return hash(file.read_bytes())
     return hash(tuple(found))
 

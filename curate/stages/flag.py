@@ -156,10 +156,8 @@ def flag(
     columns = own.set_index(manifest.index[is_folded]).reindex(manifest.index, fill_value="")
     tables = {"issues.csv": issues, "label_errors.csv": errors}
     if posterior:
-        table = _to_table(folded, posterior.probs, classes).assign(**learned)
-        if learned:
-            table.loc[used.classes != NO_VERDICT, WITHIN] = "train"
-        tables[POSTERIOR] = table
+        table = _to_table(folded, posterior.probs, classes)
+        tables[POSTERIOR] = table.assign(**_mark_used(learned, used))
     return StageResult(
         _format_summary(counts, score, len(evidence.model_probs), precision),
         columns=columns,
@@ -263,6 +261,17 @@ def _join_within(predictions: Sequence[pd.DataFrame]) -> dict[str, Any]:
     for table in predictions[1:]:
         within = within.where(within != "", table[WITHIN])
     return {WITHIN: within}
+
+
+def _mark_used(learned: Mapping[str, Any], used: Verdicts) -> dict[str, Any]:
+    """The column `within` with the rows whose verdicts the posterior learned from, if there is one.
+
+    Parameters
+    ----------
+    learned : of `_join_within`
+    """
+    is_used = used.classes != NO_VERDICT
+    return {name: np.where(is_used, "train", values) for name, values in learned.items()}
 
 
 def _to_table(folded: pd.DataFrame, probs: Probs, classes: Sequence[str]) -> pd.DataFrame:
