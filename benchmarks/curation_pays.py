@@ -3,31 +3,40 @@
     python benchmarks/curation_pays.py FER2013 VOTES FOLDER --list    # every job, its minutes
     python benchmarks/curation_pays.py FER2013 VOTES FOLDER           # runs what is missing
     python benchmarks/curation_pays.py FER2013 VOTES FOLDER --hours 5 --only 'leakfree/'
+    python benchmarks/curation_pays.py FER2013 VOTES FOLDER --save    # keep what is finished
     python benchmarks/curation_pays.py FER2013 VOTES FOLDER --write   # RESULTS.md and the plot
 
 A job is a few commands that a user could type; `--list` prints them. A finished job is a line of
-FOLDER/results.jsonl and is not run again; one that was stopped begins anew, its training where it
-was. All models are the recipe `fast` with the same number of epochs, so rows of one split differ in
-their labels alone. `leakfree` is `curate dedup` and a split of 60/10/30; `official` the split that
-FER2013 ships. The reviewer is the crowd's majority (`curation_reviewer.py`).
+FOLDER/results.jsonl and is not run again, unless the workspace that it made is gone; one that was
+stopped begins anew, its training where it was. `--save` keeps the lines and the predictions of the
+finished jobs in runs/curation_pays.tar.xz, with which a new FOLDER begins. All models are the
+recipe `fast` with the same number of epochs, so rows of one split differ in their labels alone.
+`leakfree` is `curate dedup` and a split of 60/10/30; `official` the split that FER2013 ships. The
+reviewer is the crowd's majority (`curation_reviewer.py`).
 """
 
 import argparse
+import io
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tarfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from curate.workspace.predictions import PREFIX
 from train.runs.folder import METRICS, is_unfinished
 
 HERE = Path(__file__).resolve().parent
+KEPT = HERE / "runs" / "curation_pays.tar.xz"
 SEEDS = (0, 1, 2)
 SPLITS = ("leakfree", "official")
 ORDERS = ("queue", "random", "cleanlab")
@@ -56,6 +65,7 @@ class Job:
     commands : run one after the other by a shell, in FOLDER
     run : folder of the run that it trains, inside FOLDER; empty for none
     result : JSON file inside FOLDER that joins the line of the job; empty for none
+    makes : what must still be inside FOLDER for the job to be done; empty for nothing
     """
 
     name: str
@@ -63,6 +73,7 @@ class Job:
     commands: tuple[str, ...]
     run: str = ""
     result: str = ""
+    makes: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,7 @@ def main() -> None:
         parser.add_argument(place, type=Path)
     parser.add_argument("--list", action="store_true", help="print the jobs and run none")
     parser.add_argument("--write", action="store_true", help="write the tables and run none")
+    parser.add_argument("--save", action="store_true", help="keep what is finished; run none")
     parser.add_argument("--hours", type=float, default=1e9, help="begin no job after so many")
     parser.add_argument("--only", default="", metavar="PATTERN", help="jobs whose names match")
     parser.add_argument("--smoke", action="store_true", help="everything tiny, of drawn faces")
@@ -107,8 +119,12 @@ def main() -> None:
     dataset, votes = options.dataset.resolve(), options.votes.resolve()
     jobs = list(plan(dataset, votes, SMOKE if options.smoke else FULL))
     chosen = [job for job in jobs if re.search(options.only, job.name)]
+    if not options.smoke:
+        restore(options.folder)
     if options.list:
-        print(format_plan(chosen, read_done(options.folder)))
+        print(format_plan(chosen, list_done(options.folder, jobs)))
+    elif options.save:
+        save(options.folder)
     elif options.write:
         from curation_tables import write_tables
 
@@ -143,20 +159,22 @@ def plan_bases(dataset: Path, sizes: Sizes) -> Iterator[Job]:
         "curate dedup -w clean",
         f"curate fold --k {sizes.folds} -w clean",
     ]
-    yield Job("base/clean", MINUTES["base"], ("rm -rf clean", *clean))
+    yield Job("base/clean", MINUTES["base"], ("rm -rf clean", *clean), makes="clean")
     splits = {"leakfree": "--ratios 60 10 30", "official": "--from-source"}
     for split, how in splits.items():
         copied = (f"rm -rf {split}", f"cp -r clean {split}", f"curate split {how} -w {split}")
-        yield Job(f"base/{split}", 1, copied)
+        yield Job(f"base/{split}", 1, copied, makes=split)
     for split in splits:
         oof = f"train oof --within train {sizes.oof} -w {split}".replace("  ", " ")
-        yield Job(f"base/{split}-oof", MINUTES["oof"], (oof, f"curate flag -w {split}"))
+        commands = (oof, f"curate flag -w {split}")
+        made = f"{split}/label_errors.csv"
+        yield Job(f"base/{split}-oof", MINUTES["oof"], commands, makes=made)
     for split in splits:
         shipped = f"shipped-{split}"
         build = (f"rm -rf {shipped}", clean[0].replace("-w clean", f"-w {shipped}"))
         then = f"python {HERE}/curation_reviewer.py ship {shipped} leakfree"
         then = "curate split --from-source -w shipped-official" if split == "official" else then
-        yield Job(f"base/{shipped}", 1, (*build, then))
+        yield Job(f"base/{shipped}", 1, (*build, then), makes=shipped)
 
 
 def plan_states(split: str, votes: Path, sizes: Sizes) -> Iterator[Job]:
@@ -164,7 +182,7 @@ def plan_states(split: str, votes: Path, sizes: Sizes) -> Iterator[Job]:
     for name, step in (("suspects", "--share 0.1"), ("believed", "--at-least 0.9")):
         state = f"{split}-{name}"
         commands = (*fork(split, state), *decide_by_models(name, state, step))
-        yield Job(f"state/{state}", MINUTES["state"], commands)
+        yield Job(f"state/{state}", MINUTES["state"], commands, makes=state)
     before, seen = split, 0
     for keys in sizes.posterior_keys:
         state = f"{split}-random-{keys}"
@@ -180,7 +198,8 @@ def plan_states(split: str, votes: Path, sizes: Sizes) -> Iterator[Job]:
 def plan_state(state: str, forked: Sequence[str], steps: Sequence[str], votes: Path) -> Job:
     result = f"labels/{state}.json"
     count = f"python {HERE}/curation_reviewer.py labels {state} {quote(votes)} --out {result}"
-    return Job(f"state/{state}", MINUTES["state"], (*forked, *steps, count), result=result)
+    commands = (*forked, *steps, count)
+    return Job(f"state/{state}", MINUTES["state"], commands, result=result, makes=state)
 
 
 def fork(before: str, state: str) -> tuple[str, ...]:
@@ -303,13 +322,14 @@ def plan_noise(votes: Path, sizes: Sizes) -> Iterator[Job]:
             f"curate flag -w {state}",
         )
         result = f"{state}/draw.json"
-        yield Job(f"noise/{state}", MINUTES["noise state"], commands, result=result)
+        minutes = MINUTES["noise state"]
+        yield Job(f"noise/{state}", minutes, commands, result=result, makes=state)
         # Train loses as many rows as were flipped: what a user who knows the rate would do.
         steps = {"suspects": f"--share {share:g}", "believed": "--at-least 0.9"}
         for name, step in steps.items():
             other = f"{state}-{name}"
             commands = (*fork(state, other), *decide_by_models(name, other, step))
-            yield Job(f"noise/{other}", 0.3, commands)
+            yield Job(f"noise/{other}", 0.3, commands, makes=other)
     ways = {
         "plain": ("", "--self-distillation 0"),
         "fast": ("", ""),
@@ -336,7 +356,42 @@ def read_done(folder: Path) -> dict[str, dict[str, Any]]:
     return {line["job"]: line for line in map(json.loads, lines)}
 
 
-def format_plan(jobs: Sequence[Job], done: dict[str, Any]) -> str:
+def list_done(folder: Path, jobs: Sequence[Job]) -> set[str]:
+    """The names of the jobs that need not be run."""
+    finished = read_done(folder)
+    return {
+        job.name for job in jobs if job.name in finished and (folder / (job.makes or ".")).exists()
+    }
+
+
+def save(folder: Path) -> None:
+    """Keep the lines of the finished jobs and their predicted classes, without probabilities."""
+    with tarfile.open(KEPT, "w:xz") as archive:
+        files = sorted((folder / "scores").glob("*.csv"))
+        tables = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in files)
+        texts = (
+            table.loc[:, [not name.startswith(PREFIX) for name in table]].to_csv(index=False)
+            for table in tables
+        )
+        kept = {f"scores/{file.name}": text for file, text in zip(files, texts, strict=True)}
+        lines = read_done(folder).values()
+        kept["results.jsonl"] = "".join(f"{json.dumps(line)}\n" for line in lines)
+        for name, text in kept.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    print(f"{KEPT}: {len(lines)} jobs, {KEPT.stat().st_size / 1000:.0f} KB")
+
+
+def restore(folder: Path) -> None:
+    """Begin a new folder with the kept results."""
+    if KEPT.is_file() and not (folder / "results.jsonl").is_file():
+        with tarfile.open(KEPT) as archive:
+            archive.extractall(folder, filter="data")
+        print(f"{len(read_done(folder))} finished jobs were taken from {KEPT.name}")
+
+
+def format_plan(jobs: Sequence[Job], done: Collection[str]) -> str:
     """Each job with its minutes and commands, and the sum of what is left."""
     lines = []
     for job in jobs:
@@ -353,7 +408,7 @@ def run_jobs(folder: Path, jobs: Sequence[Job], hours: float) -> None:
     start = time.monotonic()
     failed: list[str] = []
     for number, job in enumerate(jobs, start=1):
-        if job.name in read_done(folder):
+        if list_done(folder, [job]):
             continue
         if time.monotonic() - start > 3600 * hours:
             print(f"{number - 1} of {len(jobs)} jobs are done or passed over; the time is over")

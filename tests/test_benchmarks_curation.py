@@ -160,6 +160,30 @@ def test_a_stopped_plan_goes_on_and_a_failed_job_does_not_stop_the_others(tmp_pa
     assert "base/one: done" in curation_pays.format_plan(jobs, done)
 
 
+def test_a_new_folder_begins_with_what_was_kept_and_makes_lost_workspaces_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curation_pays, "KEPT", tmp_path / "kept.tar.xz")
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    line = write_scores(old, "a", ["happy"] * 10)
+    state = {"job": "state/one", "seconds": 1.0}
+    (old / "results.jsonl").write_text("".join(json.dumps(x) + "\n" for x in (line, state)))
+    curation_pays.save(old)
+    curation_pays.restore(new)
+    assert curation_pays.read_done(new) == curation_pays.read_done(old)
+    kept = pd.read_csv(new / "scores" / "leakfree-a-s0-test.csv")
+    assert kept.columns.tolist() == ["path", "label", "predicted", "crowd", "copy_free"]
+    assert kept["predicted"].eq("happy").all()
+    jobs = [
+        curation_pays.Job("leakfree/a/s0", 1, ("false",)),
+        curation_pays.Job("state/one", 1, ("mkdir one",), makes="one"),
+    ]
+    assert curation_pays.list_done(new, jobs) == {"leakfree/a/s0"}
+    curation_pays.run_jobs(new, jobs, 1.0)
+    assert curation_pays.list_done(new, jobs) == {"leakfree/a/s0", "state/one"}
+
+
 def write_scores(folder: Path, row: str, predicted: list[str]) -> dict[str, object]:
     """A finished job of the leak-free split with these predictions of ten happy faces."""
     table = pd.DataFrame({"path": [f"a/{k}" for k in range(10)], "label": "sad"})
