@@ -15,7 +15,7 @@ ROOT = Path(curate.__file__).parent.parent
 LAW = {
     "curate": """
         cli
-        demo export relabel reports
+        demo export publish relabel reports
         review stages
         duplicates fiftyone_host label_issues sources
         images workspace

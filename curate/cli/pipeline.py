@@ -1,7 +1,7 @@
 """The program `curate`: its stages and reports.
 
 In: the options of a command. Out: the result that its stage returns, printed. `review.py` adds the
-commands of review.
+commands of review, `publish.py` those of a published curation.
 """
 
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from curate.cli import publish as publishing
 from curate.cli.journal import app as journal_app
 from curate.cli.review import add_commands
 from curate.console import (
@@ -504,6 +505,7 @@ def demo(
 
 
 add_commands(app)
+publishing.add_commands(app)
 app.add_typer(journal_app, name="journal")
 
 

@@ -1,0 +1,74 @@
+"""The commands of a published curation: publish it, apply it.
+
+In: the options of a command. Out: the result that `curate.publish` returns, printed.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.console import (
+    DEFAULT_WORKSPACE,
+    DryRun,
+    Json,
+    Workers,
+    WorkspaceDir,
+    print_result,
+)
+
+
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the curation.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the curation.", show_default="the data sets'")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Version of the curation.", show_default="1.0")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Licence of the tables.", show_default="CC0-1.0")
+    ] = None,
+    cite: Annotated[
+        str | None, typer.Option(help="How to cite it.", show_default="name and version")
+    ] = None,
+    digits: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            max=64,
+            help="Hex digits of each pixel hash; fewer make smaller tables.",
+            show_default="64",
+        ),
+    ] = None,
+    withdraw: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HASH",
+            help="Leave a picture out of every table, for good, by its pixel_sha256; repeatable.",
+        ),
+    ] = None,
+    workers: Workers = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write the curation as tables keyed by pixel hashes, without one picture.
+
+    The tables hold what was found and decided, and leak-free splits; anybody who has the data set
+    can `curate apply` them. An unchanged workspace gives the same bytes. What is not named stays
+    as in the curation that is there.
+    """
+    from curate.publish import publish as stage
+    from curate.publish.record import PublishOptions
+    from curate.workspace.workspace import Workspace
+
+    options = PublishOptions(name, version, licence, cite, digits, withdraw or (), workers)
+    result = stage.publish(Workspace(workspace), folder, options, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module to the program."""
+    for command in (publish,):
+        app.command()(command)

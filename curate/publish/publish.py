@@ -1,0 +1,171 @@
+"""publish: a workspace as a curation, tables keyed by pixel hashes, without one picture.
+
+In: the workspace, in which dedup is up to date, and its pictures for the descriptors. Out: the
+files of the curation. They hold no date and no path of this machine, so an unchanged workspace
+gives the same bytes.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from curate.duplicates.pairs import PAIR_COLUMNS
+from curate.errors import ManifestError, WorkspaceError
+from curate.files import write_atomically
+from curate.images.thumbnails import load_thumbnails
+from curate.publish.curation import (
+    Curation,
+    name_default_split,
+    read_withdrawn,
+    require_hashes,
+    split_files,
+    table_digests,
+    write_curation,
+)
+from curate.publish.descriptor import describe, to_text
+from curate.publish.record import (
+    PublishOptions,
+    count_decisions,
+    count_sources,
+    describe_curation,
+)
+from curate.publish.schema import RECORD, TABLES, WITHDRAWN, WITHDRAWN_COLUMNS
+from curate.publish.splits import count_parts, split_tables
+from curate.publish.tables import image_table, key_rows, label_table, pair_table
+from curate.result import Result
+from curate.workspace.explained import derive_checked
+from curate.workspace.manifest import export_bytes, sources_of
+from curate.workspace.receipts import digest_column, read_receipts
+from curate.workspace.workspace import Workspace
+
+
+def publish(
+    workspace: Workspace, folder: Path, options: PublishOptions, *, dry_run: bool = False
+) -> Result:
+    """Write the curation of the workspace into the folder.
+
+    Raises
+    ------
+    ManifestError  if there is no manifest, or dedup has not run since the images changed
+    JournalError  if the journal does not explain the manifest
+    WorkspaceError  if the folder holds something else, or a table cannot be read or written
+    """
+    require_own(folder, workspace)
+    added = frozenset(each.strip().lower() for each in options.withdrawn)
+    withdrawn = read_withdrawn(folder) | require_hashes("--withdraw", added)
+    derived = derive_checked(workspace)
+    require_copies(workspace, derived.after)
+    about = describe_curation(folder, options, list(sources_of(derived.after["path"]).unique()))
+    layouts = {name: each.get("layout", "") for name, each in workspace.read_sources().items()}
+    rows = key_rows(derived.after, layouts, withdrawn, about["pixel_sha256"]["digits"])
+    descriptors = _read_descriptors(workspace, derived.after, options.workers, dry_run=dry_run)
+    tables = {
+        "images.csv": image_table(rows, [descriptors[path] for path in rows["path"]]),
+        "pairs.csv": pair_table(rows, _read_pairs(workspace.pairs)),
+        "labels.csv": label_table(
+            rows, derived.after, derived.journal, _read_error_probability(workspace)
+        ),
+    }
+    receipt = read_receipts(workspace.root).get("split", {})
+    splits = split_tables(rows, receipt.get("options", {}))
+    tables |= split_files(splits)
+    record = {
+        **about,
+        "sources": count_sources(derived.after, layouts),
+        "withdrawn": len(derived.after) - len(rows) - int((derived.after["phash"] == "").sum()),
+        "default_split": name_default_split(splits),
+        "splits": {name: count_parts(table) for name, table in splits.items()},
+        "decisions": count_decisions(tables["labels.csv"]),
+        "tables": table_digests(tables),
+    }
+    changed: list[str] = []
+    if not dry_run:
+        changed = _write(folder, Curation(record, tables), withdrawn)
+    return _summarize(folder, Curation(record, tables), changed)
+
+
+def require_own(folder: Path, workspace: Workspace) -> None:
+    """Raise WorkspaceError if publishing would replace what is no curation."""
+    if folder.exists() and not folder.is_dir():
+        raise WorkspaceError(f"{folder}: is a file: name a folder")
+    ours = [name for name in TABLES if (folder / name).exists()]
+    is_workspace = (folder / workspace.manifest.name).exists()
+    if is_workspace or (ours and not (folder / RECORD).exists()):
+        what = "a workspace" if is_workspace else f"{ours[0]} that is no part of a curation"
+        raise WorkspaceError(f"{folder}: holds {what}: name a new folder")
+
+
+def require_copies(workspace: Workspace, manifest: pd.DataFrame) -> None:
+    """Raise ManifestError unless dedup has run on these images."""
+    receipt = read_receipts(workspace.root).get("dedup", {"reads": {}, "outputs": {}})
+    digests = {**receipt["reads"], **receipt["outputs"]}
+    columns = ("pixel_hash", "duplicate_group")
+    if any(digests.get(name) != digest_column(manifest, name) for name in columns):
+        raise ManifestError(
+            "manifest.csv: the copies are not known yet, or no longer: run `curate dedup` first"
+        )
+
+
+def _read_descriptors(
+    workspace: Workspace, manifest: pd.DataFrame, workers: int | None, *, dry_run: bool
+) -> dict[str, str]:
+    """Path -> descriptor; the thumbnails are those that dedup has left in the cache."""
+    locate = workspace.locate()
+    boxes = zip(manifest["path"], manifest["box"], strict=True)
+    thumbnails = load_thumbnails(
+        [(locate(path), box) for path, box in boxes],
+        list(manifest["pixel_hash"]),
+        cache=None if dry_run else workspace.cache,
+        workers=workers,
+    )
+    texts = [text for shard in thumbnails.shards for text in to_text(describe(shard))]
+    return dict(zip(manifest["path"], texts, strict=True))
+
+
+def _read_pairs(file: Path) -> pd.DataFrame:
+    try:
+        pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):
+        pairs = pd.DataFrame()
+    if list(pairs.columns) != PAIR_COLUMNS:
+        raise WorkspaceError(f"{file}: holds no verified pairs: run `curate dedup` again")
+    return pairs
+
+
+def _read_error_probability(workspace: Workspace) -> dict[str, str]:
+    """Path -> probability that the given label is wrong; nothing before flag has run."""
+    file = workspace.root / "issues.csv"
+    if not file.is_file():
+        return {}
+    try:
+        issues = pd.read_csv(file, dtype=str, keep_default_na=False)
+        return dict(zip(issues["path"], issues["error_probability"], strict=True))
+    except (OSError, ValueError, KeyError) as error:
+        raise WorkspaceError(f"{file}: is no table of flag: run `curate flag` again") from error
+
+
+def _write(folder: Path, curation: Curation, withdrawn: frozenset[str]) -> list[str]:
+    """Write withdrawn.csv, if there is one, and the curation; the files that changed."""
+    changed = []
+    if withdrawn:
+        table = pd.DataFrame({"pixel_sha256": sorted(withdrawn)}, columns=WITHDRAWN_COLUMNS)
+        if write_atomically(folder / WITHDRAWN, export_bytes(table)):
+            changed.append(WITHDRAWN)
+    return [*changed, *write_curation(folder, curation)]
+
+
+def _summarize(folder: Path, curation: Curation, changed: Sequence[str]) -> Result:
+    record = curation.record
+    rows = {name: len(table) for name, table in curation.tables.items()}
+    splits = ", ".join(record["splits"]) or "none"
+    withdrawn = f", {record['withdrawn']:,} withdrawn" if record["withdrawn"] else ""
+    summary = (
+        f"publish: {curation.title}: {rows['images.csv']:,} images{withdrawn}, "
+        f"{rows['pairs.csv']:,} pairs, {rows['labels.csv']:,} labels; splits: {splits}; "
+        f"{len(changed)} files changed -> {folder}/"
+    )
+    counts = {"rows": rows, "changed": list(changed), "splits": record["splits"]}
+    notes = [] if record["splits"] else ["publish: no split yet: run `curate split` for one"]
+    return Result(summary, counts=json.loads(json.dumps(counts)), notes=notes)
