@@ -8,7 +8,8 @@ before one camera, each with seven expressions; and CK+48 with subject and seque
 frames of different sequences as negatives. Among the sets of FER2013 are 13 kinds of altered
 copies (`alterations.py`) of 260 faces. Masks, frames and backgrounds are drawn from the seed and
 were not used to choose a bound. FOLDER keeps the figures of every finished set; a run that was
-stopped goes on with the next. The section `negatives` of RESULTS.md shows all that FOLDER holds.
+stopped goes on with the next, and shows the false copies of a set in a PNG, beside what the faces
+were before. The section `negatives` of RESULTS.md shows all that FOLDER holds.
 """
 
 import argparse
@@ -53,6 +54,7 @@ class Negatives:
     labels: list[str]
     identity: list[str]
     has_copies: bool = True
+    before: Images | None = None
 
 
 def main() -> None:
@@ -69,7 +71,8 @@ def main() -> None:
     lines = results.read_text().splitlines() if results.is_file() else []
     done = {(row["name"], row["seed"]) for row in map(json.loads, lines)}
     for negatives in make_sets(options, done):
-        figures = {"name": negatives.name, "seed": negatives.seed, **measure(negatives)}
+        figures = {"name": negatives.name, "seed": negatives.seed}
+        figures |= measure(negatives, options.folder)
         with results.open("a") as file:
             file.write(json.dumps(figures) + "\n")
         print(figures, flush=True)
@@ -91,7 +94,8 @@ def make_sets(options: argparse.Namespace, done: set[tuple[str, int]]) -> Iterat
                 chosen = faces[np.sort(rng.permutation(len(faces))[: options.faces])]
                 images = alter_set(kind, chosen, rng)
                 identity = [str(k) for k in range(len(images))]
-                yield Negatives(kind, seed, images, ["happy"] * len(images), identity)
+                labels = ["happy"] * len(images)
+                yield Negatives(kind, seed, images, labels, identity, before=chosen)
 
 
 def read_faces(dataset: Path, workspace: Path) -> Images:
@@ -170,8 +174,8 @@ def draw_mask(rng: np.random.Generator) -> npt.NDArray[np.bool_]:
             return canvas.astype(bool)
 
 
-def measure(negatives: Negatives) -> dict[str, float]:
-    """False copies of a set, and the altered copies found in it."""
+def measure(negatives: Negatives, folder: Path) -> dict[str, float]:
+    """False copies of a set, drawn into a PNG in the folder, and the altered copies found in it."""
     count = len(negatives.images)
     images, truth = add_copies(negatives) if negatives.has_copies else (negatives.images, {})
     labels = negatives.labels + [negatives.labels[source] for source, _ in truth]
@@ -180,6 +184,10 @@ def measure(negatives: Negatives) -> dict[str, float]:
     found = find_pairs(images, hashes, labels, options=SearchOptions())
     sure = find_copies(found, labels, SURE)
     false = [pair for pair in sure if identity[pair.first] != identity[pair.second]]
+    if false:
+        rows = [draw_pair(negatives, images, pair.first, pair.second) for pair in false]
+        name = f"{negatives.name} {negatives.seed}.png".replace(" ", "-")
+        Image.fromarray(np.concatenate(rows)).save(folder / name)
     got = {(pair.first, pair.second) for pair in sure}
     kinds = pd.Series({pair: pair in got for pair in truth}, dtype=float)
     per_kind = kinds.groupby(list(truth.values())).mean() if truth else kinds
@@ -191,6 +199,15 @@ def measure(negatives: Negatives) -> dict[str, float]:
         "found": float(kinds.mean()) if truth else float("nan"),
         "least": float(per_kind.min()) if truth else float("nan"),
     }
+
+
+def draw_pair(negatives: Negatives, images: Images, first: int, second: int) -> Images:
+    """(96, 384) both images, and what they were before they were altered."""
+    shown = [images[first], images[second]]
+    if negatives.before is not None:
+        count = len(negatives.before)
+        shown += [negatives.before[k] if k < count else images[k] for k in (first, second)]
+    return np.kron(np.concatenate(shown, axis=1), np.ones((2, 2), np.uint8))
 
 
 def add_copies(negatives: Negatives) -> tuple[Images, dict[tuple[int, int], str]]:
