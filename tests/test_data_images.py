@@ -8,7 +8,7 @@ import pytest
 from bars import make_workspace
 
 from curate.errors import ManifestError, SourceError
-from curate.images.decode import read_grey
+from curate.images.decode import encode_png, pixel_hash, read_grey, read_image
 from curate.images.thumbnails import Thumbnails
 from curate.workspace.workspace import Workspace
 from train.data.dataset import count_labels, encode_labels, list_classes, load_images
@@ -37,13 +37,15 @@ def test_a_second_load_reads_the_cache_and_not_the_files(
     assert (load_images(workspace, manifest)[rows] == first).all()
 
 
-def test_a_changed_pixel_hash_makes_a_new_cache_and_removes_the_old(workspace: Workspace) -> None:
+def test_a_changed_image_makes_a_new_cache_and_removes_the_old(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
     manifest = workspace.read()
     load_images(workspace, manifest)
     before = sorted(workspace.cache.glob("thumbnails/48-*.npy"))
+    inverted = overwrite(workspace, manifest["path"][0])
     changed = manifest.copy()
-    changed.loc[0, "pixel_hash"] = "f" * 64
-    load_images(workspace, changed)
+    changed.loc[0, "pixel_hash"] = pixel_hash(inverted)
+    assert (load_images(workspace, changed)[np.array([0])][0] == inverted).all()
     after = sorted(workspace.cache.glob("thumbnails/48-*.npy"))
     assert len(before) == len(after) == 1
     assert before != after
@@ -69,6 +71,24 @@ def test_a_vanished_image_is_named(tmp_path: Path) -> None:
         SourceError, match=r"05\.png: cannot be read any more .*run `curate build` again"
     ):
         load_images(workspace, workspace.read())
+
+
+def test_a_picture_that_was_overwritten_after_build_is_not_trained_on(tmp_path: Path) -> None:
+    workspace = make_workspace(tmp_path)
+    overwrite(workspace, "bars/angry/05.png")
+    with pytest.raises(
+        SourceError, match=r"05\.png: has other pixels than .*run `curate build` again"
+    ):
+        load_images(workspace, workspace.read())
+    assert not list(workspace.cache.glob("thumbnails/48-*.npy"))
+
+
+def overwrite(workspace: Workspace, path: str) -> np.ndarray:
+    """Another picture in the file of a row: the negative."""
+    file = workspace.locate()(path)
+    inverted = 255 - read_image(file)
+    file.write_bytes(encode_png(inverted))
+    return inverted
 
 
 def test_classes_stand_in_the_order_of_the_vocabulary() -> None:

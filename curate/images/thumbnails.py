@@ -19,7 +19,14 @@ from curate import engine
 from curate.components import Rows
 from curate.errors import SourceError
 from curate.files import holds_seal, note_once, seal, write_atomically
-from curate.images.decode import Pixels, UnreadableImageError, read_grey
+from curate.images.decode import (
+    Pixels,
+    UnreadableImageError,
+    pixel_hash,
+    read_image,
+    resize_grey,
+    to_grey,
+)
 
 FOLDER = "thumbnails"
 SHARD_IMAGES = 4096
@@ -88,7 +95,7 @@ def load_thumbnails(
 
     Raises
     ------
-    SourceError  if an image that `build` could read is gone
+    SourceError  if an image that `build` could read is gone or has other pixels
     """
     starts = range(0, len(files), SHARD_IMAGES)
     hashes = [list(pixel_hashes[start : start + SHARD_IMAGES]) for start in starts]
@@ -106,21 +113,27 @@ def load_thumbnails(
     return Thumbnails([shards[k] for k in range(len(hashes))], size)
 
 
-def read_face(item: tuple[Path, str, int]) -> Pixels:
-    """(S, S) uint8 of (file, box, S).
+def read_face(item: tuple[Path, str, str, int]) -> Pixels:
+    """(S, S) uint8 of (file, box, pixel hash, S).
 
     Raises
     ------
-    SourceError  if the file is gone or no longer a picture
+    SourceError  if the file is gone, no longer a picture, or has other pixels than it had
     """
-    file, box, size = item
+    file, box, expected, size = item
     try:
-        return read_grey(file, box, size)
+        pixels = read_image(file, box)
     except UnreadableImageError as problem:
         raise SourceError(
             f"{file}: cannot be read any more ({problem}): "
             "bring the image back or run `curate build` again"
         ) from problem
+    if pixel_hash(pixels) != expected:
+        raise SourceError(
+            f"{file}: has other pixels than `curate build` has recorded: "
+            "bring the image back or run `curate build` again"
+        )
+    return resize_grey(to_grey(pixels), size)
 
 
 def write_array(file: Path, array: npt.NDArray[np.generic]) -> None:
@@ -172,8 +185,8 @@ def _decode_shards(
     missing: Sequence[int],
 ) -> Iterator[tuple[int, Pixels]]:
     """The missing shards, each as soon as it is whole; one progress bar over all of them."""
-    wanted = [(k, n) for k in missing for n, pixel_hash in enumerate(hashes[k]) if pixel_hash]
-    work = [(*files[k * SHARD_IMAGES + n], size) for k, n in wanted]
+    wanted = [(k, n) for k in missing for n, expected in enumerate(hashes[k]) if expected]
+    work = [(*files[k * SHARD_IMAGES + n], hashes[k][n], size) for k, n in wanted]
     images = engine.map(
         read_face, work, what="images", engine=engine_name, workers=workers, chunk_size=CHUNK_IMAGES
     )

@@ -6,7 +6,6 @@ removed.
 """
 
 import itertools
-import json
 import os
 import sys
 import time
@@ -160,15 +159,9 @@ def measure_resources(cpu_seconds: float) -> dict[str, float]:
     return used | {"peak_mb": round(peak / units_per_mb)}
 
 
-def write_json(file: Path, values: Any, *, has_digest: bool = True) -> None:
-    """Write a record: indented JSON with the keys in their order, and its digest.
-
-    Parameters
-    ----------
-    has_digest : False for a file whose keys other programs know
-    """
-    plain = (json.dumps(values, indent=1) + "\n").encode()
-    write_atomically(file, record_bytes(values) if has_digest else plain)
+def write_json(file: Path, values: Any) -> None:
+    """Write a record: indented JSON with the keys in their order, and its digest."""
+    write_atomically(file, record_bytes(values))
 
 
 def utc_now() -> str:

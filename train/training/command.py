@@ -492,7 +492,7 @@ def _write_history(plan: Plan, history: History) -> None:
 def _finish(plan: Plan, history: History, metrics: Mapping[str, Any]) -> Result:
     """Write history, curves and, last, the metrics; remove the state."""
     _write_history(plan, history)
-    write_json(plan.folder / METRICS, metrics, has_digest=False)
+    write_json(plan.folder / METRICS, metrics)
     remove_states(plan.folder)
     return Result(_format_summary(plan, metrics), {**metrics, "folder": str(plan.folder)})
 
