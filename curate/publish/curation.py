@@ -164,9 +164,9 @@ def _is_newer(schema: object) -> bool:
 def _require_fields(file: Path, record: Mapping[str, Any]) -> None:
     try:
         digests = [(each["sha256"], each["rows"]) for each in record["tables"].values()]
-        is_whole = all(isinstance(text, str) for text, _ in digests)
-        is_whole &= set(TABLES) <= set(record["tables"]) and isinstance(record["name"], str)
-        is_whole &= all(map(_is_plain, record["tables"])) and isinstance(record["version"], str)
+        texts = [record[name] for name in ("name", "version", "licence", "cite")]
+        is_whole = all(isinstance(text, str) for text in [*texts, *(text for text, _ in digests)])
+        is_whole &= set(TABLES) <= set(record["tables"]) and all(map(_is_plain, record["tables"]))
         is_whole &= int(record["pixel_sha256"]["digits"]) > 0
         is_whole &= isinstance(record["sources"], dict)
     except (LookupError, TypeError, ValueError, AttributeError):

@@ -72,7 +72,7 @@ def place_on_circles(codes: Codes) -> Floats:
 
 
 def explain_descriptor() -> dict[str, object]:
-    """What curation.json says about the descriptor."""
+    """The field `descriptor` of curation.json."""
     return {
         "coefficients": COEFFICIENTS,
         "step": STEP,

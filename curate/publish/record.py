@@ -1,4 +1,4 @@
-"""What curation.json says of a curation: its name, its sources, how its tables are to be read.
+"""The fields of curation.json: its name, its sources, how its tables are to be read.
 
 In: the options of the user, an earlier curation in the folder, a manifest. Out: plain values of
 JSON.
@@ -24,7 +24,7 @@ LICENCE = "CC0-1.0"
 
 @dataclass(frozen=True)
 class PublishOptions:
-    """What the user says about the curation; None: as in the curation that is there, or a default.
+    """What the user names of the curation; None: as in the curation that is there, or a default.
 
     Attributes
     ----------
@@ -47,20 +47,20 @@ def describe_curation(
 ) -> dict[str, Any]:
     """The fields of the record that the user or an earlier publishing has set."""
     old = read_record(folder) if (folder / RECORD).is_file() else {}
-    name = options.name or old.get("name") or "+".join(sorted(sources))
-    version = options.version or old.get("version") or VERSION
-    program = list_versions(["candid-fer"])
-    program.pop("python", None)
-    made_by = " ".join(["Candid", *program.values()])
-    generated = f"{name} {version}, a curation made with {made_by}"
-    kept = "" if options.name or options.version else old.get("cite", "")
-    digits = options.digits or old.get("pixel_sha256", {}).get("digits", DIGITS)
+    program = {"candid-fer": list_versions(["candid-fer"]).get("candid-fer", "")}
+    known = {"name": "+".join(sorted(sources)), "version": VERSION, "licence": LICENCE, **old}
+    chosen = {
+        name: getattr(options, name) or known[name] for name in ("name", "version", "licence")
+    }
+    title = f"{chosen['name']} {chosen['version']}"
+    # A citation of the earlier name or version is not one of this.
+    cite = known.get("cite", "") if title in known.get("cite", "") else ""
+    generated = f"{title}, a curation made with Candid {program['candid-fer']}".rstrip()
+    digits = options.digits or known.get("pixel_sha256", {}).get("digits", DIGITS)
     return {
         "schema": SCHEMA,
-        "name": name,
-        "version": version,
-        "licence": options.licence or old.get("licence") or LICENCE,
-        "cite": options.cite or kept or generated,
+        **chosen,
+        "cite": options.cite or cite or generated,
         "program": program,
         "pixel_sha256": {"digits": digits, "of": HASH_RULE},
         "occurrence": OCCURRENCE_RULE,
