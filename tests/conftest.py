@@ -184,6 +184,22 @@ def finished(finished_template: Path, tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
+def published_template(finished_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished workspace in manifests/, and what it publishes in curation/."""
+    root = tmp_path_factory.mktemp("published")
+    shutil.copytree(finished_template, root / "manifests")
+    done = call_curate("publish", root / "curation", "-w", root / "manifests", "-j", "1")
+    assert done.exit_code == 0, done.output
+    return root
+
+
+@pytest.fixture
+def published(published_template: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, free to change."""
+    return Path(shutil.copytree(published_template, tmp_path / "published"))
+
+
+@pytest.fixture(scope="session")
 def bars_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workspace of bars, one finished run `bars` that predicts most of them, and its log."""
     from bars import make_workspace

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import shutil
 from pathlib import Path
 
 import cv2
@@ -20,48 +19,32 @@ from curate.publish.splits import name_clean, split_tables
 from curate.workspace.workspace import Workspace
 
 
-@pytest.fixture(scope="module")
-def published_template(finished_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a workspace and its curation."""
-    from conftest import call_curate
-
-    here = tmp_path_factory.mktemp("published")
-    shutil.copytree(finished_template, here / "manifests")
-    done = call_curate("publish", here / "curation", "-w", here / "manifests", "-j", "1")
-    assert done.exit_code == 0, done.output
-    return here
-
-
-@pytest.fixture
-def here(published_template: Path, tmp_path: Path) -> Path:
-    """A copy of it, free to change."""
-    return Path(shutil.copytree(published_template, tmp_path / "here"))
-
-
-def run(curate: Curate, here: Path, *arguments: object) -> str:
-    done = curate("publish", here / "curation", *arguments, "-w", here / "manifests", "-j", "1")
+def run(curate: Curate, published: Path, *arguments: object) -> str:
+    done = curate(
+        "publish", published / "curation", *arguments, "-w", published / "manifests", "-j", "1"
+    )
     assert done.exit_code == 0, done.output
     return str(done.stdout)
 
 
-def read(here: Path) -> Curation:
-    return read_curation(here / "curation")
+def read(published: Path) -> Curation:
+    return read_curation(published / "curation")
 
 
 def test_the_hash_and_the_place_of_a_row_are_those_of_its_pixels_and_its_file(
-    here: Path, tiny_faces: Path
+    published: Path, tiny_faces: Path
 ) -> None:
     face = cv2.imread(str(tiny_faces / "train/sad/1.png"), cv2.IMREAD_GRAYSCALE)
     expected = hashlib.sha256(b"(48, 48)" + face.tobytes()).hexdigest()
-    row = read(here).images.set_index("place").loc["tiny/train/sad/1.png"]
+    row = read(published).images.set_index("place").loc["tiny/train/sad/1.png"]
     assert row["pixel_sha256"] == expected
     assert (row["given_label"], row["status"], row["reason"]) == ("sad", "keep", "human")
     assert row["descriptor"] == to_text(describe(face[None]))[0]
 
 
-def test_every_readable_image_is_listed_once_sorted_by_its_key(here: Path) -> None:
-    images = read(here).images
-    manifest = Workspace(here / "manifests").read()
+def test_every_readable_image_is_listed_once_sorted_by_its_key(published: Path) -> None:
+    images = read(published).images
+    manifest = Workspace(published / "manifests").read()
     assert sorted(images["place"]) == sorted(manifest["path"])
     assert not images.duplicated(KEY).any()
     assert images[KEY].to_numpy().tolist() == sorted(images[KEY].to_numpy().tolist())
@@ -70,8 +53,8 @@ def test_every_readable_image_is_listed_once_sorted_by_its_key(here: Path) -> No
     assert list(blank["reason"]) == ["degenerate"]
 
 
-def test_copies_name_their_group_and_the_kept_copy(here: Path) -> None:
-    images = read(here).images.set_index("place")
+def test_copies_name_their_group_and_the_kept_copy(published: Path) -> None:
+    images = read(published).images.set_index("place")
     copy, original = images.loc["tiny/train/happy/copy.png"], images.loc["tiny/train/happy/0.png"]
     assert copy["group"] == original["group"] == original["pixel_sha256"][:16]
     assert {copy["copy_of"], original["copy_of"]} == {"", "tiny/train/happy/0.png"}
@@ -81,23 +64,23 @@ def test_copies_name_their_group_and_the_kept_copy(here: Path) -> None:
     assert conflict["occurrence"] == "0"  # its given label is another
 
 
-def test_labels_have_the_verdicts_of_people_and_the_suspicions_of_models(here: Path) -> None:
-    labels = read(here).tables["labels.csv"]
+def test_labels_have_the_verdicts_of_people_and_the_suspicions_of_models(published: Path) -> None:
+    labels = read(published).tables["labels.csv"]
     by_people = labels[labels["verdict"] != ""]
     columns = ["verdict", "verdict_label", "verdict_by"]
     assert sorted(by_people[columns].to_numpy().tolist()) == [
         ["drop", "", "a"], ["relabel", "fear", "a"],
     ]  # fmt: skip
-    manifest = Workspace(here / "manifests").read()
+    manifest = Workspace(published / "manifests").read()
     ranks = labels.loc[labels["suspicion_rank"] != "", "suspicion_rank"]
     assert sorted(map(int, ranks)) == list(range(1, (manifest["issue_rank"] != "").sum() + 1))
     assert set(labels["machine_by"]) == {""}
 
 
-def test_the_official_splits_lose_the_leaks_and_nothing_else(here: Path) -> None:
-    splits = read(here).splits
+def test_the_official_splits_lose_the_leaks_and_nothing_else(published: Path) -> None:
+    splits = read(published).splits
     assert list(splits) == ["clean-60-20-20", "official-no-copy", "official-no-exact"]
-    place = read(here).images.set_index(KEY)["place"]
+    place = read(published).images.set_index(KEY)["place"]
 
     def places(name: str) -> set[str]:
         return set(place.loc[list(map(tuple, splits[name][KEY].to_numpy()))])
@@ -110,36 +93,38 @@ def test_the_official_splits_lose_the_leaks_and_nothing_else(here: Path) -> None
     }  # fmt: skip
 
 
-def test_the_clean_split_is_the_one_of_the_workspace(here: Path) -> None:
-    clean = read(here).splits["clean-60-20-20"]
-    manifest = Workspace(here / "manifests").read()
+def test_the_clean_split_is_the_one_of_the_workspace(published: Path) -> None:
+    clean = read(published).splits["clean-60-20-20"]
+    manifest = Workspace(published / "manifests").read()
     kept = manifest[manifest["status"] == "keep"]
     assert clean["split"].value_counts().to_dict() == kept["split"].value_counts().to_dict()
     assert sorted(clean["label"]) == sorted(kept["label"])
 
 
 def test_an_unchanged_workspace_gives_the_same_bytes_without_a_date_or_a_path(
-    here: Path, curate: Curate, tmp_path: Path
+    published: Path, curate: Curate, tmp_path: Path
 ) -> None:
-    before = read_files(here / "curation")
-    assert "0 files changed" in run(curate, here)
-    assert read_files(here / "curation") == before
-    done = curate("publish", tmp_path / "new", "-w", here / "manifests", "-j", "1")
+    before = read_files(published / "curation")
+    assert "0 files changed" in run(curate, published)
+    assert read_files(published / "curation") == before
+    done = curate("publish", tmp_path / "new", "-w", published / "manifests", "-j", "1")
     assert done.exit_code == 0
     assert read_files(tmp_path / "new") == before
     assert all(b"\r" not in data and b"/tmp" not in data for data in before.values())
 
 
-def test_a_dry_run_writes_nothing(here: Path, curate: Curate) -> None:
-    before = read_files(here)
-    run(curate, here, "--name", "other", "-n")
-    assert read_files(here) == before
+def test_a_dry_run_writes_nothing(published: Path, curate: Curate) -> None:
+    before = read_files(published)
+    run(curate, published, "--name", "other", "-n")
+    assert read_files(published) == before
 
 
-def test_name_version_and_licence_stay_until_others_are_named(here: Path, curate: Curate) -> None:
-    run(curate, here, "--name", "Faces", "--version", "2.0", "--licence", "CC-BY-4.0")
-    run(curate, here)
-    record = read(here).record
+def test_name_version_and_licence_stay_until_others_are_named(
+    published: Path, curate: Curate
+) -> None:
+    run(curate, published, "--name", "Faces", "--version", "2.0", "--licence", "CC-BY-4.0")
+    run(curate, published)
+    record = read(published).record
     assert [record[name] for name in ("name", "version", "licence")] == [
         "Faces", "2.0", "CC-BY-4.0",
     ]  # fmt: skip
@@ -148,49 +133,51 @@ def test_name_version_and_licence_stay_until_others_are_named(here: Path, curate
     assert sum(sum(classes.values()) for classes in counts.values()) == 47
 
 
-def test_a_withdrawn_picture_is_in_no_table_and_stays_out(here: Path, curate: Curate) -> None:
-    images = read(here).images.set_index("place")
+def test_a_withdrawn_picture_is_in_no_table_and_stays_out(published: Path, curate: Curate) -> None:
+    images = read(published).images.set_index("place")
     gone = str(images.loc["tiny/train/happy/0.png", "pixel_sha256"])
-    run(curate, here, "--withdraw", gone)
-    run(curate, here)
-    tables = read_files(here / "curation")
+    run(curate, published, "--withdraw", gone)
+    run(curate, published)
+    tables = read_files(published / "curation")
     assert tables.pop("withdrawn.csv").decode() == f"pixel_sha256\n{gone}\n"
     assert all(gone.encode() not in data for data in tables.values())
-    assert len(read(here).images) == 45  # both copies
-    assert read(here).record["withdrawn"] == 2
+    assert len(read(published).images) == 45  # both copies
+    assert read(published).record["withdrawn"] == 2
 
 
-def test_a_hash_that_is_none_is_refused(here: Path, curate: Curate) -> None:
-    before = read_files(here)
-    done = curate("publish", here / "curation", "--withdraw", "me", "-w", here / "manifests")
+def test_a_hash_that_is_none_is_refused(published: Path, curate: Curate) -> None:
+    before = read_files(published)
+    done = curate(
+        "publish", published / "curation", "--withdraw", "me", "-w", published / "manifests"
+    )
     assert done.exit_code == 1
     assert "--withdraw: 1 texts are no pixel hash (first: me)" in done.stderr
-    assert read_files(here) == before
+    assert read_files(published) == before
 
 
 def test_fewer_digits_make_smaller_tables_with_the_starts_of_the_hashes(
-    here: Path, curate: Curate
+    published: Path, curate: Curate
 ) -> None:
-    whole = read(here)
-    run(curate, here, "--digits", "16")
-    short = read(here)
+    whole = read(published)
+    run(curate, published, "--digits", "16")
+    short = read(published)
     assert list(short.images["pixel_sha256"]) == list(whole.images["pixel_sha256"].str[:16])
     assert short.digits == 16
 
 
 def test_publishing_replaces_no_workspace_and_no_table_of_others(
-    here: Path, curate: Curate, tmp_path: Path
+    published: Path, curate: Curate, tmp_path: Path
 ) -> None:
-    before = read_files(here)
-    done = curate("publish", here / "manifests", "-w", here / "manifests")
+    before = read_files(published)
+    done = curate("publish", published / "manifests", "-w", published / "manifests")
     assert "holds a workspace: name a new folder" in done.stderr
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "labels.csv").write_text("mine\n")
-    done = curate("publish", mine, "-w", here / "manifests")
+    done = curate("publish", mine, "-w", published / "manifests")
     assert "holds labels.csv that is no part of a curation: name a new folder" in done.stderr
     assert done.exit_code == 1
-    assert read_files(here) == before
+    assert read_files(published) == before
 
 
 def test_a_workspace_without_copies_known_is_refused(
@@ -202,12 +189,16 @@ def test_a_workspace_without_copies_known_is_refused(
     assert not (tmp_path / "curation").exists()
 
 
-def test_a_split_of_an_earlier_publishing_goes_with_its_name(here: Path, curate: Curate) -> None:
-    done = curate("split", "--ratios", "80", "10", "10", "-w", here / "manifests")
+def test_a_split_of_an_earlier_publishing_goes_with_its_name(
+    published: Path, curate: Curate
+) -> None:
+    done = curate("split", "--ratios", "80", "10", "10", "-w", published / "manifests")
     assert done.exit_code == 0
-    run(curate, here)
-    assert [name for name in read(here).splits if name.startswith("clean")] == ["clean-80-10-10"]
-    assert not (here / "curation/splits/clean-60-20-20.csv").exists()
+    run(curate, published)
+    assert [name for name in read(published).splits if name.startswith("clean")] == [
+        "clean-80-10-10"
+    ]
+    assert not (published / "curation/splits/clean-60-20-20.csv").exists()
 
 
 def test_the_name_of_the_clean_split_has_ratios_and_class_view() -> None:
@@ -267,18 +258,18 @@ def test_the_descriptor_knows_a_jpeg_from_other_faces_and_is_read_back(tiny_face
     ],
 )
 def test_a_damaged_curation_is_refused_with_the_way_out(
-    here: Path, name: str, change: object, message: str
+    published: Path, name: str, change: object, message: str
 ) -> None:
-    file = here / "curation" / name
+    file = published / "curation" / name
     before = file.read_text()
     file.write_text(change(before))  # type: ignore[operator]
     assert file.read_text() != before
     with pytest.raises(WorkspaceError, match=message):
-        read(here)
+        read(published)
 
 
-def test_a_table_that_is_not_of_the_record_is_not_read(here: Path) -> None:
-    record = json.loads((here / "curation/curation.json").read_text())
-    assert sorted(record["tables"]) == sorted(read(here).tables)
-    data = (here / "curation/images.csv").read_bytes()
+def test_a_table_that_is_not_of_the_record_is_not_read(published: Path) -> None:
+    record = json.loads((published / "curation/curation.json").read_text())
+    assert sorted(record["tables"]) == sorted(read(published).tables)
+    data = (published / "curation/images.csv").read_bytes()
     assert len(pd.read_csv(io.BytesIO(data))) == record["tables"]["images.csv"]["rows"]

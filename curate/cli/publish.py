@@ -48,6 +48,18 @@ def publish(
             help="Leave a picture out of every table, for good, by its pixel_sha256; repeatable.",
         ),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Verify every digest and law of the curation in DIR; write nothing."
+        ),
+    ] = False,
+    diff: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OLD", help="List what changed from the curation in OLD to that in DIR."
+        ),
+    ] = None,
     workers: Workers = None,
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     dry_run: DryRun = False,
@@ -57,8 +69,12 @@ def publish(
 
     The tables hold what was found and decided, and leak-free splits; anybody who has the data set
     can `curate apply` them. An unchanged workspace gives the same bytes. What is not named stays
-    as in the curation that is there.
+    as in the curation that is there. --check and --diff read no workspace; exit code 3 if a law
+    is broken.
     """
+    if check or diff:
+        _inspect(folder, check=check, diff=diff, as_json=as_json)
+        return
     from curate.publish import publish as stage
     from curate.publish.record import PublishOptions
     from curate.workspace.workspace import Workspace
@@ -66,6 +82,20 @@ def publish(
     options = PublishOptions(name, version, licence, cite, digits, withdraw or (), workers)
     result = stage.publish(Workspace(workspace), folder, options, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def _inspect(folder: Path, *, check: bool, diff: Path | None, as_json: bool) -> None:
+    """Print what a check or a comparison finds."""
+    from curate.errors import UsageError
+    from curate.publish.check import check_folder
+    from curate.publish.compare import compare
+    from curate.publish.curation import read_curation
+
+    if check and diff:
+        raise UsageError("publish: --check and --diff exclude each other: name one")
+    both = [read_curation(each) for each in (diff, folder)] if diff else []
+    result = compare(*both) if both else check_folder(folder)
+    print_result(result, as_json=as_json, table=result.table)
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -157,5 +157,10 @@ def _number_subjects(rows: pd.DataFrame) -> "pd.Series[str]":
 
 
 def link_published(images: pd.DataFrame) -> Units:
-    """(N,) the unit of each row of images.csv: rows that a group or a subject links share one."""
-    return link_rows([images["group"], images["subject"]])
+    """(N,) the unit of each row of images.csv: rows that a group or a subject links share one.
+
+    A group of dropped pictures that show no face links nothing, as in `links.link_kept_units`.
+    """
+    shows_face = (images["status"] == "keep") | (images["quality"] == "")
+    links = images["group"].isin(set(images.loc[shows_face, "group"]))
+    return link_rows([images["group"].where(links, ""), images["subject"]])
