@@ -13,7 +13,7 @@ from convention import RANDOM, draw_workspace, to_table
 from curate.relabel.prepare import RelabelOptions, prepare_session
 from curate.relabel.queue import Selection
 from curate.relabel.session_journal import open_session_journal
-from curate.reports.report import count_machine_pairs
+from curate.reports.sections.label_errors import count_machine_pairs
 from curate.review.reviewers import disagreements, own_verdicts
 from curate.workspace.journal import (
     Decision,

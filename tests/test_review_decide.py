@@ -234,7 +234,7 @@ def test_the_report_shows_copies_suspects_and_degenerate_images(finished, curate
         "tiny/train/fear/conflict.png",
     ):
         assert f'title="{path}"' in page
-    assert page.count("data:image/png;base64,") > 10
+    assert page.count("data:image/webp;base64,") > 10
     assert "http:" not in page
     assert "https:" not in page
     again = page

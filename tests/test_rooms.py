@@ -41,7 +41,7 @@ HOMES = {
     "ray": ("curate/engine.py",),
     "faiss": ("curate/duplicates/", "curate/sources/"),
     "imagehash": ("curate/images/",),
-    "jinja2": ("curate/reports/",),
+    "jinja2": ("curate/pages.py",),
     "PIL": ("curate/images/", "curate/demo/"),
     "cv2": ("curate/images/", "curate/duplicates/", "curate/demo/", "train/"),
     "tensorflow": ("train/",),

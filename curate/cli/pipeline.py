@@ -473,16 +473,26 @@ def check(
 
 @app.command()
 def report(
-    workspace: WorkspaceDir = DEFAULT_WORKSPACE, dry_run: DryRun = False, as_json: Json = False
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images/--no-images",
+            help="Show faces, or none, where the dataset's licence forbids pictures.",
+        ),
+    ] = True,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Write report.html: what was kept and dropped and why.
 
-    The page shows copies, label conflicts, suspect labels and degenerate images.
+    One page without scripts or requests: class balance, leaks side by side, copies, label
+    conflicts, suspect labels, errors by pair, who decided what, a map of the set, what to do next.
     """
     from curate.reports import report as stage
     from curate.workspace.workspace import Workspace
 
-    result = stage.report(Workspace(workspace), dry_run=dry_run)
+    result = stage.report(Workspace(workspace), has_images=images, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 from curate.duplicates.pairs import PAIR_COLUMNS
 from curate.errors import WorkspaceError
 from curate.files import write_atomically
+from curate.pages import render_page
+from curate.reports.album import Album, to_records
 from curate.reports.audit import HELD_OUT, audit, filled_splits, format_audit, summarize_audit
-from curate.reports.html import embed_image, render_page, to_records
 from curate.workspace.manifest import export_bytes
-from curate.workspace.places import locate_named
 from curate.workspace.receipts import note_unlike_receipt
 from curate.workspace.workspace import Workspace
 
@@ -98,7 +98,7 @@ def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
     if not page and not table:
         return []
     manifest = workspace.read()
-    leaks = list_leaks(manifest, _read_pairs(workspace.pairs))
+    leaks = list_leaks(manifest, read_pairs(workspace.pairs))
     note_unlike_receipt(workspace.root, "dedup", workspace.pairs, "curate dedup")
     contents = {}
     if table:
@@ -111,7 +111,19 @@ def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
     return [f"audit: {len(leaks):,} leaked rows -> {file}" for file in contents]
 
 
-def _read_pairs(file: Path) -> pd.DataFrame:
+def read_pairs(file: Path, *, may_lack: bool = False) -> pd.DataFrame:
+    """The verified pairs of dedup as text.
+
+    Parameters
+    ----------
+    may_lack : whether a missing file is a table without rows
+
+    Raises
+    ------
+    WorkspaceError  if the file holds no such table
+    """
+    if may_lack and not file.exists():
+        return pd.DataFrame(columns=PAIR_COLUMNS, dtype=str)
     try:
         pairs = pd.DataFrame()
         if file.is_file():  # a pipe would be waited for
@@ -181,24 +193,19 @@ def _nearest_in_train(part_of: dict[str, str], pairs: pd.DataFrame) -> dict[str,
 def _render_page(workspace: Workspace, manifest: pd.DataFrame, leaks: pd.DataFrame) -> str:
     """The counts, then the pairs side by side: those under different labels first."""
     counts = audit(manifest)
-    columns = zip(manifest["path"], manifest["box"], manifest["sha256"], strict=True)
-    picture_of = {path: (box, sha256) for path, box, sha256 in columns}
-    locate = locate_named(workspace, [*leaks["path"], *leaks["copy"]])
-
-    def embed(path: str) -> str:
-        return embed_image(locate, path, *picture_of[path])
-
+    shown_paths = manifest["path"].isin({*leaks["path"], *leaks["copy"]})
+    album = Album(workspace, manifest[shown_paths])
     sections = []
     for split, of_split in leaks.groupby("split", sort=True):
         for same_label, words in (("false", "another label"), ("true", "the same label")):
             rows = of_split[of_split["same_label"] == same_label]
             shown = _take_evenly(rows, SHOWN)
             title = f"{split}: {len(rows):,} rows whose nearest copy in train has {words}"
-            images = [embed(path) for path in shown["path"]]
-            copy_images = [embed(path) for path in shown["copy"]]
+            images, copy_images = (album.show_all(shown[name]) for name in ("path", "copy"))
             pictured = shown.assign(image=images, copy_image=copy_images)
             sections.append(LeakSection(f"{title}, {len(shown)} shown", to_records(pictured)))
     return render_page(
+        "curate.reports",
         "audit.html.j2",
         title=f"Leakage: {workspace.root.name}",
         heading="Held-out images with a copy in train",

@@ -1,180 +1,121 @@
 """report: one self-contained page that shows what curation did.
 
-In: the manifest, receipts and label_errors.csv of a workspace. Out: report.html with the counts and
-with images of copies, label conflicts, suspect labels and degenerate images; the same bytes for the
-same data.
+In: the manifest, journal, receipts and tables of a workspace. Out: report.html with a section for
+each question of a person who wants to trust the set; the same bytes for the same data. The sections
+are modules of `curate.reports.sections`.
 """
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from curate.errors import ManifestError, WorkspaceError, first_line
+from curate.errors import ManifestError
 from curate.files import write_atomically
-from curate.reports.audit import audit_workspace, format_audit
-from curate.reports.html import embed_images, render_page
-from curate.reports.status import format_status, read_status
+from curate.pages import render_page
+from curate.reports.album import Album
+from curate.reports.audit import Leak, audit_workspace
+from curate.reports.leaks import read_pairs
+from curate.reports.sections.balance import SERIES, compare_balance
+from curate.reports.sections.copies import show_copies
+from curate.reports.sections.deciders import count_deciders
+from curate.reports.sections.degenerate import show_degenerate
+from curate.reports.sections.headline import count_headlines
+from curate.reports.sections.label_errors import count_machine_pairs, read_errors
+from curate.reports.sections.leakage import Leakage, show_leakage
+from curate.reports.sections.next_steps import list_receipts, list_steps
+from curate.reports.sections.suspects import show_suspects
+from curate.reports.snapshot import Snapshot
+from curate.reports.status import Status, format_status, read_status
 from curate.result import Result
-from curate.workspace.manifest import kept_rows
-from curate.workspace.places import locate_named
-from curate.workspace.receipts import note_unlike_receipt
+from curate.workspace.receipts import note_unlike_receipt, read_receipts
 from curate.workspace.workspace import Workspace
 
-SHOWN = 24  # images a section
-SHOWN_GROUPS = 12
-SHOWN_OF_GROUP = 8  # images a duplicate group
-
-Locate = Callable[[str], Path]
-Records = list[dict[str, str]]
+FILE = "report.html"
+# Tables that the page reads -> the stage that wrote them.
+TABLES = {"pairs.csv": "dedup", "label_errors.csv": "flag", "issues.csv": "flag"}
 
 
-@dataclass(frozen=True)
-class ClassTable:
-    """One row per given label: the label and a count per column."""
-
-    columns: list[str]
-    rows: list[tuple[str, list[int]]]
-
-
-@dataclass(frozen=True)
-class LeakageTable:
-    """The table of `curate audit`, or the reason why there is none."""
-
-    table: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class ErrorCell:
-    """How many labels of one pair of classes are wrong, with the interval.
-
-    `share` is the count divided by the highest count of the table, in [0, 1]: the darkness.
-    """
-
-    count: str
-    low: str
-    high: str
-    share: str
-
-
-@dataclass(frozen=True)
-class ErrorTable:
-    """One row per given label: the label and a cell per suggested label, None without an error."""
-
-    suggested: list[str]
-    rows: list[tuple[str, list[ErrorCell | None]]]
-
-
-def report(workspace: Workspace, *, dry_run: bool = False) -> Result:
+def report(workspace: Workspace, *, has_images: bool = True, dry_run: bool = False) -> Result:
     """Write report.html (unless `dry_run`).
+
+    Parameters
+    ----------
+    has_images : whether the page shows faces; without them it opens no picture
 
     Raises
     ------
     ManifestError  if there is no manifest
+    WorkspaceError  if a table is damaged, or the pictures lie in a folder that is not named
     """
+    workspace = Snapshot(workspace.root)
     manifest = workspace.read()
-    locate = locate_named(workspace, manifest["path"])
-    table = workspace.root / "label_errors.csv"
+    status = read_status(workspace)
+    album = Album(workspace, manifest, has_images=has_images)
     page = render_page(
+        "curate.reports",
         "report.html.j2",
-        title=f"Candid: {workspace.root.name}",
+        title=f"Candid: {workspace.root.resolve().name}",
         heading="What curation did",
-        status=format_status(read_status(workspace)),
-        classes=count_classes(manifest),
-        leakage=_audit(workspace),
-        errors=read_errors(table),
-        machines=count_machine_pairs(manifest),
-        suspects=_suspects(manifest, locate),
-        conflicts=_conflicts(manifest, locate),
-        near_copies=_near_copies(manifest, locate),
-        degenerate=_degenerate(manifest, locate),
+        has_images=has_images,
+        **_show_copies(workspace, manifest, album, status),
+        **_show_labels(workspace, manifest, album),
+        **_show_state(workspace, manifest, status),
     ).encode()
-    note_unlike_receipt(workspace.root, "flag", table, "curate flag")
-    file = workspace.root / "report.html"
+    for name, stage in TABLES.items():
+        note_unlike_receipt(workspace.root, stage, workspace.root / name, f"curate {stage}")
+    file = workspace.root / FILE
     if not dry_run:
         write_atomically(file, page)
     summary = f"report: {len(page) / 1e6:.1f} MB -> {file}"
     return Result(summary, counts={"file": str(file), "bytes": len(page)})
 
 
-def count_classes(manifest: pd.DataFrame) -> ClassTable:
-    """Per given label: rows given, kept, dropped by reason, and kept under this label now."""
-    fate = manifest["reason"].where(manifest["status"] == "drop", "kept")
-    table = pd.crosstab(manifest["given_label"], fate)
-    if "kept" in table:
-        reasons = [name for name in table.columns if name != "kept"]
-        table = table[["kept", *reasons]]
-    table.insert(0, "given", table.sum(axis=1))
-    kept_labels = kept_rows(manifest)["label"].value_counts()
-    table["label now"] = kept_labels.reindex(table.index, fill_value=0)
-    counts = [[int(count) for count in row] for row in table.to_numpy()]
-    labels = [str(label) for label in table.index]
-    return ClassTable(list(table.columns), list(zip(labels, counts, strict=True)))
+def _show_copies(
+    workspace: Workspace, manifest: pd.DataFrame, album: Album, status: Status
+) -> dict[str, Any]:
+    """Headlines, leaks and duplicate groups."""
+    pairs = read_pairs(workspace.pairs, may_lack=True)
+    leaks, leakage = _audit(workspace, manifest, pairs, album)
+    copies, conflicts = show_copies(manifest, pairs, album)
+    return {
+        "tiles": count_headlines(manifest, status, leaks),
+        "leakage": leakage,
+        "copies": copies,
+        "conflicts": conflicts,
+        "degenerate": show_degenerate(manifest, album),
+    }
 
 
-def _audit(workspace: Workspace) -> LeakageTable:
+def _audit(
+    workspace: Workspace, manifest: pd.DataFrame, pairs: pd.DataFrame, album: Album
+) -> tuple[Sequence[Leak] | None, Leakage]:
+    """The leaks, or the reason why they are not known."""
     try:
-        return LeakageTable(table=format_audit(audit_workspace(workspace)))
+        leaks = audit_workspace(workspace)
     except ManifestError as error:
-        return LeakageTable(reason=str(error))
+        return None, Leakage(reason=str(error))
+    return leaks, show_leakage(workspace.root, manifest, leaks, pairs, album)
 
 
-def read_errors(file: Path) -> ErrorTable | None:
-    """The counts that flag wrote to label_errors.csv; None if there is no such file."""
-    if not file.exists():
-        return None
-    try:
-        pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
-        counts = [int(count) for count in pairs["count"]]
-        most = max([1, *counts])
-        cells = {}
-        for pair, count in zip(pairs.to_dict("records"), counts, strict=True):
-            cell = ErrorCell(pair["count"], pair["low"], pair["high"], f"{count / most:.2f}")
-            cells[pair["given_label"], pair["suggested_label"]] = cell
-    except (OSError, ValueError, KeyError, OverflowError) as error:
-        raise WorkspaceError(
-            f"{file}: no table of label errors ({first_line(error)}): run `curate flag` again"
-        ) from error
-    suggested = sorted(set(pairs["suggested_label"]))
-    rows = []
-    for label in sorted(set(pairs["given_label"])):
-        rows.append((label, [cells.get((label, other)) for other in suggested]))
-    return ErrorTable(suggested, rows)
+def _show_labels(workspace: Workspace, manifest: pd.DataFrame, album: Album) -> dict[str, Any]:
+    """Class balance, suspects and errors."""
+    return {
+        "series": SERIES,
+        "balance": compare_balance(manifest),
+        "suspects": show_suspects(workspace.root, manifest, album),
+        "errors": read_errors(workspace.root / "label_errors.csv"),
+        "machines": count_machine_pairs(manifest),
+    }
 
 
-def count_machine_pairs(manifest: pd.DataFrame) -> list[tuple[str, str, int]]:
-    """Given label, label by a machine, and kept images, of the accepted suggestions."""
-    rows = manifest[(manifest["reason"] == "machine") & (manifest["status"] == "keep")]
-    counts = Counter(zip(rows["given_label"], rows["label"], strict=True))
-    return [(given, label, count) for (given, label), count in counts.most_common()]
-
-
-def _suspects(manifest: pd.DataFrame, locate: Locate) -> Records:
-    is_flagged = (manifest["issue_rank"] != "") & (manifest["suggested_label"] != "")
-    flagged = manifest[is_flagged]
-    ranked = flagged["issue_rank"].astype(int).sort_values().index
-    return embed_images(locate, flagged.loc[ranked[:SHOWN]])
-
-
-def _conflicts(manifest: pd.DataFrame, locate: Locate) -> list[Records]:
-    return _groups(manifest[manifest["label_conflict"] == "true"], locate)
-
-
-def _near_copies(manifest: pd.DataFrame, locate: Locate) -> list[Records]:
-    near = manifest.loc[manifest["duplicate_kind"] == "near", "duplicate_group"]
-    is_shown = manifest["duplicate_group"].isin(set(near)) & (manifest["label_conflict"] == "")
-    return _groups(manifest[is_shown], locate)
-
-
-def _groups(rows: pd.DataFrame, locate: Locate) -> list[Records]:
-    """The first duplicate groups, each with its first images."""
-    groups = list(rows.groupby("duplicate_group", sort=True))[:SHOWN_GROUPS]
-    return [embed_images(locate, group.head(SHOWN_OF_GROUP)) for _, group in groups]
-
-
-def _degenerate(manifest: pd.DataFrame, locate: Locate) -> Records:
-    found = manifest[manifest["quality"] != ""]
-    return embed_images(locate, found.head(SHOWN))
+def _show_state(workspace: Workspace, manifest: pd.DataFrame, status: Status) -> dict[str, Any]:
+    """Who decided, receipts, next steps."""
+    deciders = count_deciders(workspace)
+    receipts = read_receipts(workspace.root)
+    return {
+        "deciders": deciders,
+        "status": format_status(status),
+        "receipts": list_receipts(workspace.root, receipts, status.stages),
+        "steps": list_steps(manifest, status, deciders),
+    }

@@ -1,0 +1,167 @@
+"""report.html: its sections, what it shows first, and the page without pictures."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from conftest import Curate, read_files
+
+from curate.charts import list_ticks, make_bar_chart, make_line_chart
+from curate.reports.audit import Leak
+from curate.reports.sampling import take_over_kinds
+from curate.reports.sections.leakage import bound_score, read_scores
+from curate.reports.sections.suspects import explain, format_votes
+from curate.workspace.workspace import Workspace
+
+SECTIONS = (
+    "balance", "leaks", "copies", "conflicts", "suspects", "errors", "degenerate", "deciders",
+    "receipts", "next",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(finished_template, curate) -> str:
+    """The page of the finished workspace, which is not written."""
+    curate("report", "-w", finished_template)
+    file = finished_template / "report.html"
+    text = file.read_text()
+    file.unlink()
+    return text
+
+
+def test_the_page_has_every_section_and_a_link_to_each(page: str) -> None:
+    assert re.findall('<h2 id="([a-z]+)"', page) == list(SECTIONS)
+    assert set(re.findall('href="#([a-z]+)"', page)) == set(SECTIONS)
+    assert page.count("<svg") >= 4
+    assert "prefers-color-scheme:dark" in page
+    assert '<meta name="viewport"' in page
+
+
+def test_the_page_shows_who_decided_and_why_labels_are_suspect(page: str) -> None:
+    assert "<tr><td>a</td><td>0</td><td>1</td><td>1</td><td>0</td>" in page
+    assert "1 of 1 models against it" in page
+
+
+def test_the_page_shows_leaks_side_by_side_with_their_bound(finished: Workspace, page: str) -> None:
+    manifest = finished.read()
+    is_train = manifest["source_split"] == "train"
+    groups = set(manifest.loc[is_train, "duplicate_group"]) - {""}
+    leaked = manifest[
+        (manifest["source_split"] == "test") & manifest["duplicate_group"].isin(groups)
+    ]
+    assert len(leaked) == 2
+    for path in leaked["path"]:
+        assert re.search(f'class="pair"><figure title="{path}"', page)
+    rows = int((manifest["source_split"] == "test").sum())
+    assert f"<td>{100 * ((rows - 2) * 0.5 + 2) / rows:.1f} %</td>" in page
+
+
+def test_a_page_without_pictures_opens_none_and_holds_none(
+    finished: Workspace, curate: Curate
+) -> None:
+    finished.sources.write_text(json.dumps({"tiny": {"root": "/nowhere", "layout": "folder"}}))
+    result = curate("report", "--no-images", "-w", finished.root)
+    assert result.exit_code == 0
+    page = (finished.root / "report.html").read_text()
+    assert "data:image" not in page
+    assert "<img" not in page
+    assert "<image" not in page
+    assert re.findall('<h2 id="([a-z]+)"', page) == list(SECTIONS)
+    assert "tiny/train/fear/conflict.png" in page
+
+
+def test_a_page_of_a_workspace_without_copies_or_flags_names_the_next_command(
+    built: Workspace, curate: Curate
+) -> None:
+    before = read_files(built.root)
+    assert curate("report", "-n", "-w", built.root).exit_code == 0
+    assert read_files(built.root) == before
+    assert curate("report", "-w", built.root).exit_code == 0
+    page = (built.root / "report.html").read_text()
+    assert "run `curate dedup` first" in page
+    assert "<li><code>curate inspect</code>" in page
+    assert re.findall('<h2 id="([a-z]+)"', page) == list(SECTIONS)
+
+
+def test_a_damaged_table_of_issues_is_one_line(finished: Workspace, curate: Curate) -> None:
+    (finished.root / "issues.csv").write_text("path\nx\n")
+    result = curate("report", "-w", finished.root)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"curate: {finished.root / 'issues.csv'}: no table of label")
+    assert result.stderr.endswith("run `curate flag` again\n")
+
+
+def test_leaks_are_bounded_as_by_hand() -> None:
+    leak = Leak("source_split", "test", "all", rows=100, exact=5, copies=20, agree=18, disagree=2)
+    assert bound_score(leak, 0.5) == pytest.approx(0.8 * 0.5 + 0.18)
+    assert bound_score(Leak("split", "test", "all", 0, 0, 0, 0, 0), 0.5) == 0.5
+
+
+def test_scores_with_and_without_leaks_are_read_and_others_left_out(tmp_path) -> None:
+    def write(name: str, values: object) -> None:
+        file = tmp_path / name / "evaluation-test" / "metrics.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values))
+
+    scores = {"rows": 10, "evaluated": "test", "accuracy": 0.7}
+    write("a", scores | {"without_copy_in_train": {"rows": 8, "accuracy": 0.6}})
+    write("b", scores | {"without_copy_in_train": {"rows": 10, "accuracy": 0.7}})
+    write("c", scores | {"without_copy_in_train": {"rows": 0}})
+    write("d", [1])
+    write("e", {})
+    (found,) = read_scores(tmp_path)
+    assert (found.run, found.rows, found.accuracy, found.without) == ("a", "test", 0.7, 0.6)
+
+
+def test_items_are_taken_over_their_kinds_in_their_order() -> None:
+    items = ["a1", "a2", "a3", "b1", "c1", "c2"]
+    assert take_over_kinds(items, lambda item: item[0], 4) == ["a1", "a2", "b1", "c1"]
+    assert take_over_kinds(items, lambda item: item[0], 9) == items
+    assert take_over_kinds([], len, 3) == []
+
+
+def test_the_reasons_of_a_suspect_are_words() -> None:
+    reason = {
+        "members_against": "2 of 3", "copies": "2", "copies_against": "1", "margin_auc": "-0.3858",
+        "error_probability": "0.9134", "verdict": "wrong",
+    }  # fmt: skip
+    assert explain(reason) == [
+        "2 of 3 models against it", "1 of 2 copies under another label",
+        "not learned (margin -0.38)", "judged wrong", "wrong with p = 0.91",
+    ]  # fmt: skip
+    assert explain(dict.fromkeys(reason, "") | {"copies": "0", "margin_auc": "0.5"}) == []
+    assert format_votes('{"fear":7,"neutral":1,"happy":2}') == "7 fear, 2 happy, 1 neutral"
+    assert format_votes("") == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1, 12, [0, 5, 10, 15]), (0.61, 0.66, None), (5, 5, None)],
+)
+def test_ticks_are_round_and_hold_the_values(low: float, high: float, ticks: object) -> None:
+    found = list_ticks(low, high)
+    assert found[0] <= low
+    assert found[-1] >= high
+    assert 2 <= len(found) <= 7
+    assert ticks in (None, found)
+
+
+def test_the_longest_bar_fills_the_width_and_lines_leave_out_what_is_no_number() -> None:
+    chart = make_bar_chart("t", {"a": {"x": 10}, "b": {"x": 5, "y": 2}}, ["x", "y"])
+    widths = [[bar.width for bar in row.bars] for row in chart.rows]
+    assert widths[0][0] == 2 * widths[0][1] == 5 * widths[1][1]
+    assert widths[1][0] == 0
+    line = make_line_chart("t", {"a": [0.0, float("nan"), 1.0]}, [1, 2, 3])
+    points = [tuple(map(float, each.split(","))) for each in line.lines[0].points.split()]
+    assert points == [(line.left, line.bottom), (line.right, line.top)]
+
+
+def test_a_group_is_described_by_its_images(finished: Workspace) -> None:
+    from curate.reports.sections.copies import measure_likeness
+
+    grouped = finished.read().query("duplicate_group != ''")
+    (group,) = set(grouped["duplicate_group"][grouped["path"] == "tiny/train/sad/near.png"])
+    pairs = pd.read_csv(finished.pairs, dtype=str, keep_default_na=False)
+    near = measure_likeness(grouped, pairs)[group]
+    assert 0.9 < near.score < 1
