@@ -9,7 +9,8 @@ FER2013's codes, the names of `classes.txt` beside it, or `--classes angry,disgu
 table has the columns `row` (of fer2013.csv, from 0) and `predicted` (a code or a name), for every
 row of PrivateTest at least. `--votes fer2013new.csv` adds the crowd: the images without a copy
 whose majority of FER+'s ten votes is one of the seven classes; a tie that the label is part of is
-the label's. `--split FILE` scores the test part of that split instead. Nothing of Candid is needed.
+the label's. If a file of splits/ is named and not the folder, its test part is scored. Nothing of
+Candid is needed.
 """
 
 import argparse
@@ -30,8 +31,8 @@ CROWD = {
 def main():
     options = parse_options()
     faces, keys = read_faces(options.table)
-    if options.split:
-        tests = {options.split.stem: find_test(keys, options.split)}
+    if options.splits.is_file():
+        tests = {options.splits.stem: find_test(keys, options.splits)}
     else:
         usage = pd.read_csv(options.table, skipinitialspace=True, usecols=["Usage"])["Usage"]
         tests = {"official": keys["given_label"].where(usage == "PrivateTest", "")}
@@ -57,8 +58,7 @@ def parse_options():
     )
     parser.add_argument("model", type=Path)
     parser.add_argument("table", type=Path, help="fer2013.csv")
-    parser.add_argument("splits", type=Path, help="the folder splits/ of FER2013-Candid")
-    parser.add_argument("--split", type=Path, help="score the test part of this file alone")
+    parser.add_argument("splits", type=Path, help="splits/ of FER2013-Candid, or a file of it")
     parser.add_argument("--votes", type=Path, help="fer2013new.csv of FER+")
     parser.add_argument("--divide", type=float, default=1, help="255: the model expects 0-1")
     parser.add_argument("--classes", help="the columns of the model's output, by comma")
