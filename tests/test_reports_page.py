@@ -2,21 +2,24 @@
 
 import json
 import re
+from typing import Any
 
 import pandas as pd
 import pytest
 from conftest import Curate, read_files
 
 from curate.charts import list_ticks, make_bar_chart, make_line_chart
+from curate.reports.album import Album
 from curate.reports.audit import Leak
 from curate.reports.sampling import take_over_kinds
+from curate.reports.sections import face_map
 from curate.reports.sections.leakage import bound_score, read_scores
 from curate.reports.sections.suspects import explain, format_votes
 from curate.workspace.workspace import Workspace
 
 SECTIONS = (
     "balance", "leaks", "copies", "conflicts", "suspects", "errors", "degenerate", "deciders",
-    "receipts", "next",
+    "map", "receipts", "next",
 )  # fmt: skip
 
 
@@ -90,6 +93,74 @@ def test_a_damaged_table_of_issues_is_one_line(finished: Workspace, curate: Cura
     assert result.exit_code == 1
     assert result.stderr.startswith(f"curate: {finished.root / 'issues.csv'}: no table of label")
     assert result.stderr.endswith("run `curate flag` again\n")
+
+
+def write_map(workspace: Workspace) -> int:
+    """A map of every second row; returns their number."""
+    paths = workspace.read()["path"][::2].tolist()
+    lines = [f"{path},{k / len(paths):.4f},0.5000" for k, path in enumerate(paths)]
+    (workspace.root / "map.csv").write_text("\n".join(["path,x,y", *lines]) + "\n")
+    return len(paths)
+
+
+def test_the_map_has_every_point_and_outlines_the_marked_ones(
+    finished: Workspace, curate: Curate
+) -> None:
+    count = write_map(finished)
+    assert curate("report", "-w", finished.root).exit_code == 0
+    page = (finished.root / "report.html").read_text()
+    section = page[page.index('<h2 id="map"') : page.index('<h2 id="receipts"')]
+    clouds = re.findall('<path class="k[0-7]" d="([^"]+)"', section)
+    assert sum(cloud.count("M") for cloud in clouds) == count
+    marked = finished.read()[::2].query("issue != ''")
+    assert section.count('class="point suspect"') == len(marked) > 0
+    assert section.count("<image ") == count
+    assert curate("report", "--no-images", "-w", finished.root).exit_code == 0
+    assert "<image" not in (finished.root / "report.html").read_text()
+
+
+def test_only_so_many_points_have_a_face_and_the_suspects_come_first(
+    finished: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_map(finished)
+    manifest = finished.read()
+    marked = manifest[::2].query("issue != ''")
+    monkeypatch.setattr(face_map, "SHOWN", len(marked) + 6)
+    found = face_map.draw_map(finished.root, manifest, Album(finished, manifest, has_images=False))
+    assert [point.is_suspect for point in found.points] == [False] * 6 + [True] * len(marked)
+    ranked = marked.sort_values("issue_rank", key=pd.to_numeric)
+    assert found.points[-1].path == ranked["path"].iloc[0]
+
+
+@pytest.mark.parametrize("text", ["path,x\na,1\n", "path,x,y\na,2,0\n", "path,x,y\na,nan,0\n"])
+def test_a_damaged_map_is_one_line(finished: Workspace, curate: Curate, text: str) -> None:
+    (finished.root / "map.csv").write_text(text)
+    result = curate("report", "-w", finished.root)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"curate: {finished.root / 'map.csv'}: no map of the set (")
+    assert result.stderr.endswith("run `train oof` again\n")
+
+
+@pytest.mark.browser
+def test_a_browser_shows_the_page_without_an_error_a_request_or_a_wide_line(
+    finished: Workspace, curate: Curate, browser: Any
+) -> None:
+    write_map(finished)
+    assert curate("report", "-w", finished.root).exit_code == 0
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    address = (finished.root / "report.html").as_uri()
+    page.on("request", lambda request: problems.append(request.url[:60]))
+    page.goto(address)
+    assert [each for each in problems if not address.startswith(each)] == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    face = page.locator(".map .point image").last
+    assert not face.is_visible()
+    page.locator(".map .suspect circle").last.hover(force=True)
+    assert face.is_visible()
+    page.close()
 
 
 def test_leaks_are_bounded_as_by_hand() -> None:

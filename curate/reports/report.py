@@ -20,6 +20,8 @@ from curate.reports.sections.balance import SERIES, compare_balance
 from curate.reports.sections.copies import show_copies
 from curate.reports.sections.deciders import count_deciders
 from curate.reports.sections.degenerate import show_degenerate
+from curate.reports.sections.face_map import FILE as MAP
+from curate.reports.sections.face_map import draw_map
 from curate.reports.sections.headline import count_headlines
 from curate.reports.sections.label_errors import count_machine_pairs, read_errors
 from curate.reports.sections.leakage import Leakage, show_leakage
@@ -32,8 +34,13 @@ from curate.workspace.receipts import note_unlike_receipt, read_receipts
 from curate.workspace.workspace import Workspace
 
 FILE = "report.html"
-# Tables that the page reads -> the stage that wrote them.
-TABLES = {"pairs.csv": "dedup", "label_errors.csv": "flag", "issues.csv": "flag"}
+# Tables that the page reads -> the command that wrote them.
+TABLES = {
+    "pairs.csv": "curate dedup",
+    "label_errors.csv": "curate flag",
+    "issues.csv": "curate flag",
+    MAP: "train oof",
+}
 
 
 def report(workspace: Workspace, *, has_images: bool = True, dry_run: bool = False) -> Result:
@@ -62,8 +69,9 @@ def report(workspace: Workspace, *, has_images: bool = True, dry_run: bool = Fal
         **_show_labels(workspace, manifest, album),
         **_show_state(workspace, manifest, status),
     ).encode()
-    for name, stage in TABLES.items():
-        note_unlike_receipt(workspace.root, stage, workspace.root / name, f"curate {stage}")
+    for name, command in TABLES.items():
+        stage = command.rpartition(" ")[2]
+        note_unlike_receipt(workspace.root, stage, workspace.root / name, command)
     file = workspace.root / FILE
     if not dry_run:
         write_atomically(file, page)
@@ -106,6 +114,7 @@ def _show_labels(workspace: Workspace, manifest: pd.DataFrame, album: Album) -> 
         "suspects": show_suspects(workspace.root, manifest, album),
         "errors": read_errors(workspace.root / "label_errors.csv"),
         "machines": count_machine_pairs(manifest),
+        "map": draw_map(workspace.root, manifest, album),
     }
 
 

@@ -2,16 +2,11 @@
 
 Input: a run and rows of a workspace. Output: points.csv, points.png and metrics.json in a folder of
 the run.
-
-References
-----------
-L. van der Maaten, G. Hinton, Visualizing Data using t-SNE, JMLR 2008
 """
 
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from curate.errors import UsageError
 from curate.files import write_atomically
@@ -19,6 +14,7 @@ from curate.result import Result
 from curate.workspace.class_views import find_class_view
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
+from train.evaluation.layout import lay_out
 from train.evaluation.open_runs import MERGED_VIEWS, RunSet, merge_classes, open_runs
 from train.evaluation.plots import plot_embedding
 from train.explain.attribution import predict_features
@@ -28,12 +24,6 @@ from train.runs.folder import METRICS, write_json
 MAX_POINTS = 2000
 # A layout of fewer points means nothing.
 MIN_POINTS = 5
-# Principal components that t-SNE uses: more add noise and time.
-COMPONENTS = 50
-PERPLEXITY = 30
-# Up to this many points the exact method takes 4 seconds; the approximation for many points waits
-# for its own threads as long or longer.
-MAX_POINTS_EXACT = 400
 
 
 def embed_run(
@@ -91,16 +81,3 @@ def _list_panels(run_set: RunSet, labels: list[str]) -> list[tuple[str, list[str
         return panels
     class_of = find_class_view(MERGED_VIEWS["3"]).class_of
     return [*panels, ("3 classes", [class_of.get(label, "other") for label in labels])]
-
-
-def lay_out(features: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """(N, D) -> (N, 2) by t-SNE: near features stay near; large distances mean nothing."""
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    components = min(COMPONENTS, *features.shape)
-    reduced = PCA(components, random_state=seed).fit_transform(features)
-    perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
-    method = "exact" if len(features) <= MAX_POINTS_EXACT else "barnes_hut"
-    tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, method=method)
-    return np.asarray(tsne.fit_transform(reduced), np.float64)

@@ -27,12 +27,14 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import ManifestError, UsageError
-from curate.files import print_notes
+from curate.files import print_notes, write_atomically
 from curate.workspace.invariants import require_laws, require_split
+from curate.workspace.manifest import table_bytes
 from curate.workspace.predictions import write_predictions
 from curate.workspace.receipts import StageResult, new_receipt, write_receipt
 from curate.workspace.workspace import Workspace
 from train.data.dataset import count_labels, load_images
+from train.oof import face_map
 from train.oof.hog_model import Hog
 from train.oof.jobs import (
     INPUT_COLUMNS,
@@ -244,35 +246,47 @@ def _write_predictions(
     trained: int,
     start: float,
 ) -> StageResult:
-    """Write the table of each model whose jobs are all done, and the receipt once none is left.
+    """Write the table of each model whose jobs are all done; once none is left, map and receipt.
 
     Raises
     ------
     ManifestError  if the manifest is no longer the one on which the jobs were trained
     """
+    manifest = _read_planned(workspace, models, jobs, options)
+    tables = {}
+    for model in models:
+        own = [job for job in jobs if job.model.name == model.name]
+        if all(job.is_done() for job in own):
+            tables[f"predictions/{model.name}.csv"] = join_jobs(manifest, own)
+    left = sum(not job.is_done() for job in jobs)
+    # Before the lock: it takes seconds.
+    maps = {} if left else {face_map.FILE: face_map.map_faces([*tables.values()], options.seed)}
     with workspace.lock("`train oof`"):
-        manifest = workspace.read()
-        planned = _plan_jobs(workspace, manifest, models, options)
-        if planned != list(jobs):
-            raise ManifestError(
-                "manifest.csv: changed while the models were trained: run `train oof` again"
-            )
-        tables = {}
-        for model in models:
-            own = [job for job in jobs if job.model.name == model.name]
-            if all(job.is_done() for job in own):
-                tables[f"predictions/{model.name}.csv"] = join_jobs(manifest, own)
+        manifest = _read_planned(workspace, models, jobs, options)
         for file, table in tables.items():
             write_predictions(workspace.root / file, table)
-        left = sum(not job.is_done() for job in jobs)
+        for file, table in maps.items():
+            write_atomically(workspace.root / file, table_bytes(table))
         rows = sum(map(len, tables.values()))
         seconds = time.perf_counter() - start
         counts = {"jobs": len(jobs), "left": left, "rows": rows}
         summary = _format_summary(counts, trained, seconds, list(tables))
-        result = StageResult(summary, tables=tables, counts=counts)
+        result = StageResult(summary, tables=tables | maps, counts=counts)
         if not left:
             _write_receipt(workspace, manifest, models, options, result, seconds)
     return result
+
+
+def _read_planned(
+    workspace: Workspace, models: Sequence[OofModel], jobs: Sequence[Job], options: OofOptions
+) -> pd.DataFrame:
+    """The manifest; ManifestError if it is not the one for which the jobs were planned."""
+    manifest = workspace.read()
+    if _plan_jobs(workspace, manifest, models, options) != list(jobs):
+        raise ManifestError(
+            "manifest.csv: changed while the models were trained: run `train oof` again"
+        )
+    return manifest
 
 
 def _write_receipt(
