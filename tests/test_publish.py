@@ -239,7 +239,7 @@ def test_the_descriptor_knows_a_jpeg_from_other_faces_and_is_read_back(tiny_face
         saved.append(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE))
     codes, lossy = describe(faces), describe(np.stack(saved))
     assert codes.shape == (len(files), COEFFICIENTS)
-    assert from_text(to_text(codes)).tolist() == codes.tolist()
+    assert from_text(to_text(codes)).tolist() == (np.rint(codes) % 16).tolist()
     distance = measure_distance(lossy[:, None], codes[None])
     assert distance.argmin(axis=1).tolist() == list(range(len(files)))
     others = distance + 1000 * np.eye(len(files))

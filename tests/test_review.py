@@ -75,6 +75,7 @@ KEYS_OF = {
     "keep": "batch by at path sha256 action label expected note",
     "undo": "batch by at action undoes note",
     "refused": "batch by at path sha256 action undoes note",
+    "apply": "batch by at action note",
 } | dict.fromkeys(
     ("relabel", "drop", "unsure"), "batch by at path sha256 action label expected note"
 )

@@ -16,6 +16,12 @@ from curate.console import (
     WorkspaceDir,
     print_result,
 )
+from curate.names import clean_name
+
+By = Annotated[
+    str,
+    typer.Option(envvar=["CURATE_BY", "USER"], help="Who applies it.", callback=clean_name),
+]
 
 
 def publish(
@@ -84,6 +90,41 @@ def publish(
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
+def apply(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="The curation, a folder of `curate publish`."),
+    ],
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which of its splits.", show_default="its clean split"),
+    ] = None,
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial", help="Also where under 95 % of the images are in the curation."
+        ),
+    ] = False,
+    by: By = "unknown",
+    workers: Workers = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Replay a published curation on this workspace: its findings, copies, verdicts and a split.
+
+    Run it after `curate build`, on the data set in any form. Images are matched by their pixels,
+    lossy copies by a descriptor, never by name. What is in no part of the split is dropped. All of
+    it is one batch of the journal; `curate undo BATCH` puts back what was there before.
+    """
+    from curate.publish import apply as stage
+    from curate.workspace.workspace import Workspace
+
+    options = stage.ApplyOptions(split, allow_partial, by, workers)
+    result = stage.apply_curation(Workspace(workspace), folder, options, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
 def _inspect(folder: Path, *, check: bool, diff: Path | None, as_json: bool) -> None:
     """Print what a check or a comparison finds."""
     from curate.errors import UsageError
@@ -100,5 +141,5 @@ def _inspect(folder: Path, *, check: bool, diff: Path | None, as_json: bool) -> 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (publish,):
+    for command in (publish, apply):
         app.command()(command)

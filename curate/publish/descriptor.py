@@ -27,47 +27,46 @@ COEFFICIENTS = _FREQUENCIES * (_FREQUENCIES + 1) // 2  # a triangle: 28
 _BLOCK = 4096  # images transformed at once: 38 MB of floats
 
 Floats = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint8]
 
 
-def describe(images: Pixels) -> Codes:
-    """(N, 48, 48) uint8 grey -> (N, C) uint8 below `LEVELS`."""
+def describe(images: Pixels) -> Floats:
+    """(N, 48, 48) uint8 grey -> (N, C) coefficients in steps, modulo `LEVELS`, not rounded."""
     basis = _dct_basis()
     down, across = np.array(_list_frequencies()).T
-    found = np.empty((len(images), COEFFICIENTS), np.uint8)
+    found = np.empty((len(images), COEFFICIENTS), np.float32)
     for start in range(0, len(images), _BLOCK):
         block = images[start : start + _BLOCK].astype(np.float64)
         low = basis @ block @ basis.T  # (F, 48) @ (N, 48, 48) @ (48, F)
-        steps = np.rint(low[:, down, across] / STEP).astype(np.int64)
-        found[start : start + _BLOCK] = steps % LEVELS
+        found[start : start + _BLOCK] = low[:, down, across] / STEP % LEVELS
     return found
 
 
-def to_text(codes: Codes) -> list[str]:
-    """C hex digits a row."""
-    digits = np.array(list("0123456789abcdef"))[codes]
-    return ["".join(row) for row in digits]
+def to_text(steps: Floats) -> list[str]:
+    """Each row rounded, as C hex digits."""
+    digits = np.array(list("0123456789abcdef"))
+    codes = np.rint(steps).astype(np.int64) % LEVELS
+    return ["".join(row) for row in digits[codes]]
 
 
-def from_text(texts: Sequence[str]) -> Codes:
-    """(N, C) uint8 of the texts of `to_text`; ValueError for another text."""
+def from_text(texts: Sequence[str]) -> Floats:
+    """(N, C) whole steps of the texts of `to_text`; ValueError for another text."""
     wrong = [text for text in texts if len(text) != COEFFICIENTS]
     if wrong:
         raise ValueError(f"no descriptor: {wrong[0]!r}")
     digits = [int(digit, LEVELS) for text in texts for digit in text]
-    return np.array(digits, np.uint8).reshape(len(texts), COEFFICIENTS)
+    return np.array(digits, np.float32).reshape(len(texts), COEFFICIENTS)
 
 
-def measure_distance(first: Codes, second: Codes) -> Floats:
-    """(..., C), (..., C) -> (...) grey levels of the transform, wrapped: 15 and 0 are one step."""
-    steps = (first.astype(np.int16) - second + LEVELS // 2) % LEVELS - LEVELS // 2
-    distance: Floats = STEP * np.sqrt((steps.astype(np.float32) ** 2).sum(axis=-1))
+def measure_distance(first: Floats, second: Floats) -> Floats:
+    """(..., C), (..., C) -> (...) grey levels of the transform, wrapped: 15 is 1 step from 0."""
+    steps = (first - second + LEVELS / 2) % LEVELS - LEVELS / 2
+    distance: Floats = STEP * np.sqrt((steps**2).sum(axis=-1))
     return distance
 
 
-def place_on_circles(codes: Codes) -> Floats:
-    """(N, C) -> (N, 2 C): each digit as a point on a circle, so that distances are Euclidean."""
-    angle = codes.astype(np.float32) * np.float32(2 * np.pi / LEVELS)
+def place_on_circles(steps: Floats) -> Floats:
+    """(N, C) -> (N, 2 C): each as a point on a circle, so that distances are Euclidean."""
+    angle = steps * np.float32(2 * np.pi / LEVELS)
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
 
 

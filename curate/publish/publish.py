@@ -38,6 +38,7 @@ from curate.result import Result
 from curate.workspace.explained import derive_checked
 from curate.workspace.manifest import export_bytes, sources_of
 from curate.workspace.receipts import digest_column, read_receipts
+from curate.workspace.snapshots import STAGES
 from curate.workspace.workspace import Workspace
 
 
@@ -68,12 +69,13 @@ def publish(
             rows, derived.after, derived.journal, _read_error_probability(workspace)
         ),
     }
-    receipt = read_receipts(workspace.root).get("split", {})
-    splits = split_tables(rows, receipt.get("options", {}))
+    stages = read_options(workspace)
+    splits = split_tables(rows, stages.get("split", {}))
     tables |= split_files(splits)
     record = {
         **about,
         "sources": count_sources(derived.after, layouts),
+        "stages": stages,
         "withdrawn": len(derived.after) - len(rows) - int((derived.after["phash"] == "").sum()),
         "default_split": name_default_split(splits),
         "splits": {name: count_parts(table) for name, table in splits.items()},
@@ -84,6 +86,12 @@ def publish(
     if not dry_run:
         changed = _write(folder, Curation(record, tables), withdrawn)
     return _summarize(folder, Curation(record, tables), changed)
+
+
+def read_options(workspace: Workspace) -> dict[str, dict[str, object]]:
+    """Stage -> the options of its last run, of the stages whose columns are published."""
+    receipts = read_receipts(workspace.root)
+    return {name: dict(receipts[name].get("options", {})) for name in STAGES if name in receipts}
 
 
 def require_own(folder: Path, workspace: Workspace) -> None:

@@ -24,6 +24,7 @@ from curate.workspace.journal import (
     undo_batch,
 )
 from curate.workspace.run import record_decisions
+from curate.workspace.snapshots import restore_facts, restore_snapshot
 from curate.workspace.workspace import Workspace
 
 
@@ -72,8 +73,14 @@ def decide(
         made = undo_batch(journal, options.undo or "", by=by, note=note)
     else:
         made = new_decisions(before, _read_wanted(options, action), note=note, by=by)
-    lines = [*journal, *made]
-    after = derive_verdicts(before, lines) if dry_run else record_decisions(workspace, made)
+    if dry_run:
+        facts = restore_facts(workspace, before, made[0].undoes)
+        after = derive_verdicts(facts, [*journal, *made])
+    else:
+        after = record_decisions(workspace, made)
+        if action == "undo":
+            notes += restore_snapshot(workspace, made[0].undoes, made[0].batch)
+            after = workspace.read()
     return replace(_summarize(made, before, after), notes=notes)
 
 

@@ -11,6 +11,7 @@ from curate.errors import JournalError, printable_cell
 from curate.review.reviewers import concurrent_decisions
 from curate.workspace.explained import describe_unexplained, find_unexplained
 from curate.workspace.journal import (
+    ABOUT_NO_IMAGE,
     CurrentDecisions,
     Decision,
     current_decisions,
@@ -20,7 +21,6 @@ from curate.workspace.workspace import Workspace
 
 # The columns of the table; `_to_record` fills them.
 FIELDS = ("at", "by", "batch", "path", "action", "label", "expected", "state", "note")
-VOIDING = ("undo", "refused")  # actions that decide about no image
 
 
 def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
@@ -77,7 +77,7 @@ def _states(
     journal: Sequence[Decision], decisions: CurrentDecisions, concurrent: set[tuple[str, str]]
 ) -> dict[int, str]:
     """The state of each decision, by the identity of its line: two equal lines are two lines."""
-    states = {id(line): "undone" for line in journal if line.action not in VOIDING}
+    states = {id(line): "undone" for line in journal if line.action not in ABOUT_NO_IMAGE}
     for line in drop_undone(journal):
         path = decisions.moved.get((line.path, line.sha256), line.path)
         states[id(line)] = "concurrent" if (path, line.batch) in concurrent else "superseded"
@@ -93,7 +93,7 @@ def _to_record(line: Decision, state: str, path: str) -> dict[str, str]:
         "action": line.action,
         "note": line.note,
         "path": path,
-        "label": line.undoes if line.action in VOIDING else line.label,
+        "label": line.undoes if line.action in ABOUT_NO_IMAGE else line.label,
         "expected": line.expected,
         "state": state,
     }

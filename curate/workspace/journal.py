@@ -2,10 +2,11 @@
 
 `decisions.jsonl` holds one JSON object a line: `batch, by, at, path, sha256, action, label,
 expected, note`, or `batch, by, at, action=undo, undoes`, or `batch, by, at, path, action=refused,
-undoes`. It is append-only and flushed to the disk before a decision counts as saved; it is the only
-file of a workspace that cannot be computed again. `derive_verdicts` is pure and replays the whole
-journal, so applying twice is applying once (law 2), and the undo of a batch restores the table
-exactly (law 3). Each line also has an `order`, by which journals are merged (`order.py`).
+undoes`, or `batch, by, at, action=apply, note` (a curation was applied: `snapshots.py`). It is
+append-only and flushed to the disk before a decision counts as saved; it is the only file of a
+workspace that cannot be computed again. `derive_verdicts` is pure and replays the whole journal, so
+applying twice is applying once (law 2), and the undo of a batch restores the table exactly (law 3).
+Each line also has an `order`, by which journals are merged (`order.py`).
 
 A session of `curate relabel` is one batch, and each key pressed in it a batch within, named
 `SESSION.KEY`: one key can be undone alone, or the whole session by its name. A `refused` line voids
@@ -46,7 +47,9 @@ from curate.workspace.order import (
 )
 
 VERDICTS = ("keep", "relabel", "drop", "unsure")
-ACTIONS = (*VERDICTS, "undo", "refused")
+APPLY = "apply"  # a curation was applied: the note names it, the batch holds its decisions
+ABOUT_NO_IMAGE = ("undo", "refused", APPLY)  # actions that decide about no image
+ACTIONS = (*VERDICTS, *ABOUT_NO_IMAGE)
 MACHINE = "machine:"  # begins the name of who decides, where that is no person
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
 
@@ -235,6 +238,16 @@ def drop_undone(journal: Sequence[Decision]) -> list[Decision]:
     An undo names a batch, or a session and so all its batches. The journal is read from its end, so
     that an undo which is itself undone has no effect: the batch it voided is back.
     """
+    return [line for line in _drop_void(journal) if line.action != APPLY]
+
+
+def list_applied(journal: Sequence[Decision]) -> list[Decision]:
+    """The lines of `curate apply` that are not undone, oldest first."""
+    return [line for line in _drop_void(journal) if line.action == APPLY]
+
+
+def _drop_void(journal: Sequence[Decision]) -> list[Decision]:
+    """`drop_undone`, with the lines of `curate apply`."""
     undone: set[str] = set()
     refused: set[tuple[str, str]] = set()
     current: list[Decision] = []
@@ -567,6 +580,7 @@ _UNUSED = {
     **dict.fromkeys(VERDICTS, ("undoes",)),
     "undo": ("path", "sha256", "label", "expected", "seen"),
     "refused": ("label", "expected", "seen"),
+    APPLY: ("path", "sha256", "label", "expected", "undoes", "seen"),
 }
 
 
@@ -604,7 +618,7 @@ def _is_valid(decision: Decision) -> bool:
     if decision.action not in ACTIONS or (decision.order and not parse_order(decision.order)):
         return False
     if decision.action not in VERDICTS:
-        return bool(decision.undoes)
+        return bool(decision.note if decision.action == APPLY else decision.undoes)
     if decision.action == "relabel" or (decision.action == "keep" and decision.label):
         return bool(decision.path and decision.sha256 and decision.label in VOCABULARY)
     return bool(decision.path and decision.sha256)

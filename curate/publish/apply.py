@@ -1,0 +1,281 @@
+"""apply: a published curation -> the facts and decisions of this workspace, one undoable batch.
+
+In: the folder of a curation, and a workspace of that data set in any form. Out: the manifest with
+the curation's facts, its verdicts in the journal, pairs.csv, and the receipts of the stages whose
+columns it holds. What was there before is kept for `curate undo`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from curate.errors import WorkspaceError, examples
+from curate.files import ignore_sigint, write_atomically
+from curate.images.thumbnails import load_thumbnails
+from curate.publish.check import broken_laws
+from curate.publish.curation import Curation, read_curation
+from curate.publish.descriptor import Floats, describe
+from curate.publish.facts import Replay, replay, require_split
+from curate.publish.match import STATES, Match, Rows, match_images
+from curate.publish.schema import OFFICIAL
+from curate.result import Result
+from curate.review.reviewers import require_person
+from curate.stages import dedup, inspect, split
+from curate.workspace.explained import Derived, derive_checked, write_derived
+from curate.workspace.invariants import require_laws
+from curate.workspace.journal import (
+    APPLY,
+    BatchHeader,
+    append_locked,
+    derive_verdicts,
+    list_applied,
+    lock_journal,
+    new_batch,
+    read_bytes,
+)
+from curate.workspace.manifest import table_bytes
+from curate.workspace.receipts import StageResult, new_receipt, write_receipt
+from curate.workspace.snapshots import FACTS, finish_snapshot, keep_snapshot
+from curate.workspace.workspace import Workspace
+
+LEAST_SHARE = 0.95  # of the readable images; with fewer it is another data set
+PAIRS = "pairs.csv"
+# The stages whose columns apply writes, with what they read.
+_STAGES = {
+    "inspect": inspect.INPUT_COLUMNS,
+    "dedup": dedup.INPUT_COLUMNS,
+    "split": split.INPUT_COLUMNS,
+}
+
+
+@dataclass(frozen=True)
+class ApplyOptions:
+    """The options of `curate apply`.
+
+    Attributes
+    ----------
+    split : name of a split of the curation; None for its default
+    allow_partial : also apply it where under `LEAST_SHARE` of the images are matched
+    by : who applies it
+    workers : processes that read the pictures
+    """
+
+    split: str | None
+    allow_partial: bool
+    by: str
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What applying will do, from the manifest `before` to that `after`."""
+
+    curation: Curation
+    split: str
+    match: Match
+    made: Replay
+    before: pd.DataFrame
+    after: pd.DataFrame
+    header: BatchHeader
+    is_new: bool
+
+
+def apply_curation(
+    workspace: Workspace, folder: Path, options: ApplyOptions, *, dry_run: bool
+) -> Result:
+    """Replay a curation on the images of this workspace.
+
+    Raises
+    ------
+    WorkspaceError  if the curation is damaged, edited or of another schema, has no such split, is
+        of another data set, or another curation is applied already
+    ManifestError  if there is no manifest
+    JournalError  if the journal does not explain the manifest
+    UsageError  if it would be applied by a machine's name
+    """
+    require_person(options.by)
+    curation = _read(folder)
+    name = options.split or str(curation.record["default_split"])
+    require_split(curation, name)
+    derived = derive_checked(workspace)
+    match = _match(workspace, derived.after, curation, options.workers, dry_run=dry_run)
+    _require_same_set(derived.after, curation, match, options)
+    header = new_batch(options.by, note=f"{curation.title}, split {name}")
+    plan = _plan(derived, curation, name, match, header)
+    if plan.is_new and not dry_run:
+        _require_unapplied(derived)
+        _write(workspace, plan)
+    return _summarize(plan, rows=len(derived.after))
+
+
+def _read(folder: Path) -> Curation:
+    """The curation; WorkspaceError if a digest or a law does not hold."""
+    curation = read_curation(folder)
+    broken = broken_laws(curation)
+    if broken:
+        raise WorkspaceError(
+            f"{folder}: {len(broken)} laws are broken ({broken[0]}): `curate publish --check "
+            f"{folder}` lists them; take an untouched copy of the curation"
+        )
+    return curation
+
+
+def _match(
+    workspace: Workspace,
+    manifest: pd.DataFrame,
+    curation: Curation,
+    workers: int | None,
+    *,
+    dry_run: bool,
+) -> Match:
+    """Match the images; the faces are decoded only if some have other pixels."""
+
+    def describe_rows(rows: Rows) -> Floats:
+        locate = workspace.locate()
+        boxes = zip(manifest["path"], manifest["box"], strict=True)
+        thumbnails = load_thumbnails(
+            [(locate(path), box) for path, box in boxes],
+            list(manifest["pixel_hash"]),
+            cache=None if dry_run else workspace.cache,
+            workers=workers,
+        )
+        return describe(thumbnails[rows])
+
+    return match_images(manifest, curation.images, curation.digits, describe_rows)
+
+
+def _require_same_set(
+    manifest: pd.DataFrame, curation: Curation, match: Match, options: ApplyOptions
+) -> None:
+    """Raise WorkspaceError if too few images are matched, or none."""
+    readable = len(manifest) - match.count("unreadable")
+    matched = int(match.is_matched.sum())
+    if matched and (options.allow_partial or matched >= LEAST_SHARE * readable):
+        return
+    share = 100 * matched / max(1, readable)
+    sources = ", ".join(sorted(curation.record["sources"]))
+    raise WorkspaceError(
+        f"apply: {matched:,} of {readable:,} images ({share:.1f} %) are in {curation.title}, a "
+        f"curation of {sources}: this is another data set, or few of its images: build the right "
+        "one" + ("" if not matched else ", or apply it to what is there with --allow-partial")
+    )
+
+
+def _require_unapplied(derived: Derived) -> None:
+    """Raise WorkspaceError if another curation, or another split of it, is applied here."""
+    applied = list_applied(derived.journal)
+    if applied:
+        last = applied[-1]
+        raise WorkspaceError(
+            f"apply: a curation is applied here already ({last.note}, batch {last.batch}), and "
+            f"this one differs from what is here now: `curate undo {last.batch}` first"
+        )
+
+
+def _plan(
+    derived: Derived, curation: Curation, name: str, match: Match, header: BatchHeader
+) -> _Plan:
+    made = replay(derived.after, derived.journal, curation, name, match, header)
+    after = derive_verdicts(made.facts, [*derived.journal, *made.lines])
+    for stage in ("dedup", "flag", "split"):
+        require_laws(after, stage)
+    facts = list(FACTS)
+    is_new = bool(made.lines) or not made.facts[facts].equals(derived.after[facts])
+    return _Plan(curation, name, match, made, derived.after, after, header, is_new)
+
+
+def _write(workspace: Workspace, plan: _Plan) -> None:
+    """Keep what is replaced, record the batch, then write the facts; the receipts are last.
+
+    A command that is killed before the batch is recorded has changed nothing. Killed after it, the
+    verdicts count and the facts do not yet: `curate undo` of the batch takes them back.
+    """
+    with workspace.lock("`curate apply`"), lock_journal(workspace.journal):
+        now = derive_checked(workspace)
+        if not now.after.equals(plan.before):
+            raise WorkspaceError(
+                f"{workspace.manifest}: was changed by another program meanwhile: apply it again"
+            )
+        _require_unapplied(now)
+        batch = plan.header.batch
+        keep_snapshot(workspace, batch, now.after, plan.after)
+        with ignore_sigint():
+            append_locked(workspace.journal, [plan.header.to_decision(APPLY), *plan.made.lines])
+            data = read_bytes(workspace.journal)
+            write_atomically(workspace.root / PAIRS, table_bytes(plan.made.pairs))
+            write_derived(workspace, now.before, plan.after, data=data)
+            for stage in _STAGES:
+                _write_receipt(workspace, plan, stage)
+            finish_snapshot(workspace, batch)
+
+
+def _write_receipt(workspace: Workspace, plan: _Plan, stage: str) -> None:
+    """The receipt of a stage whose columns the curation holds, with the options that made them."""
+    tables = {PAIRS: plan.made.pairs} if stage == "dedup" else {}
+    options = plan.curation.record.get("stages", {}).get(stage, {})
+    if stage == "split" and plan.split.startswith(OFFICIAL):
+        options = {"from_source": True}
+    receipt = new_receipt(
+        workspace.root,
+        stage,
+        plan.after,
+        input_columns=_STAGES[stage],
+        inputs=(),
+        options=options,
+        result=StageResult("", counts={"applied": plan.header.note}, tables=tables),
+    )
+    write_receipt(workspace.root, receipt, seconds=0)
+
+
+def _summarize(plan: _Plan, *, rows: int) -> Result:
+    match, made = plan.match, plan.made
+    matched = int(match.is_matched.sum())
+    missing = len(plan.curation.images) - matched
+    counts: dict[str, Any] = {
+        "matched": matched,
+        **{state: match.count(state) for state in STATES},
+        "missing": missing,
+        "other_label": made.other_label,
+        "verdicts": len(made.lines) - made.left_out,
+        "left_out": made.left_out,
+        "own_verdicts": made.own,
+        "split": plan.split,
+        "batch": plan.header.batch if plan.is_new else "",
+    }
+    summary = (
+        f"apply: {plan.header.note}: {matched:,} of {rows:,} images matched "
+        f"({counts['exact']:,} by their pixels, {counts['lossy']:,} lossy copies), "
+        f"{counts['ambiguous']:,} ambiguous, {counts['unmatched']:,} unmatched, "
+        f"{missing:,} of the curation not here; {counts['verdicts']:,} verdicts, "
+        f"{made.left_out:,} images left out"
+    )
+    batch = plan.header.batch
+    end = "nothing changed"
+    if plan.is_new:
+        end = f"batch {batch}, `curate undo {batch}` takes it back"
+    return Result(f"{summary}; {end}", counts=counts, notes=_list_notes(plan))
+
+
+def _list_notes(plan: _Plan) -> list[str]:
+    """What the user should look at: images that several fit, other labels, own verdicts."""
+    notes = []
+    is_ambiguous = plan.match.state == "ambiguous"
+    if is_ambiguous.any():
+        paths = list(plan.before["path"][is_ambiguous])
+        notes.append(
+            f"apply: {len(paths):,} images fit several of the curation, and neither label nor "
+            f"split chooses ({examples(paths)}): they are left out"
+        )
+    if plan.made.other_label:
+        notes.append(
+            f"apply: {plan.made.other_label:,} matched images have another given label here than "
+            "in the curation"
+        )
+    if plan.made.own:
+        notes.append(
+            f"apply: {plan.made.own:,} verdicts of this workspace differ from the curation's, and "
+            "count before them"
+        )
+    return notes

@@ -1,0 +1,264 @@
+"""What a curation says about the images that were matched: the facts and the decisions to replay.
+
+In: a manifest, a curation, the match of the two, the name of a split. Out: the manifest with the
+curation's facts, and the lines of one batch of the journal. Nothing is written here.
+
+Findings, groups and the split are facts; they replace those that the stages have computed here.
+Suspicions are about a given label, so they are replayed where it is the curation's. Verdicts become
+lines by the reviewer, or the machine, who gave them; an image that somebody here has decided about
+keeps that verdict. What the split leaves out is dropped by a line too: a kept image in no part
+could be a copy of one in train.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from curate.errors import WorkspaceError, examples
+from curate.publish.curation import Curation
+from curate.publish.match import Match
+from curate.publish.schema import KEY, OFFICIAL
+from curate.publish.splits import NO_EXACT
+from curate.workspace.journal import (
+    BatchHeader,
+    Decision,
+    current_decisions,
+    derive_verdicts,
+    is_machine,
+    name_kept_labels,
+)
+from curate.workspace.manifest import owned_by
+
+PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]  # of the workspace's pairs.csv
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What applying a curation gives.
+
+    Attributes
+    ----------
+    facts : the manifest with the columns of the curation
+    pairs : `pairs.csv` of the matched images
+    lines : the decisions
+    own : images whose verdict of here counts before the curation's
+    left_out : images that are in no part of the split
+    other_label : matched images with another given label than the curation's
+    """
+
+    facts: pd.DataFrame
+    pairs: pd.DataFrame
+    lines: Sequence[Decision]
+    own: int
+    left_out: int
+    other_label: int
+
+
+def require_split(curation: Curation, name: str) -> pd.DataFrame:
+    """The table of a split; WorkspaceError if the curation has none of the name, or it leaks."""
+    splits = curation.splits
+    if name not in splits:
+        raise WorkspaceError(
+            f"apply: {curation.title} has no split '{name}': choose one of "
+            f"{examples(list(splits), 9) or 'none'} with --split"
+        )
+    if name == NO_EXACT:
+        raise WorkspaceError(
+            f"apply: {NO_EXACT} has altered copies of training images in val and test: it serves "
+            f"to score models of others; choose {curation.record['default_split']} with --split"
+        )
+    return splits[name]
+
+
+def replay(
+    manifest: pd.DataFrame,
+    journal: Sequence[Decision],
+    curation: Curation,
+    split: str,
+    match: Match,
+    header: BatchHeader,
+) -> Replay:
+    """The facts and decisions of the curation for the rows of the manifest.
+
+    Parameters
+    ----------
+    header : of the batch; its name is that of the decisions about images which the split leaves out
+    """
+    rows = _rows_of(curation, match)
+    parts = _parts_of(curation, split, rows)
+    facts = _join_facts(manifest, rows, parts, is_official=split.startswith(OFFICIAL))
+    facts = _join_suspicions(facts, curation, rows)
+    lines, own = _list_verdicts(facts, journal, curation, rows, header)
+    derived = derive_verdicts(facts, [*journal, *lines])
+    is_outside = (derived["status"] == "keep") & (parts == "").to_numpy()
+    lines += [
+        replace(header, note=_explain(state, split)).to_decision(
+            "drop", path=path, sha256=sha256, expected=label
+        )
+        for path, sha256, label, state in zip(
+            *(derived.loc[is_outside, name] for name in ("path", "sha256", "label")),
+            match.state[is_outside],
+            strict=True,
+        )
+    ]
+    differs = match.is_matched & (rows["given_label"] != manifest["given_label"]).to_numpy()
+    return Replay(
+        facts=facts,
+        pairs=_join_pairs(curation, manifest, rows),
+        lines=lines,
+        own=own,
+        left_out=int(is_outside.sum()),
+        other_label=int(differs.sum()),
+    )
+
+
+def _explain(state: str, split: str) -> str:
+    """Why an image is in no part of the split."""
+    if state in ("exact", "lossy"):
+        return f"left out of {split}"
+    return {"ambiguous": "ambiguous: several images of the curation fit"}.get(
+        state, "not in the curation"
+    )
+
+
+def _rows_of(curation: Curation, match: Match) -> pd.DataFrame:
+    """(N) the rows of images.csv of each row of the manifest; empty texts for none."""
+    images = curation.images
+    blank = pd.DataFrame("", index=[-1], columns=images.columns, dtype=str)
+    return pd.concat([images, blank]).loc[match.row].reset_index(drop=True)
+
+
+def _parts_of(curation: Curation, split: str, rows: pd.DataFrame) -> "pd.Series[str]":
+    """(N) the part of each row; empty outside of the split."""
+    part_of = _column_by_key(require_split(curation, split), "split")
+    return pd.Series([part_of.get(key, "") for key in _keys(rows)], dtype=str)
+
+
+def _keys(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    return list(zip(*(table[name] for name in KEY), strict=True))
+
+
+def _column_by_key(table: pd.DataFrame, column: str) -> dict[tuple[str, ...], str]:
+    return dict(zip(_keys(table), table[column], strict=True))
+
+
+def _join_facts(
+    manifest: pd.DataFrame, rows: pd.DataFrame, parts: "pd.Series[str]", *, is_official: bool
+) -> pd.DataFrame:
+    """The manifest with the columns of inspect, dedup, flag and split.
+
+    An official split keeps what it holds: a finding or a copy that would drop it is left out.
+    """
+    path = manifest["path"].to_numpy()
+    in_split = is_official & (parts != "").to_numpy()
+    has_row = (rows["place"] != "").to_numpy()
+    quality = np.where(has_row, rows["quality"], manifest["quality"])
+    group = rows["group"].where(rows.groupby("group")["group"].transform("size") > 1, "")
+    first = pd.Series(path).groupby(group).transform("min").where(group != "", "")
+    labels = manifest["given_label"].reset_index(drop=True).groupby(group).transform("nunique")
+    path_of = dict(zip(rows["place"][has_row], path[has_row], strict=True))
+    hash_of = dict(zip(rows["place"], rows["pixel_sha256"], strict=True))
+    original = [path_of.get(place, "") for place in rows["copy_of"]]
+    is_copy = np.array([bool(each) for each in original]) & ~in_split & (first != "").to_numpy()
+    is_exact = [
+        hash_of.get(place) == pixels
+        for place, pixels in zip(rows["copy_of"], rows["pixel_sha256"], strict=True)
+    ]
+    columns = {
+        "quality": np.where(in_split, "", quality),
+        "duplicate_group": first.to_numpy(),
+        "duplicate_of": np.where(is_copy, original, ""),
+        "duplicate_kind": np.where(is_copy, np.where(is_exact, "exact", "near"), ""),
+        "label_conflict": np.where((labels > 1) & (first != ""), "true", ""),
+        "split": parts.to_numpy(),
+    }
+    return manifest.assign(**columns)
+
+
+def _list_verdicts(
+    facts: pd.DataFrame,
+    journal: Sequence[Decision],
+    curation: Curation,
+    rows: pd.DataFrame,
+    header: BatchHeader,
+) -> tuple[list[Decision], int]:
+    """A line for each verdict of the curation that does not count here yet; and how many cannot.
+
+    Returns
+    -------
+    the lines, and the number of images whose own verdict is another
+    """
+    labels = curation.tables["labels.csv"]
+    decided = labels[(labels["verdict"] != "") | (labels["machine_label"] != "")]
+    row_of = {key: row for row, key in enumerate(_keys(rows))}
+    current = current_decisions(facts, name_kept_labels(journal)).by_path
+    shown = derive_verdicts(facts, journal)
+    lines: list[Decision] = []
+    own = 0
+    for record in decided.to_dict("records"):
+        row = row_of.get(tuple(record[name] for name in KEY))
+        if row is None:
+            continue
+        line = _to_line(record, shown.iloc[row], header)
+        present = current.get(line.path)
+        if line.action == "relabel" and is_machine(line.by):
+            line = replace(line, expected=str(facts["given_label"].iloc[row]))
+        if present is None or (is_machine(present.by) and not is_machine(line.by)):
+            lines.append(line)
+        elif (present.action, present.label) != (line.action, line.label):
+            own += 1
+    return lines, own
+
+
+def _to_line(
+    record: Mapping[Hashable, str], row: "pd.Series[str]", header: BatchHeader
+) -> Decision:
+    """The line of a row of labels.csv: a person's verdict, else a machine's label."""
+    is_human = bool(record["verdict"])
+    by = record["verdict_by"] if is_human else record["machine_by"]
+    return replace(header, by=by).to_decision(
+        record["verdict"] if is_human else "relabel",
+        path=str(row["path"]),
+        sha256=str(row["sha256"]),
+        label=record["verdict_label"] if is_human else record["machine_label"],
+        expected=str(row["label"]),
+    )
+
+
+def _join_pairs(curation: Curation, manifest: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """`pairs.csv` of the workspace: the curation's pairs of which both images are here."""
+    path_of = dict(zip(rows["place"], manifest["path"], strict=True))
+    path_of.pop("", None)
+    pairs = curation.tables["pairs.csv"]
+    both = [pairs[f"place_{side}"].map(path_of).fillna("") for side in ("a", "b")]
+    table = pd.DataFrame(
+        {
+            "path_a": np.where(both[0] < both[1], both[0], both[1]),
+            "path_b": np.where(both[0] < both[1], both[1], both[0]),
+            **{name: pairs[name].to_numpy() for name in PAIR_COLUMNS[2:]},
+        }
+    )
+    table = table[(both[0] != "").to_numpy() & (both[1] != "").to_numpy()]
+    return table.sort_values(PAIR_COLUMNS, kind="stable").reset_index(drop=True)
+
+
+def _join_suspicions(facts: pd.DataFrame, curation: Curation, rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns of flag, where the given label is the curation's; ranks are dense again."""
+    labels = curation.tables["labels.csv"]
+    columns = {"issue_rank": "suspicion_rank"}
+    keys = _keys(rows)
+    is_same = (rows["given_label"] == facts["given_label"].to_numpy()).to_numpy()
+    joined = {}
+    for name in owned_by("flag"):
+        value_of = _column_by_key(labels, columns.get(name, name))
+        values = pd.Series([value_of.get(key, "") for key in keys], facts.index, dtype=str)
+        joined[name] = values.where(is_same, "")
+    suggested = joined["suggested_label"]
+    joined["suggested_label"] = suggested.where(suggested.isin(set(facts["given_label"])), "")
+    order = sorted((int(rank), row) for row, rank in enumerate(joined["issue_rank"]) if rank)
+    dense = {row: str(number) for number, (_, row) in enumerate(order, start=1)}
+    ranks = [dense.get(row, "") for row in range(len(facts))]
+    joined["issue_rank"] = pd.Series(ranks, facts.index, dtype=str)
+    return facts.assign(**joined)
