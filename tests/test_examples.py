@@ -6,7 +6,6 @@ import os
 import runpy
 import sys
 import types
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -101,30 +100,49 @@ def test_the_other_order_of_columns_and_shortened_hashes_give_the_same_rows(
 def test_keras_and_torch_get_the_faces_and_labels_of_numpy(
     drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    replace_unloaded(monkeypatch)
     parts = LOADER["load_numpy"](drawn / "fer2013.csv", drawn / "splits" / "clean-70-15-15.csv")
     for faces, codes in parts.values():
-        batches = list(LOADER["load_keras"](faces, codes, batch=4).as_numpy_iterator())
+        batches = list(LOADER["load_keras"](faces, codes, batch=4))
         images = np.concatenate([images for images, _ in batches])
         assert images.shape == (len(codes), 48, 48, 1)
         labels = np.concatenate([labels for _, labels in batches])
         assert pair(images[..., 0], labels) == pair(faces, codes)
-        tensors = load_torch(faces, codes, monkeypatch)
-        assert tensors[0].shape == (len(codes), 1, 48, 48)
-        assert pair(tensors[0][:, 0], tensors[1]) == pair(faces, codes)
+        rows = LOADER["load_torch"](faces, codes)
+        tensors = [np.asarray(rows[row][0]) for row in range(len(codes))]
+        assert (tensors[0].shape, tensors[0].dtype) == ((1, 48, 48), np.float32)
+        labels = [int(rows[row][1]) for row in range(len(codes))]
+        assert pair([face[0] for face in tensors], labels) == pair(faces, codes)
 
 
-def load_torch(faces: Any, codes: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Images and codes of the data set; without PyTorch a stand-in returns its arrays."""
-    if "torch" not in sys.modules and find_spec("torch") is None:
-        stand_in: Any = types.ModuleType("torch")
-        stand_in.from_numpy = lambda array: array
+class Rows(list[Any]):
+    """What stands for a `tf.data.Dataset` of pairs."""
+
+    @classmethod
+    def from_tensor_slices(cls, columns: Any) -> "Rows":
+        return cls(zip(*columns, strict=True))
+
+    def shuffle(self, size: int) -> "Rows":
+        order = np.random.default_rng(0).permutation(len(self))
+        assert size == len(self)  # all rows are shuffled
+        return Rows(self[row] for row in order)
+
+    def batch(self, size: int) -> "Rows":
+        starts = range(0, len(self), size)
+        columns = (zip(*self[start : start + size], strict=True) for start in starts)
+        return Rows(tuple(np.stack(column) for column in each) for each in columns)
+
+
+def replace_unloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for TensorFlow and PyTorch, unless they are loaded: an import costs seconds."""
+    if "tensorflow" not in sys.modules:
+        data = types.SimpleNamespace(Dataset=Rows)
+        monkeypatch.setitem(sys.modules, "tensorflow", types.SimpleNamespace(data=data))
+    if "torch" not in sys.modules:
         data = types.SimpleNamespace(TensorDataset=lambda *arrays: list(zip(*arrays, strict=True)))
-        stand_in.utils = types.SimpleNamespace(data=data)
-        monkeypatch.setitem(sys.modules, "torch", stand_in)
-    rows = LOADER["load_torch"](faces, codes)
-    pairs = [(np.asarray(image), int(code)) for image, code in (rows[k] for k in range(len(codes)))]
-    assert pairs[0][0].dtype == np.float32
-    return np.stack([image for image, _ in pairs]), np.array([code for _, code in pairs])
+        utils = types.SimpleNamespace(data=data)
+        torch = types.SimpleNamespace(from_numpy=lambda array: array, utils=utils)
+        monkeypatch.setitem(sys.modules, "torch", torch)
 
 
 def pair(images: Any, codes: Any) -> list[tuple[str, int]]:
