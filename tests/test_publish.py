@@ -246,6 +246,17 @@ def test_the_descriptor_knows_a_jpeg_from_other_faces_and_is_read_back(tiny_face
     assert distance.diagonal().max() < others.min() / 2
 
 
+def test_the_first_digit_is_the_mean_in_steps_of_four_and_half_a_step_is_rounded_to_even() -> None:
+    plain = np.full((48, 48), 127, np.uint8)  # 127 * 48 / 4 = 1524 = 95 * 16 + 4
+    half = plain.copy()
+    half[0, 0] += 96  # half a step more
+    one_and_a_half = plain.copy()
+    one_and_a_half[0, :3] += 96
+    texts = to_text(describe(np.stack([plain, half, one_and_a_half])))
+    assert texts[0] == "4" + "0" * 27
+    assert [text[0] for text in texts] == ["4", "4", "6"]
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

@@ -24,6 +24,7 @@ STEP = 4  # grey levels of the orthonormal transform
 LEVELS = 16  # one hex digit
 _FREQUENCIES = 7  # in each direction
 COEFFICIENTS = _FREQUENCIES * (_FREQUENCIES + 1) // 2  # a triangle: 28
+_DECIMALS = 6
 _BLOCK = 4096  # images transformed at once: 38 MB of floats
 
 Floats = npt.NDArray[np.float32]
@@ -37,7 +38,9 @@ def describe(images: Pixels) -> Floats:
     for start in range(0, len(images), _BLOCK):
         block = images[start : start + _BLOCK].astype(np.float64)
         low = basis @ block @ basis.T  # (F, 48) @ (N, 48, 48) @ (48, F)
-        found[start : start + _BLOCK] = low[:, down, across] / STEP % LEVELS
+        # A mean may be half a step: without the noise of the sums it is rounded alike everywhere.
+        steps = np.round(low[:, down, across] / STEP, _DECIMALS)
+        found[start : start + _BLOCK] = steps % LEVELS
     return found
 
 
