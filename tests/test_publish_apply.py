@@ -1,6 +1,8 @@
 """`curate apply`: a published curation replayed on other copies of the data set."""
 
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -217,6 +219,25 @@ def test_a_withdrawn_or_foreign_picture_is_left_out_and_the_rest_is_applied(
     assert workspace.read_journal()[-1].note == "not in the curation"
 
 
+def test_the_ten_lines_of_the_page_join_a_split_with_a_csv(
+    published: Path, tiny_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parent.parent / "docs/publish.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    shutil.copytree(published / "curation/splits", tmp_path / "splits")
+    split = tmp_path / "splits/clean-60-20-20.csv"
+    split.rename(split.with_name("clean-70-15-15.csv"))
+    monkeypatch.chdir(to_csv(tiny_faces, tmp_path / "csv").parent)
+    (tmp_path / "csv/fer2013.csv").rename(tmp_path / "fer2013.csv")
+    found: dict[str, pd.DataFrame] = {}
+    exec(code, found)
+    joined = found["joined"].dropna(subset="split")
+    table = read_curation(published / "curation").splits["clean-60-20-20"]
+    for column in ("split", "label", "given_label", "pixel_sha256"):
+        assert sorted(joined[column]) == sorted(table[column])
+    assert len(found["joined"]) == 47
+
+
 def draw_ck(folder: Path, seed: int, people: int = 6) -> Path:
     """Drawn faces as CK+48: class folders of SUBJECT_SEQUENCE_FRAME.png."""
     for number in range(people):
@@ -299,8 +320,6 @@ def test_a_curation_that_was_tampered_with_is_refused_with_the_way_out(
     else:
         file.write_text(file.read_text().replace(",train", ",test", 1))
     if how == "law":  # the forger has set the digests too
-        import hashlib
-
         record.pop("record_sha256")
         record["tables"]["splits/clean-60-20-20.csv"]["sha256"] = hashlib.sha256(
             file.read_bytes()
