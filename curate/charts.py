@@ -71,8 +71,7 @@ class Line:
 class LineChart:
     """Lines over an axis of numbers.
 
-    `mark` is the x of a vertical line, or None; `diagonal` is whether the line of y = x is drawn;
-    `bars` are (x, y, width, height).
+    `mark` is the x of a vertical line, or None; `diagonal` is whether the line of y = x is drawn.
     """
 
     title: str
@@ -81,7 +80,6 @@ class LineChart:
     y_ticks: list[Tick]
     x_name: str
     mark: float | None = None
-    bars: tuple[tuple[float, float, float, float], ...] = ()
     diagonal: bool = False
     width: float = WIDTH
     height: float = LINE_HEIGHT
@@ -141,6 +139,7 @@ def make_line_chart(
     x_name: str = "",
     mark: float | None = None,
     bounds: tuple[float, float] | None = None,
+    x_bounds: tuple[float, float] | None = None,
 ) -> LineChart:
     """Lines through (x, value); a value that is NaN or infinite is left out.
 
@@ -149,18 +148,19 @@ def make_line_chart(
     lines : name -> (N,) values
     x : (N,) ascending
     mark : x of a vertical line
-    bounds : of the axis of values; None for those of the values
+    bounds, x_bounds : of the axes; None for those of the values
     """
     low, high = bounds or find_bounds(lines.values())
     y_ticks = list_ticks(low, high)
-    across = Scale(x[0], max(x[-1], x[0] + 1e-9), LEFT, WIDTH - 10)
+    first, last = x_bounds or find_bounds([x])
+    across = Scale(first, max(last, first + 1e-9), LEFT, WIDTH - 10)
     up = Scale(min(low, y_ticks[0]), max(high, y_ticks[-1]), LINE_HEIGHT - BOTTOM, TOP)
     drawn = []
     for k, (name, values) in enumerate(lines.items()):
         points = zip(x, values, strict=True)
         places = [f"{across.place(a)},{up.place(b)}" for a, b in points if math.isfinite(b)]
         drawn.append(Line(name, k, " ".join(places)))
-    x_ticks = [tick for tick in list_ticks(across.low, across.high) if x[0] <= tick <= x[-1]]
+    x_ticks = [tick for tick in list_ticks(first, last) if first <= tick <= last]
     return LineChart(
         title,
         drawn,

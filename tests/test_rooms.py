@@ -23,6 +23,7 @@ LAW = {
     """,
     "train": """
         cli
+        report
         explain export faces oof
         training
         evaluation

@@ -110,9 +110,15 @@ def find_evaluation(folder: Path, rows: str, workspace: Workspace | None) -> Pat
     raise RunError(f"{file}: is missing: run `{shlex.join(command)}` first")
 
 
-def read_predictions(evaluation: Path) -> pd.DataFrame:
-    """path, label and predicted of an evaluation, sorted by path."""
-    file, columns = evaluation / PREDICTIONS_FILE, ["path", "label", "predicted"]
+def read_predictions(evaluation: Path, *, has_probs: bool = False) -> pd.DataFrame:
+    """path, label and predicted of an evaluation, sorted by path, as text.
+
+    Parameters
+    ----------
+    has_probs : also p_<class>…
+    """
+    file = evaluation / PREDICTIONS_FILE
+    columns = None if has_probs else ["path", "label", "predicted"]
     metrics = evaluation / METRICS
     with reading(file, REMEDY):
         table = pd.read_csv(file, dtype=str, keep_default_na=False, usecols=columns)

@@ -1,0 +1,62 @@
+"""The command `train report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.console import DEFAULT_WORKSPACE, DryRun, Json, print_result
+from train.cli.runs import RowsOption
+
+
+def report(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN]...", help="Folders of evaluated runs; none: the newest."),
+    ] = None,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace",
+            "-w",
+            envvar="CURATE_WORKSPACE",
+            metavar="DIR",
+            help="Where they were evaluated; default where each was trained.",
+        ),
+    ] = None,
+    rows: RowsOption = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", dir_okay=False, help="The page; default report.html in the first run."
+        ),
+    ] = None,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images/--no-images",
+            help="Show faces and maps (a read of test), or none, where the licence forbids them.",
+        ),
+    ] = True,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write one page about runs: curves, confusion, calibration, and the most confident mistakes.
+
+    Each mistake is shown with the map of what the model looked at. Several runs are put side by
+    side and compared with the first one by McNemar's test. `train evaluate` comes first.
+    """
+    from curate.workspace.workspace import Workspace
+    from train.report.command import report_runs
+
+    scored_in = Workspace(workspace) if workspace else None
+    result = report_runs(
+        runs or (),
+        scored_in or Workspace(DEFAULT_WORKSPACE),
+        scored_in=scored_in,
+        rows=rows,
+        out=out,
+        has_images=images,
+        dry_run=dry_run,
+    )
+    print_result(result, as_json=as_json, dry_run=dry_run)
