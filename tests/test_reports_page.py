@@ -15,6 +15,7 @@ from curate.reports.sampling import take_over_kinds
 from curate.reports.sections import face_map
 from curate.reports.sections.leakage import bound_score, read_scores
 from curate.reports.sections.suspects import explain, format_votes
+from curate.workspace.manifest import write_manifest
 from curate.workspace.workspace import Workspace
 
 SECTIONS = (
@@ -130,6 +131,25 @@ def test_only_so_many_points_have_a_face_and_the_suspects_come_first(
     assert [point.is_suspect for point in found.points] == [False] * 6 + [True] * len(marked)
     ranked = marked.sort_values("issue_rank", key=pd.to_numeric)
     assert found.points[-1].path == ranked["path"].iloc[0]
+    assert found.marks == ""
+    monkeypatch.setattr(face_map, "SHOWN", 2)
+    monkeypatch.setattr(face_map, "MOST_POINTS", 5)
+    found = face_map.draw_map(finished.root, manifest, Album(finished, manifest, has_images=False))
+    assert len(found.points) == 2
+    assert found.marks.count("M") == len(marked) - 2
+    assert len(marked) <= found.drawn <= len(marked) + 5 < found.rows
+    assert sum(cloud.path.count("M") for cloud in found.clouds) == found.drawn
+
+
+def test_the_votes_of_the_crowd_are_beside_a_suspect_label(
+    finished: Workspace, curate: Curate
+) -> None:
+    manifest = finished.read()
+    row = manifest.index[manifest["issue_rank"] == "1"][0]
+    manifest.loc[row, "votes"] = '{"fear":7,"sad":3}'
+    write_manifest(finished.manifest, manifest)
+    assert curate("report", "-w", finished.root).exit_code == 0
+    assert "<small>votes: 7 fear, 3 sad</small>" in (finished.root / "report.html").read_text()
 
 
 @pytest.mark.parametrize("text", ["path,x\na,1\n", "path,x,y\na,2,0\n", "path,x,y\na,nan,0\n"])

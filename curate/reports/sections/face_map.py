@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from curate.engine import track
 from curate.errors import WorkspaceError, first_line
 from curate.labels import VOCABULARY
 from curate.reports.album import Album
@@ -20,6 +21,7 @@ FILE = "map.csv"
 SIDE = 1000  # units of the drawing
 MARGIN = 12
 SHOWN = 1500  # faces: 1.5 MB
+MOST_POINTS = 100_000  # more hide one another; 1.1 MB
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,19 @@ class Point:
 
 @dataclass(frozen=True)
 class FaceMap:
-    """All points by class, those with a face on top, and the number of outlined ones."""
+    """The points by class, and those with a face on top.
+
+    Attributes
+    ----------
+    marks : the path of the marked labels that have no face
+    rows, drawn, suspects : number of faces in map.csv, of points, and of marked labels
+    """
 
     clouds: list[Cloud]
     points: list[Point]
+    marks: str
     rows: int
+    drawn: int
     suspects: int
 
 
@@ -63,15 +73,25 @@ def draw_map(root: Path, manifest: pd.DataFrame, album: Album) -> FaceMap | None
     places = read_places(root / FILE)
     if places is None:
         return None
-    rows = manifest.merge(places, on="path", how="inner")
+    every = manifest.merge(places, on="path", how="inner")
+    step = -(-len(every) // MOST_POINTS) or 1
+    is_suspect = every["issue"] != ""
+    rows = every[is_suspect | (np.arange(len(every)) % step == 0)]
     clouds = []
     for number, label in enumerate(VOCABULARY):
         own = rows[rows["given_label"] == label]
         if len(own):
-            path = "".join(f"M{x} {y}h0" for x, y in zip(own["x"], own["y"], strict=True))
-            clouds.append(Cloud(label, number, path))
-    suspects = int((rows["issue"] != "").sum())
-    return FaceMap(clouds, _show_points(rows, album), len(rows), suspects)
+            clouds.append(Cloud(label, number, _to_path(own)))
+    points = _show_points(rows, album)
+    with_face = {point.path for point in points}
+    marked = rows[(rows["issue"] != "") & ~rows["path"].isin(with_face)]
+    counts = {"rows": len(every), "drawn": len(rows), "suspects": int(is_suspect.sum())}
+    return FaceMap(clouds, points, _to_path(marked), **counts)
+
+
+def _to_path(rows: pd.DataFrame) -> str:
+    """A dot per row: a line without length, whose round ends are drawn."""
+    return "".join(f"M{x} {y}h0" for x, y in zip(rows["x"], rows["y"], strict=True))
 
 
 def read_places(file: Path) -> pd.DataFrame | None:
@@ -99,7 +119,8 @@ def _show_points(rows: pd.DataFrame, album: Album) -> list[Point]:
     others = _sample(rows[~is_suspect], SHOWN - len(suspects))
     shown = pd.concat([others, suspects.iloc[::-1]])
     columns = ("x", "y", "path", "given_label", "suggested_label", "issue")
-    return [_to_point(album, row) for row in zip(*(shown[name] for name in columns), strict=True)]
+    described = list(zip(*(shown[name] for name in columns), strict=True))
+    return [_to_point(album, row) for row in track(described, "report: faces of the map")]
 
 
 def _sample(rows: pd.DataFrame, most: int) -> pd.DataFrame:
