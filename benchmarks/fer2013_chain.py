@@ -2,8 +2,8 @@
 
     python benchmarks/fer2013_chain.py ~/data/fer2013
 
-Writes the section `fer2013` of RESULTS.md and of the README, and runs every stage up to the class
-weights twice to show that the second run changes no byte.
+Writes the section `fer2013` of RESULTS.md and of docs/fer2013.md, and runs every stage up to the
+class weights twice to show that the second run changes no byte.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from results import README, RESULTS, Run, describe_machine, replace_section, run_command, to_table
+from results import FER2013, RESULTS, Run, describe_machine, replace_section, run_command, to_table
 
 CURATION = (["curate", "inspect"], ["curate", "dedup"], ["curate", "fold", "--k", "5"])
 SPLITTING = (["curate", "split", "--ratios", "70", "15", "15"], ["curate", "weights"])
@@ -79,7 +79,7 @@ def write(runs: list[Run], changed: list[str], folder: str, workspace: str) -> N
     body = f"{measured}\n\n{to_table(header, rows)}\n\n{again}"
     console = f"```console\n{transcript.rstrip()}\n```"
     replace_section(RESULTS, "fer2013", f"## FER2013, the whole chain\n\n{body}\n\n{console}")
-    replace_section(README, "fer2013", f"{console}\n\n{body}")
+    replace_section(FER2013, "fer2013", f"{console}\n\n{body}")
 
 
 if __name__ == "__main__":

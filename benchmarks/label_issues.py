@@ -9,8 +9,8 @@ halved by duplicate group: weights were chosen on the first half, figures are of
 is the precision among the first thousand of the whole ranking, over those of them that have votes
 in that half; so is the share of suggestions that are the crowd's leading class. `--also` names
 workspaces with models trained otherwise (`train oof --quick`, `--epochs 14`), for the curve of
-accuracy against average precision. Writes the section `label-issues` of RESULTS.md and of the
-README.
+accuracy against average precision. Writes the section `label-issues` of RESULTS.md and of
+docs/fer2013.md.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from cleanlab.rank import get_label_quality_ensemble_scores, get_label_quality_scores
-from results import README, RESULTS, describe_machine, replace_section, to_table
+from results import FER2013, RESULTS, describe_machine, replace_section, to_table
 from sklearn.metrics import average_precision_score
 
 from curate.label_issues.evidence import gather_evidence
@@ -77,7 +77,7 @@ def main() -> None:
     )
     replace_section(RESULTS, options.section, f"## Finding wrong labels\n\n{body}")
     if options.section == SECTION:
-        replace_section(README, SECTION, body)
+        replace_section(FER2013, SECTION, body)
     print(body)
 
 

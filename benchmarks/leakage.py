@@ -2,14 +2,14 @@
 
     python benchmarks/leakage.py ~/data/fer2013
 
-Writes the section `leakage` of the README.
+Writes the section `leakage` of docs/fer2013.md.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
 
-from results import README, describe_machine, replace_section, run_command
+from results import FER2013, describe_machine, replace_section, run_command
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     print(transcript)
     dedup, audit = (run.wall_seconds for run in runs)
     body = f"Printed on {describe_machine()}, {dedup:.0f} s and {audit:.0f} s of wall time."
-    replace_section(README, "leakage", f"```console\n{transcript}\n```\n\n{body}")
+    replace_section(FER2013, "leakage", f"```console\n{transcript}\n```\n\n{body}")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ dedup`. An ensemble is the mean of the probabilities of all seeds.
 
 FOLDER keeps workspaces, runs and figures: finished runs are not trained again, interrupted ones are
 resumed. The section `recipes` of RESULTS.md shows the runs of FOLDER; rows of other runs stay as
-they are. The README shows the recipes as they are, weighted and as ensembles. Minutes are those of
-the run's own record, of all its processes, whatever ran beside them; the import of TensorFlow, some
-seconds, is not counted.
+they are. docs/fer2013.md shows the recipes as they are, weighted and as ensembles. Minutes are
+those of the run's own record, of all its processes, whatever ran beside them; the import of
+TensorFlow, some seconds, is not counted.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from results import (
-    README,
+    FER2013,
     RESULTS,
     describe_machine,
     read_table,
@@ -45,7 +45,7 @@ from train.runs.folder import METRICS, is_unfinished
 SPLITS = ("official", "clean", "random")
 TTA_VIEWS = "10"
 ENSEMBLE = ", ensemble of "
-# Rows of the README: recipes as they are, weighted, and as ensembles.
+# Rows of docs/fer2013.md: recipes as they are, weighted, and as ensembles.
 SHOWN = re.compile(rf"[\w-]+( --class-weights balanced)?({ENSEMBLE}.*)?")
 KEY = "recipe", "split", "classes"
 SCORES = (
@@ -184,7 +184,7 @@ def write(results: pd.DataFrame) -> None:
     )
     table = to_table(HEADER, list(rows.values()))
     replace_section(RESULTS, "recipes", f"## Recipes in full\n\n{note}\n\n{table}")
-    replace_section(README, "recipes", f"{note}\n\n{to_table(HEADER, shown)}")
+    replace_section(FER2013, "recipes", f"{note}\n\n{to_table(HEADER, shown)}")
     print(table)
 
 

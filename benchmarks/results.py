@@ -1,4 +1,4 @@
-"""Results of measurements: named sections of RESULTS.md and of the README.
+"""Results of measurements: named sections of RESULTS.md, the README and docs/fer2013.md.
 
 Comes in: commands to run and time, or the text of a section. Goes out: the file with that section
 replaced.
@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 README = ROOT / "README.md"
+FER2013 = ROOT / "docs" / "fer2013.md"
 
 
 @dataclass(frozen=True)

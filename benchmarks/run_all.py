@@ -47,6 +47,7 @@ def main() -> None:
             for split in ("clean", "random"):
                 of_study = "--recipe", "fernet5-improved", "--classes", "5", "--split", split
                 run("recipes.py", *recipes, "--seeds", "1", *of_study)
+            run("headline.py")
 
 
 def run(script: str, *words: str) -> None:
