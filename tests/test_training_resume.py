@@ -355,7 +355,7 @@ def test_a_run_that_a_signal_ended_goes_on_where_it_was(
     words = ["-w", str(copy.root), *SMALL, "--self-distillation", "0", "--stop-patience", "0"]
     command = [sys.executable, "-m", "train", "run", "--name", "torn", *words, "--epochs", "500"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 200
     while read_epoch(folder) < 3 and time.monotonic() < give_up:
         time.sleep(0.02)
     os.kill(process.pid, how)

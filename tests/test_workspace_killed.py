@@ -121,8 +121,9 @@ def assert_whole(curate: Curate, root: Path) -> None:
 # Killed
 
 # Runs each command again and again, each time in a fork that dies (as by kill -9: no handler runs)
-# before its n-th step on the disk: opening a file of the workspace for writing, renaming,
-# truncating, making a folder, or an fsync.
+# before one of its steps on the disk: opening a file of the workspace for writing, renaming,
+# truncating, making a folder, or an fsync. Of many steps 9 are tried, spread evenly, the first and
+# the last among them; `benchmarks/kills.py` kills at random moments.
 CRASH = """
 import json, os, shutil, sys
 from pathlib import Path
@@ -157,7 +158,17 @@ def run(command, root, fatal):
     os.fsync = fsync
     sys.addaudithook(hear)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    program([*command, "-w", root], prog_name="curate")
+    program([*command, "-w", root], prog_name="curate", standalone_mode=False)
+    Path(f"{root}.steps").write_text(str(steps))
+
+
+def fork(template, root, command, fatal):
+    shutil.copytree(template, root)
+    child = os.fork()
+    if not child:
+        run(command, root, fatal)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 plan = json.loads(sys.argv[1])
@@ -165,18 +176,13 @@ for template, _, command in plan:
     if command[0] == "fold":  # no fork has to load what Typer loads for its first command
         program([*command, "-w", template, "--dry-run"], prog_name="curate", standalone_mode=False)
 for template, runs, command in plan:
-    for fatal in range(1, 100):
-        root = f"{runs}/{fatal:03d}"
-        shutil.copytree(template, root)
-        child = os.fork()
-        if not child:
-            run(command, root, fatal)
-            os._exit(98)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code == 0:
-            break
-        if code != 99:
-            sys.exit(code)
+    undisturbed = f"{runs}/undisturbed"
+    assert fork(template, undisturbed, command, 0) == 0
+    count = int(Path(f"{undisturbed}.steps").read_text())
+    Path(f"{undisturbed}.steps").unlink()
+    tried = range(1, count + 1) if count <= 9 else {1 + k * (count - 1) // 8 for k in range(9)}
+    for fatal in sorted(tried):
+        assert fork(template, f"{runs}/{fatal:03d}", command, fatal) == 99
 """
 
 
@@ -195,7 +201,7 @@ def crashes(
     plan = [
         (str(places[command[0]][0]), str(places[command[0]][1]), command) for command in WRITERS
     ]
-    subprocess.run([sys.executable, "-c", CRASH, json.dumps(plan)], check=True, timeout=200)
+    subprocess.run([sys.executable, "-c", CRASH, json.dumps(plan)], check=True, timeout=230)
     return places
 
 

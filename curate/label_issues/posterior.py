@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
+from threadpoolctl import threadpool_limits
 
 from curate.label_issues.scores import Labels, Probs
 
@@ -172,6 +173,12 @@ def fit_posterior(clues: Clues, verdicts: Labels, rule: Probs, seed: int = 0) ->
     known = np.flatnonzero(verdicts != NO_VERDICT)
     if len(known) < FEWEST:
         return None
+    # The products are small: shared out over two threads they take ten times the CPU time.
+    with threadpool_limits(1, "blas"):
+        return _fit(clues, verdicts, rule, known, seed)
+
+
+def _fit(clues: Clues, verdicts: Labels, rule: Probs, known: Labels, seed: int) -> Posterior:
     design = _Design.of(clues.labels, clues.beliefs)
     weights, covered = weigh_as_random(clues.suspicion, known)
     folds = split_groups(clues.groups[known], seed)
