@@ -137,6 +137,21 @@ def test_a_second_apply_changes_nothing_and_the_undo_restores_every_table(
         assert again[name] == applied[name]
 
 
+def test_what_an_applied_workspace_publishes_is_the_curation(
+    published: Path, target: Callable[[str], Workspace], tmp_path: Path
+) -> None:
+    workspace = target("csv")
+    apply(workspace, published)
+    done = call_curate("publish", tmp_path / "again", "-w", workspace.root, "-j", "1")
+    assert done.exit_code == 0
+    done = call_curate("publish", "--diff", published / "curation", tmp_path / "again")
+    assert done.stdout == "publish: no change from tiny 1.0 to other 1.0\n"
+    first, second = (read_curation(f) for f in (published / "curation", tmp_path / "again"))
+    for name in ("group", "quality", "status", "reason", "descriptor", "phash"):
+        assert list(first.images[name]) == list(second.images[name])
+    assert len(first.tables["pairs.csv"]) == len(second.tables["pairs.csv"])
+
+
 def test_the_undo_leaves_what_a_stage_has_computed_since(
     published: Path, target: Callable[[str], Workspace]
 ) -> None:

@@ -15,7 +15,7 @@ from curate.publish.curation import Curation, read_curation, read_withdrawn
 from curate.publish.descriptor import COEFFICIENTS
 from curate.publish.schema import CLEAN, KEY, columns_of, sort_rows
 from curate.publish.splits import NO_COPY, NO_EXACT, count_parts
-from curate.publish.tables import is_listed, link_published
+from curate.publish.tables import find_listed, link_published
 from curate.result import Result
 from curate.workspace.invariants import require_no_findings
 from curate.workspace.journal import MACHINE, VERDICTS
@@ -74,14 +74,15 @@ def check_folder(folder: Path) -> Result:
 
 def broken_laws(curation: Curation, withdrawn: frozenset[str] = frozenset()) -> list[str]:
     """One sentence per broken law, with a count and an example."""
-    found = [*_check_forms(curation), *_check_images(curation)]
+    found = [*_check_forms(curation), *_check_images(curation), *_check_labels(curation)]
     if not found:  # the laws between tables need whole keys
         found = [
             *_check_references(curation),
             *_check_splits(curation),
             *_check_counts(curation),
         ]
-    gone = [text for text in curation.images["pixel_sha256"] if is_listed(text, withdrawn)]
+    hashes = curation.images["pixel_sha256"]
+    gone = list(hashes[find_listed(hashes, withdrawn)])
     return [*found, *_sentence("images.csv", "withdrawn pictures", gone)]
 
 
@@ -123,6 +124,23 @@ def _check_images(curation: Curation) -> list[str]:
     found += _sentence("images.csv", "rows of no source of curation.json", foreign)
     unexplained = images.loc[(images["status"] == "drop") & (images["reason"] == ""), "place"]
     return [*found, *_sentence("images.csv", "rows dropped without a reason", list(unexplained))]
+
+
+def _check_labels(curation: Curation) -> list[str]:
+    """A verdict has a person, a relabel its class, a machine's label its machine."""
+    labels = curation.tables["labels.csv"]
+    by, verdict = labels["verdict_by"], labels["verdict"]
+    no_person = by.str.startswith(MACHINE) | ((by == "") != (verdict == ""))
+    no_class = (labels["verdict_label"] == "") & (verdict == "relabel")
+    no_machine = (labels["machine_by"] == "") != (labels["machine_label"] == "")
+    found = []
+    for what, wrong in (
+        ("verdicts that are no person's, or people without a verdict", no_person),
+        ("verdicts to relabel without a class", no_class),
+        ("labels of a machine without its name, or the reverse", no_machine),
+    ):
+        found += _sentence("labels.csv", what, list(labels.loc[wrong, KEY[0]]))
+    return found
 
 
 def _keys(table: pd.DataFrame) -> list[tuple[str, ...]]:

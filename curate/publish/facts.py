@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import WorkspaceError, examples
+from curate.names import clean_name
 from curate.publish.curation import Curation
 from curate.publish.match import Match
 from curate.publish.schema import KEY, OFFICIAL
@@ -218,7 +219,7 @@ def _to_line(
     """The line of a row of labels.csv: a person's verdict, else a machine's label."""
     is_human = bool(record["verdict"])
     by = record["verdict_by"] if is_human else record["machine_by"]
-    return replace(header, by=by).to_decision(
+    return replace(header, by=clean_name(by)).to_decision(
         record["verdict"] if is_human else "relabel",
         path=str(row["path"]),
         sha256=str(row["sha256"]),

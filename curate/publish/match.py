@@ -97,20 +97,20 @@ class _Assignment:
         left = np.array(targets)[self.row[targets] < 0]
         self.state[left] = "ambiguous"
 
-    def _give_in_order(self, targets: Sequence[int], rows: list[int], state: str) -> None:
+    def _give_in_order(self, targets: Sequence[int], rows: Sequence[int], state: str) -> None:
         """Those of one split first, then the rest; rows that share all that differ in nothing."""
-        for is_strict in (True, False):
-            for target in targets:
-                if self.row[target] >= 0:
-                    continue
-                fitting = [
-                    row
-                    for row in rows
-                    if self.is_free[row]
-                    and (not is_strict or self.of_split[row] == self.split[target])
-                ]
-                if fitting:
-                    self._set(target, fitting[0], state)
+        free: dict[str, list[int]] = {}
+        for row in reversed(rows):
+            free.setdefault(self.of_split[row], []).append(row)
+        late = []
+        for target in targets:
+            if free.get(self.split[target]):
+                self._set(target, free[self.split[target]].pop(), state)
+            else:
+                late.append(target)
+        rest = sorted(row for of_split in free.values() for row in of_split)
+        for target, row in zip(late, rest, strict=False):
+            self._set(target, row, state)
 
     def _set(self, target: int, row: int, state: str) -> None:
         self.row[target], self.state[target] = row, state

@@ -6,7 +6,6 @@ the readable images that nobody has withdrawn. Nothing is read or written here.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from curate.errors import WorkspaceError
@@ -44,8 +43,7 @@ def key_rows(
     WorkspaceError  if two images have the same first digits
     """
     readable = manifest[manifest["pixel_hash"] != ""]
-    is_withdrawn = [is_listed(pixels, withdrawn) for pixels in readable["pixel_hash"]]
-    rows = readable[~np.array(is_withdrawn, bool)]
+    rows = readable[~find_listed(readable["pixel_hash"], withdrawn)]
     rows = rows.assign(
         pixel_sha256=rows["pixel_hash"].str[:digits], place=name_places(rows, layouts)
     )
@@ -57,9 +55,12 @@ def key_rows(
     return rows.assign(occurrence=number_occurrences(rows))
 
 
-def is_listed(pixel_hash: str, listed: frozenset[str]) -> bool:
-    """Whether a list of hashes, or of the first digits of some, holds this one."""
-    return any(pixel_hash[:size] in listed for size in {len(each) for each in listed})
+def find_listed(hashes: "pd.Series[str]", listed: frozenset[str]) -> "pd.Series[bool]":
+    """Which hashes are in a list of hashes, or of the first digits of some."""
+    found = pd.Series(False, hashes.index)
+    for size in {len(each) for each in listed}:
+        found |= hashes.str[:size].isin(listed)
+    return found
 
 
 def image_table(rows: pd.DataFrame, descriptors: Sequence[str]) -> pd.DataFrame:
