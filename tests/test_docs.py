@@ -52,6 +52,14 @@ def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
     assert [(command, describe_unknown(command)) for command in unknown] == []
 
 
+def test_the_reference_has_every_command_option_and_field() -> None:
+    import reference
+
+    assert reference.PAGE.read_text() == reference.render_page(), (
+        "run `python benchmarks/reference.py`"
+    )
+
+
 def test_the_readme_shows_what_the_tables_hold() -> None:
     import headline
 
