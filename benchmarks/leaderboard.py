@@ -162,10 +162,12 @@ def introduce(entries: Sequence[Scores]) -> str:
     columns = "\n".join(f"- **{name}**: {about}" for name, about in TESTS.items())
     tests = [entry["scores"] for entry in entries]
     counts = [(each["official"]["rows"], each["official-no-copy"]["rows"]) for each in tests]
-    shares = [f"{100 * (1 - rest / rows):.0f} %" for rows, rest in counts if rows and rest]
+    shares = sorted({round(100 * (1 - rest / rows)) for rows, rest in counts if rows and rest})
     known = [each["official-no-copy"] for each in tests]
     widths = [half_width(each) for each in known if each["rows"] and each["accuracy"]]
-    copies, width = (shares or ["Some"])[0], 100 * max(widths, default=0.0)
+    # A later `curate dedup` finds some copies more or less.
+    copies = " to ".join(str(share) for share in dict.fromkeys([*shares[:1], *shares[-1:]])) or "?"
+    width = 100 * max(widths, default=0.0)
     return INTRODUCTION.format(columns=columns, copies=copies, width=width)
 
 
@@ -203,15 +205,16 @@ def show(score: Any) -> str:
     return text if score["deviation"] is None else f"{text} ± {100 * score['deviation']:.1f}"
 
 
-INTRODUCTION = """FER2013's PrivateTest, seven classes. {copies} of its images have a copy in
+INTRODUCTION = """FER2013's PrivateTest, seven classes. {copies} % of its images have a copy in
 Training, so the first column is too high for a model that remembers; the order is that of the
 accuracy without any copy.
 
 {columns}
 
 Mean and standard deviation over the seeds; an empty cell or `?` was not measured. By the choice of
-the test images alone an accuracy without any copy is known to ± {width:.1f} points (95 %). This
-page is written by `python benchmarks/leaderboard.py page` from the files in `leaderboard/`;
+the test images alone an accuracy without any copy is known to ± {width:.1f} points (95 %). A commit
+is that of the code, of ours the first whose RESULTS.md has the figures. This page is written by
+`python benchmarks/leaderboard.py page` from the files in `leaderboard/`;
 [CONTRIBUTING.md](../CONTRIBUTING.md#a-model-of-the-leaderboard) shows how to add yours."""
 
 

@@ -34,6 +34,22 @@ def test_every_file_has_the_schema_and_one_from_the_tables_has_their_figures() -
         assert known == entry
 
 
+def test_a_file_of_runs_has_what_train_evaluate_measured() -> None:
+    of_runs = [entry for entry in ENTRIES if "h200.zip" in entry["source"]]
+    assert len(of_runs) >= 3
+    for entry in of_runs:
+        run = results.ROOT / entry["source"].split(",")[0]
+        measured = json.loads(leaderboard_figures.read_file(run / "evaluation-test/metrics.json"))
+        # These workspaces knew identical copies alone.
+        assert not measured["near_copies_known"]
+        rows = {"official": measured, "official-no-exact": measured["without_copy_in_train"]}
+        for test, scores in rows.items():
+            figures = entry["scores"][test]
+            assert figures["rows"] == scores["rows"]
+            for name in leaderboard.MEASURES:
+                assert figures[name]["mean"] == pytest.approx(scores[name], abs=1e-5), entry
+
+
 ROW = ("fast", "official", "7", "3", "3,591 (2,647 without a copy)", "10.3", "18.1", "68.7 ± 0.8",
        "70.7 ± 0.1", "68.3 ± 0.4", "69.1 ± 0.1", "67.2", "")  # fmt: skip
 
