@@ -47,6 +47,7 @@ def run_chain(workspace: Workspace) -> None:
     curate("weights")
     train("run", "--name", "small", "--class-weights", *SMALL)
     train("evaluate")
+    train("report")
     train("export", "--format", "onnx")
     train("predict", next((root.parent / "faces" / "sad").iterdir()), "--no-detect", "--out", out)
     curate("export", "folder", root.parent / "folder")
