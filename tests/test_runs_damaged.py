@@ -99,10 +99,14 @@ def test_damaged_weights_are_one_line_everywhere(
     assert not (run / "reads.json").exists()
 
 
-def test_a_damaged_run_hides_no_other(bars: Workspace) -> None:
+def test_a_damaged_run_hides_no_other_and_is_passed_over_with_a_note(bars: Workspace) -> None:
     runs = bars.root / "runs"
     shutil.copytree(runs / "bars", runs / "later")
     (runs / "later" / "recipe.json").write_text("")
+    done = call("evaluate", "-w", bars.root)
+    assert done.exit_code == 0
+    assert f"{runs / 'later' / 'recipe.json'}: cannot be read (" in done.stderr
+    assert "(passed over)" in done.stderr
     assert find_newest_run(runs).name == "bars"
     (runs / "bars" / "metrics.json").unlink()
     assert find_unfinished_run(runs).name == "bars"

@@ -1,10 +1,12 @@
 """Find a run in a folder of runs: the newest finished one, or the newest unfinished one.
 
-A run with a damaged record does not hide the others: its error is raised only if there is no other.
+A run with a damaged record does not hide the others: it is passed over with a note, and its error is
+raised only if there is no other.
 """
 
 from pathlib import Path
 
+from curate.files import note_once
 from train.runs.errors import RunError
 from train.runs.folder import METRICS, RECIPE, is_locked
 from train.runs.record import RunRecord, read_run_record
@@ -78,6 +80,8 @@ def _list_records(runs: Path) -> list[RunRecord]:
             damaged.append(error)
     if damaged and not records:
         raise damaged[0]
+    for error in damaged:
+        note_once(f"{error} (passed over)")
     return records
 
 
