@@ -1,7 +1,7 @@
 """Find a run in a folder of runs: the newest finished one, or the newest unfinished one.
 
-A run with a damaged record does not hide the others: it is passed over with a note, and its error is
-raised only if there is no other.
+A run with a damaged record does not hide the others: it is passed over with a note, and its error
+is raised only if there is no other.
 """
 
 from pathlib import Path
