@@ -13,9 +13,10 @@ from curate.reports.album import Album
 from curate.reports.audit import Leak
 from curate.reports.sampling import take_over_kinds
 from curate.reports.sections import face_map
+from curate.reports.sections.balance import compare_balance
 from curate.reports.sections.leakage import bound_score, read_scores
 from curate.reports.sections.suspects import explain, format_votes
-from curate.workspace.manifest import write_manifest
+from curate.workspace.manifest import empty_manifest, write_manifest
 from curate.workspace.workspace import Workspace
 
 SECTIONS = (
@@ -86,6 +87,33 @@ def test_a_page_of_a_workspace_without_copies_or_flags_names_the_next_command(
     assert "run `curate dedup` first" in page
     assert "<li><code>curate inspect</code>" in page
     assert re.findall('<h2 id="([a-z]+)"', page) == list(SECTIONS)
+
+
+def test_the_balance_has_a_chart_per_source_and_split() -> None:
+    manifest = empty_manifest(["a/1.png", "a/2.png", "b/1.png", "b/2.png"])
+    manifest = manifest.assign(
+        given_label=["sad", "happy", "sad", "sad"],
+        source_split=["train", "test", "", "train"],
+        label=["sad", "sad", "", "sad"],
+        status=["keep", "keep", "drop", "keep"],
+        reason=["", "human", "exact_copy", ""],
+        split=["train", "train", "", "test"],
+    )
+    found = compare_balance(manifest)
+    titles = [chart.title for chart in found.charts]
+    assert titles == [
+        "all: 4 given, 3 kept", "a: 2 given, 2 kept", "b: 2 given, 1 kept",
+        "split train: 2 given, 2 kept", "split test: 1 given, 1 kept",
+    ]  # fmt: skip
+    assert [[bar.text for bar in row.bars] for row in found.charts[1].rows] == [
+        ["1", "0"], ["1", "2"],
+    ]  # fmt: skip
+    assert found.parts == [
+        ("a", "train", 1, 2), ("a", "test", 1, 0), ("b", "train", 1, 0), ("b", "test", 0, 1),
+        ("b", "none", 1, 0),
+    ]  # fmt: skip
+    assert found.columns == ["given", "kept", "exact_copy", "label now"]
+    assert found.rows == [("happy", [1, 1, 0, 0]), ("sad", [3, 2, 1, 3])]
 
 
 def test_a_damaged_table_of_issues_is_one_line(finished: Workspace, curate: Curate) -> None:
