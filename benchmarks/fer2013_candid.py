@@ -5,7 +5,8 @@
 fer2013_rows.npz has the arrays pixels (N, 48, 48) uint8, emotion (N,) codes 0 to 6, and usage (N,);
 a fer2013.csv may be named instead. FOLDER keeps the CSV and the workspace: a stage that is up to
 date is not run again, so the script can be killed and started again, and a workspace in which
-`train oof` has run already (27 CPU-minutes) can be brought as FOLDER/manifests. `--oof` runs it.
+`train oof` has run already (27 CPU-minutes), or its tables in FOLDER/manifests/predictions, can be
+brought. `--oof` runs it.
 The last commands publish the tables into `--into`, check them, and write README.md beside them,
 whose every figure is counted in the tables.
 """
@@ -31,7 +32,8 @@ CITE = (
     "FER2013-Candid 1.0, a curation of FER2013 (I. J. Goodfellow et al., Challenges in "
     "Representation Learning, 2013) by the Candid contributors"
 )
-STAGES = ("inspect", "dedup", "fold --k 5", "train oof", "flag", "split --ratios 70 15 15")
+OOF = ["train", "oof"]
+STAGES = ("inspect", "dedup", "fold --k 5", " ".join(OOF), "flag", "split --ratios 70 15 15")
 PUBLISH = ("--name", NAME, "--version", VERSION, "--licence", "CC0-1.0", "--digits", DIGITS)
 CLEAN = "clean-70-15-15"
 PARTS = {"train": "Training", "val": "PublicTest", "test": "PrivateTest"}
@@ -54,6 +56,8 @@ def main() -> None:
     workspace = options.folder / "manifests"
     has_predictions = any((workspace / "predictions").glob("*.csv"))
     commands = list(list_commands(table, with_oof=options.oof or has_predictions))
+    if has_predictions and not options.oof:
+        commands.remove(OOF)
     env = {"CURATE_WORKSPACE": str(workspace)}
     for words in commands:
         if not is_done(words, workspace, env):
