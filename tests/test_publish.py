@@ -12,6 +12,8 @@ import pytest
 from conftest import Curate, read_files
 
 from curate.errors import WorkspaceError
+from curate.files import write_atomically
+from curate.publish import curation as curation_file
 from curate.publish.curation import Curation, read_curation
 from curate.publish.descriptor import COEFFICIENTS, describe, from_text, measure_distance, to_text
 from curate.publish.schema import KEY, natural_key
@@ -178,6 +180,32 @@ def test_publishing_replaces_no_workspace_and_no_table_of_others(
     assert "holds labels.csv that is no part of a curation: name a new folder" in done.stderr
     assert done.exit_code == 1
     assert read_files(published) == before
+
+
+@pytest.mark.parametrize("written", [1, 3])
+def test_a_publishing_that_was_killed_is_refused_until_it_is_done_again(
+    published: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    workspace = published / "manifests"
+    assert curate("split", "--seed", "3", "-w", workspace).exit_code == 0
+    done = curate("decide", "tiny/train/sad/3.png", "--drop", "--by", "b", "-w", workspace)
+    assert done.exit_code == 0
+    names: list[str] = []
+
+    def write_or_die(file: Path, data: bytes) -> bool:
+        names.append(file.name)
+        if len(names) > written:
+            raise WorkspaceError("killed")
+        return write_atomically(file, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(curation_file, "write_atomically", write_or_die)
+        done = curate("publish", published / "curation", "-w", workspace, "-j", "1")
+        assert done.exit_code == 1
+    with pytest.raises(WorkspaceError, match="`curate publish` it again"):
+        read(published)
+    run(curate, published)
+    assert "every law holds" in run(curate, published, "--check")
 
 
 def test_a_workspace_without_copies_known_is_refused(
