@@ -12,7 +12,7 @@ import pytest
 from conftest import Curate, read_files
 
 from curate.errors import WorkspaceError
-from curate.files import write_atomically
+from curate.files import record_bytes, write_atomically
 from curate.publish import curation as curation_file
 from curate.publish.curation import Curation, read_curation
 from curate.publish.descriptor import COEFFICIENTS, describe, from_text, measure_distance, to_text
@@ -304,6 +304,22 @@ def test_a_damaged_curation_is_refused_with_the_way_out(
     file.write_text(change(before))  # type: ignore[operator]
     assert file.read_text() != before
     with pytest.raises(WorkspaceError, match=message):
+        read(published)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sources": []}, {"splits": {"x": 1}}, {"stages": {"split": "x"}}, {"withdrawn": "0"},
+        {"tables": {}}, {"pixel_sha256": {}}, {"cite": None}, {"default_split": None},
+    ],
+)  # fmt: skip
+def test_a_record_of_other_fields_is_refused(published: Path, values: dict[str, object]) -> None:
+    file = published / "curation/curation.json"
+    record = json.loads(file.read_text())
+    record.pop("record_sha256")
+    file.write_bytes(record_bytes(record | values))
+    with pytest.raises(WorkspaceError, match=r"curation.json: fields are missing"):
         read(published)
 
 

@@ -38,6 +38,7 @@ from curate.publish.schema import (
 from curate.workspace.manifest import export_bytes
 
 MOST_BYTES = 1 << 30  # of one file; a million images take 0.2 GB
+_COUNTS = ("rows", "unreadable")  # of each source
 _HASH = re.compile("[0-9a-f]{16,64}")
 AGAIN = "take an untouched copy of the curation, or `curate publish` it again"
 
@@ -125,7 +126,7 @@ def _is_plain(name: object) -> bool:
     if not isinstance(name, str):
         return False
     folder, _, file = name.rpartition("/")
-    is_split = folder == SPLIT_FOLDER and file.endswith(".csv") and not file.startswith(".")
+    is_split = folder == SPLIT_FOLDER and re.fullmatch(r"[\w+-]+\.csv", file) is not None
     return is_split or name in TABLES
 
 
@@ -163,16 +164,27 @@ def _is_newer(schema: object) -> bool:
 
 def _require_fields(file: Path, record: Mapping[str, Any]) -> None:
     try:
-        digests = [(each["sha256"], each["rows"]) for each in record["tables"].values()]
-        texts = [record[name] for name in ("name", "version", "licence", "cite")]
-        is_whole = all(isinstance(text, str) for text in [*texts, *(text for text, _ in digests)])
-        is_whole &= set(TABLES) <= set(record["tables"]) and all(map(_is_plain, record["tables"]))
-        is_whole &= int(record["pixel_sha256"]["digits"]) > 0
-        is_whole &= isinstance(record["sources"], dict)
+        is_whole = _has_whole_fields(record)
     except (LookupError, TypeError, ValueError, AttributeError):
         is_whole = False
     if not is_whole:
         raise WorkspaceError(f"{file}: fields are missing: {AGAIN}")
+
+
+def _has_whole_fields(record: Mapping[str, Any]) -> bool:
+    """Whether the fields that are read have their types; a missing one raises LookupError."""
+    texts = [record[name] for name in ("name", "version", "licence", "cite", "default_split")]
+    texts += [each["sha256"] for each in record["tables"].values()]
+    counts = [each[name] for each in record["sources"].values() for name in _COUNTS]
+    counts += [each["rows"] for each in record["tables"].values()]
+    counts += [record["withdrawn"], record["pixel_sha256"]["digits"]]
+    objects = [*record["splits"].values(), *record.get("stages", {}).values()]
+    has_types = (
+        all(isinstance(each, kind) for each in values)
+        for values, kind in ((texts, str), (counts, int), (objects, dict))
+    )
+    is_known = set(TABLES) <= set(record["tables"]) and all(map(_is_plain, record["tables"]))
+    return all(has_types) and is_known and record["pixel_sha256"]["digits"] > 0
 
 
 def read_curation(folder: Path) -> Curation:

@@ -60,10 +60,14 @@ class Replay:
 def require_split(curation: Curation, name: str) -> pd.DataFrame:
     """The table of a split; WorkspaceError if the curation has none of the name, or it leaks."""
     splits = curation.splits
+    if not splits:
+        raise WorkspaceError(
+            f"apply: {curation.title} has no split: publish it again after `curate split`"
+        )
     if name not in splits:
         raise WorkspaceError(
             f"apply: {curation.title} has no split '{name}': choose one of "
-            f"{examples(list(splits), 9) or 'none'} with --split"
+            f"{examples(list(splits), 9)} with --split"
         )
     if name == NO_EXACT:
         raise WorkspaceError(
