@@ -19,6 +19,8 @@ import pandas as pd
 from curate import engine
 from curate.publish.descriptor import (
     COEFFICIENTS,
+    LEVELS,
+    STEP,
     Floats,
     from_text,
     measure_distance,
@@ -31,6 +33,9 @@ from curate.publish.schema import natural_key
 # nearest of 35,000 others about 45.
 SURE_DISTANCE = 30.0
 MAX_DISTANCE = 64.0
+LEAST_LIKENESS = COEFFICIENTS * math.cos(
+    2 * math.pi * MAX_DISTANCE / (STEP * math.sqrt(COEFFICIENTS) * LEVELS)
+)
 # Bits of the perceptual hash that may differ beyond the sure distance.
 MAX_BITS = 10
 # A picture is a rival if it is not at least 100 times less likely than the nearest, by the squares
@@ -183,7 +188,7 @@ def _match_lossy(
         if picture < 0:
             made.state[target] = "ambiguous"
             continue
-        at = float(distance[k, list(near[k]).index(picture)])
+        at = float(distance[k, near[k].tolist().index(picture)])
         chosen.setdefault(picture, []).append((at, target))
     pixels = manifest["pixel_hash"].to_numpy()
     for picture, found in sorted(chosen.items()):
@@ -222,27 +227,31 @@ def _choose(
     return fitting[0] if len(fitting) == 1 else -1
 
 
-def find_nearest(codes: Floats, known: Floats) -> tuple[Rows, Floats]:
-    """(M, T) pictures and their distances, nearest first.
+def find_nearest(steps: Floats, known: Floats) -> tuple[Rows, Floats]:
+    """(M, T) pictures up to `MAX_DISTANCE` and their distances, nearest first; infinity for none.
 
-    The candidates are searched on circles, where one matrix product compares many; the distances
-    are those of `measure_distance`.
+    One matrix product compares all places on circles: their likeness is the sum of the cosines of
+    the differences. At a given distance it is least where all differences are alike, so no picture
+    within the distance has less than `LEAST_LIKENESS`.
 
     Parameters
     ----------
-    codes, known : (M, C) of the images, (N, C) of the pictures
+    steps, known : (M, C) of the images, (N, C) of the pictures
     """
-    points, most = place_on_circles(known), min(CANDIDATES, len(known))
-    near = np.empty((len(codes), most), np.int64)
-    distance = np.empty((len(codes), most), np.float32)
-    for start in engine.track(range(0, len(codes), BLOCK), "image blocks"):
-        block = codes[start : start + BLOCK]
+    points, most = place_on_circles(known), CANDIDATES
+    near = np.zeros((len(steps), most), np.int64)
+    distance = np.full((len(steps), most), np.inf, np.float32)
+    for start in engine.track(range(0, len(steps), BLOCK), "image blocks"):
+        block = steps[start : start + BLOCK]
         likeness = place_on_circles(block) @ points.T
-        found = np.argpartition(-likeness, most - 1, axis=1)[:, :most]
-        measured = measure_distance(block[:, None], known[found])
-        order = np.argsort(measured, axis=1, kind="stable")
-        near[start : start + BLOCK] = np.take_along_axis(found, order, 1)
-        distance[start : start + BLOCK] = np.take_along_axis(measured, order, 1)
+        image, picture = np.nonzero(likeness >= LEAST_LIKENESS)
+        measured = measure_distance(block[image], known[picture])
+        order = np.lexsort((picture, measured, image))
+        image, picture, measured = image[order], picture[order], measured[order]
+        place = np.arange(len(image)) - np.searchsorted(image, image)  # among those of its image
+        is_kept = (place < most) & (measured <= MAX_DISTANCE)
+        at = start + image[is_kept], place[is_kept]
+        near[at], distance[at] = picture[is_kept], measured[is_kept]
     return near, distance
 
 
