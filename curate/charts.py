@@ -17,6 +17,7 @@ ROW_HEIGHT = 30
 LINE_HEIGHT = 190
 LEFT, TOP, BOTTOM = 40, 12, 26  # the margins of a line chart
 HEAT_LEVELS = 10
+MOST_DOTS = 20  # of a line: more would hide it
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,15 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """One line: its name, its number, and its points as `x,y x,y …`."""
+    """One line: its name, its number, its points as `x,y x,y …`, and those drawn as dots.
+
+    A short line has dots, since one of a single point would not be seen.
+    """
 
     name: str
     series: int
     points: str
+    dots: list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -157,9 +162,10 @@ def make_line_chart(
     up = Scale(min(low, y_ticks[0]), max(high, y_ticks[-1]), LINE_HEIGHT - BOTTOM, TOP)
     drawn = []
     for k, (name, values) in enumerate(lines.items()):
-        points = zip(x, values, strict=True)
-        places = [f"{across.place(a)},{up.place(b)}" for a, b in points if math.isfinite(b)]
-        drawn.append(Line(name, k, " ".join(places)))
+        points = [pair for pair in zip(x, values, strict=True) if math.isfinite(pair[1])]
+        places = [(across.place(a), up.place(b)) for a, b in points]
+        text = " ".join(f"{a},{b}" for a, b in places)
+        drawn.append(Line(name, k, text, places if len(places) <= MOST_DOTS else []))
     x_ticks = [tick for tick in list_ticks(first, last) if first <= tick <= last]
     return LineChart(
         title,

@@ -274,6 +274,9 @@ def test_the_longest_bar_fills_the_width_and_lines_leave_out_what_is_no_number()
     line = make_line_chart("t", {"a": [0.0, float("nan"), 1.0]}, [1, 2, 3])
     points = [tuple(map(float, each.split(","))) for each in line.lines[0].points.split()]
     assert points == [(line.left, line.bottom), (line.right, line.top)]
+    assert line.lines[0].dots == points
+    long = make_line_chart("t", {"a": [0.0] * 21}, list(range(21)))
+    assert long.lines[0].dots == []
 
 
 def test_a_group_is_described_by_its_images(finished: Workspace) -> None:
