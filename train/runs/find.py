@@ -80,8 +80,8 @@ def _list_records(runs: Path) -> list[RunRecord]:
             damaged.append(error)
     if damaged and not records:
         raise damaged[0]
-    for error in damaged:
-        note_once(f"{error} (passed over)")
+    for problem in damaged:
+        note_once(f"{problem} (passed over)")
     return records
 
 
