@@ -162,10 +162,9 @@ def make_line_chart(
     up = Scale(min(low, y_ticks[0]), max(high, y_ticks[-1]), LINE_HEIGHT - BOTTOM, TOP)
     drawn = []
     for k, (name, values) in enumerate(lines.items()):
-        points = [pair for pair in zip(x, values, strict=True) if math.isfinite(pair[1])]
-        places = [(across.place(a), up.place(b)) for a, b in points]
-        text = " ".join(f"{a},{b}" for a, b in places)
-        drawn.append(Line(name, k, text, places if len(places) <= MOST_DOTS else []))
+        points = zip(x, values, strict=True)
+        places = [(across.place(a), up.place(b)) for a, b in points if math.isfinite(b)]
+        drawn.append(_draw_line(name, k, places))
     x_ticks = [tick for tick in list_ticks(first, last) if first <= tick <= last]
     return LineChart(
         title,
@@ -175,6 +174,11 @@ def make_line_chart(
         x_name,
         mark=None if mark is None else across.place(mark),
     )
+
+
+def _draw_line(name: str, series: int, places: list[tuple[float, float]]) -> Line:
+    points = " ".join(f"{x},{y}" for x, y in places)
+    return Line(name, series, points, places if len(places) <= MOST_DOTS else [])
 
 
 @dataclass(frozen=True)
