@@ -170,7 +170,9 @@ def test_the_undo_leaves_what_a_stage_has_computed_since(
 def test_a_dry_run_writes_nothing(published: Path, target: Callable[[str], Workspace]) -> None:
     workspace = target("jpeg")
     before = read_files(workspace.root)
-    assert "47 of 47 images matched" in apply(workspace, published, "-n")
+    story = apply(workspace, published, "-n")
+    assert "47 of 47 images matched" in story
+    assert story.endswith("; one batch (dry run: nothing written)\n")
     assert read_files(workspace.root) == before
 
 

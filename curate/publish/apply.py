@@ -107,7 +107,7 @@ def apply_curation(
     if plan.is_new and not dry_run:
         _require_unapplied(derived)
         _write(workspace, plan)
-    return _summarize(plan, rows=len(derived.after))
+    return _summarize(plan, rows=len(derived.after), dry_run=dry_run)
 
 
 def _read(folder: Path) -> Curation:
@@ -229,7 +229,7 @@ def _write_receipt(workspace: Workspace, plan: _Plan, stage: str) -> None:
     write_receipt(workspace.root, receipt, seconds=0)
 
 
-def _summarize(plan: _Plan, *, rows: int) -> Result:
+def _summarize(plan: _Plan, *, rows: int, dry_run: bool) -> Result:
     match, made = plan.match, plan.made
     matched = int(match.is_matched.sum())
     missing = len(plan.curation.images) - matched
@@ -242,7 +242,7 @@ def _summarize(plan: _Plan, *, rows: int) -> Result:
         "left_out": made.left_out,
         "own_verdicts": made.own,
         "split": plan.split,
-        "batch": plan.header.batch if plan.is_new else "",
+        "batch": plan.header.batch if plan.is_new and not dry_run else "",
     }
     summary = (
         f"apply: {plan.header.note}: {matched:,} of {rows:,} images matched "
@@ -253,7 +253,9 @@ def _summarize(plan: _Plan, *, rows: int) -> Result:
     )
     batch = plan.header.batch
     end = "nothing changed"
-    if plan.is_new:
+    if plan.is_new and dry_run:
+        end = "one batch"
+    elif plan.is_new:
         end = f"batch {batch}, `curate undo {batch}` takes it back"
     return Result(f"{summary}; {end}", counts=counts, notes=_list_notes(plan))
 
