@@ -1,7 +1,7 @@
 """Kills: each command that writes is killed at random moments, and nothing may be lost.
 
     python benchmarks/kills.py 20              so many kills of every command
-    python benchmarks/kills.py 5 fold "run"    of these commands, without a table
+    python benchmarks/kills.py 20 fold "run"    of these commands; the table keeps the others
 
 A command runs in a fork of this process, so that a kill meets its work and not the loading of
 libraries; it dies by SIGKILL after a random part of the time that it takes. Then the workspace must
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from results import RESULTS, ROOT, describe_machine, replace_section, to_table
+from results import RESULTS, ROOT, describe_machine, read_table, replace_section, to_table
 
 sys.path.insert(0, str(ROOT / "tests"))
 from damage import read
@@ -42,14 +42,19 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "weights": ("curate", ("weights", "--scheme", "sqrt")),
     "decide": ("curate", ("decide", "tiny/train/sad/0.png", "--label", "fear", "--by", "b")),
     "decide --from": ("curate", ("decide", "--from", "{ws}/decided.csv", "--by", "b")),
+    "undo": ("curate", ("undo", "{batch}", "--by", "b")),
     "merge": ("curate", ("merge", "{ws}/other.jsonl")),
     "export folder": ("curate", ("export", "folder", "{ws}/set")),
     "export csv": ("curate", ("export", "csv", "{ws}/set.csv")),
     "audit": ("curate", ("audit", "--csv")),
     "report": ("curate", ("report",)),
+    "publish": ("curate", ("publish", "{ws}/published")),
     "run": ("train", ("run", "--name", "new", *TRAINED)),
     "run --resume": ("train", ("run", "--resume", "--name", "torn")),
     "evaluate": ("train", ("evaluate", "{ws}/runs/bars", "--rows", "train")),
+    "occlude": ("train", ("occlude", "{ws}/runs/bars")),
+    "saliency": ("train", ("saliency", "{ws}/runs/bars", "--per-class", "1")),
+    "embed": ("train", ("embed", "{ws}/runs/bars")),
     "oof": ("train", ("oof", "--models", "hog", "-j", "1")),
     "export": ("train", ("export", "{ws}/runs/bars")),
     "preview": ("train", ("preview", "--out", "{ws}/sheet.png")),
@@ -65,12 +70,12 @@ LOADED = (
     "train.training.series",
 )  # fmt: skip
 # Their batches have other names each time, so a second run adds a second decision.
-DECIDING = ("decide", "decide --from")
+DECIDING = ("decide", "decide --from", "undo")
 # Files of a training that goes on: they differ from epoch to epoch. verdicts.json has a digest of
 # the journal, which holds times.
 CHANGING = (
     "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
-    "verdicts.json",
+    "verdicts.json", "reads.json",
 )  # fmt: skip
 
 
@@ -93,22 +98,23 @@ def main() -> None:
         if "curate" in programs:
             templates["curate"] = make_curated(make_finished(folder), folder / "curated")
         load(programs)
-        rows, lost = [], 0
+        rows = []
         for name in names:
             kills = kill_often(name, templates[COMMANDS[name][0]], folder / "ws", count)
             wrong = [sentence for kill in kills for sentence in kill.found]
-            lost += len(wrong)
             for sentence in wrong:
                 print(f"{name}: {sentence}", flush=True)
             program = COMMANDS[name][0]
             rows.append([f"{program} {name}", len(kills), sum(k.met for k in kills), len(wrong)])
             print(rows[-1], flush=True)
-    if names == list(COMMANDS):
-        replace_section(RESULTS, "kills", describe(rows, lost))
+    kept = {row[0]: row for row in read_table(RESULTS, "kills")} | {
+        str(row[0]): row for row in rows
+    }
+    replace_section(RESULTS, "kills", describe(list(kept.values())))
 
 
-def describe(rows: Sequence[Sequence[object]], lost: int) -> str:
-    total = sum(int(str(row[1])) for row in rows)
+def describe(rows: Sequence[Sequence[object]]) -> str:
+    total, lost = (sum(int(str(row[column])) for row in rows) for column in (1, 3))
     return "\n".join(
         [
             "## Kills",
@@ -119,7 +125,7 @@ def describe(rows: Sequence[Sequence[object]], lost: int) -> str:
             "",
             to_table(["command", "kills", "of them before its end", "losses"], rows),
             "",
-            f"`python benchmarks/kills.py {rows[0][1]}`; {describe_machine()}",
+            f"`python benchmarks/kills.py {rows[0][1]}`; the last row on {describe_machine()}",
         ]
     )
 
@@ -154,6 +160,7 @@ def start(name: str, root: Path) -> int:
     for number, kind in ((1, "stdout"), (2, "stderr")):
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(root.parent / kind, flags), number)
+    words = tuple(read_batch(root) if word == "{batch}" else word for word in words)
     arguments = [word.replace("{ws}", str(root)) for word in (*words, "-w", "{ws}")]
     if program == "curate":
         from curate.cli.pipeline import app
@@ -165,6 +172,12 @@ def start(name: str, root: Path) -> int:
         sys.stdout.flush()
         os._exit(int(end.code or 0))
     os._exit(0)
+
+
+def read_batch(root: Path) -> str:
+    """The batch of the last decision in the journal."""
+    line = (root / "decisions.jsonl").read_text().splitlines()[-1]
+    return str(json.loads(line)["batch"])
 
 
 def finish(name: str, root: Path) -> int:
@@ -230,7 +243,9 @@ def compare(final: dict[str, str], after: dict[str, str]) -> list[str]:
         old, new = after.get(file), final.get(file)
         if file.endswith("metrics.json") and old and new:
             old, new = (json.dumps(json.loads(text).get("val")) for text in (old, new))
-        if file.endswith((".weights.h5", "recipe.json")) or file.startswith("receipts/"):
+        if file.endswith((".weights.h5", "recipe.json", "reads.json")) or file.startswith(
+            "receipts/"
+        ):
             old, new = str(old is None), str(new is None)
         if old != new:
             found.append(f"again {file} differs from the undisturbed one")
