@@ -72,7 +72,7 @@ LOADED = (
 # Their batches have other names each time, so a second run adds a second decision.
 DECIDING = ("decide", "decide --from", "undo")
 # Files of a training that goes on: they differ from epoch to epoch. verdicts.json has a digest of
-# the journal, which holds times.
+# the journal, which holds times; reads.json counts the reads of killed commands too.
 CHANGING = (
     "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
     "verdicts.json", "reads.json",
