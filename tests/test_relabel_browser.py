@@ -148,10 +148,11 @@ def test_c_each_key_is_in_the_journal_and_in_the_database_within_two_seconds(ses
     assert panel.text("count") == f"{len(keys)} of {FACES + 1}"
 
 
-def test_a_key_is_answered_within_150_ms_and_19_of_20_within_a_second(panel):
+def test_a_key_is_answered_within_400_ms_and_19_of_20_within_two_seconds(panel):
     """A quarter of the keys shows what a key costs: other tests on the machine only add to it.
 
-    `benchmarks/relabel.py` measures the median and the tail on a machine that does nothing else.
+    The bounds hold on a slow machine that runs four other tests; `benchmarks/relabel.py` measures
+    the median and the tail on a machine that does nothing else.
     """
     seconds = []
     for _ in range(15):
@@ -159,7 +160,7 @@ def test_a_key_is_answered_within_150_ms_and_19_of_20_within_a_second(panel):
             panel.press(key)
             seconds.append(panel.wait_saved())
     quarter, tail = quantiles(seconds, n=4)[0], quantiles(seconds, n=20)[-1]
-    assert (quarter < 0.15, tail < 1) == (True, True), sorted(seconds)
+    assert (quarter < 0.4, tail < 2) == (True, True), sorted(seconds)
 
 
 def test_e_undo_takes_back_and_keys_in_a_text_field_or_a_dialog_do_nothing(session, panel):
