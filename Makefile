@@ -7,7 +7,7 @@ VERSION := $(call version,$(PYTHON))
 # Another Python has an environment of its own: `make test PYTHON=python3.13` uses .venv-3.13.
 VENV := .venv$(if $(filter-out $(call version,$(DEFAULT)),$(VERSION)),-$(VERSION))
 BIN := $(VENV)/bin
-PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # The version in its name: an environment that another Python made is made anew.
 INSTALLED := $(VENV)/.installed-$(VERSION)
 

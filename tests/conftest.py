@@ -44,6 +44,24 @@ CHAIN = (
 )
 
 
+# A worker takes whole files; the longest begin first, so that none is alone with one at the end.
+LONGEST = (
+    "test_workspace_killed.py", "test_recipes.py", "test_engine_network.py", "test_oof.py",
+    "test_training_distribute.py", "test_training_resume.py", "test_workspace_damaged.py",
+    "test_stages_laws.py", "test_export_folders.py", "test_engine_safe_path.py",
+    "test_workspace_explained.py", "test_report_runs.py", "test_publish_apply.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than two cores: many tests wait for processes that they have started."""
+    return min(4, max(3, os.cpu_count() or 1))
+
+
 def call_curate(*args: object) -> Result:
     """Run the program in this process; a bug shows its traceback."""
     return CliRunner().invoke(
