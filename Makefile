@@ -11,15 +11,18 @@ PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # The version in its name: an environment that another Python made is made anew.
 INSTALLED := $(VENV)/.installed-$(VERSION)
 
-.PHONY: install demo test test-browser lint bench clean
+.PHONY: install demo test test-browser test-long lint bench clean
 
 install: $(INSTALLED) ## the environment alone
 
 demo: $(INSTALLED) ## the whole chain on drawn faces
 	$(BIN)/curate demo candid-demo
 
-test: $(INSTALLED) ## every test but those in a browser
-	$(BIN)/python -m pytest -m "not browser" $(PARALLEL)
+test: $(INSTALLED) ## every test but those in a browser and the longest
+	$(BIN)/python -m pytest -m "not browser and not long" $(PARALLEL)
+
+test-long: $(INSTALLED) ## the longest: the chain without a network, two workers, a deep network
+	$(BIN)/python -m pytest -m long
 
 # The files are named, because the others would be imported for nothing.
 test-browser: $(INSTALLED) ## the review in a browser; needs Debian's chromium, or CANDID_CHROMIUM=PROGRAM

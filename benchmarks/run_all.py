@@ -1,4 +1,4 @@
-"""All measurements: `make bench`, and `make bench FER2013=FOLDER` with those on FER2013 (hours).
+"""The long tests and all measurements: `make bench`; those on FER2013 (hours) with FER2013=FOLDER.
 
 Not among them: `quality.py`, `label_issues.py`, `independent_model.py`, `posterior.py crowd`,
 `ferplus_join.py`, `curation_pays.py` (seventeen hours) and `relabel.py fer2013`, which need crowd
@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
+    subprocess.run([sys.executable, "-m", "pytest", "-m", "long"], cwd=HERE.parent, check=True)
     run("demo.py")
     run("split_balance.py")
     run("near_duplicates.py", "--drawn")

@@ -19,7 +19,7 @@ from curate.duplicates.alignment import (
 from curate.duplicates.copies import SURE
 from curate.duplicates.neighbours import find_neighbours, join_candidates
 from curate.duplicates.pairs import NEAR_HASHES, SearchOptions, find_near_hashes, find_pairs
-from curate.images.decode import hash_perceptually, shrink_for_phash
+from curate.images.decode import hash_perceptually, pixel_hash, read_image, shrink_for_phash
 from curate.images.thumbnails import SHARD_IMAGES, Thumbnails, load_thumbnails
 
 
@@ -178,7 +178,7 @@ def test_faces_beyond_the_memory_are_mapped_and_the_same_and_a_killed_run_decode
     tiny_faces, tmp_path
 ):
     files = [(file, "") for file in sorted(tiny_faces.rglob("*.png"))]
-    hashes = [f"{k:064x}" for k in range(len(files))]
+    hashes = [pixel_hash(read_image(file)) for file, _ in files]
     rows = np.array([4, 0, 40])
     held = load_thumbnails(files, hashes, workers=1)[rows]
     mapped = load_thumbnails(files, hashes, cache=tmp_path, memory_bytes=1, workers=1)

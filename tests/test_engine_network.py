@@ -78,6 +78,7 @@ def run_isolated(folder: Path, *command: str, scratch: Path | None = None) -> se
 
 
 @needs_isolation
+@pytest.mark.long
 def test_the_chain_with_training_exports_and_pages_asks_nobody(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     assert run_isolated(tmp_path, str(SCRIPT), str(tmp_path / "data"), "chain") == set()
@@ -91,6 +92,7 @@ def test_the_chain_with_training_exports_and_pages_asks_nobody(tmp_path: Path) -
 
 
 @needs_isolation
+@pytest.mark.long
 def test_the_review_and_the_fiftyone_dataset_ask_nobody(tmp_path: Path) -> None:
     assert run_isolated(tmp_path, str(SCRIPT), str(tmp_path / "data"), "review") == set()
 
@@ -111,6 +113,7 @@ def test_the_trace_of_this_test_sees_a_look_up_and_a_connection(tmp_path: Path) 
 
 @pytest.mark.ray
 @needs_isolation
+@pytest.mark.long
 def test_a_cluster_of_ray_on_this_machine_asks_no_cloud_and_reports_nothing(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     code = (

@@ -141,7 +141,12 @@ def test_every_recipe_names_a_class_view_that_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "count"), [("fast", 3, 84), ("five-layer", 4, 84), ("fernet5", 9, 56)]
+    ("name", "epochs", "count"),
+    [
+        ("fast", 3, 84),
+        ("five-layer", 4, 84),
+        pytest.param("fernet5", 9, 56, marks=pytest.mark.long),
+    ],
 )
 def test_a_recipe_in_its_own_widths_and_rate_learns_faces_by_heart(
     name: str, epochs: int, count: int

@@ -231,6 +231,7 @@ def test_two_replicas_of_a_mirrored_strategy_have_the_loss_of_one(workspace: Wor
     )
 
 
+@pytest.mark.long
 def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) -> None:
     ports = []
     for _ in range(2):
