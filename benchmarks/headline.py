@@ -55,11 +55,11 @@ def compare_copies() -> tuple[str, ...]:
 
 def compare_leaks() -> tuple[str, ...]:
     """Val and test images with a copy in train: of the official split, and of ours."""
-    official, of_official = find_leaks("fer2013", "source_split")
+    official, of_official = find_leaks("leakage", "source_split")
     ours, of_ours = find_leaks("fer2013", "split")
     what = "val and test images with a known copy in train"
     as_shipped = f"{official} of {of_official} as shipped"
-    return what, f"{ours} of {of_ours}", as_shipped, "fer2013_chain.py"
+    return what, f"{ours} of {of_ours}", as_shipped, "leakage.py"
 
 
 def compare_suspects() -> tuple[str, ...]:
