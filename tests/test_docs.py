@@ -65,7 +65,7 @@ def test_the_readme_shows_what_the_tables_hold() -> None:
 
     text = (ROOT / "README.md").read_text()
     assert headline.describe_facts() in text
-    for row in (headline.compare_copies(), headline.compare_labels(), headline.compare_scores()):
+    for row in headline.list_rows():
         assert f"| {' | '.join(row)} |" in text
 
 

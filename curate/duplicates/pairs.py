@@ -52,7 +52,6 @@ GROUP_ROWS = 48
 # Memory of a candidate until it is verified, its copies while sorting included.
 CANDIDATE_BYTES = 200
 FOLDER = "verified"
-PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]  # of pairs.csv
 METHOD = "4"  # version of search and verification: cached results of another are not used
 
 

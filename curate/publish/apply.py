@@ -13,10 +13,10 @@ import pandas as pd
 
 from curate.errors import WorkspaceError, examples
 from curate.files import ignore_sigint, write_atomically
-from curate.images.thumbnails import load_thumbnails
 from curate.publish.check import broken_laws
 from curate.publish.curation import Curation, read_curation
 from curate.publish.descriptor import Floats, describe
+from curate.publish.faces import load_faces
 from curate.publish.facts import Replay, replay, require_split
 from curate.publish.match import STATES, Match, Rows, match_images
 from curate.publish.schema import OFFICIAL
@@ -133,15 +133,8 @@ def _match(
     """Match the images; the faces are decoded only if some have other pixels."""
 
     def describe_rows(rows: Rows) -> Floats:
-        locate = workspace.locate()
-        boxes = zip(manifest["path"], manifest["box"], strict=True)
-        thumbnails = load_thumbnails(
-            [(locate(path), box) for path, box in boxes],
-            list(manifest["pixel_hash"]),
-            cache=None if dry_run else workspace.cache,
-            workers=workers,
-        )
-        return describe(thumbnails[rows])
+        faces = load_faces(workspace, manifest, workers, dry_run=dry_run)
+        return describe(faces[rows])
 
     return match_images(manifest, curation.images, curation.digits, describe_rows)
 

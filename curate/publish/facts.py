@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from curate.duplicates.pair_table import PAIR_COLUMNS
 from curate.errors import WorkspaceError, examples
 from curate.names import clean_name
 from curate.publish.curation import Curation
@@ -31,8 +32,6 @@ from curate.workspace.journal import (
     name_kept_labels,
 )
 from curate.workspace.manifest import owned_by
-
-PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]  # of the workspace's pairs.csv
 
 
 @dataclass(frozen=True)

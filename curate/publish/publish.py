@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.duplicates.pairs import PAIR_COLUMNS
+from curate.duplicates.pair_table import read_pairs
 from curate.errors import ManifestError, WorkspaceError
 from curate.files import write_atomically
-from curate.images.thumbnails import load_thumbnails
 from curate.publish.curation import (
     Curation,
     name_default_split,
@@ -25,6 +24,7 @@ from curate.publish.curation import (
     write_curation,
 )
 from curate.publish.descriptor import describe, to_text
+from curate.publish.faces import load_faces
 from curate.publish.record import (
     PublishOptions,
     count_decisions,
@@ -64,7 +64,7 @@ def publish(
     descriptors = _read_descriptors(workspace, derived.after, options.workers, dry_run=dry_run)
     tables = {
         "images.csv": image_table(rows, [descriptors[path] for path in rows["path"]]),
-        "pairs.csv": pair_table(rows, _read_pairs(workspace.pairs)),
+        "pairs.csv": pair_table(rows, read_pairs(workspace.pairs)),
         "labels.csv": label_table(
             rows, derived.after, derived.journal, _read_error_probability(workspace)
         ),
@@ -120,26 +120,9 @@ def _read_descriptors(
     workspace: Workspace, manifest: pd.DataFrame, workers: int | None, *, dry_run: bool
 ) -> dict[str, str]:
     """Path -> descriptor; the thumbnails are those that dedup has left in the cache."""
-    locate = workspace.locate()
-    boxes = zip(manifest["path"], manifest["box"], strict=True)
-    thumbnails = load_thumbnails(
-        [(locate(path), box) for path, box in boxes],
-        list(manifest["pixel_hash"]),
-        cache=None if dry_run else workspace.cache,
-        workers=workers,
-    )
-    texts = [text for shard in thumbnails.shards for text in to_text(describe(shard))]
+    faces = load_faces(workspace, manifest, workers, dry_run=dry_run)
+    texts = [text for shard in faces.shards for text in to_text(describe(shard))]
     return dict(zip(manifest["path"], texts, strict=True))
-
-
-def _read_pairs(file: Path) -> pd.DataFrame:
-    try:
-        pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (OSError, ValueError):
-        pairs = pd.DataFrame()
-    if list(pairs.columns) != PAIR_COLUMNS:
-        raise WorkspaceError(f"{file}: holds no verified pairs: run `curate dedup` again")
-    return pairs
 
 
 def _read_error_probability(workspace: Workspace) -> dict[str, str]:

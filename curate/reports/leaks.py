@@ -6,13 +6,11 @@ with pairs of images. The counts are those of `curate.reports.audit`.
 
 import math
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from curate.duplicates.pairs import PAIR_COLUMNS
-from curate.errors import WorkspaceError
+from curate.duplicates.pair_table import read_pairs
 from curate.files import write_atomically
 from curate.pages import render_page
 from curate.reports.album import Album, to_records
@@ -109,30 +107,6 @@ def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
     for file, data in contents.items():
         write_atomically(file, data)
     return [f"audit: {len(leaks):,} leaked rows -> {file}" for file in contents]
-
-
-def read_pairs(file: Path, *, may_lack: bool = False) -> pd.DataFrame:
-    """The verified pairs of dedup as text.
-
-    Parameters
-    ----------
-    may_lack : whether a missing file is a table without rows
-
-    Raises
-    ------
-    WorkspaceError  if the file holds no such table
-    """
-    if may_lack and not file.exists():
-        return pd.DataFrame(columns=PAIR_COLUMNS, dtype=str)
-    try:
-        pairs = pd.DataFrame()
-        if file.is_file():  # a pipe would be waited for
-            pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (OSError, ValueError):
-        pairs = pd.DataFrame()
-    if list(pairs.columns) != PAIR_COLUMNS:
-        raise WorkspaceError(f"{file}: holds no verified pairs: run `curate dedup` again")
-    return pairs
 
 
 def _list_split(

@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from curate.duplicates.pair_table import read_pairs
 from curate.errors import ManifestError
 from curate.files import write_atomically
 from curate.pages import render_page
 from curate.reports.album import Album
 from curate.reports.audit import Leak, audit_workspace
-from curate.reports.leaks import read_pairs
 from curate.reports.sections.balance import SERIES, compare_balance
 from curate.reports.sections.copies import show_copies
 from curate.reports.sections.deciders import count_deciders

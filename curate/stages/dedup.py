@@ -20,7 +20,8 @@ import pandas as pd
 
 from curate.components import Rows, label_components
 from curate.duplicates.copies import SURE, Pair, find_copies
-from curate.duplicates.pairs import PAIR_COLUMNS, SearchOptions, find_pairs
+from curate.duplicates.pair_table import PAIR_COLUMNS
+from curate.duplicates.pairs import SearchOptions, find_pairs
 from curate.duplicates.search_cache import read_comparison, write_comparison
 from curate.images.thumbnails import ChosenThumbnails, load_thumbnails
 from curate.workspace.manifest import group_keys, owned_by

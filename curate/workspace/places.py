@@ -49,7 +49,7 @@ class Places:
         place = str(file)
         with suppress(OSError, ValueError):
             folder, name = os.path.split(os.path.abspath(file))  # noqa: PTH100 - see `_real`
-            place = os.path.join(_real(folder), name)  # noqa: PTH118 - a Path takes ten times as long
+            place = os.path.join(_real(folder), name)  # noqa: PTH118 - a Path is ten times slower
             if os.path.islink(place):  # noqa: PTH114
                 place = _real(place)
         return any(place == each or place.startswith(_with_slash(each)) for each in self.folders)
@@ -162,7 +162,7 @@ def find_list() -> Path:
     RuntimeError  if there is no home folder
     """
     state = os.environ.get("XDG_STATE_HOME", "")
-    folder = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"  # noqa: PTH117
+    folder = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
     return folder / "candid" / "named-folders.jsonl"
 
 

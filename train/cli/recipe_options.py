@@ -55,7 +55,8 @@ def add_recipe_options(command: Callable[..., None]) -> Callable[..., None]:
         parameters[name] = inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
         )
-    command.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]
+    signature = signature.replace(parameters=list(parameters.values()))
+    command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {name: each.annotation for name, each in parameters.items()}
     return command
 

@@ -90,7 +90,7 @@ class SlowBaseAdam(keras.optimizers.Adam):  # type: ignore[misc]  # keras has no
         super().update_step(gradient, variable, rate)
 
 
-class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras has no types
+class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """Rise from a tenth of the peak in `warmup` steps, then fall linearly to zero at step `steps`.
 
     References

@@ -100,7 +100,7 @@ class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]  # keras has n
         if state.best_epoch == state.epoch:
             self._keep_best()
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
+    def on_train_end(self, _logs: dict[str, float] | None = None) -> None:
         """Restore the weights of the best epoch."""
         if self.restores:
             self.load_best(self.model)

@@ -248,11 +248,11 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]  # keras
         """Take all epochs off the bar's total: nothing is left to train."""
         self.bar.total -= self.epochs * steps
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
+    def on_train_begin(self, _logs: dict[str, float] | None = None) -> None:
         """Advance the bar by the epochs of earlier processes."""
         self.bar.update(self.epoch * self.params["steps"])
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+    def on_epoch_begin(self, epoch: int, _logs: dict[str, float] | None = None) -> None:
         """Seed the dropout: it depends on the seed and the epoch alone."""
         seed_dropout(self.model, (*self.seed, epoch, 3))
 
@@ -286,6 +286,6 @@ class TrainingProgress(keras.callbacks.Callback):  # type: ignore[misc]  # keras
             self.scores = f", val accuracy {logs['val_accuracy']:.1%}"
             self.bar.set_postfix_str(f"epoch {self.epoch}/{self.epochs}{self.scores}")
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 - Keras' signature
+    def on_train_end(self, _logs: dict[str, float] | None = None) -> None:
         """Take the epochs that early stopping saved off the bar's total."""
         self.bar.total -= (self.epochs - self.epoch) * self.params["steps"]

@@ -6,7 +6,7 @@ the operators are here. The panel itself is `panel.js`.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -85,11 +85,15 @@ class ReviewFinish(_Hidden):
 
 
 class _OnSelection(foo.Operator):  # type: ignore[misc]
-    """A button above the grid that decides about all selected images at once."""
+    """A button above the grid that decides about all selected images at once.
+
+    `choose_decision` is the action and label for one of them; an empty action leaves it alone.
+    """
 
     name = ""
     label = ""
     prompts = False
+    choose_decision: Callable[[QueueRow, Any], tuple[str, str]]
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -98,10 +102,6 @@ class _OnSelection(foo.Operator):  # type: ignore[misc]
     def resolve_placement(self, _ctx: Any) -> types.Placement:
         button = types.Button(label=self.label, prompt=self.prompts)
         return types.Placement(types.Places.SAMPLES_GRID_ACTIONS, button)
-
-    def choose_decision(self, row: QueueRow, ctx: Any) -> tuple[str, str]:
-        """The action and label for one selected image; an empty action leaves it alone."""
-        raise NotImplementedError
 
     def execute(self, ctx: Any) -> dict[str, Any]:
         samples = list(ctx.dataset.select(ctx.selected)) if ctx.selected else []

@@ -1,0 +1,33 @@
+"""pairs.csv: the verified pairs of a workspace, as `dedup` writes them and others read them."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from curate.errors import WorkspaceError
+
+PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]
+
+
+def read_pairs(file: Path, *, may_lack: bool = False) -> pd.DataFrame:
+    """The verified pairs as text.
+
+    Parameters
+    ----------
+    may_lack : whether a missing file is a table without rows
+
+    Raises
+    ------
+    WorkspaceError  if the file holds no such table
+    """
+    if may_lack and not file.exists():
+        return pd.DataFrame(columns=PAIR_COLUMNS, dtype=str)
+    try:
+        pairs = pd.DataFrame()
+        if file.is_file():  # a pipe would be waited for
+            pairs = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):
+        pairs = pd.DataFrame()
+    if list(pairs.columns) != PAIR_COLUMNS:
+        raise WorkspaceError(f"{file}: holds no verified pairs: run `curate dedup` again")
+    return pairs
