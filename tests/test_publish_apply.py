@@ -167,6 +167,26 @@ def test_the_undo_leaves_what_a_stage_has_computed_since(
     assert set(workspace.read()["duplicate_group"]) == {""}
 
 
+@pytest.mark.parametrize("name", ["applied.json", "facts.csv", "receipts/inspect.json"])
+def test_an_undo_refuses_a_damaged_snapshot_and_names_the_way_out(
+    published: Path, target: Callable[[str], Workspace], name: str
+) -> None:
+    workspace = target("png")
+    assert call_curate("inspect", "-w", workspace.root, "-j", "1").exit_code == 0
+    apply(workspace, published)
+    applied = read_files(workspace.root)
+    (line,) = list_applied(workspace.read_journal())
+    folder = workspace.root / "applied" / line.batch
+    (folder / name).write_bytes(applied[f"applied/{line.batch}/{name}"].replace(b"0", b"1"))
+    for words in (("-n",), ()):
+        done = call_curate("undo", line.batch, *words, "-w", workspace.root)
+        assert done.exit_code == 1
+        assert f"{folder}: is damaged" in done.stderr
+    shutil.rmtree(folder)
+    assert call_curate("undo", line.batch, "-w", workspace.root).exit_code == 0
+    assert list_applied(workspace.read_journal()) == []
+
+
 def test_a_dry_run_writes_nothing(published: Path, target: Callable[[str], Workspace]) -> None:
     workspace = target("jpeg")
     before = read_files(workspace.root)

@@ -24,7 +24,7 @@ from curate.workspace.journal import (
     undo_batch,
 )
 from curate.workspace.run import record_decisions
-from curate.workspace.snapshots import restore_facts, restore_snapshot
+from curate.workspace.snapshots import require_snapshot, restore_facts, restore_snapshot
 from curate.workspace.workspace import Workspace
 
 
@@ -77,6 +77,8 @@ def decide(
         facts = restore_facts(workspace, before, made[0].undoes)
         after = derive_verdicts(facts, [*journal, *made])
     else:
+        if action == "undo":
+            require_snapshot(workspace, made[0].undoes)
         after = record_decisions(workspace, made)
         if action == "undo":
             notes += restore_snapshot(workspace, made[0].undoes, made[0].batch)

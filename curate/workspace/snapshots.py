@@ -2,9 +2,9 @@
 
 The journal remembers decisions. Facts are columns that stages compute; a curation that is applied
 replaces them at once, so they are kept first: in `applied/BATCH/` the columns and the files as they
-were, and in its record the digest of each as it is afterwards. An undo puts back each column and
-file that still has that digest; what another stage has computed since stays. The undo keeps a
-snapshot of its own, so it can be undone as well.
+were, and in its record the digest of each kept file, and of each column and file as it is
+afterwards. An undo puts back each column and file that still has that digest; what another stage
+has computed since stays. The undo keeps a snapshot of its own, so it can be undone as well.
 """
 
 import io
@@ -55,8 +55,10 @@ def keep_snapshot(
         if file.is_file():
             write_atomically(folder / name, file.read_bytes())
     write_atomically(folder / _TABLE, table_bytes(before[["path", *FACTS]]))
+    kept = {name: _digest(folder / name) for name in (_TABLE, *FILES)}
     columns = {name: digest_column(after, name) for name in FACTS}
-    write_atomically(folder / _RECORD, record_bytes({"columns": columns, "files": {}}))
+    data = record_bytes({"columns": columns, "files": {}, "kept": kept})
+    write_atomically(folder / _RECORD, data)
 
 
 def finish_snapshot(workspace: Workspace, batch: str) -> None:
@@ -73,7 +75,12 @@ def _digest(file: Path) -> str:
 
 
 def restore_facts(workspace: Workspace, manifest: pd.DataFrame, batch: str) -> pd.DataFrame:
-    """The manifest with the facts that the batch has replaced; unchanged without a snapshot."""
+    """The manifest with the facts that the batch has replaced; unchanged without a snapshot.
+
+    Raises
+    ------
+    WorkspaceError  if the snapshot is damaged
+    """
     record = _read_record(workspace, batch)
     if record is None:
         return manifest
@@ -142,14 +149,36 @@ def _write_files(root: Path, files: Mapping[str, bytes | None]) -> None:
             write_atomically(root / name, data)
 
 
+def require_snapshot(workspace: Workspace, batch: str) -> None:
+    """Raise WorkspaceError if the batch has a snapshot and it is damaged."""
+    _read_record(workspace, batch)
+
+
 def _read_record(workspace: Workspace, batch: str) -> dict[str, dict[str, str]] | None:
-    """The record of a snapshot; None if the batch has none, or it is damaged."""
-    if not _BATCH.fullmatch(batch):
+    """The record of a snapshot whose files are as they were kept; None if the batch has none.
+
+    Raises
+    ------
+    WorkspaceError  if it is damaged
+    """
+    folder = workspace.root / APPLIED / batch
+    if not _BATCH.fullmatch(batch) or not folder.is_dir():
         return None
-    record = load_intact_record(workspace.root / APPLIED / batch / _RECORD)
-    if record is None or not all(isinstance(record.get(key), dict) for key in ("columns", "files")):
-        return None
+    record = load_intact_record(folder / _RECORD)
+    if record is None or any(
+        not isinstance(record.get(key), dict) for key in ("columns", "files", "kept")
+    ):
+        raise _damaged(folder)
+    if any(_digest(folder / name) != digest for name, digest in record["kept"].items()):
+        raise _damaged(folder)
     return record
+
+
+def _damaged(folder: Path) -> WorkspaceError:
+    return WorkspaceError(
+        f"{folder}: is damaged, so what `curate apply` has replaced cannot be put back: remove it "
+        "to undo the verdicts alone, then run `curate inspect`, `curate dedup` and `curate split`"
+    )
 
 
 def _read_table(file: Path) -> pd.DataFrame:
