@@ -16,7 +16,6 @@ reviewer is the crowd's majority (`curation_reviewer.py`).
 """
 
 import argparse
-import io
 import json
 import os
 import re
@@ -26,14 +25,13 @@ import sys
 import tarfile
 import time
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from curate.workspace.predictions import PREFIX
-from train.runs.folder import METRICS, is_unfinished
+from train.runs.folder import METRICS, RECIPE, is_unfinished
 
 HERE = Path(__file__).resolve().parent
 KEPT = HERE / "runs" / "curation_pays.tar.xz"
@@ -113,6 +111,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the tables and run none")
     parser.add_argument("--save", action="store_true", help="keep what is finished; run none")
     parser.add_argument("--hours", type=float, default=1e9, help="begin no job after so many")
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="trainings on one GPU")
     parser.add_argument("--only", default="", metavar="PATTERN", help="jobs whose names match")
     parser.add_argument("--smoke", action="store_true", help="everything tiny, of drawn faces")
     options = parser.parse_args()
@@ -130,7 +129,7 @@ def main() -> None:
 
         write_tables(options.folder)
     else:
-        run_jobs(options.folder, chosen, options.hours)
+        run_jobs(options.folder, chosen, options.hours, options.at_once)
 
 
 def plan(dataset: Path, votes: Path, sizes: Sizes) -> Iterator[Job]:
@@ -352,8 +351,9 @@ def quote(file: Path) -> str:
 def read_done(folder: Path) -> dict[str, dict[str, Any]]:
     """Job -> its line, of the finished jobs; a line that a kill cut off does not count."""
     file = folder / "results.jsonl"
-    lines = file.read_text().split("\n")[:-1] if file.is_file() else []
-    return {line["job"]: line for line in map(json.loads, lines)}
+    lines = file.read_text().splitlines() if file.is_file() else []
+    whole = (line for line in lines if line.endswith("}"))
+    return {line["job"]: line for line in map(json.loads, whole)}
 
 
 def list_done(folder: Path, jobs: Sequence[Job]) -> set[str]:
@@ -365,22 +365,22 @@ def list_done(folder: Path, jobs: Sequence[Job]) -> set[str]:
 
 
 def save(folder: Path) -> None:
-    """Keep the lines of the finished jobs and their predicted classes, without probabilities."""
+    """Keep the lines of the finished jobs and the classes that they predicted."""
     with tarfile.open(KEPT, "w:xz") as archive:
-        files = sorted((folder / "scores").glob("*.csv"))
-        tables = (pd.read_csv(file, dtype=str, keep_default_na=False) for file in files)
-        texts = (
-            table.loc[:, [not name.startswith(PREFIX) for name in table]].to_csv(index=False)
-            for table in tables
-        )
-        kept = {f"scores/{file.name}": text for file, text in zip(files, texts, strict=True)}
-        lines = read_done(folder).values()
-        kept["results.jsonl"] = "".join(f"{json.dumps(line)}\n" for line in lines)
-        for name, text in kept.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text.encode())
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    print(f"{KEPT}: {len(lines)} jobs, {KEPT.stat().st_size / 1000:.0f} KB")
+        for file in [folder / "results.jsonl", *sorted((folder / "scores").glob("*.csv"))]:
+            archive.add(file, file.relative_to(folder).as_posix(), filter=name_nobody)
+    print(f"{KEPT}: {len(read_done(folder))} jobs, {KEPT.stat().st_size / 1000:.0f} KB")
+
+
+def name_nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Without the user and the time of the machine that measured."""
+    return entry.replace(uid=0, gid=0, uname="", gname="", mtime=0, deep=False)
+
+
+def read_machine(run: Path) -> str:
+    """The GPU, else the processor, that trained it."""
+    machine = json.loads((run / RECIPE).read_text())["machine"]
+    return ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
 
 
 def restore(folder: Path) -> None:
@@ -402,32 +402,51 @@ def format_plan(jobs: Sequence[Job], done: Collection[str]) -> str:
     return "\n".join(lines) + f"about {left / 60:.1f} hours of two cores"
 
 
-def run_jobs(folder: Path, jobs: Sequence[Job], hours: float) -> None:
-    """Run the jobs that are not done, in their order, until the hours are over."""
+def run_jobs(folder: Path, jobs: Sequence[Job], hours: float, at_once: int = 1) -> None:
+    """Run the jobs that are not done, in their order, until the hours are over.
+
+    Parameters
+    ----------
+    at_once : how many trainings run side by side; the other jobs build on each other, one by one
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
+    end = time.monotonic() + 3600 * hours
     failed: list[str] = []
-    for number, job in enumerate(jobs, start=1):
-        if list_done(folder, [job]):
-            continue
-        if time.monotonic() - start > 3600 * hours:
-            print(f"{number - 1} of {len(jobs)} jobs are done or passed over; the time is over")
-            return
-        print(f"{number} of {len(jobs)}: {job.name} ({job.minutes:g} min)", flush=True)
-        begin = time.monotonic()
-        try:
-            run_job(folder, job)
-        except JobError as error:  # the others do not all depend on it
-            print(error, flush=True)
-            failed.append(job.name)
-            continue
-        line: dict[str, Any] = {"job": job.name, "seconds": round(time.monotonic() - begin, 1)}
-        if job.result:
-            line |= {"result": json.loads((folder / job.result).read_text())}
-        with (folder / "results.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    for is_training, group in groupby(jobs, key=lambda job: bool(job.run)):
+        with ThreadPoolExecutor(at_once if is_training else 1) as pool:
+            for error in pool.map(lambda job: try_job(folder, job, end), list(group)):
+                failed += [error] if error else []
     if failed:
         raise SystemExit(f"{len(failed)} jobs failed: {', '.join(failed)}")
+
+
+def try_job(folder: Path, job: Job, end: float) -> str:
+    """Run one job unless it is done or the time is over, and note its line.
+
+    Returns
+    -------
+    its name if it failed, which does not stop the others; else empty
+    """
+    if list_done(folder, [job]):
+        return ""
+    if time.monotonic() > end:
+        print(f"{job.name}: not begun, the time is over", flush=True)
+        return ""
+    print(f"{job.name} ({job.minutes:g} min)", flush=True)
+    begin = time.monotonic()
+    try:
+        run_job(folder, job)
+    except JobError as error:
+        print(error, flush=True)
+        return job.name
+    line: dict[str, Any] = {"job": job.name, "seconds": round(time.monotonic() - begin, 1)}
+    if job.run:
+        line |= {"machine": read_machine(folder / job.run)}
+    if job.result:
+        line |= {"result": json.loads((folder / job.result).read_text())}
+    with (folder / "results.jsonl").open("a") as file:
+        file.write(f"\n{json.dumps(line)}\n")  # a kill may have cut off the line before
+    return ""
 
 
 def run_job(folder: Path, job: Job) -> None:

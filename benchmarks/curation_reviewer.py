@@ -235,7 +235,8 @@ def score(run_folder: Path, clean: Path, workspace: Path, votes: Path, out: Path
         table["crowd"] = name_majorities(table.assign(given_label=table["label"]), votes)
         table["copy_free"] = ~table["path"].isin(in_group)
         record[rows] = score_table(table)
-        write_atomically(out.with_name(f"{out.stem}-{rows}.csv"), table_bytes(table))
+        classes = table.loc[:, [not name.startswith(PREFIX) for name in table]]
+        write_atomically(out.with_name(f"{out.stem}-{rows}.csv"), table_bytes(classes))
     write_json(out, record)
     return json.dumps(record["test"])
 

@@ -6,9 +6,8 @@ docs/curation-pays.png. Rows that did not win are there too. A row without its t
 without (a), shows what there is.
 """
 
-import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from curation_pays import read_done
 from results import (
     README,
     RESULTS,
@@ -55,12 +55,10 @@ Floats = npt.NDArray[np.float64]
 
 def write_tables(folder: Path) -> None:
     """Write all sections that the finished jobs allow, and the plot."""
-    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    done = {line["job"]: line for line in lines}
+    done = read_done(folder)
     models = group_models(done)
     parts = [
-        f"Measured by `python benchmarks/curation_pays.py` on {describe_machine()}; "
-        f"{len(done):,} jobs, {sum(line['seconds'] for line in lines) / 3600:.1f} hours. Mean and "
+        f"Measured by `python benchmarks/curation_pays.py` on {name_machines(done)}. Mean and "
         "standard deviation over seeds, percent; the gain against (a) with 95 % of a paired "
         "bootstrap over images, of the mean over the seeds; McNemar's p of the first seed."
     ]
@@ -86,6 +84,13 @@ def write_tables(folder: Path) -> None:
         replace_section(RESULTS, "noise-bench", f"## Planted noise\n\n{noise}")
     draw_plot(models.get("leakfree", {}), PLOT)
     print("\n\n".join(parts), noise, sep="\n\n")
+
+
+def name_machines(done: Mapping[str, Any]) -> str:
+    """What trained the models, how many, and where the rest was done."""
+    trained = Counter(line["machine"] for line in done.values() if "machine" in line)
+    counts = [f"{count:,} trainings on {machine}" for machine, count in trained.most_common()]
+    return ", ".join([*counts, f"the rest on {describe_machine()}"])
 
 
 def group_models(done: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
@@ -139,7 +144,7 @@ def read_right(folder: Path, line: Any) -> "pd.Series[float]":
     file = folder / "scores" / f"{line['job'].replace('/', '-')}-test.csv"
     table = pd.read_csv(file, keep_default_na=False).set_index("path")
     is_free = table["copy_free"].astype(str) == "True"
-    counted = table[is_free & table["crowd"].isin(class_names(table))]
+    counted = table[is_free & table["crowd"].isin([*table["label"], *table["predicted"]])]
     return (counted["predicted"] == counted["crowd"]).astype(float)
 
 

@@ -157,7 +157,25 @@ def test_a_stopped_plan_goes_on_and_a_failed_job_does_not_stop_the_others(tmp_pa
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"job": "base/bro')  # a kill in the middle of a line
     assert set(curation_pays.read_done(tmp_path)) == {"base/one", "base/two"}
+    curation_pays.run_jobs(tmp_path, [curation_pays.Job("base/three", 1, ("true",))], 1.0)
+    assert set(curation_pays.read_done(tmp_path)) == {"base/one", "base/two", "base/three"}
     assert "base/one: done" in curation_pays.format_plan(jobs, done)
+
+
+def test_trainings_run_side_by_side_after_what_they_need(tmp_path: Path) -> None:
+    """Each of two trainings waits for the other; a machine with a GPU is noted."""
+    (tmp_path / "recipe.json").write_text(json.dumps({"machine": {"gpus": ["A GPU"]}}))
+    jobs = [curation_pays.Job("state/one", 1, ("mkdir ws",))]
+    for name, other in (("a", "b"), ("b", "a")):
+        wait = f"touch {name}; for k in $(seq 200); do [ -e {other} ] && exit 0; sleep 0.05; done"
+        made = f"mkdir ws/{name}; cp recipe.json ws/{name}"
+        jobs.append(
+            curation_pays.Job(f"leakfree/{name}/s0", 1, (made, f"{wait}; false"), f"ws/{name}")
+        )
+    curation_pays.run_jobs(tmp_path, jobs, 1.0, at_once=2)
+    done = curation_pays.read_done(tmp_path)
+    assert len(done) == 3
+    assert done["leakfree/a/s0"]["machine"] == "A GPU"
 
 
 def test_a_new_folder_begins_with_what_was_kept_and_makes_lost_workspaces_again(
@@ -187,7 +205,7 @@ def test_a_new_folder_begins_with_what_was_kept_and_makes_lost_workspaces_again(
 def write_scores(folder: Path, row: str, predicted: list[str]) -> dict[str, object]:
     """A finished job of the leak-free split with these predictions of ten happy faces."""
     table = pd.DataFrame({"path": [f"a/{k}" for k in range(10)], "label": "sad"})
-    table = table.assign(predicted=predicted, crowd="happy", copy_free=True, p_happy=1, p_sad=0)
+    table = table.assign(predicted=predicted, crowd="happy", copy_free=True)
     (folder / "scores").mkdir(exist_ok=True)
     for rows in ("val", "test"):
         table.to_csv(folder / "scores" / f"leakfree-{row}-s0-{rows}.csv", index=False)
