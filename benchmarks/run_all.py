@@ -1,11 +1,12 @@
 """The long tests and all measurements: `make bench`; those on FER2013 (hours) with FER2013=FOLDER.
 
 Not among them: `quality.py`, `label_issues.py`, `independent_model.py`, `posterior.py crowd`,
-`ferplus_join.py`, `curation_pays.py` (seventeen hours) and `relabel.py fer2013`, which need crowd
-votes that Candid does not ship; `posterior.py clean`, which needs CK+48; `many_files.py`, which
-draws 300,000 files; `contact_sheet.py`, which needs an eye; `code_style.py`, which compares with an
-earlier checkout; and what measures nothing by itself: `fer2013_candid.py`, `small_model.py`,
-`leaderboard.py`; and `apply_curation.py`, which needs the rows and Kaggle's archive.
+`consensus.py crowd`, `ferplus_join.py`, `curation_pays.py` (seventeen hours) and `relabel.py
+fer2013`, which need crowd votes that Candid does not ship; `posterior.py clean`, which needs CK+48;
+`many_files.py`, which draws 300,000 files; `contact_sheet.py`, which needs an eye; `code_style.py`,
+which compares with an earlier checkout; and what measures nothing by itself: `fer2013_candid.py`,
+`small_model.py`, `leaderboard.py`; and `apply_curation.py`, which needs the rows and Kaggle's
+archive.
 """
 
 import subprocess
@@ -23,6 +24,7 @@ def main() -> None:
     run("near_duplicates.py", "--drawn")
     run("planted_errors.py")
     run("posterior.py", "planted")
+    run("consensus.py", "simulated")
     run("relabel.py", "kills", "20")
     run("damaged_files.py", "2000")
     run("kills.py", "20")

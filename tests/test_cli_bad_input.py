@@ -16,7 +16,8 @@ from curate.workspace.workspace import Workspace
 
 OTHER = "tiny/train/sad/0.png"
 NO_PATH = (
-    "decide: --undo, --from and --accept-suggestions take no PATH, the others need at least one"
+    "decide: --undo, --from, --accept-suggestions and --consensus take no PATH, the others need at "
+    "least one"
 )
 
 
@@ -47,12 +48,12 @@ NO_PATH = (
         (
             f"decide {FIRST}",
             "decide: choose one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, "
-            "--from CSV, --accept-suggestions",
+            "--from CSV, --accept-suggestions, --consensus",
         ),
         (
             f"decide {FIRST} --keep --drop",
             "decide: choose one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, "
-            "--from CSV, --accept-suggestions",
+            "--from CSV, --accept-suggestions, --consensus",
         ),
         (
             "decide --keep",

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 from tables import make_manifest
 
-from curate.review.agreement import cohen_kappa, format_agreement
+from curate.review.agreement import compare_reviewers, format_agreement
 from curate.review.merge import interleave
+from curate.review.reliability import cohen_kappa
 from curate.review.reviewers import ADJUDICATED, disagreements, own_verdicts
 from curate.workspace.journal import (
     ACTIONS,
@@ -327,9 +328,9 @@ def test_agreement_counts_how_far_two_agree_and_who_changed_what(finished, curat
     assert f"ann, bob{'':<16}{4:>8}{3:>8}{kappa:>8.3f}" in text.splitlines()
 
 
-def test_agreement_without_a_decision_has_no_pairs():
+def test_agreement_without_a_decision_has_no_pairs(built):
     assert (
-        format_agreement([], [])
+        format_agreement(compare_reviewers(built))
         == "agreement: 0 pairs of reviewers, 0 labels changed or images dropped"
     )
 

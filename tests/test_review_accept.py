@@ -212,7 +212,10 @@ def test_the_panel_shows_the_posterior_and_opens_where_no_machine_has_decided(cu
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--at-least", "0.9", "--keep", "s/0000.png"), "need --accept-suggestions"),
+        (
+            ("--at-least", "0.9", "--keep", "s/0000.png"),
+            "--at-least needs --accept-suggestions or --consensus",
+        ),
         (("--accept-suggestions", "s/0000.png"), "take no PATH"),
         (("--accept-suggestions", "--keep"), "choose one of"),
         (("--keep", "s/0000.png", "--by", "machine:x"), "choose another name"),

@@ -133,10 +133,20 @@ def decide(
             help="Relabel by the class posterior without a look; a batch by machine:<models>.",
         ),
     ] = False,
+    consensus: Annotated[
+        bool,
+        typer.Option(
+            "--consensus",
+            help="Settle disagreements of reviewers; a batch by consensus:<models>.",
+        ),
+    ] = False,
     at_least: Annotated[
         float | None,
         typer.Option(
-            min=0.5, max=1, help="Least probability of an accepted suggestion.", show_default="0.9"
+            min=0.5,
+            max=1,
+            help="Least probability of an accepted suggestion, or of a consensus.",
+            show_default="0.9, or 0.5 with --consensus",
         ),
     ] = None,
     limit: Annotated[
@@ -154,6 +164,8 @@ def decide(
     A decision survives every rerun of every stage, until it is undone or the image's bytes change.
     The summary names the batch; `curate decide --undo BATCH` restores the table exactly. Accepted
     suggestions are no verdicts: flag does not learn from them, and a person always counts first.
+    A consensus is one of the verdicts of the reviewers, weighted by how far each is right; a later
+    decision counts before it.
     """
     from curate.review import decide as stage
     from curate.workspace.workspace import Workspace
@@ -167,6 +179,7 @@ def decide(
         undo=undo,
         table=table,
         accept=accept_suggestions,
+        consensus=consensus,
         at_least=at_least,
         limit=limit,
     )
@@ -235,12 +248,18 @@ def merge(
 
 
 def agreement(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
-    """Compare reviewers: Cohen's kappa on the images that both decided, and their label changes."""
+    """Compare reviewers: kappa and alpha, the quality of each, and their label changes.
+
+    Cohen's kappa is of two reviewers on the images that both decided, Fleiss' kappa of all on those
+    that all decided, Krippendorff's alpha of all on those that two or more decided. A reviewer's
+    quality is the expected share of right verdicts, by the consensus that `curate decide
+    --consensus` records.
+    """
     from curate.review import agreement as stage
     from curate.workspace.workspace import Workspace
 
-    found = stage.agreement(Workspace(workspace))
-    print_report(stage.agreement_as_dict(*found), stage.format_agreement(*found), as_json=as_json)
+    found = stage.compare_reviewers(Workspace(workspace))
+    print_report(stage.agreement_as_dict(found), stage.format_agreement(found), as_json=as_json)
 
 
 def export(

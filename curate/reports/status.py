@@ -15,7 +15,7 @@ from curate.errors import PredictionsError
 from curate.labels import VOCABULARY
 from curate.workspace.class_views import format_class_view
 from curate.workspace.explained import find_unexplained
-from curate.workspace.journal import current_decisions, is_machine
+from curate.workspace.journal import current_decisions, is_consensus, is_machine
 from curate.workspace.manifest import kept_rows
 from curate.workspace.predictions import PREFIX, read_posterior
 from curate.workspace.receipts import FOLDER, is_stale, read_receipts, reading_receipt
@@ -63,6 +63,7 @@ class Status:
     machine_right : how many of them the class posterior expects to be right; None without one
     stages : stage -> done, stale or never
     unexplained : verdicts of the manifest that the journal does not explain
+    by_consensus : how many of the decisions are a consensus of reviewers
     """
 
     rows: int
@@ -79,6 +80,7 @@ class Status:
     stages: dict[str, str]
     next_command: str
     unexplained: int = 0
+    by_consensus: int = 0
 
 
 def read_status(workspace: Workspace) -> Status:
@@ -118,6 +120,7 @@ def read_status(workspace: Workspace) -> Status:
         if unexplained
         else _name_next(workspace.root, stages, receipts),
         unexplained=unexplained,
+        by_consensus=sum(is_consensus(made.by) for made in people),
     )
 
 
@@ -170,6 +173,8 @@ def format_status(status: Status) -> str:
 
     stages = ", ".join(f"{stage} {state}" for stage, state in status.stages.items())
     decisions = f"{status.decisions:,} current, {status.stale_decisions:,} stale"
+    if status.by_consensus:
+        decisions += f", {status.by_consensus:,} of them by consensus"
     if status.unexplained:
         decisions += f", {status.unexplained:,} of the manifest not in the journal"
     lines = (

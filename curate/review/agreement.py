@@ -1,21 +1,24 @@
-"""agreement: how far reviewers agree, and who changed which label to which verdict.
+"""agreement: how far reviewers agree, how far each is right, and who changed which label to what.
 
 Each reviewer counts with their own verdicts; the settlement of a disagreement is nobody's own. What
-a machine relabelled is counted apart: it agrees with nobody.
+a machine relabelled, or a consensus settled, is counted apart: it agrees with nobody.
 """
 
 import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
 from curate.errors import printable_cell
+from curate.label_issues.consensus import NO_VOTE
+from curate.review.ballot import Ballot, fit_ballot, gather_ballot, read_believed
+from curate.review.reliability import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from curate.review.reviewers import Verdicts, disagreements, own_verdicts
-from curate.workspace.journal import Decision, current_decisions, is_machine
+from curate.workspace.journal import Decision, current_decisions, is_consensus, is_machine
 from curate.workspace.workspace import Workspace
 
 MOST_SHOWN = 3  # images in disagreement that are named
@@ -30,6 +33,39 @@ class Agreement:
     images: int
     agreed: int
     kappa: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Three reviewers or more.
+
+    Attributes
+    ----------
+    images_of_all, fleiss_kappa : the images that all of them judged, their agreement
+    images_of_two, krippendorff_alpha : the images that at least two judged, their agreement
+    """
+
+    reviewers: int
+    images_of_all: int
+    fleiss_kappa: float | None
+    images_of_two: int
+    krippendorff_alpha: float | None
+
+
+@dataclass(frozen=True)
+class Reviewer:
+    """One reviewer on the images that another judged too.
+
+    Attributes
+    ----------
+    with_consensus : how many verdicts are the most probable class
+    quality : expected share of the verdicts that are right, 0 to 1
+    """
+
+    by: str
+    images: int
+    with_consensus: int
+    quality: float
 
 
 @dataclass(frozen=True)
@@ -50,10 +86,34 @@ class MachineLabels:
     images: int
 
 
-def agreement(
-    workspace: Workspace,
-) -> tuple[list[Agreement], list[Change], list[MachineLabels], Verdicts]:
-    """Each pair of reviewers, each kind of change, what machines relabelled, the disagreements.
+@dataclass(frozen=True)
+class Comparison:
+    """What `curate agreement` shows.
+
+    Attributes
+    ----------
+    pairs : each pair of reviewers
+    group : all reviewers together; None for fewer than three
+    reviewers : each of them; empty where nothing shows who is right
+    judged_by : the models that `reviewers` rests on beside the verdicts
+    changes : each kind of change
+    machines : what machines relabelled
+    settled : images whose verdict is that of a consensus
+    disagreements : path -> reviewer -> verdict
+    """
+
+    pairs: Sequence[Agreement]
+    group: Group | None
+    reviewers: Sequence[Reviewer]
+    judged_by: Sequence[str]
+    changes: Sequence[Change]
+    machines: Sequence[MachineLabels]
+    settled: int
+    disagreements: Verdicts
+
+
+def compare_reviewers(workspace: Workspace) -> Comparison:
+    """Each pair of reviewers, all of them, each kind of change, machines, the disagreements.
 
     Raises
     ------
@@ -62,12 +122,47 @@ def agreement(
     manifest, journal = workspace.read(), workspace.read_journal()
     verdicts = own_verdicts(manifest, journal)
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
-    pairs = [_compare(verdicts, first, second) for first, second in combinations(verdicts, 2)]
     changes: list[Change] = []
     for by, verdict_at in verdicts.items():
         changes += _count_changes(by, verdict_at, given)
-    machines = count_machine_labels(manifest, journal)
-    return pairs, changes, machines, disagreements(manifest, journal)
+    ballot = gather_ballot(manifest, journal)
+    reviewers, judged_by = _judge_reviewers(workspace, manifest, ballot)
+    current = current_decisions(manifest, journal).by_path.values()
+    return Comparison(
+        pairs=[_compare(verdicts, first, second) for first, second in combinations(verdicts, 2)],
+        group=_compare_all(ballot),
+        reviewers=reviewers,
+        judged_by=judged_by,
+        changes=changes,
+        machines=count_machine_labels(manifest, journal),
+        settled=sum(is_consensus(made.by) for made in current),
+        disagreements=disagreements(manifest, journal),
+    )
+
+
+def _compare_all(ballot: Ballot) -> Group | None:
+    count = len(ballot.reviewers)
+    if count < 3:
+        return None
+    counts = ballot.count_votes()
+    of_all = counts[counts.sum(axis=1) == count]
+    alpha = krippendorff_alpha(counts)
+    return Group(count, len(of_all), fleiss_kappa(of_all), len(counts), alpha)
+
+
+def _judge_reviewers(
+    workspace: Workspace, manifest: pd.DataFrame, ballot: Ballot
+) -> tuple[list[Reviewer], list[str]]:
+    """The quality of each reviewer, and the names of the models that it rests on."""
+    believed, models, _ = read_believed(workspace, manifest, ballot)
+    consensus = fit_ballot(ballot, believed)
+    if consensus is None:
+        return [], []
+    best = consensus.probs.argmax(axis=1)[:, None]
+    images = (ballot.votes != NO_VOTE).sum(axis=0).tolist()
+    with_best = (ballot.votes == best).sum(axis=0).tolist()
+    columns = zip(ballot.reviewers, images, with_best, consensus.quality.tolist(), strict=True)
+    return [Reviewer(*column) for column in columns], models
 
 
 def count_machine_labels(
@@ -100,31 +195,6 @@ def _compare(verdicts: Verdicts, first: str, second: str) -> Agreement:
     return Agreement(first, second, len(shared), agreed, cohen_kappa(of_first, of_second))
 
 
-def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
-    """Agreement beyond chance of two raters on the same images.
-
-    Parameters
-    ----------
-    first, second : (N,) verdicts
-
-    Returns
-    -------
-    1 for full agreement, 0 for as much as by chance, negative for less; None if N is 0, or if both
-    gave the same one verdict throughout, where chance would agree fully too
-
-    References
-    ----------
-    Cohen, A coefficient of agreement for nominal scales, 1960
-    """
-    count = len(first)
-    if count == 0:
-        return None
-    agreed = sum(a == b for a, b in zip(first, second, strict=True)) / count
-    counts, others = Counter(first), Counter(second)
-    by_chance = sum(counts[verdict] * others[verdict] for verdict in counts) / count**2
-    return None if by_chance == 1 else (agreed - by_chance) / (1 - by_chance)
-
-
 def list_disputed(disputed: Verdicts) -> list[str]:
     """The first images in disagreement with the verdict of each reviewer, one a line."""
     lines = [
@@ -135,52 +205,71 @@ def list_disputed(disputed: Verdicts) -> list[str]:
     return [*lines, f"  and {rest:,} more"] if rest > 0 else lines
 
 
-def format_agreement(
-    pairs: Sequence[Agreement],
-    changes: Sequence[Change],
-    machines: Sequence[MachineLabels] = (),
-    disputed: Verdicts | None = None,
-) -> str:
-    """A table of the pairs, one of the changes, a line per machine, and the summary line.
+def format_agreement(found: Comparison) -> str:
+    """A table of the pairs, of the reviewers, of the changes, a line per machine, and the summary.
 
-    Parameters
-    ----------
-    disputed : path -> reviewer -> verdict, of the images in disagreement; the first are listed
+    The first images in disagreement are listed.
     """
-    lines = []
-    if pairs:
-        lines.append(f"{'reviewers':<24}{'images':>8}{'agreed':>8}{'kappa':>8}")
-    for pair in pairs:
-        names = printable_cell(f"{pair.first}, {pair.second}")
-        kappa = "-" if pair.kappa is None else f"{pair.kappa:.3f}"
-        lines.append(f"{names:<24}{pair.images:>8,}{pair.agreed:>8,}{kappa:>8}")
-    if changes:
+    lines = [*_format_pairs(found.pairs), *_format_reviewers(found)]
+    if found.changes:
         lines += ["", f"{'by':<16}{'given':<12}{'verdict':<12}{'images':>6}"]
-    for change in changes:
+    for change in found.changes:
         label = f"{printable_cell(change.by):<16}{change.given:<12}{change.verdict:<12}"
         lines.append(f"{label}{change.images:>6,}")
     lines += [
         printable_cell(f"{machine.by}: {machine.images:,} labels, compared with nobody")
-        for machine in machines
+        for machine in found.machines
     ]
-    if disputed:
-        lines += ["", f"{len(disputed):,} images in disagreement", *list_disputed(disputed)]
-    count = sum(change.images for change in changes)
+    if found.settled:
+        lines += ["", f"{found.settled:,} images settled by consensus"]
+    if found.disagreements:
+        count = len(found.disagreements)
+        lines += ["", f"{count:,} images in disagreement", *list_disputed(found.disagreements)]
+    count = sum(change.images for change in found.changes)
     changed = f"{count:,} labels changed or images dropped"
-    lines.append(f"agreement: {len(pairs)} pairs of reviewers, {changed}")
+    lines.append(f"agreement: {len(found.pairs)} pairs of reviewers, {changed}")
     return "\n".join(lines)
 
 
-def agreement_as_dict(
-    pairs: Sequence[Agreement],
-    changes: Sequence[Change],
-    machines: Sequence[MachineLabels],
-    disputed: Verdicts,
-) -> dict[str, Any]:
-    """Pairs, changes, machines and the images in disagreement as one record, for JSON."""
+def _format_pairs(pairs: Sequence[Agreement]) -> list[str]:
+    if not pairs:
+        return []
+    lines = [f"{'reviewers':<24}{'images':>8}{'agreed':>8}{'kappa':>8}"]
+    for pair in pairs:
+        names = printable_cell(f"{pair.first}, {pair.second}")
+        lines.append(f"{names:<24}{pair.images:>8,}{pair.agreed:>8,}{_number(pair.kappa):>8}")
+    return lines
+
+
+def _format_reviewers(found: Comparison) -> list[str]:
+    lines = []
+    if found.group:
+        group = found.group
+        lines += [
+            "",
+            f"{group.reviewers} reviewers: Fleiss' kappa {_number(group.fleiss_kappa)} on the "
+            f"{group.images_of_all:,} images that all judged, Krippendorff's alpha "
+            f"{_number(group.krippendorff_alpha)} on the {group.images_of_two:,} that two judged",
+        ]
+    if found.reviewers:
+        lines += ["", f"{'reviewer':<24}{'images':>8}{'with consensus':>16}{'quality':>9}"]
+    for each in found.reviewers:
+        share = f"{each.with_consensus:,}"
+        name = printable_cell(each.by)
+        lines.append(f"{name:<24}{each.images:>8,}{share:>16}{each.quality:>9.3f}")
+    if found.reviewers:
+        by = ", ".join(["verdicts", *found.judged_by])
+        lines.append(printable_cell(f"quality: expected share of right verdicts, by {by}"))
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def agreement_as_dict(found: Comparison) -> dict[str, Any]:
+    """The comparison as one record, for JSON."""
     return {
-        "pairs": [asdict(pair) for pair in pairs],
-        "changes": [asdict(change) for change in changes],
-        "machines": [asdict(machine) for machine in machines],
-        "disagreements": {path: dict(verdicts) for path, verdicts in disputed.items()},
+        **asdict(replace(found, disagreements={})),
+        "disagreements": {path: dict(verdicts) for path, verdicts in found.disagreements.items()},
     }

@@ -1,6 +1,7 @@
 """decide: a person's verdicts from the command line or a CSV -> one batch in the journal.
 
-Suggestions that are accepted without a look are no verdicts of a person: `curate.review.accept`.
+Two kinds of batches are no person's own verdicts: suggestions that are accepted without a look
+(`curate.review.accept`), and a consensus of reviewers (`curate.review.consensus`).
 """
 
 from collections import Counter
@@ -14,6 +15,8 @@ from curate.csv_text import read_cell
 from curate.errors import JournalError, UsageError, examples
 from curate.result import Result
 from curate.review.accept import AT_LEAST, accept
+from curate.review.consensus import AT_LEAST as CONSENSUS_AT_LEAST
+from curate.review.consensus import settle
 from curate.review.reviewers import require_person
 from curate.workspace.explained import require_explained
 from curate.workspace.journal import (
@@ -32,8 +35,8 @@ from curate.workspace.workspace import Workspace
 class DecideOptions:
     """The options of `curate decide`; exactly one kind of decision must be set.
 
-    `table` is a CSV with the columns path, action and label. `at_least` and `limit` are of `accept`
-    alone, and None where they are not given.
+    `table` is a CSV with the columns path, action and label. `at_least` is of `accept` and
+    `consensus`, `limit` of `accept` alone; they are None where they are not given.
     """
 
     paths: Sequence[str]
@@ -44,6 +47,7 @@ class DecideOptions:
     undo: str | None
     table: Path | None
     accept: bool = False
+    consensus: bool = False
     at_least: float | None = None
     limit: int | None = None
 
@@ -58,16 +62,15 @@ def decide(
     UsageError  unless exactly one kind of decision is requested, by a person
     JournalError  if an image, class or batch is unknown, or the journal does not explain the
         manifest; nothing is recorded then
+        or disagreements are settled and nothing shows who is right
     PredictionsError  if suggestions are accepted and there are none of now
     """
     action = _read_action(options)
     require_person(by)
     require_explained(workspace)
     notes = describe_cut(workspace.journal)
-    if action == "accept":
-        at_least = AT_LEAST if options.at_least is None else options.at_least
-        limit = options.limit
-        return accept(workspace, at_least=at_least, limit=limit, by=by, note=note, dry_run=dry_run)
+    if action in ("accept", "consensus"):
+        return _decide_by_models(workspace, options, by=by, note=note, dry_run=dry_run)
     before, journal = workspace.read(), workspace.read_journal()
     if action == "undo":
         made = undo_batch(journal, options.undo or "", by=by, note=note)
@@ -86,6 +89,17 @@ def decide(
     return replace(_summarize(made, before, after), notes=notes)
 
 
+def _decide_by_models(
+    workspace: Workspace, options: DecideOptions, *, by: str, note: str, dry_run: bool
+) -> Result:
+    at_least, limit = options.at_least, options.limit
+    if options.consensus:
+        at_least = CONSENSUS_AT_LEAST if at_least is None else at_least
+        return settle(workspace, at_least=at_least, by=by, note=note, dry_run=dry_run)
+    at_least = AT_LEAST if at_least is None else at_least
+    return accept(workspace, at_least=at_least, limit=limit, by=by, note=note, dry_run=dry_run)
+
+
 def _read_action(options: DecideOptions) -> str:
     is_requested = {
         "relabel": options.label is not None,
@@ -95,21 +109,24 @@ def _read_action(options: DecideOptions) -> str:
         "undo": options.undo is not None,
         "table": options.table is not None,
         "accept": options.accept,
+        "consensus": options.consensus,
     }
     actions = [name for name, requested in is_requested.items() if requested]
     if len(actions) != 1:
         raise UsageError(
             "decide: choose one of --label CLASS, --keep, --drop, --unsure, --undo BATCH, "
-            "--from CSV, --accept-suggestions"
+            "--from CSV, --accept-suggestions, --consensus"
         )
-    needs_path = actions[0] not in ("undo", "table", "accept")
+    needs_path = actions[0] not in ("undo", "table", "accept", "consensus")
     if bool(options.paths) != needs_path:
         raise UsageError(
-            "decide: --undo, --from and --accept-suggestions take no PATH, the others need at "
-            "least one"
+            "decide: --undo, --from, --accept-suggestions and --consensus take no PATH, the others "
+            "need at least one"
         )
-    if not options.accept and (options.at_least, options.limit) != (None, None):
-        raise UsageError("decide: --at-least and --limit need --accept-suggestions")
+    if options.limit is not None and not options.accept:
+        raise UsageError("decide: --limit needs --accept-suggestions")
+    if options.at_least is not None and not (options.accept or options.consensus):
+        raise UsageError("decide: --at-least needs --accept-suggestions or --consensus")
     return actions[0]
 
 

@@ -3,7 +3,8 @@
 A decision with the note `ADJUDICATED` was made with a disagreement on the screen (`curate relabel
 --disagreements`): it settles the disagreement and is nobody's own verdict. One with the note
 `RESTORED` (`curate journal restore`) was made by somebody whose line is lost, so it is nobody's own
-verdict either. A machine is no reviewer: its labels agree or disagree with nobody.
+verdict either. A machine is no reviewer: its labels agree or disagree with nobody. Nor is a
+consensus (`curate decide --consensus`), which settles a disagreement until somebody decides again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,12 @@ import pandas as pd
 
 from curate.errors import UsageError
 from curate.workspace.journal import (
+    CONSENSUS,
     MACHINE,
     Decision,
     current_decisions,
     drop_undone,
+    is_consensus,
     is_machine,
     name_kept_labels,
 )
@@ -28,11 +31,16 @@ Verdicts = Mapping[str, Mapping[str, str]]
 
 
 def require_person(by: str) -> None:
-    """Raise UsageError if a person decides under the name of a machine."""
+    """Raise UsageError if a person decides under the name of a machine or of a consensus."""
     if is_machine(by):
         raise UsageError(
             f"--by {by}: names that begin with '{MACHINE}' are for accepted suggestions, which are "
             "no verdicts: choose another name"
+        )
+    if is_consensus(by):
+        raise UsageError(
+            f"--by {by}: names that begin with '{CONSENSUS}' are for `curate decide --consensus`, "
+            "which is no reviewer: choose another name"
         )
 
 
@@ -49,7 +57,7 @@ def own_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> Verdict
     """Reviewer -> path -> verdict of their current decision; unsure is no verdict."""
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
     reviewers = {line.by for line in journal if line.path and line.action != "refused"}
-    reviewers = {reviewer for reviewer in reviewers if not is_machine(reviewer)}
+    reviewers = {by for by in reviewers if not is_machine(by) and not is_consensus(by)}
     named = name_kept_labels(journal)  # before the lines of the others, which explain some, are out
     found = {}
     for reviewer in sorted(reviewers):
@@ -75,7 +83,9 @@ def lines_of(journal: Sequence[Decision], reviewer: str) -> list[Decision]:
 
 
 def disagreements(manifest: pd.DataFrame, journal: Sequence[Decision]) -> dict[str, dict[str, str]]:
-    """Path -> reviewer -> verdict, of images with several verdicts and no adjudication since.
+    """Path -> reviewer -> verdict, of images with several verdicts that nothing has settled since.
+
+    An adjudication settles them, or a consensus.
 
     Decisions that had not seen each other disagree too, even of one reviewer, who may have decided
     on two machines: the one that does not count is listed as `REVIEWER (BATCH)`.
@@ -90,7 +100,7 @@ def disagreements(manifest: pd.DataFrame, journal: Sequence[Decision]) -> dict[s
     found = {
         path: verdicts
         for path, verdicts in by_path.items()
-        if len(set(verdicts.values())) > 1 and newest[path].note != ADJUDICATED
+        if len(set(verdicts.values())) > 1 and not _settles(newest[path])
     }
     for path, decisions in concurrent.items():
         verdicts = found.setdefault(path, by_path.get(path, {}))
@@ -99,6 +109,10 @@ def disagreements(manifest: pd.DataFrame, journal: Sequence[Decision]) -> dict[s
             if verdicts.get(made.by) != verdict:
                 verdicts[f"{made.by} ({made.batch})"] = verdict
     return dict(sorted(found.items()))
+
+
+def _settles(decision: Decision) -> bool:
+    return decision.note == ADJUDICATED or is_consensus(decision.by)
 
 
 def concurrent_decisions(

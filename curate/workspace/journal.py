@@ -15,6 +15,9 @@ one image of a batch, because another reviewer was faster.
 Suggestions that are accepted without a look (`curate decide --accept-suggestions`) are lines by
 `machine:<model set>`. They set a label and nothing else: any decision of a person about the image
 counts before them, whichever is newer.
+
+A consensus of the reviewers (`curate decide --consensus`) is lines by `consensus:<model set>`. They
+count like a person's, the newest first, and are no reviewer's own verdicts.
 """
 
 import json
@@ -51,6 +54,7 @@ APPLY = "apply"  # a curation was applied: the note names it, the batch holds it
 ABOUT_NO_IMAGE = ("undo", "refused", APPLY)  # actions that decide about no image
 ACTIONS = (*VERDICTS, *ABOUT_NO_IMAGE)
 MACHINE = "machine:"  # begins the name of who decides, where that is no person
+CONSENSUS = "consensus:"  # begins the name of a consensus of people
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
 
 
@@ -310,6 +314,11 @@ def _is_relabel_to(label: str, line: Decision) -> bool:
 def is_machine(by: str) -> bool:
     """Whether a line by this name was decided by models, not by a person."""
     return by.startswith(MACHINE)
+
+
+def is_consensus(by: str) -> bool:
+    """Whether a line by this name is what several people, and models, agree on most."""
+    return by.startswith(CONSENSUS)
 
 
 def session_of(batch: str) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from curate.review.agreement import Agreement, Change, agreement
+from curate.review.agreement import Change, Comparison, compare_reviewers
 from curate.workspace.journal import current_decisions
 from curate.workspace.workspace import Workspace
 
@@ -26,16 +26,15 @@ class Deciders:
 
     Attributes
     ----------
+    found : the comparison of the reviewers
     changes : the most frequent changes of given labels by people
-    disputed : images on which people disagree
     stale : decisions whose image is gone or changed
     """
 
     actions: tuple[str, ...]
     people: list[Decider]
-    pairs: list[Agreement]
+    found: Comparison
     changes: list[Change]
-    disputed: int
     stale: int
 
 
@@ -48,7 +47,8 @@ def count_deciders(workspace: Workspace) -> Deciders:
         newest[line.by] = max(newest.get(line.by, ""), line.at)
     people = [Decider(by, [counts[by, each] for each in ACTIONS], newest[by]) for by in newest]
     people.sort(key=lambda each: (-sum(each.counts), each.by))
-    pairs, changes, _, disputed = agreement(workspace)
-    changes = sorted(changes, key=lambda each: (-each.images, each.by, each.given, each.verdict))
-    shown = changes[:SHOWN_CHANGES]
-    return Deciders(ACTIONS, people, pairs, shown, len(disputed), len(current.stale))
+    found = compare_reviewers(workspace)
+    changes = sorted(
+        found.changes, key=lambda each: (-each.images, each.by, each.given, each.verdict)
+    )
+    return Deciders(ACTIONS, people, found, changes[:SHOWN_CHANGES], len(current.stale))

@@ -79,7 +79,11 @@ def list_steps(manifest: pd.DataFrame, status: Status, deciders: Deciders) -> li
     conflicts = manifest[(manifest["label_conflict"] == "true") & (manifest["reason"] != "human")]
     groups = conflicts["duplicate_group"].nunique()
     wanted = [
-        (deciders.disputed, "curate relabel --disagreements", "images on which people disagree"),
+        (
+            len(deciders.found.disagreements),
+            "curate relabel --disagreements",
+            "images on which people disagree",
+        ),
         (groups, "curate relabel --conflicts", "groups of copies under two labels are undecided"),
         (status.suspects_left, "curate relabel", "suspect labels are undecided"),
     ]
