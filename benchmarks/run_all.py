@@ -21,6 +21,7 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "pytest", "-m", "long"], cwd=HERE.parent, check=True)
     run("demo.py")
     run("split_balance.py")
+    run("slices.py")
     run("near_duplicates.py", "--drawn")
     run("planted_errors.py")
     run("posterior.py", "planted")

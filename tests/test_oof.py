@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.evaluation import predict
 from train.evaluation.calibration import apply_temperature, fit_temperature
-from train.evaluation.evaluate import evaluate_runs, has_copy_in_train
+from train.evaluation.evaluate import evaluate_runs, has_copy_in_train, predict_runs
 from train.oof import command as oof
 from train.oof.command import OofOptions, choose_models, predict_out_of_fold
 from train.oof.hog_model import Hog
@@ -462,10 +463,14 @@ def test_evaluate_scores_the_verdict_and_its_tables_agree(copy: Workspace) -> No
     assert pd.read_csv(folder / "per_class.csv")["support"].tolist() == [5, 4, 3]
 
 
-def test_scores_with_batch_size_1_equal_those_with_128(copy: Workspace) -> None:
+def test_scores_with_batch_size_1_equal_those_with_128(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     beliefs = []
     for batch_size in (1, 128):
-        evaluate_runs(copy, rows="all", tta="3", batch_size=batch_size)
+        in_batches = partial(predict_runs, batch_size=batch_size)
+        monkeypatch.setattr("train.evaluation.evaluate.predict_runs", in_batches)
+        evaluate_runs(copy, rows="all", tta="3")
         folder = copy.root / "runs" / "first" / "evaluation-all"
         beliefs.append(pd.read_csv(folder / "predictions.csv"))
     assert beliefs[0]["predicted"].tolist() == beliefs[1]["predicted"].tolist()

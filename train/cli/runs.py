@@ -54,6 +54,23 @@ def evaluate(
     rows: RowsOption = "test",
     tta: Tta = "1",
     classes: MergedClasses = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            metavar="COLUMN|TABLE.csv",
+            help="Score slices too, by label, source, subject, agreement (of votes), size, "
+            "brightness, sharpness, contrast, or the columns of a table keyed by path; repeatable.",
+        ),
+    ] = None,
+    worst: Annotated[
+        bool,
+        typer.Option(
+            "--worst",
+            help="Show slices of label, source, brightness, sharpness, contrast that are worse "
+            "than chance would have them.",
+        ),
+    ] = False,
     seed: Seed = 0,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -61,13 +78,22 @@ def evaluate(
     """Score runs: accuracy, F1, calibration, intervals, scores per class, confusion matrix.
 
     The files are written into the run. -w may name another workspace than the one the run was
-    trained in. Every read of test rows is counted in the run.
+    trained in. Every read of test rows is counted in the run. The intervals of slices, and which
+    are worse, are corrected for their number.
     """
     from curate.workspace.workspace import Workspace as Files
     from train.evaluation.evaluate import evaluate_runs
+    from train.evaluation.slice_columns import SliceOptions
 
     result = evaluate_runs(
-        Files(workspace), run or (), rows=rows, tta=tta, classes=classes, seed=seed, dry_run=dry_run
+        Files(workspace),
+        run or (),
+        rows=rows,
+        tta=tta,
+        classes=classes,
+        seed=seed,
+        slices=SliceOptions(by or (), worst),
+        dry_run=dry_run,
     )
     print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
 

@@ -18,14 +18,13 @@ from curate.result import Result
 from curate.workspace.class_views import format_class_view
 from curate.workspace.workspace import Workspace
 from train.data.tta import is_random
+from train.evaluation.evaluation_files import REMEDY
 from train.evaluation.intervals import bootstrap_gain, compare_mcnemar
 from train.evaluation.metrics import format_interval, format_percent
 from train.evaluation.open_runs import PREDICTIONS_FILE, format_suffix, require_selection
 from train.runs.errors import RunError, read_json, reading
 from train.runs.folder import METRICS, RECIPE, write_json
 from train.runs.record import find_home
-
-REMEDY = "run `train evaluate` again"
 
 
 def compare_runs(

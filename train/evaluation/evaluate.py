@@ -6,8 +6,6 @@ nor on the batch size. Several runs are scored one by one and as an ensemble: th
 probabilities.
 """
 
-import hashlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,32 +15,38 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.files import sha256_of, write_atomically
 from curate.result import Result
-from curate.workspace.manifest import table_bytes
-from curate.workspace.predictions import PREFIX
-from curate.workspace.receipts import new_receipt, read_receipts, write_receipt
+from curate.workspace.receipts import read_receipts
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Rows
 from train.data.tta import count_views, plan_tta, require_views
 from train.evaluation.calibration import bin_confidences, calibration_error
+from train.evaluation.evaluation_files import (
+    choose_folder,
+    write_evaluation,
+    write_evaluation_receipt,
+)
 from train.evaluation.intervals import bootstrap_gain, bootstrap_scores
 from train.evaluation.metrics import (
     Probs,
     count_confusions,
     format_classes,
-    format_percent,
     format_spread,
-    score_classes,
     score_predictions,
 )
-from train.evaluation.open_runs import PREDICTIONS_FILE, RunSet, open_runs
-from train.evaluation.plots import plot_confusion, plot_reliability
+from train.evaluation.open_runs import RunSet, open_runs
 from train.evaluation.predict import PREDICT_BATCH, predict_probs
+from train.evaluation.slice_columns import SliceOptions, measure_pictures, read_facts
+from train.evaluation.slices import (
+    Names,
+    find_detectable,
+    format_slices,
+    score_slices,
+    summarize_slices,
+)
 from train.evaluation.summary import HEADLINES, format_plan, format_summary
-from train.runs.folder import METRICS, write_json
 
-INPUT_COLUMNS = ("label", "status", "split")
+NO_SLICES = SliceOptions()
 Mask = npt.NDArray[np.bool_]
 
 
@@ -54,7 +58,7 @@ def evaluate_runs(
     tta: str = "1",
     classes: str | None = None,
     seed: int = 0,
-    batch_size: int = PREDICT_BATCH,
+    slices: SliceOptions = NO_SLICES,
     dry_run: bool = False,
 ) -> Result:
     """Score a run, or several as an ensemble, on the kept rows of a workspace.
@@ -69,19 +73,23 @@ def evaluate_runs(
     tta : number of TTA views (1: the image alone), or `flip`: the image and its mirror
     classes : "3" merges the classes into positive, neutral and negative
     seed : of the TTA views and of the bootstrap
+    slices : the columns whose parts of the rows are scored too
 
     Raises
     ------
     RunError  if a run is missing, or the runs have different classes
     ManifestError  if there are no such rows, or the runs do not have the classes of their labels
+    UsageError, SourceError  if there are no such slices
     """
     start, views = time.perf_counter(), count_views(tta)
     run_set = open_runs(workspace, runs, rows=rows, classes=classes)
     for record in run_set.records:
         require_views(tta, record.recipe)
+    columns = read_facts(run_set, slices)
     if dry_run:
         return Result(format_plan(run_set, tta) + run_set.format_outside())
     models, without_copy = run_set.load_models(), find_rows_without_copy(run_set)
+    columns |= measure_pictures(run_set, slices)
     reads = run_set.count_reads(views)
     metrics: dict[str, Any] = {
         "run": run_set.name, "recipe": _join_field(run_set, "name"),
@@ -89,7 +97,7 @@ def evaluate_runs(
         "views": views, "tta": tta, "seed": seed, "manifest_sha256": run_set.manifest_sha256,
         "test_reads": max(reads, default=None),
     }  # fmt: skip
-    probs, one_view = predict_runs(run_set, models, tta, seed, batch_size)
+    probs, one_view = predict_runs(run_set, models, tta, seed)
     mean_probs = np.mean(probs, axis=0)
     mean_one_view = np.mean(one_view, axis=0) if one_view else None
     metrics |= score_all(run_set, without_copy, mean_probs, mean_one_view, seed)
@@ -97,14 +105,37 @@ def evaluate_runs(
         metrics |= _score_each_run(run_set, without_copy, probs, one_view, reads)
     if run_set.class_views:
         metrics |= {"view": run_set.records[0].class_view, "outside": run_set.outside}
-    folder = _choose_folder(run_set, classes)
-    table = _write_evaluation(folder, run_set, mean_probs, metrics)
+    scored = _score_slices(run_set, mean_probs, columns)
+    metrics |= {"slices": summarize_slices(scored)} if scored is not None else {}
+    folder = choose_folder(run_set, classes)
+    table = write_evaluation(folder, run_set, mean_probs, metrics, scored)
     summary = f"{format_summary(metrics)}{run_set.format_outside()} -> {folder}"
-    result = Result(summary, metrics | {"folder": str(folder)}, format_classes(table))
+    shown = _format_tables(table, scored, slices)
+    result = Result(summary, metrics | {"folder": str(folder)}, shown)
     is_one_run = len(run_set.records) == 1
     if rows == "test" and run_set.is_home and is_one_run and classes is None:
-        _write_receipt(run_set, result, time.perf_counter() - start)
+        write_evaluation_receipt(run_set, result, time.perf_counter() - start)
     return result
+
+
+def _score_slices(
+    run_set: RunSet, probs: Probs, columns: Mapping[str, Names]
+) -> pd.DataFrame | None:
+    """The scores of the slices of all columns; None without a column."""
+    if not columns:
+        return None
+    scored = score_slices(probs.argmax(axis=1) == run_set.targets, run_set.targets, columns)
+    return scored.assign(detectable=find_detectable(scored))
+
+
+def _format_tables(
+    classes: pd.DataFrame, slices: pd.DataFrame | None, options: SliceOptions
+) -> str:
+    """The scores of the classes and of the slices, if there are any, for a terminal."""
+    text = format_classes(classes)
+    if slices is not None:
+        text += "\n\n" + format_slices(slices, only_worse=not options.by)
+    return text
 
 
 def _join_field(run_set: RunSet, name: str) -> str:
@@ -235,70 +266,3 @@ def _score_each_run(
     for run, count in zip(runs, reads, strict=False):
         run["test_reads"] = count
     return {"members": runs, "spread": spread}
-
-
-def _choose_folder(run_set: RunSet, classes: str | None) -> Path:
-    """A folder inside the run's, or for an ensemble beside the runs' folders."""
-    name = f"evaluation-{run_set.reserve_suffix()}"
-    if classes:
-        name += f"-{classes}"
-    folders = [record.folder for record in run_set.records]
-    if len(folders) == 1:
-        return folders[0] / name
-    parent = folders[0].parent
-    paths = [os.path.relpath(folder.resolve(), parent.resolve()) for folder in folders]
-    digest = hashlib.sha256("+".join(paths).encode()).hexdigest()[:8]
-    return parent / f"ensemble-{len(paths)}-{digest}" / name
-
-
-def _write_evaluation(
-    folder: Path, run_set: RunSet, probs: Probs, metrics: Mapping[str, Any]
-) -> pd.DataFrame:
-    """Write tables, plots and, last, the metrics; return the table of the classes."""
-    predicted = probs.argmax(axis=1)
-    table = score_classes(run_set.targets, predicted, run_set.classes)
-    confusions = count_confusions(run_set.targets, predicted, run_set.classes)
-    reliability = bin_confidences(run_set.targets, probs)
-    subject = f"{metrics['recipe']} on {len(run_set.rows):,} {run_set.selection} rows"
-    write_atomically(folder / "per_class.csv", table_bytes(table.round(6)))
-    write_atomically(folder / "confusion.csv", table_bytes(confusions.reset_index()))
-    title = f"{subject}, accuracy {format_percent(metrics['accuracy'])}"
-    write_atomically(folder / "confusion.png", plot_confusion(confusions, title))
-    write_atomically(folder / "calibration.csv", table_bytes(reliability.round(6)))
-    title = f"{subject}, ECE {format_percent(metrics['ece'])}"
-    write_atomically(folder / "calibration.png", plot_reliability(reliability, title))
-    write_atomically(folder / PREDICTIONS_FILE, table_bytes(list_predictions(run_set, probs)))
-    digest = sha256_of(folder / PREDICTIONS_FILE)
-    write_json(folder / METRICS, {**metrics, "predictions_sha256": digest})
-    return table
-
-
-def list_predictions(run_set: RunSet, probs: Probs) -> pd.DataFrame:
-    """One row per selected row: path, label, predicted and one probability per class."""
-    columns = [PREFIX + name for name in run_set.classes]
-    table = pd.DataFrame(probs, columns=columns).map("{:.6f}".format)
-    table.insert(0, "predicted", np.array(run_set.classes)[probs.argmax(axis=1)])
-    for name in ("label", "path"):
-        table.insert(0, name, run_set.viewed.loc[run_set.rows, name].to_numpy())
-    return table
-
-
-def _write_receipt(run_set: RunSet, result: Result, seconds: float) -> None:
-    """Write the receipt: the scores are stale once the rows change or another run is the newest."""
-    root = run_set.workspace.root
-    options = {name: result.counts[name] for name in ("run", "views", "seed")}
-    scores = {name: result.counts[name] for name in ("accuracy", "macro_f1", "test_reads")}
-    run_receipt = root / "receipts" / "run.json"
-    inputs = [run_set.records[0].weights]
-    if run_receipt.is_file():
-        inputs.append(run_receipt)
-    receipt = new_receipt(
-        root,
-        "evaluate",
-        run_set.manifest,
-        input_columns=INPUT_COLUMNS,
-        inputs=inputs,
-        options=options,
-        result=Result(result.summary, counts=scores),
-    )
-    write_receipt(root, receipt, seconds=seconds)

@@ -12,8 +12,9 @@ import pandas as pd
 
 from curate.images.decode import UnreadableImageError, read_image
 from curate.images.embed import shrink, to_data_url
-from train.evaluation.compare import REMEDY
+from train.evaluation.evaluation_files import read_slices
 from train.evaluation.metrics import format_percent
+from train.evaluation.slices import HEADINGS, SLICES_FILE, list_cells
 from train.runs.errors import read_json, reading
 
 PICTURE_SIDE = 900  # pixels of a drawn picture: its text can be read
@@ -72,13 +73,22 @@ def read_deletion(file: Path) -> Table | None:
     return Table(headings, rows) if rows else None
 
 
-def read_slices(file: Path) -> Table | None:
-    """Any table of scores of parts of the rows, as it is."""
-    if not file.is_file():
+def show_slices(evaluation: Path) -> Table | None:
+    """The slices of an evaluation, the worst first; None if it has none.
+
+    Raises
+    ------
+    RunError  if the table is missing or damaged
+    """
+    slices = read_slices(evaluation)
+    if slices is None:
         return None
-    with reading(file, REMEDY):
-        table = pd.read_csv(file, dtype=str, keep_default_na=False).head(MOST_SLICES)
-    return Table([str(name) for name in table.columns], table.to_numpy().tolist())
+    shown = slices.head(MOST_SLICES).to_dict("records")
+    rows = [list_cells({str(name): row[name] for name in row}) for row in shown]
+    if len(slices) > MOST_SLICES:
+        more = f"and {len(slices) - MOST_SLICES:,} more in {SLICES_FILE}"
+        rows.append([more, *[""] * (len(HEADINGS) - 1)])
+    return Table(HEADINGS, rows)
 
 
 def read_pictures(folders: Mapping[str, Path]) -> list[Picture]:

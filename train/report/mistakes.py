@@ -24,7 +24,8 @@ from curate.workspace.predictions import PREFIX, class_names
 from curate.workspace.workspace import Workspace
 from train.data.batches import one_hot
 from train.data.dataset import Pixels
-from train.evaluation.compare import REMEDY, read_predictions
+from train.evaluation.compare import read_predictions
+from train.evaluation.evaluation_files import REMEDY
 from train.evaluation.image_grid import enlarge_heat, normalise_heat, overlay
 from train.evaluation.open_runs import PREDICTIONS_FILE
 from train.explain.attribution import map_gradcam, split_model

@@ -21,7 +21,7 @@ from curate.charts import (
     make_bar_chart,
     make_line_chart,
 )
-from train.evaluation.compare import REMEDY
+from train.evaluation.evaluation_files import REMEDY
 from train.evaluation.metrics import find_best, format_interval, format_percent
 from train.report.explanations import (
     PICTURES,
@@ -30,7 +30,7 @@ from train.report.explanations import (
     read_deletion,
     read_masks,
     read_pictures,
-    read_slices,
+    show_slices,
 )
 from train.runs.errors import read_json, reading
 from train.runs.folder import HISTORY, METRICS
@@ -56,7 +56,7 @@ class RunSection:
     curves : accuracy and loss by epoch
     masks : accuracy and F1 under each mask of `train occlude`
     deletion : the test of the maps of `train saliency`
-    slices : scores of parts of the rows, as a table of the evaluation
+    slices : accuracy of parts of the rows by `train evaluate --by` or `--worst`, the worst first
     """
 
     name: str
@@ -102,7 +102,7 @@ def read_section(
         calibration=_draw_calibration(evaluation / "calibration.csv"),
         masks=read_masks(folders["occlusion"] / "masks.csv"),
         deletion=read_deletion(folders["saliency"] / METRICS),
-        slices=read_slices(evaluation / "slices.csv"),
+        slices=show_slices(evaluation),
         pictures=read_pictures(folders) if has_images else [],
     )
 
