@@ -21,7 +21,7 @@ demo: $(INSTALLED) ## the whole chain on drawn faces
 test: $(INSTALLED) ## every test but those in a browser and the longest
 	$(BIN)/python -m pytest -m "not browser and not long" $(PARALLEL)
 
-test-long: $(INSTALLED) ## the longest: the chain without a network, two workers, a deep network
+test-long: $(INSTALLED) ## the longest: the chain without a network, an installation, two workers, a deep network
 	$(BIN)/python -m pytest -m long
 
 # The files are named, because the others would be imported for nothing.
@@ -44,6 +44,7 @@ clean: ## the environment and what the demo wrote
 $(INSTALLED): pyproject.toml constraints.txt
 	@case "$(VERSION)" in 3.11|3.12|3.13) ;; *) \
 	  echo "make: $(or $(PYTHON),no Python here) is not Python 3.11, 3.12 or 3.13: name one with PYTHON=…" >&2; exit 1;; esac
+	@echo "make: installing into $(VENV): about 4 GB (TensorFlow 1.8; docs/working.md has a small one of 0.6)" >&2
 	$(PYTHON) -m venv $(if $(wildcard $(INSTALLED)),,--clear) $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@

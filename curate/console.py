@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from curate.errors import EXIT_ERROR, EXIT_FOUND, EXIT_INTERRUPTED, CandidError, printable
 from curate.files import explain_os_error, forget_changes, print_notes
+from curate.parts import explain_missing
 from curate.result import Result
 
 WorkspaceDir = Annotated[
@@ -83,6 +84,11 @@ class CandidGroup(TyperGroup):
             if error.exit_code == EXIT_FOUND:
                 print_notes()
             _end(f"{ctx.info_name}: {error}", error.exit_code)
+        except ModuleNotFoundError as error:
+            message = explain_missing(error)
+            if message is None:
+                raise
+            _end(f"{ctx.info_name}: {message}", EXIT_ERROR)
         except KeyboardInterrupt:
             line = f"{ctx.info_name}: interrupted; the workspace is whole; run the command again"
             _end(line, EXIT_INTERRUPTED)

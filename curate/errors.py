@@ -59,6 +59,10 @@ class ServiceError(CandidError):
     """A service of the review (mongod, the App, a port) cannot run: install or free it."""
 
 
+class PartError(CandidError):
+    """A part of the program is not installed: install it by the command of the message."""
+
+
 class FoundError(CandidError):
     """A check ran to its end and found something."""
 

@@ -23,6 +23,7 @@ from curate.console import print_line
 from curate.demo.planting import draw_fresh, plant_dataset
 from curate.demo.scoring import REVIEWED_SHARE, format_findings, score_curation
 from curate.errors import CandidError, WorkspaceError
+from curate.parts import require_part
 from curate.result import Result
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
@@ -43,10 +44,12 @@ def demo(folder: Path, *, faces: int, seed: int) -> Result:
 
     Raises
     ------
+    PartError  if TensorFlow is not installed
     WorkspaceError  if the folder holds anything but a demo
     CandidError  if a command fails; its own message is printed before
     """
     start = time.perf_counter()
+    require_part("tensorflow")
     _clear(folder)
     before = Workspace(folder / "before")
     after = Workspace(folder / "manifests")

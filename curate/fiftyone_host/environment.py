@@ -4,22 +4,21 @@ The user's settings, plugins and databases stay out of it.
 """
 
 import os
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from curate.errors import ServiceError
 from curate.fiftyone_host.processes import HOST
 from curate.files import write_atomically
+from curate.parts import require_part
 
 SERIES = "1.22."  # plugins and variables below depend on it: other series differ in both
 
 
 def require_fiftyone() -> None:
-    """Raise ServiceError unless a FiftyOne of `SERIES` is installed."""
-    try:
-        found = version("fiftyone")
-    except PackageNotFoundError:
-        found = "none"
+    """Raise PartError unless FiftyOne is installed, ServiceError unless it is of `SERIES`."""
+    require_part("fiftyone")
+    found = version("fiftyone")
     if not found.startswith(SERIES):
         raise ServiceError(
             f"FiftyOne 1.22 is needed, {found} is installed: `pip install 'fiftyone>=1.22,<1.23'`"
