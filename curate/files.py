@@ -24,6 +24,7 @@ import secrets
 import signal
 import stat
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -377,12 +378,29 @@ def note_once(line: str) -> None:
 
 def print_notes() -> None:
     """Print the notes so far: at the end of a command, or before it works for hours."""
-    lines = [line for line, is_printed in _noted.items() if not is_printed]
-    _noted.update(dict.fromkeys(lines, True))
+    lines = _take_notes()
     if lines:
         from curate.engine import note
 
         note("\n".join(lines))
+
+
+@contextlib.contextmanager
+def notes_as_warnings() -> Iterator[None]:
+    """A call from Python: it begins as a command does; what that would print at its end is warned
+    of, at the line of whoever called the function with this block.
+    """
+    forget_changes()
+    yield
+    for line in _take_notes():
+        warnings.warn(line, stacklevel=4)
+
+
+def _take_notes() -> list[str]:
+    """The notes that are not printed yet; they count as printed then."""
+    lines = [line for line, is_printed in _noted.items() if not is_printed]
+    _noted.update(dict.fromkeys(lines, True))
+    return lines
 
 
 def seal(data: bytes) -> bytes:

@@ -15,7 +15,7 @@ ROOT = Path(curate.__file__).parent.parent
 LAW = {
     "curate": """
         cli
-        demo export publish relabel reports
+        demo export interface publish relabel reports
         review stages
         duplicates fiftyone_host label_issues sources
         images workspace
@@ -24,7 +24,7 @@ LAW = {
     "train": """
         cli
         report
-        explain export faces oof
+        explain export faces interface oof
         training
         evaluation
         data runs
@@ -52,8 +52,13 @@ MOST_MODULES = 16
 
 
 def room_of(module: str) -> str:
-    """The room of a dotted module: its folder in the package; `ground` for one in no folder."""
+    """The room of a dotted module: its folder in the package; `ground` for one in no folder.
+
+    The package itself, its `__init__.py`, is `interface`: it holds what `import curate` offers.
+    """
     package, *rest = module.split(".")
+    if package in LAW and rest in ([], ["__init__"]):
+        return "interface"
     if package == "train" and rest[:1] == ["backend"]:
         return "backend"
     is_room = rest and (ROOT / package / rest[0]).is_dir()
@@ -106,6 +111,7 @@ def test_the_law_finds_a_planted_import_that_runs_up_sideways_or_between_the_pro
         "curate/images/up.py": "from curate.stages.dedup import dedup\n",
         "curate/stages/aside.py": "def late():\n    from curate.review import decide\n",
         "curate/workspace/over.py": "import train.backend\n",
+        "curate/stages/front.py": "import curate\n",
         "train/models/up.py": "from train.training.fit import fit_model\n",
         "train/data/over.py": "from curate.stages.split import split\n",
         "train/data/fine.py": "from curate.workspace.manifest import kept_rows\n",
