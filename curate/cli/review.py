@@ -264,8 +264,10 @@ def agreement(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False
 
 def export(
     kind: Annotated[
-        Literal["folder", "csv", "fiftyone"],
-        typer.Argument(help="Class folders, one table, or a FiftyOne dataset."),
+        Literal["folder", "imagefolder", "csv", "fiftyone"],
+        typer.Argument(
+            help="Class folders, Hugging Face's imagefolder, one table, or a FiftyOne dataset."
+        ),
     ],
     target: Annotated[
         Path, typer.Argument(help="A new folder or an earlier export; for csv a file.")
@@ -287,10 +289,16 @@ def export(
     """
     from curate.export.fiftyone import export_fiftyone
     from curate.export.folders import export_folder
+    from curate.export.imagefolder import export_imagefolder
     from curate.export.table import export_csv
     from curate.workspace.workspace import Workspace
 
-    write = {"folder": export_folder, "csv": export_csv, "fiftyone": export_fiftyone}[kind]
+    write = {
+        "folder": export_folder,
+        "imagefolder": export_imagefolder,
+        "csv": export_csv,
+        "fiftyone": export_fiftyone,
+    }[kind]
     result = write(Workspace(workspace), target, form=form, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 

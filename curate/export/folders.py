@@ -55,39 +55,68 @@ def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: 
 
     Raises
     ------
+    WorkspaceError  as `write_folders`
+    """
+    kept = kept_rows(workspace.read())
+
+    def list_tables(table: pd.DataFrame) -> dict[str, bytes]:
+        return {LABELS: export_bytes(table)}
+
+    return write_folders(workspace, kept, target, list_tables, form=form, dry_run=dry_run)
+
+
+def write_folders(
+    workspace: Workspace,
+    kept: pd.DataFrame,
+    target: Path,
+    list_tables: Callable[[pd.DataFrame], dict[str, bytes]],
+    *,
+    form: Format,
+    dry_run: bool,
+) -> Result:
+    """Write `target`/<split>/<label>/<image> of each kept row, and the tables about them.
+
+    Parameters
+    ----------
+    list_tables : from the `label_table` of the rows, whose `file` is relative to `target`, to the
+        bytes of each table by its name below `target`
+
+    Raises
+    ------
     WorkspaceError  if the folder holds other files than an earlier export, or images are missing;
         nothing is written then. If a file cannot be written; a first export is removed then
     """
-    kept = kept_rows(workspace.read())
     exported = list_files(kept, locate_named(workspace, kept["path"]))
     require_free(target)
     require_images(exported)
     table = label_table(kept, [item.target for item in exported], form)
+    tables = list_tables(table)
     if not dry_run:
         is_new = not (target / LISTING).is_file()
         try:
-            _write_export(target, exported, export_bytes(table))
+            _write_export(target, exported, tables)
         except WorkspaceError as error:
             if is_new:
-                _remove_export(target, exported)
+                _remove_export(target, [*(item.target for item in exported), *tables])
             left = "the unfinished export was removed" if is_new else "the export is unfinished"
             raise WorkspaceError(f"{error}; {left}") from error
     return format_export(table, kept, f"{target}/")
 
 
-def _write_export(target: Path, exported: list[ExportedImage], labels: bytes) -> None:
-    files = [*(item.target for item in exported), LABELS]
+def _write_export(target: Path, exported: list[ExportedImage], tables: dict[str, bytes]) -> None:
+    files = [*(item.target for item in exported), *tables]
     # Listed first, so that after a kill the next export knows which files are its own.
     _write_listing(target, {*files, *read_listing(target)})
     for item in exported:
         write_atomically(target / item.target, _face_bytes(item))
-    write_atomically(target / LABELS, labels)
+    for name, data in tables.items():
+        write_atomically(target / name, data)
     finish_listing(target, files)
 
 
-def _remove_export(target: Path, exported: list[ExportedImage]) -> None:
+def _remove_export(target: Path, files: list[str]) -> None:
     """Remove what a first export has written: half a set must not look whole."""
-    for name in (*(item.target for item in exported), LABELS, LISTING):
+    for name in (*files, LISTING):
         remove_quietly(target / name)
         _remove_empty((target / name).parent, target)
     with contextlib.suppress(OSError):
