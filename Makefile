@@ -11,12 +11,16 @@ PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 # The version in its name: an environment that another Python made is made anew.
 INSTALLED := $(VENV)/.installed-$(VERSION)
 
-.PHONY: install demo test test-browser test-long lint bench clean
+.PHONY: install demo docs test test-browser test-long test-torch lint bench clean
 
 install: $(INSTALLED) ## the environment alone
 
 demo: $(INSTALLED) ## the whole chain on drawn faces
 	$(BIN)/curate demo candid-demo
+
+docs: $(INSTALLED) ## the pages of docs/ as a site in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "docs: open site/index.html, or \`$(BIN)/python -m mkdocs serve\` for its search"
 
 test: $(INSTALLED) ## every test but those in a browser and the longest
 	$(BIN)/python -m pytest -m "not browser and not long" $(PARALLEL)
@@ -28,6 +32,18 @@ test-long: $(INSTALLED) ## the longest: the chain without a network, an installa
 test-browser: $(INSTALLED) ## the review in a browser; needs Debian's chromium, or CANDID_CHROMIUM=PROGRAM
 	$(BIN)/python -m pytest -m browser $$(grep --files-with-matches mark.browser tests/test_*.py)
 
+# An environment of its own that sees the packages of the other. TORCH_INDEX names the index of PyTorch's CPU builds:
+# on Linux the default one has builds for CUDA alone, which run here too but take 4 GB.
+test-torch: $(INSTALLED) ## what needs PyTorch or Hugging Face's datasets; they are installed into an environment of its own
+	$(PYTHON) -m venv .venv-torch-$(VERSION)
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+	  > $$(.venv-torch-$(VERSION)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/candid.pth
+	.venv-torch-$(VERSION)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	.venv-torch-$(VERSION)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt datasets
+	PATH="$(abspath $(BIN)):$$PATH" .venv-torch-$(VERSION)/bin/python -m pytest -rs tests/test_interface.py tests/test_notebooks.py \
+	  -k "pytorch or datasets"
+
 lint: $(INSTALLED) ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,7 +54,7 @@ bench: $(INSTALLED) ## the long measurements, into benchmarks/RESULTS.md; FER201
 	$(BIN)/python benchmarks/run_all.py $(FER2013)
 
 clean: ## the environment and what the demo wrote
-	rm -rf .venv .venv-* candid-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* site candid-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Without --no-compile half of the installation is spent on bytecode that is never imported.
 $(INSTALLED): pyproject.toml constraints.txt
