@@ -1,7 +1,7 @@
 """Kills: each command that writes is killed at random moments, and nothing may be lost.
 
     python benchmarks/kills.py 20              so many kills of every command
-    python benchmarks/kills.py 20 fold "run"    of these commands; the table keeps the others
+    python benchmarks/kills.py 20 "curate fold" "train run"    of these; the table keeps the others
 
 A command runs in a fork of this process, so that a kill meets its work and not the loading of
 libraries; it dies by SIGKILL after a random part of the time that it takes. Then the workspace must
@@ -19,58 +19,81 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 from results import RESULTS, ROOT, describe_machine, read_table, replace_section, to_table
 
 sys.path.insert(0, str(ROOT / "tests"))
-from damage import read
+from conftest import call_curate
+from convention import RANDOM, draw_workspace
+from convention import to_table as to_decisions
+from damage import plain, read
 from damage_templates import make_curated, make_trained
 from damaged_files import make_finished
 
+from curate.workspace.workspace import Workspace
+
 TRAINED = ("--epochs", "3", "--widths", "4", "--batch-size", "16", "--self-distillation", "0")
 TRAINED += ("--precision", "float32")
+BY = ("--by", "b")
+# Command -> the template that it works in, and its words.
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "build": ("curate", ("build", "-j", "1")),
-    "inspect": ("curate", ("inspect", "-j", "1")),
-    "dedup": ("curate", ("dedup", "-j", "1", "--exact-only")),
-    "fold": ("curate", ("fold", "--k", "4")),
-    "flag": ("curate", ("flag", "--precision", "0.4")),
-    "split": ("curate", ("split", "--seed", "3")),
-    "weights": ("curate", ("weights", "--scheme", "sqrt")),
-    "decide": ("curate", ("decide", "tiny/train/sad/0.png", "--label", "fear", "--by", "b")),
-    "decide --from": ("curate", ("decide", "--from", "{ws}/decided.csv", "--by", "b")),
-    "undo": ("curate", ("undo", "{batch}", "--by", "b")),
-    "merge": ("curate", ("merge", "{ws}/other.jsonl")),
-    "export folder": ("curate", ("export", "folder", "{ws}/set")),
-    "export csv": ("curate", ("export", "csv", "{ws}/set.csv")),
-    "audit": ("curate", ("audit", "--csv")),
-    "report": ("curate", ("report",)),
-    "publish": ("curate", ("publish", "{ws}/published")),
-    "run": ("train", ("run", "--name", "new", *TRAINED)),
-    "run --resume": ("train", ("run", "--resume", "--name", "torn")),
-    "evaluate": ("train", ("evaluate", "{ws}/runs/bars", "--rows", "train")),
-    "occlude": ("train", ("occlude", "{ws}/runs/bars")),
-    "saliency": ("train", ("saliency", "{ws}/runs/bars", "--per-class", "1")),
-    "embed": ("train", ("embed", "{ws}/runs/bars")),
-    "oof": ("train", ("oof", "--models", "hog", "-j", "1")),
-    "export": ("train", ("export", "{ws}/runs/bars")),
-    "preview": ("train", ("preview", "--out", "{ws}/sheet.png")),
-    "predict": (
-        "train",
+    "curate build": ("curated", ("build", "-j", "1")),
+    "curate inspect": ("curated", ("inspect", "-j", "1")),
+    "curate dedup": ("curated", ("dedup", "-j", "1", "--exact-only")),
+    "curate fold": ("curated", ("fold", "--k", "4")),
+    "curate flag": ("curated", ("flag", "--precision", "0.4")),
+    "curate split": ("curated", ("split", "--seed", "3")),
+    "curate weights": ("curated", ("weights", "--scheme", "sqrt")),
+    "curate decide": ("curated", ("decide", "tiny/train/sad/0.png", "--label", "fear", *BY)),
+    "curate decide --from": ("curated", ("decide", "--from", "{ws}/decided.csv", *BY)),
+    "curate decide --accept-suggestions": (
+        "judged", ("decide", "--accept-suggestions", "--at-least", "0.7", *BY),
+    ),
+    "curate undo": ("curated", ("undo", "{batch}", *BY)),
+    "curate merge": ("curated", ("merge", "{ws}/other.jsonl")),
+    "curate journal restore": ("unexplained", ("journal", "restore", *BY)),
+    "curate export folder": ("curated", ("export", "folder", "{ws}/set")),
+    "curate export csv": ("curated", ("export", "csv", "{ws}/set.csv")),
+    "curate export fiftyone": ("curated", ("export", "fiftyone", "{ws}/set51")),
+    "curate audit": ("curated", ("audit", "--csv")),
+    "curate report": ("curated", ("report",)),
+    "curate publish": ("curated", ("publish", "{ws}/published")),
+    "curate apply": ("published", ("apply", "{ws}/published", "-j", "1", *BY)),
+    "train run": ("trained", ("run", "--name", "new", *TRAINED)),
+    "train run --resume": ("trained", ("run", "--resume", "--name", "torn")),
+    "train tune": ("trained", ("tune", "--trials", "2", "--out", "{ws}/tuned", *TRAINED)),
+    "train evaluate": ("trained", ("evaluate", "{ws}/runs/bars", "--rows", "train")),
+    "train report": ("trained", ("report", "{ws}/runs/bars", "--rows", "val")),
+    "train occlude": ("trained", ("occlude", "{ws}/runs/bars")),
+    "train saliency": ("trained", ("saliency", "{ws}/runs/bars", "--per-class", "1")),
+    "train embed": ("trained", ("embed", "{ws}/runs/bars")),
+    "train oof": ("trained", ("oof", "--models", "hog", "-j", "1")),
+    "train export": ("trained", ("export", "{ws}/runs/bars")),
+    "train preview": ("trained", ("preview", "--out", "{ws}/sheet.png")),
+    "train predict": (
+        "trained",
         ("predict", "{ws}/face.png", "--no-detect", "--out", "{ws}/out", "--run", "{ws}/runs/bars"),
+    ),
+    "train timeline": (
+        "trained",
+        ("timeline", "{ws}/film.avi", "--no-detect", "--out", "{ws}/o", "--run", "{ws}/runs/bars"),
     ),
 }  # fmt: skip
 LOADED = (
     "curate.cli.pipeline", "curate.export.folders", "curate.reports.leaks", "curate.reports.report",
     "faiss", "sklearn.utils.class_weight", "train.cli.training", "train.evaluation.evaluate",
-    "train.export.command", "train.faces.predict", "train.oof.command", "train.training.preview",
+    "train.export.command", "train.faces.predict", "train.oof.command", "train.report.command",
+    "train.training.preview",
     "train.training.series",
 )  # fmt: skip
 # Their batches have other names each time, so a second run adds a second decision.
-DECIDING = ("decide", "decide --from", "undo")
+DECIDING = ("curate decide", "curate decide --from", "curate undo")
+# Weights, and what has digests of files that hold times.
+DATED = (".weights.h5", "applied.json")
 # Files of a training that goes on: they differ from epoch to epoch. verdicts.json has a digest of
 # the journal, which holds times; reads.json counts the reads of killed commands too.
 CHANGING = (
@@ -91,21 +114,15 @@ def main() -> None:
     count, names = int(sys.argv[1]), sys.argv[2:] or list(COMMANDS)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        programs = {COMMANDS[name][0] for name in names}
-        templates = {}
-        if "train" in programs:
-            templates["train"] = make_trained_apart(folder / "trained")
-        if "curate" in programs:
-            templates["curate"] = make_curated(make_finished(folder), folder / "curated")
-        load(programs)
+        templates = {kind: make_apart(kind, folder / kind) for kind in list_templates(names)}
+        load({name.split()[0] for name in names})
         rows = []
         for name in names:
             kills = kill_often(name, templates[COMMANDS[name][0]], folder / "ws", count)
             wrong = [sentence for kill in kills for sentence in kill.found]
             for sentence in wrong:
                 print(f"{name}: {sentence}", flush=True)
-            program = COMMANDS[name][0]
-            rows.append([f"{program} {name}", len(kills), sum(k.met for k in kills), len(wrong)])
+            rows.append([name, len(kills), sum(kill.met for kill in kills), len(wrong)])
             print(rows[-1], flush=True)
     kept = {row[0]: row for row in read_table(RESULTS, "kills")} | {
         str(row[0]): row for row in rows
@@ -130,15 +147,66 @@ def describe(rows: Sequence[Sequence[object]]) -> str:
     )
 
 
-def make_trained_apart(root: Path) -> Path:
-    """The trained workspace, made in a fork: this process must not start TensorFlow's threads."""
+def list_templates(names: Sequence[str]) -> list[str]:
+    return sorted({COMMANDS[name][0] for name in names})
+
+
+def make_apart(kind: str, root: Path) -> Path:
+    """A template, made in a fork: this process must not start TensorFlow's threads."""
     child = os.fork()
     if not child:
-        make_trained(root)
+        root.parent.joinpath(f"making-{kind}").mkdir()
+        TEMPLATES[kind](root)
         os._exit(0)
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
-        raise SystemExit("the template could not be trained")
+        raise SystemExit(f"the template {kind} could not be made")
     return root
+
+
+def make_everything(root: Path) -> None:
+    """Every stage has run, with decisions of two reviewers."""
+    make_curated(make_finished(root.parent / f"making-{root.name}"), root)
+
+
+def make_published(root: Path) -> None:
+    """Just built, and beside it the curation of a workspace in which every stage has run."""
+    making = root.parent / f"making-{root.name}"
+    call_curate("publish", root / "published", "-w", make_finished(making))
+    call_curate("build", making / "sets" / "tiny", "-w", root, "-j", "1")
+
+
+def make_unexplained(root: Path) -> None:
+    """With verdicts in the manifest that the journal has lost."""
+    make_everything(root)
+    Workspace(root).journal.write_text("")
+
+
+def make_judged(root: Path) -> None:
+    """200 random verdicts, from which flag has learned a class posterior."""
+    workspace, names = draw_workspace(root)
+    table = root.parent / "verdicts.csv"
+    to_decisions(workspace, names, RANDOM[:200]).to_csv(table, index=False)
+    call_curate("decide", "--from", table, "--by", "R", "-w", root)
+    call_curate("flag", "-w", root)
+
+
+def make_runs(root: Path) -> None:
+    """With runs, and with a film of its faces."""
+    make_trained(root)
+    faces = sorted((root.parent / "making" / "images").rglob("*.png"))[:8]
+    film = cv2.VideoWriter(str(root / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (96, 96))
+    for face in faces:
+        film.write(cv2.resize(cv2.imread(str(face)), (96, 96)))
+    film.release()
+
+
+TEMPLATES: dict[str, Callable[[Path], None]] = {
+    "curated": make_everything,
+    "published": make_published,
+    "unexplained": make_unexplained,
+    "judged": make_judged,
+    "trained": make_runs,
+}
 
 
 def load(programs: set[str]) -> None:
@@ -150,8 +218,8 @@ def load(programs: set[str]) -> None:
 
 def start(name: str, root: Path) -> int:
     """Run a command in a fork; its outputs go to files beside the workspace."""
-    program, words = COMMANDS[name]
-    if name == "run" and (root / "runs" / "new" / "recipe.json").is_file():
+    program, words = name.split()[0], COMMANDS[name][1]
+    if name == "train run" and (root / "runs" / "new" / "recipe.json").is_file():
         words = ("run", "--resume", "--name", "new")
     child = os.fork()
     if child:
@@ -186,12 +254,12 @@ def finish(name: str, root: Path) -> int:
 
 def kill_often(name: str, template: Path, root: Path, count: int) -> list[Kill]:
     copy(template, root)
-    before = read(root)
+    before = read_left(root)
     began = time.perf_counter()
     if finish(name, root):
         raise SystemExit(f"{name} fails undisturbed: {(root.parent / 'stderr').read_text()}")
     seconds = time.perf_counter() - began
-    after = read(root)
+    after = read_left(root)
     chance = random.Random(name)
     kills = []
     for _ in range(count):
@@ -208,7 +276,7 @@ def kill_once(
     os.killpg(child, signal.SIGKILL) if os.getpgid(child) == child else os.kill(child, 9)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     found = []
-    left = {file: text for file, text in read(root).items() if not is_temporary(file)}
+    left = read_left(root)
     for file, text in left.items():
         is_journal = file == "decisions.jsonl"
         # A merge sorts the lines anew; every other command appends.
@@ -225,14 +293,13 @@ def kill_once(
             found.append("an acknowledged decision is lost")
         found += check_reads(root)
         return Kill(found, code == -signal.SIGKILL)
-    if name == "run --resume" and (root / "runs/torn/metrics.json").is_file():
+    if name == "train run --resume" and (root / "runs/torn/metrics.json").is_file():
         again = 0
     else:
         again = finish(name, root)
-    if again and not (name == "run" and is_finished(root)):
+    if again and not (name == "train run" and is_finished(root)):
         found.append(f"again it fails: {(root.parent / 'stderr').read_text()[-300:]}")
-    final = {file: text for file, text in read(root).items() if not is_temporary(file)}
-    found += compare(final, after)
+    found += compare(read_left(root), after)
     return Kill(found, code == -signal.SIGKILL)
 
 
@@ -243,13 +310,16 @@ def compare(final: dict[str, str], after: dict[str, str]) -> list[str]:
         old, new = after.get(file), final.get(file)
         if file.endswith("metrics.json") and old and new:
             old, new = (json.dumps(json.loads(text).get("val")) for text in (old, new))
-        if file.endswith((".weights.h5", "recipe.json", "reads.json")) or file.startswith(
-            "receipts/"
-        ):
+        if file.endswith((*DATED, "recipe.json", "reads.json")) or file.startswith("receipts/"):
             old, new = str(old is None), str(new is None)
         if old != new:
             found.append(f"again {file} differs from the undisturbed one")
     return found
+
+
+def read_left(root: Path) -> dict[str, str]:
+    """The files; a folder that is named by a batch, which holds the time, by another name."""
+    return {plain(file): text for file, text in read(root).items() if not is_temporary(file)}
 
 
 def check_reads(root: Path) -> list[str]:
