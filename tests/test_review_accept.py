@@ -91,6 +91,19 @@ def test_the_most_certain_come_first_the_bound_is_inclusive_and_a_second_run_add
     assert "nothing recorded" in curate(*ACCEPT[:3], third, *root).stdout
 
 
+def test_a_batch_whose_command_was_killed_is_applied_by_the_next(curate, faces):
+    """Killed between the journal and the manifest: nothing is left to accept, but to apply."""
+    workspace, _ = faces
+    written = (workspace.manifest, workspace.basis)
+    before = [file.read_bytes() for file in written]
+    curate(*ACCEPT, "-w", workspace.root)
+    after = workspace.manifest.read_bytes()
+    for file, data in zip(written, before, strict=True):
+        file.write_bytes(data)
+    assert json.loads(curate(*ACCEPT, "--json", "-w", workspace.root).stdout)["decisions"] == 0
+    assert workspace.manifest.read_bytes() == after != before[0]
+
+
 def test_accepted_suggestions_are_no_verdicts_for_flag(curate, faces):
     workspace, _ = faces
     root = ("-w", workspace.root)

@@ -22,7 +22,7 @@ from curate.workspace.journal import (
 )
 from curate.workspace.predictions import PREFIX, class_names, read_posterior
 from curate.workspace.receipts import is_stale, read_receipts
-from curate.workspace.run import record_decisions
+from curate.workspace.run import apply_journal, record_decisions
 from curate.workspace.workspace import Workspace
 
 AT_LEAST = 0.9
@@ -53,6 +53,8 @@ def accept(
     chosen = rows[rows["probability"] >= at_least].head(limit if limit is not None else len(rows))
     if chosen.empty:
         highest = f"the highest is {rows['probability'].max():.3f}" if len(rows) else "none is left"
+        if not dry_run:
+            apply_journal(workspace)  # a batch whose command was killed may not be applied yet
         summary = f"decide: no suggestion has a probability of at least {at_least:g} ({highest})"
         return Result(f"{summary}; nothing recorded", counts={"decisions": 0, "by": machine})
     notes = [f"at least {at_least:g}, accepted by {by}", note]

@@ -24,7 +24,7 @@ from curate.workspace.journal import (
     new_batch,
 )
 from curate.workspace.order import set_seen
-from curate.workspace.run import record_decisions
+from curate.workspace.run import apply_journal, record_decisions
 from curate.workspace.workspace import Workspace
 
 AT_LEAST = 0.5
@@ -64,6 +64,8 @@ def settle(workspace: Workspace, *, at_least: float, by: str, note: str, dry_run
     name = CONSENSUS + ("+".join(models) or "votes")
     counts = {"by": name, "decisions": len(chosen), "left": len(disputed) - len(chosen)}
     if not chosen:
+        if not dry_run:
+            apply_journal(workspace)  # a batch whose command was killed may not be applied yet
         highest = max((each.probability for each in found), default=None)
         why = "no image is in disagreement" if highest is None else f"the highest is {highest:.3f}"
         summary = f"decide: no consensus has a probability of at least {at_least:g} ({why})"
