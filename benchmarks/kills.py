@@ -116,18 +116,15 @@ def main() -> None:
         folder = Path(scratch)
         templates = {kind: make_apart(kind, folder / kind) for kind in list_templates(names)}
         load({name.split()[0] for name in names})
-        rows = []
         for name in names:
             kills = kill_often(name, templates[COMMANDS[name][0]], folder / "ws", count)
             wrong = [sentence for kill in kills for sentence in kill.found]
             for sentence in wrong:
                 print(f"{name}: {sentence}", flush=True)
-            rows.append([name, len(kills), sum(kill.met for kill in kills), len(wrong)])
-            print(rows[-1], flush=True)
-    kept = {row[0]: row for row in read_table(RESULTS, "kills")} | {
-        str(row[0]): row for row in rows
-    }
-    replace_section(RESULTS, "kills", describe(list(kept.values())))
+            row = [name, str(len(kills)), str(sum(kill.met for kill in kills)), str(len(wrong))]
+            print(row, flush=True)
+            kept = {row[0]: row for row in read_table(RESULTS, "kills")} | {name: row}
+            replace_section(RESULTS, "kills", describe(list(kept.values())))
 
 
 def describe(rows: Sequence[Sequence[object]]) -> str:
@@ -280,7 +277,7 @@ def kill_once(
     for file, text in left.items():
         is_journal = file == "decisions.jsonl"
         # A merge sorts the lines anew; every other command appends.
-        if is_journal and set(before[file].splitlines()) - set(text.splitlines()):
+        if is_journal and set(before.get(file, "").splitlines()) - set(text.splitlines()):
             found.append("lines of the journal are lost")
         may_change = is_journal or file.endswith(CHANGING) or file.startswith("receipts/")
         if not may_change and text not in (before.get(file), after.get(file)):
