@@ -212,6 +212,7 @@ def test_a_model_learns_from_the_given_labels_alone() -> None:
     assert (model.label_smoothing, model.self_distillation) == (0, 0)
 
 
+@pytest.mark.long
 def test_other_workers_give_the_same_bytes(copy: Workspace) -> None:
     alone = (copy.predictions / "fast.csv").read_bytes()
     for job in sorted((copy.cache / "oof").glob("*/fast-*.csv"))[1:]:

@@ -212,6 +212,7 @@ app(sys.argv[1:], prog_name="train")
 """
 
 
+@pytest.mark.long
 def test_two_replicas_of_a_mirrored_strategy_have_the_loss_of_one(workspace: Workspace) -> None:
     words = (
         "run",

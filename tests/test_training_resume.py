@@ -346,7 +346,9 @@ def read_epoch(folder: Path) -> int:
     return int(json.loads(file.read_text())["epoch"]) if file.is_file() else 0
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
+)
 def test_a_run_that_a_signal_ended_goes_on_where_it_was(
     copy: Workspace, how: signal.Signals
 ) -> None:
