@@ -106,7 +106,7 @@ def test_every_file_and_column_of_a_run_is_described(
     pictures = bars_template.parent / "images"
     monkeypatch.setenv("CURATE_ROOTS", str(pictures))  # the pages show them
     for words in (
-        "evaluate --tta flip",
+        "evaluate --tta flip --by label",
         "occlude",
         "saliency",
         "embed --rows all",
