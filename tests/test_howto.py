@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,12 +21,14 @@ from layout_trees import draw, write
 from test_docs import PAGES as README_PAGES
 from test_docs import PROGRAMS
 from test_examples import CODES, USAGES, write_table
+from test_reference import list_gaps
 from test_sources_layouts_affectnet import make_affectnet
 from typer.testing import CliRunner
 
 from curate.demo.drawing import draw_face
 from curate.workspace.manifest import SPLITS
 from curate.workspace.workspace import Workspace
+from train.runs.catalogue import FACES
 
 ROOT = Path(__file__).parent.parent
 HOWTO = ROOT / "docs" / "howto"
@@ -130,6 +133,20 @@ def prepare_old_checkpoint(work: Path) -> None:
         part.to_csv(file, index=False)
 
 
+def prepare_video(work: Path, bars: Path) -> None:
+    """A run, a clip of a drawn face and a folder of pictures; the face is large enough to find."""
+    shutil.rmtree(work / "manifests")
+    shutil.copytree(bars, work / "manifests")
+    picture = np.full((240, 320), 128, np.uint8)
+    picture[60:180, 100:220] = draw_face("happy", 0, 0, intensity=1.0, size=120)
+    (work / "pictures").mkdir()
+    cv2.imwrite(str(work / "pictures" / "a.png"), picture)
+    clip = cv2.VideoWriter("clip.mp4", cv2.VideoWriter.fourcc(*"mp4v"), 10.0, (320, 240))
+    for _ in range(10):
+        clip.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
+    clip.release()
+
+
 def prepare_new_images(work: Path) -> None:
     names = [
         f"{split}/{label}/{k}.png" for split in SPLITS for label in ("happy", "sad") for k in (7, 8)
@@ -192,3 +209,16 @@ def test_the_commands_of_a_page_run(name: str, work: Path) -> None:
 def test_the_commands_of_a_page_run_to_its_end(name: str, work: Path) -> None:
     PREPARE.get(name, lambda _: None)(work)
     run_page(name, to_the_end=True)
+
+
+@pytest.mark.long
+def test_the_commands_about_a_video_write_the_files_of_the_page(
+    work: Path, bars_template: Path
+) -> None:
+    prepare_video(work, bars_template)
+    run_page("video", to_the_end=True)
+    named = re.findall(r"^\| `([\w.]+)` \|", page_of("video").read_text(), flags=re.MULTILINE)
+    written = sorted(file.name for file in (work / "out").iterdir())
+    assert written == sorted(named)
+    assert list(list_gaps(work / "out", FACES)) == []
+    assert list(list_gaps(work / "faces-out", FACES)) == []

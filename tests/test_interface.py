@@ -1,6 +1,7 @@
 """The Python interface: what is public, that importing it is cheap, and the tables and arrays."""
 
 import importlib
+import inspect
 import json
 import re
 import subprocess
@@ -26,6 +27,20 @@ PUBLIC = {"curate": curate.__all__, "train": train.__all__}
 def test_the_page_names_what_is_public_and_nothing_else():
     rows = re.findall(r"^\| `(curate|train)\.(\w+)", PAGE.read_text(), flags=re.MULTILINE)
     assert sorted(rows) == sorted((package, name) for package in PUBLIC for name in PUBLIC[package])
+
+
+def test_the_page_shows_the_parameters_of_every_function():
+    page = PAGE.read_text()
+    for package, names in PUBLIC.items():
+        for name in names:
+            public = getattr(importlib.import_module(package), name)
+            if inspect.isfunction(public):
+                plain = [
+                    each.replace(annotation=inspect.Parameter.empty)
+                    for each in inspect.signature(public).parameters.values()
+                ]
+                shown = str(inspect.Signature(plain)).replace("'", '"')
+                assert f"| `{package}.{name}{shown}` |" in page
 
 
 @pytest.mark.parametrize("package", PUBLIC)
