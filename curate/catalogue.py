@@ -62,6 +62,9 @@ _MANIFEST = {
     "split": "train, val or test; a row that is dropped later no longer counts",
 }
 
+# Of the table that a data set card describes.
+CARD_COLUMNS = ("path", "sha256", "given_label", "label", "status", "reason", "split")
+
 WORKSPACE: tuple[WrittenFile, ...] = (
     WrittenFile(
         "manifest.csv",
@@ -197,6 +200,15 @@ WORKSPACE: tuple[WrittenFile, ...] = (
     ),
     WrittenFile("audit.html", "audit --html", "the leaks side by side", _AGAIN),
     WrittenFile("report.html", "report", "one page to look at", _AGAIN),
+    WrittenFile("card/README.md", "card", "the data set card, for Hugging Face", _AGAIN),
+    WrittenFile("card/croissant.json", "card", "the card for machines: Croissant 1.1", _AGAIN),
+    WrittenFile(
+        "card/images.csv",
+        "card",
+        "the images that the card describes, without pictures",
+        _AGAIN,
+        {name: _MANIFEST[name] for name in CARD_COLUMNS},
+    ),
     WrittenFile(
         "sources.json",
         "build",

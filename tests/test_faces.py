@@ -255,7 +255,7 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_p
     words = ("timeline", video, "-w", bars.root, "--no-detect", "--out", out)
     done = call(*words, "--smooth", "0.4", "--annotate")
     assert done.exit_code == 0, done.output
-    assert done.output.startswith("timeline: bars.avi: 20 frames, 1 faces: face 1 ")
+    assert done.stdout.startswith("timeline: bars.avi: 20 frames, 1 faces: face 1 ")
     table = pd.read_csv(out / "timeline.csv")
     assert table["seconds"].tolist() == pytest.approx([k / 5 for k in range(20)])
     assert set(table["predicted"][:9]) == {"angry"}
@@ -340,7 +340,7 @@ def test_a_timeline_follows_each_face_of_a_video(bars: Workspace, tmp_path: Path
     assert moved.is_monotonic_increasing
     assert {"p_positive", "p_negative"} <= set(table.columns)
     few = call("timeline", video, "-w", bars.root, "--per-second", "1", "--tta", "1")
-    assert few.output.startswith("timeline: people.avi: 2 frames, ")
+    assert few.stdout.startswith("timeline: people.avi: 2 frames, ")
 
 
 def test_boxes_are_drawn_until_the_next_sampled_frame_whether_it_shows_a_face_or_not() -> None:

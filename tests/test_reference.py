@@ -69,11 +69,11 @@ def test_every_column_of_the_manifest_has_a_meaning() -> None:
 
 
 def test_every_file_and_column_of_a_workspace_is_described(finished: Workspace) -> None:
-    for words in (("audit", "--csv", "--html"), ("report", "--no-images")):
+    for words in (("audit", "--csv", "--html"), ("report", "--no-images"), ("card",)):
         assert call_curate(*words, "-w", finished.root).exit_code == 0
     names = {each.name for each in WORKSPACE}
     assert list(list_gaps(finished.root, WORKSPACE)) == []
-    assert {"leaks.csv", "audit.html", "report.html", "issues.csv"} <= set(
+    assert {"leaks.csv", "audit.html", "report.html", "issues.csv", "card/images.csv"} <= set(
         read_files(finished.root)
     )
     properties = {name for name in vars(Workspace) if isinstance(vars(Workspace)[name], property)}
@@ -111,6 +111,7 @@ def test_every_file_and_column_of_a_run_is_described(
         "saliency",
         "embed --rows all",
         "report",
+        "card",
         "export",
         f"predict {pictures} --no-detect --out {tmp_path / 'faces'}",
         f"tune --trials 2 --epochs 1 --widths 8 --out {tmp_path / 'tuning'}",

@@ -1,6 +1,6 @@
-"""The commands of a published curation: publish it, apply it.
+"""The commands of a published curation: publish it, apply it; and the card of the data set.
 
-In: the options of a command. Out: the result that `curate.publish` returns, printed.
+In: the options of a command. Out: the result that `curate.publish` or `reports` returns, printed.
 """
 
 from pathlib import Path
@@ -125,6 +125,41 @@ def apply(
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
+def card(
+    name: Annotated[
+        str | None, typer.Option(help="Name of the data set.", show_default="the sources'")
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Its licence, as CC-BY-4.0.", show_default="unknown")
+    ] = None,
+    cite: Annotated[str | None, typer.Option(help="How to cite it.")] = None,
+    url: Annotated[str | None, typer.Option(help="Its web page.")] = None,
+    creator: Annotated[str | None, typer.Option(help="Who made it.")] = None,
+    published: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="The day when it was published.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder; default `card` in the workspace."),
+    ] = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write a data set card: README.md for Hugging Face, croissant.json, and images.csv.
+
+    Every figure comes from the tables and receipts of the workspace; what has not run, and what
+    nobody knows, has a sentence too. The parts are those of Datasheets for Datasets.
+    """
+    from curate.reports.card import write_card
+    from curate.reports.croissant import CardOptions
+    from curate.workspace.workspace import Workspace
+
+    options = CardOptions(name, licence, cite, url, creator, published)
+    result = write_card(Workspace(workspace), options, out=out, dry_run=dry_run)
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
 def _inspect(folder: Path, *, check: bool, diff: Path | None, as_json: bool) -> None:
     """Print what a check or a comparison finds."""
     from curate.errors import UsageError
@@ -141,5 +176,5 @@ def _inspect(folder: Path, *, check: bool, diff: Path | None, as_json: bool) -> 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the program."""
-    for command in (publish, apply):
+    for command in (publish, apply, card):
         app.command()(command)

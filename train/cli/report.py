@@ -1,12 +1,12 @@
-"""The command `train report`."""
+"""The commands `train report` and `train card`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from curate.console import DEFAULT_WORKSPACE, DryRun, Json, print_result
-from train.cli.runs import RowsOption
+from curate.console import DEFAULT_WORKSPACE, DryRun, Json, WorkspaceDir, print_result
+from train.cli.runs import RowsOption, RunArgument
 
 
 def report(
@@ -59,4 +59,29 @@ def report(
         has_images=images,
         dry_run=dry_run,
     )
+    print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def card(
+    run: RunArgument = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(help="Licence of the weights, as Apache-2.0.", show_default="unknown"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder; default that of the run.")
+    ] = None,
+    workspace: WorkspaceDir = DEFAULT_WORKSPACE,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Write a model card: README.md of a run for Hugging Face, with all its evaluations.
+
+    Every figure comes from the files of the run, the accuracy with and without copies in train
+    among them; what has not run has a sentence too. The parts are those of Model Cards.
+    """
+    from curate.workspace.workspace import Workspace
+    from train.report.card import write_model_card
+
+    result = write_model_card(Workspace(workspace), run, licence=licence, out=out, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)

@@ -240,7 +240,11 @@ def predict(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Find the faces of pictures and predict their expressions by a run."""
+    """Find the faces of pictures and predict their expressions by a run.
+
+    It recognises the expression that an annotator would name, not what a person feels. The EU AI
+    Act forbids emotion recognition in workplace and education; docs/cards.md has the intended use.
+    """
     from curate.workspace.workspace import Workspace as Files
     from train.faces.predict import predict_images
     from train.faces.predictor import PredictorOptions
@@ -283,7 +287,11 @@ def timeline(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Predict the expressions of every face of a video over time: timeline.csv, timeline.png."""
+    """Predict the expressions of every face of a video over time: timeline.csv, timeline.png.
+
+    It recognises the expression that an annotator would name, not what a person feels. The EU AI
+    Act forbids emotion recognition in workplace and education; docs/cards.md has the intended use.
+    """
     from curate.workspace.workspace import Workspace as Files
     from train.faces.predictor import PredictorOptions
     from train.faces.timeline import TimelineOptions, make_timeline
@@ -313,6 +321,9 @@ def export(
     """Write the best model of a run for use without Candid.
 
     Checks that the file gives the same probabilities.
+
+    It recognises the expression that an annotator would name, not what a person feels. The EU AI
+    Act forbids emotion recognition in workplace and education; docs/cards.md has the intended use.
     """
     from curate.workspace.workspace import Workspace as Files
     from train.export.command import export_run

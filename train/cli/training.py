@@ -23,7 +23,7 @@ from curate.console import (
     print_result,
 )
 from train.cli.recipe_options import add_recipe_options
-from train.cli.report import report
+from train.cli.report import card, report
 from train.cli.runs import add_commands
 
 app = new_app("Train face-expression models on a curated dataset, and score them honestly.")
@@ -357,6 +357,7 @@ def recipes(as_json: Json = False) -> None:
 
 add_commands(app)
 app.command()(report)
+app.command()(card)
 
 
 def main() -> None:

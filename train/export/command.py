@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from curate.cards import NOTE
 from curate.errors import CandidError, UsageError
 from curate.files import cannot_write, ensure_folder, note_change, write_atomically
 from curate.result import Result
@@ -87,7 +88,7 @@ def export_run(
         f"probabilities differ by at most {difference:.1g} -> {file}"
     )
     counts = {"run": name, "format": file_format, "file": str(file), "difference": difference}
-    return Result(summary, counts)
+    return Result(summary, counts, notes=(NOTE,))
 
 
 def _require_format(file_format: str) -> None:

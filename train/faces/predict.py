@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from curate import engine
+from curate.cards import NOTE
 from curate.csv_text import is_formula
 from curate.errors import SourceError, examples
 from curate.files import MAX_NAME_BYTES, shorten_name, write_atomically
@@ -96,6 +97,7 @@ def predict_images(
             "not_pictures": [str(file) for file in pictures.others],
         },
         format_faces(table, predictor.classes),
+        notes=(NOTE,),
     )
 
 

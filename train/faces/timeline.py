@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from curate import engine
+from curate.cards import NOTE
 from curate.errors import SourceError, UsageError
 from curate.files import MAX_NAME_BYTES, remove_quietly, shorten_name, write_atomically
 from curate.result import Result
@@ -262,7 +263,7 @@ def _summarize(
         "run": predictor.name,
         "tracks": tracks,
     }
-    return Result(f"timeline: {video.name}: {found} -> {folder}", counts)
+    return Result(f"timeline: {video.name}: {found} -> {folder}", counts, notes=(NOTE,))
 
 
 def _format_lost(count: FrameCount) -> str:

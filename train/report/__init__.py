@@ -1,5 +1,6 @@
-"""`train report`: one page about finished runs, from the files that other commands wrote.
+"""`train report` and `train card`: a page and a card of finished runs, from others' files.
 
-It scores nothing itself, but it maps what a model looked at in its most confident mistakes. Its
-templates are in `templates/`, the frame and the charts of every page in `curate/templates/`.
+They score nothing themselves, but the page maps what a model looked at in its most confident
+mistakes. Their templates are in `templates/`; what pages and cards of both programs share is in
+`curate/pages.py`, `curate/cards.py` and `curate/templates/`.
 """
