@@ -98,7 +98,7 @@ DATED = (".weights.h5", "applied.json")
 # the journal, which holds times; reads.json counts the reads of killed commands too.
 CHANGING = (
     "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
-    "verdicts.json", "reads.json",
+    "verdicts.json", "reads.json", "applied.json",
 )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from curate.publish.descriptor import describe, to_text
 from curate.publish.match import match_images
 from curate.sources.fer2013_csv import CODES
 from curate.workspace.journal import list_applied
+from curate.workspace.receipts import read_receipts
 from curate.workspace.workspace import Workspace
 
 VERDICTS = ["label", "status", "reason", "split", "quality", "label_conflict"]
@@ -391,6 +392,27 @@ def test_a_command_that_is_killed_after_the_batch_is_undone_to_the_byte(
     assert call_curate("undo", line.batch, "-w", workspace.root).exit_code == 0
     assert read_files(workspace.root)["manifest.csv"] == before
     assert "47 of 47" in apply(workspace, published)
+
+
+def test_killed_before_the_receipts_a_second_apply_writes_them(
+    published: Path, target: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = target("csv")
+
+    def die(*_: object, **__: object) -> None:
+        raise WorkspaceError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "write_receipt", die)
+        assert call_curate("apply", published / "curation", "-w", workspace.root).exit_code == 1
+    assert "dedup" not in read_receipts(workspace.root)
+    journal = workspace.journal.read_bytes()
+    assert "nothing changed" in apply(workspace, published)
+    assert {"inspect", "dedup", "split"} <= set(read_receipts(workspace.root))
+    assert workspace.journal.read_bytes() == journal
+    (line,) = list_applied(workspace.read_journal())
+    assert call_curate("undo", line.batch, "-w", workspace.root).exit_code == 0
+    assert "dedup" not in read_receipts(workspace.root)
 
 
 def rows_of(*faces: np.ndarray, labels: str, splits: tuple[str, ...] = ()) -> pd.DataFrame:

@@ -37,7 +37,7 @@ from curate.workspace.journal import (
 )
 from curate.workspace.manifest import table_bytes
 from curate.workspace.receipts import StageResult, new_receipt, write_receipt
-from curate.workspace.snapshots import FACTS, finish_snapshot, keep_snapshot
+from curate.workspace.snapshots import FACTS, finish_snapshot, is_unfinished, keep_snapshot
 from curate.workspace.workspace import Workspace
 
 LEAST_SHARE = 0.95  # of the readable images; with fewer it is another data set
@@ -107,6 +107,8 @@ def apply_curation(
     if plan.is_new and not dry_run:
         _require_unapplied(derived)
         _write(workspace, plan)
+    elif not dry_run:
+        _complete(workspace, plan)
     return _summarize(plan, rows=len(derived.after), dry_run=dry_run)
 
 
@@ -199,9 +201,21 @@ def _write(workspace: Workspace, plan: _Plan) -> None:
             data = read_bytes(workspace.journal)
             write_atomically(workspace.root / PAIRS, table_bytes(plan.made.pairs))
             write_derived(workspace, now.before, plan.after, data=data)
-            for stage in _STAGES:
-                _write_receipt(workspace, plan, stage)
-            finish_snapshot(workspace, batch)
+            _write_receipts(workspace, plan, batch)
+
+
+def _complete(workspace: Workspace, plan: _Plan) -> None:
+    """Write the receipts of a command that was killed after it had written the manifest."""
+    with workspace.lock("`curate apply`"):
+        for line in list_applied(workspace.read_journal())[-1:]:
+            if is_unfinished(workspace, line.batch):
+                _write_receipts(workspace, plan, line.batch)
+
+
+def _write_receipts(workspace: Workspace, plan: _Plan, batch: str) -> None:
+    for stage in _STAGES:
+        _write_receipt(workspace, plan, stage)
+    finish_snapshot(workspace, batch)
 
 
 def _write_receipt(workspace: Workspace, plan: _Plan, stage: str) -> None:

@@ -70,6 +70,12 @@ def finish_snapshot(workspace: Workspace, batch: str) -> None:
         write_atomically(workspace.root / APPLIED / batch / _RECORD, data)
 
 
+def is_unfinished(workspace: Workspace, batch: str) -> bool:
+    """Whether the batch was killed before it had written all of its files."""
+    record = _read_record(workspace, batch)
+    return record is not None and not record["files"]
+
+
 def _digest(file: Path) -> str:
     return sha256_of(file) if file.is_file() else ""
 
