@@ -11,8 +11,10 @@ import re
 from pathlib import Path
 
 from curate.errors import WorkspaceError, printable_cell
+from curate.files import read_bounded
 
 CARD = "README.md"
+MOST_BYTES = 10_000_000  # of a card
 UNKNOWN = "unknown"
 # What Hugging Face knows as a licence; any other is `other` with its name.
 LICENCES = frozenset({
@@ -88,7 +90,15 @@ def require_own_card(folder: Path, command: str) -> None:
     file = folder / CARD
     if folder.exists() and not folder.is_dir():
         raise WorkspaceError(f"{folder}: is a file: name a folder with --out")
-    if file.exists() and mark_card(command).encode() not in file.read_bytes():
+    if file.exists() and not _holds(file, mark_card(command).encode()):
         raise WorkspaceError(
             f"{file}: is no card of `{command}`: name another folder with --out, or remove it"
         )
+
+
+def _holds(file: Path, mark: bytes) -> bool:
+    """Whether a file is a readable one of ordinary size with the mark in it."""
+    try:
+        return mark in read_bounded(file, MOST_BYTES)
+    except OSError:
+        return False

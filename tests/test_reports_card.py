@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -158,6 +159,9 @@ def test_a_readme_of_somebody_else_stays(curate: Curate, built: Workspace, tmp_p
     assert "is no card of `curate card`: name another folder with --out" in done.stderr
     assert (tmp_path / CARD).read_text() == "# Mine\n"
     assert not (tmp_path / CROISSANT).exists()
+    (tmp_path / CARD).unlink()
+    os.mkfifo(tmp_path / CARD)  # whose end never comes
+    assert curate("card", "-w", built.root, "--out", tmp_path).exit_code == 1
 
 
 @pytest.fixture

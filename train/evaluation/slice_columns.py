@@ -138,7 +138,7 @@ def cut_quarters(numbers: Numbers) -> Names:
     """
     known = numbers[np.isfinite(numbers)]
     bounds = np.unique(np.quantile(known, QUARTERS)) if len(known) else np.empty(0)
-    texts = [f"{bound:.4g}" for bound in bounds]
+    texts = [f"{bound:,.0f}" if bound >= 1000 else f"{bound:.4g}" for bound in bounds]
     names = [f"below {texts[0]}" if texts else ""]
     names += [f"{low} to {high}" for low, high in itertools.pairwise(texts)]
     names += [f"{texts[-1]} and more"] if texts else []
