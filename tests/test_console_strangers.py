@@ -206,7 +206,7 @@ def test_the_table_of_predict_names_the_same_files_without_a_formula(
     import numpy as np
 
     from train.faces import predict
-    from train.faces.detect import Face
+    from train.faces.boxes import Face
 
     FACE.save(tmp_path / "=1+1.png")
     monkeypatch.chdir(tmp_path)

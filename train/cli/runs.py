@@ -4,7 +4,7 @@ They score it, explain it, predict faces with it, and export it.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,10 @@ RunOption = Annotated[
 ]
 Detect = Annotated[
     bool, typer.Option("--detect/--no-detect", help="Find faces, or take each picture for a face.")
+]
+DetectorName = Annotated[
+    Literal["libfacedetection", "mtcnn"],
+    typer.Option("--detector", help="Who finds the faces; mtcnn is the extra of this name."),
 ]
 Tta = Annotated[
     str,
@@ -226,6 +230,7 @@ def predict(
     workspace: WorkspaceDir = DEFAULT_WORKSPACE,
     run: RunOption = None,
     detect: Detect = True,
+    detector: DetectorName = "libfacedetection",
     classes: MergedClasses = None,
     tta: Tta = "flip",
     seed: Seed = 0,
@@ -251,7 +256,12 @@ def predict(
 
     options = PredictorOptions(run=run, classes=classes, tta=tta, seed=seed)
     result = predict_images(
-        Files(workspace), images, options, detect=detect, out=out, dry_run=dry_run
+        Files(workspace),
+        images,
+        options,
+        detector=detector if detect else None,
+        out=out,
+        dry_run=dry_run,
     )
     print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
 
@@ -272,6 +282,7 @@ def timeline(
         ),
     ] = 1.0,
     detect: Detect = True,
+    detector: DetectorName = "libfacedetection",
     classes: MergedClasses = None,
     tta: Tta = "flip",
     seed: Seed = 0,
@@ -298,7 +309,10 @@ def timeline(
 
     predictor = PredictorOptions(run=run, classes=classes, tta=tta, seed=seed)
     options = TimelineOptions(
-        per_second=per_second, smooth=smooth, detect=detect, annotate=annotate
+        per_second=per_second,
+        smooth=smooth,
+        detector=detector if detect else None,
+        annotate=annotate,
     )
     result = make_timeline(Files(workspace), video, predictor, options, out=out, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)

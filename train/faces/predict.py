@@ -23,14 +23,8 @@ from curate.workspace.predictions import PREFIX
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Pixels
 from train.evaluation.metrics import Probs, format_percent
-from train.faces.detect import (
-    Face,
-    FaceDetector,
-    cut_face,
-    draw_boxes,
-    find_faces,
-    require_files,
-)
+from train.faces.boxes import Face, cut_face, draw_boxes, require_files
+from train.faces.detectors import DEFAULT_DETECTOR, find_faces, open_detector
 from train.faces.pictures import list_pictures
 from train.faces.predictor import DEFAULTS, Predictor, PredictorOptions, load_predictor
 
@@ -40,7 +34,7 @@ def predict_images(
     images: Sequence[Path],
     options: PredictorOptions = DEFAULTS,
     *,
-    detect: bool = True,
+    detector: str | None = DEFAULT_DETECTOR,
     out: Path | None = None,
     dry_run: bool = False,
 ) -> Result:
@@ -50,7 +44,7 @@ def predict_images(
     ----------
     images : files, and folders whose pictures are read
     options : the run, and how it predicts
-    detect : find faces; else each picture is a face
+    detector : a name of `DETECTORS`; None: each picture is a face
     out : folder for predictions.csv and for each picture with its boxes; None writes nothing
 
     Raises
@@ -64,15 +58,15 @@ def predict_images(
     predictor = load_predictor(workspace, options)
     if dry_run:
         return Result(_format_plan(predictor, len(images), out))
-    detector = FaceDetector() if detect else None
+    finder = open_detector(detector)
     found: list[tuple[Path, Face]] = []
     readable, cut = [], []
     problems: list[str] = []
     for file, picture in _read_pictures(images, problems):
         readable.append(file)
-        for face in find_faces(detector, picture):
+        for face in find_faces(finder, picture):
             found.append((file, face))
-            cut.append(cut_face(picture, face, predictor.size, is_whole=detector is None))
+            cut.append(cut_face(picture, face, predictor.size, is_whole=finder is None))
     if not readable:
         raise SourceError(
             f"{problems[0]}: none of {len(images)} pictures can be read: name pictures"

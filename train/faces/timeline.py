@@ -1,8 +1,8 @@
 """`train timeline`: the expressions of the faces of a video over time.
 
 Comes in: a video and a run. Goes out: timeline.csv, timeline.png, and on request the video with
-boxes. MTCNN finds the faces of every sampled frame, boxes are linked into one track per face, the
-run predicts each face, and the probabilities of a track are smoothed over time.
+boxes. A detector finds the faces of every sampled frame, boxes are linked into one track per face,
+the run predicts each face, and the probabilities of a track are smoothed over time.
 """
 
 import hashlib
@@ -26,14 +26,8 @@ from curate.workspace.workspace import Workspace
 from train.data.dataset import Pixels
 from train.evaluation.metrics import Probs
 from train.evaluation.plots import plot_timeline
-from train.faces.detect import (
-    Face,
-    FaceDetector,
-    cut_face,
-    draw_boxes,
-    find_faces,
-    require_files,
-)
+from train.faces.boxes import Face, cut_face, draw_boxes, require_files
+from train.faces.detectors import DEFAULT_DETECTOR, Detector, find_faces, open_detector
 from train.faces.predictor import Predictor, PredictorOptions, load_predictor
 from train.faces.tracks import link_faces, smooth_probs
 from train.faces.video import Frame, FrameCount, copy_video, read_frames
@@ -55,13 +49,13 @@ class TimelineOptions:
     ----------
     per_second : sampled frames per second of video, from 0.001 to 1000
     smooth : seconds to either side over which the probabilities of a face are averaged; 0 for none
-    detect : find faces; else every frame is a face
+    detector : a name of `DETECTORS`; None: every frame is a face
     annotate : write the video with boxes and texts too
     """
 
     per_second: float = 5.0
     smooth: float = 1.0
-    detect: bool = True
+    detector: str | None = DEFAULT_DETECTOR
     annotate: bool = False
 
 
@@ -111,7 +105,7 @@ def make_timeline(
     _require_other_place(video, folder)
     if dry_run:
         return Result(f"timeline: would read {video.name} with {predictor.name} -> {folder}")
-    detector = FaceDetector() if options.detect else None
+    detector = open_detector(options.detector)
     samples = _sample_faces(video, options.per_second, detector, predictor.size)
     if not samples.cut:
         raise SourceError(
@@ -165,9 +159,7 @@ def choose_folder(timelines: Path, video: Path) -> Path:
     return folder.with_name(f"{name}-{hashlib.sha256(path.encode()).hexdigest()[:8]}")
 
 
-def _sample_faces(
-    video: Path, per_second: float, detector: FaceDetector | None, size: int
-) -> Samples:
+def _sample_faces(video: Path, per_second: float, detector: Detector | None, size: int) -> Samples:
     """The sampled frames, their faces, and the faces cut out at `size` pixels."""
     samples = Samples([], [], [])
     for frame in engine.track(read_frames(video, per_second, samples.count), "timeline"):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from train.faces.detect import Face
+from train.faces.boxes import Face
 
 Floats = npt.NDArray[np.float64]
 # A head that moves by more of its own side between two samples, or grows or shrinks by more, is
