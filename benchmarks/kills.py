@@ -92,15 +92,15 @@ LOADED = (
     "train.training.preview",
     "train.training.series",
 )  # fmt: skip
-# Their batches have other names each time, so a second run adds a second decision.
-DECIDING = ("curate decide", "curate decide --from", "curate undo")
+# A second run adds a second decision, as its batch has another name, or a second search.
+ADDING = ("curate decide", "curate decide --from", "curate undo", "train tune")
 # Weights, and what has digests of files that hold times.
 DATED = (".weights.h5", "applied.json")
-# Files of a training that goes on: they differ from epoch to epoch. verdicts.json has a digest of
-# the journal, which holds times; reads.json counts the reads of killed commands too.
+# Files of a training or a search that goes on. verdicts.json has a digest of the journal, which
+# holds times; reads.json counts the reads of killed commands too.
 CHANGING = (
     "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
-    "verdicts.json", "reads.json", "applied.json",
+    "verdicts.json", "reads.json", "applied.json", "trials.csv",
 )  # fmt: skip
 
 
@@ -285,10 +285,10 @@ def kill_once(
         if not may_change and text not in (before.get(file), after.get(file)):
             found.append(f"{file} is neither old nor new")
     found += [f"{file} is lost" for file in before.keys() - left.keys() if file in after]
-    if name in DECIDING:
+    if name in ADDING:
         said = (root.parent / "stdout").read_text()
-        lines = left["decisions.jsonl"].count("\n") - before["decisions.jsonl"].count("\n")
-        if "batch" in said and lines != 1:
+        old, new = (files.get("decisions.jsonl", "").count("\n") for files in (before, left))
+        if "batch" in said and new - old != 1:
             found.append("an acknowledged decision is lost")
         found += check_reads(root)
         return Kill(found, code == -signal.SIGKILL)
