@@ -58,6 +58,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "curate journal restore": ("unexplained", ("journal", "restore", *BY)),
     "curate export folder": ("curated", ("export", "folder", "{ws}/set")),
     "curate export csv": ("curated", ("export", "csv", "{ws}/set.csv")),
+    "curate export imagefolder": ("curated", ("export", "imagefolder", "{ws}/hf")),
     "curate export fiftyone": ("curated", ("export", "fiftyone", "{ws}/set51")),
     "curate audit": ("curated", ("audit", "--csv")),
     "curate report": ("curated", ("report",)),
