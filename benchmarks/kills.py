@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -103,6 +104,7 @@ CHANGING = (
     "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
     "verdicts.json", "reads.json", "applied.json", "trials.csv",
 )  # fmt: skip
+FIFTYONE_ID = re.compile(r'[0-9a-f]{24}|"\$date": \d+')
 
 
 @dataclass
@@ -318,8 +320,12 @@ def compare(final: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def read_left(root: Path) -> dict[str, str]:
-    """The files; a folder that is named by a batch, which holds the time, by another name."""
-    return {plain(file): text for file, text in read(root).items() if not is_temporary(file)}
+    """The files; without batches in their names, which hold the time, and FiftyOne's own ids."""
+    left = {plain(file): text for file, text in read(root).items() if not is_temporary(file)}
+    return {
+        file: FIFTYONE_ID.sub("ID", text) if file.startswith("set51/") else text
+        for file, text in left.items()
+    }
 
 
 def check_reads(root: Path) -> list[str]:

@@ -254,3 +254,18 @@ def test_fer2013_candid_is_found_whole_in_fer2013_csv(tmp_path: Path) -> None:
             usage = rows["split"].map(dict(zip(("train", "val", "test"), USAGES, strict=True)))
             assert (usage == arrays["usage"])[rows["split"].notna()].all()
     np.testing.assert_array_equal(faces, arrays["pixels"])
+
+
+def test_the_small_model_is_of_the_published_split_and_its_card_says_what_it_reads() -> None:
+    import onnxruntime
+
+    folder = ROOT / "examples" / "small_model"
+    card = (folder / "MODEL_CARD.md").read_text()
+    record = json.loads((PUBLISHED.parent / "curation.json").read_text())
+    assert record["tables"]["splits/clean-70-15-15.csv"]["sha256"] in card
+    assert (folder / "model.onnx").stat().st_size < 2e6
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    faces = np.stack([draw_face(name, k, k) for k, name in enumerate(CODES)])[..., None]
+    (probs,) = session.run(None, {session.get_inputs()[0].name: faces})
+    assert probs.shape == (7, len((folder / "classes.txt").read_text().split()))
+    assert np.allclose(probs.sum(axis=1), 1, atol=1e-3)
