@@ -262,9 +262,9 @@ def call(program: str, words: tuple[str, ...], root: Path) -> Outcome:
     else:
         from train.cli.training import app
     arguments = [word.replace("{ws}", str(root)) for word in words]
-    os.environ.setdefault("USER", "a")
+    env = {"USER": os.environ.get("USER", "a")}
     with obey_modes():
-        done = CliRunner().invoke(app, arguments, prog_name=program)
+        done = CliRunner().invoke(app, arguments, prog_name=program, env=env)
     crash = ""
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         crash = "".join(traceback.format_exception(done.exception))

@@ -4,7 +4,6 @@ The attacks on a running session are in `test_relabel_attacks.py`.
 """
 
 import asyncio
-import getpass
 import json
 import os
 import socket
@@ -455,7 +454,7 @@ def test_a_server_of_the_users_with_a_password_is_used_and_the_password_is_in_no
 def test_a_socket_of_the_users_is_used_if_no_other_account_may_open_it(tmp_path):
     running = start_mongod(find_mongod(os.environ), tmp_path / "db")
     folders = (tmp_path / "db", tmp_path, *tmp_path.parents)
-    modes = {path: path.stat().st_mode for path in folders if path.owner() == getpass.getuser()}
+    modes = {path: path.stat().st_mode for path in folders if path.stat().st_uid == os.geteuid()}
     try:
         require_server(running.uri)
         running.socket.chmod(0o777)
