@@ -149,7 +149,7 @@ def format_share(right: Floats, weight: Floats) -> list[str]:
 
 def name_models(models: Mapping[str, tuple[Floats, Floats]]) -> dict[str, tuple[Floats, Floats]]:
     """The two models of the plot."""
-    shown = {"b": "model, labels as shipped", "e-posterior-2000": "model, posterior, 2,000 keys"}
+    shown = {"b": "model, labels as shipped", "e-posterior-2000": "model, posterior, 2,000 verdicts"}
     return {text: models[row] for row, text in shown.items() if row in models}
 
 

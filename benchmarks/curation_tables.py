@@ -43,11 +43,11 @@ ABOUT = {
     "g": "without copies, `--class-weights balanced`",
 }
 PATTERNS = {
-    r"d-(\d+)": "{} random keys, suggestions accepted at .9",
+    r"d-(\d+)": "{} random verdicts, suggestions accepted at .9",
     r"e-oof-([\d.]+)": "without copies, `--targets oof --belief-weight {}`",
-    r"e-posterior-(\d+)": "{} random keys, `--targets posterior`",
-    r"h-plain-(\d+)": "{} random keys, posterior, self-distillation off",
-    r"h-weights-(\d+)": "{} random keys, posterior, `--class-weights sqrt`",
+    r"e-posterior-(\d+)": "{} random verdicts, `--targets posterior`",
+    r"h-plain-(\d+)": "{} random verdicts, posterior, self-distillation off",
+    r"h-weights-(\d+)": "{} random verdicts, posterior, `--class-weights sqrt`",
 }
 SUMMARY = (
     "a", "b", "d-0", "e-oof", "d-200", "e-posterior-200", "e-posterior-1000", "e-posterior-2000",
@@ -221,7 +221,7 @@ def choose_best(folder: Path, split: str, rows: Mapping[str, list[Any]]) -> str:
         crowd = spread(rows[best], "crowd", "accuracy"), spread(rows[best], "crowd", "macro_f1")
         official = spread(rows[best], "copy_free", "accuracy")
         chosen.append([keys, f"{best}: {describe_row(best)}", *crowd, official, gain])
-    header = ["keys", "(h), by val", "crowd accuracy", "crowd macro F1"]
+    header = ["verdicts", "(h), by val", "crowd accuracy", "crowd macro F1"]
     return to_table([*header, "official labels, copy-free", "gain against (a)"], chosen)
 
 
@@ -310,7 +310,7 @@ def draw_plot(rows: Mapping[str, list[Any]], file: Path) -> None:
         means = [value.mean() for value in values]
         errors = [value.std(ddof=1) if len(value) > 1 else 0.0 for value in values]
         axes.errorbar(keys, means, errors, marker="o", capsize=3, label=f"by {what}")
-    axes.set(xlabel="keys on random images", ylabel="accuracy, copy-free test, %")
+    axes.set(xlabel="verdicts on random images", ylabel="accuracy, copy-free test, %")
     axes.set_title("fast trained on the class posterior")
     axes.legend()
     figure.tight_layout()
