@@ -21,9 +21,8 @@ import numpy.typing as npt
 import pandas as pd
 from curation_pays import KEPT
 from curation_tables import describe_row
-from results import ROOT, replace_section, to_table
+from results import ROOT, replace_section, save_figure, to_table
 
-from curate.files import write_atomically
 from curate.workspace.votes import CROWD, read_votes, votes_of
 from train.evaluation.intervals import DRAWS
 
@@ -149,7 +148,10 @@ def format_share(right: Floats, weight: Floats) -> list[str]:
 
 def name_models(models: Mapping[str, tuple[Floats, Floats]]) -> dict[str, tuple[Floats, Floats]]:
     """The two models of the plot."""
-    shown = {"b": "model, labels as shipped", "e-posterior-2000": "model, posterior, 2,000 verdicts"}
+    shown = {
+        "b": "model, labels as shipped",
+        "e-posterior-2000": "model, posterior, 2,000 verdicts",
+    }
     return {text: models[row] for row, text in shown.items() if row in models}
 
 
@@ -173,11 +175,7 @@ def draw_plot(counts: Counts, curves: Mapping[str, tuple[Floats, Floats]]) -> No
     axes.set(xlabel="of ten annotators, with the most frequent answer; images", ylim=(0, 100))
     axes.set_ylabel("agrees with the other annotators, %")
     axes.legend()
-    figure.tight_layout()
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120)
-    pyplot.close(figure)
-    write_atomically(PLOT, stream.getvalue())
+    save_figure(figure, PLOT)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ from results import (
     describe_machine,
     match_section,
     replace_section,
+    save_figure,
     to_table,
 )
 
-from curate.files import write_atomically
 from curate.workspace.predictions import PREFIX, class_names
 from train.evaluation.intervals import DRAWS, compare_mcnemar
 
@@ -288,8 +288,6 @@ def format_noise(done: Mapping[str, Any]) -> str:
 
 def draw_plot(rows: Mapping[str, list[Any]], file: Path) -> None:
     """Accuracy by the crowd and by the official labels against the number of random keys."""
-    import io
-
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -313,8 +311,4 @@ def draw_plot(rows: Mapping[str, list[Any]], file: Path) -> None:
     axes.set(xlabel="verdicts on random images", ylabel="accuracy, copy-free test, %")
     axes.set_title("fast trained on the class posterior")
     axes.legend()
-    figure.tight_layout()
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120)
-    pyplot.close(figure)
-    write_atomically(file, stream.getvalue())
+    save_figure(figure, file)

@@ -4,6 +4,7 @@ Comes in: commands to run and time, or the text of a section. Goes out: the file
 replaced.
 """
 
+import io
 import os
 import platform
 import re
@@ -13,6 +14,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from curate.files import write_atomically
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
@@ -86,3 +90,14 @@ def to_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [f"| {' | '.join(map(str, row))} |" for row in (header, ["---"] * len(header), *rows)]
     return "\n".join(lines)
+
+
+def save_figure(figure: Any, file: Path) -> None:
+    """Write a figure of matplotlib as PNG, and close it."""
+    from matplotlib import pyplot
+
+    figure.tight_layout()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=120)
+    pyplot.close(figure)
+    write_atomically(file, stream.getvalue())
