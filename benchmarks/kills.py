@@ -104,7 +104,7 @@ CHANGING = (
     "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
     "verdicts.json", "reads.json", "applied.json", "trials.csv",
 )  # fmt: skip
-FIFTYONE_ID = re.compile(r'[0-9a-f]{24}|"\$date": \d+')
+FIFTYONE_ID = re.compile(r'[0-9a-f]{24}|"_rand": [0-9.e-]+')
 
 
 @dataclass
