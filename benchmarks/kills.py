@@ -96,13 +96,14 @@ LOADED = (
 )  # fmt: skip
 # A second run adds a second decision, as its batch has another name, or a second search.
 ADDING = ("curate decide", "curate decide --from", "curate undo", "train tune")
-# Weights, and what has digests of files that hold times.
-DATED = (".weights.h5", "applied.json")
+# Weights, what has digests of files that hold times, and FiftyOne's table of fields in any order.
+DATED = (".weights.h5", "applied.json", "set51/metadata.json")
 # Files of a training or a search that goes on. verdicts.json has a digest of the journal, which
 # holds times; reads.json counts the reads of killed commands too.
 CHANGING = (
     "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
     "verdicts.json", "reads.json", "applied.json", "trials.csv",
+    "set51/metadata.json",
 )  # fmt: skip
 FIFTYONE_ID = re.compile(r'[0-9a-f]{24}|"_rand": [0-9.e-]+')
 
@@ -348,7 +349,7 @@ def is_finished(root: Path) -> bool:
 
 def is_temporary(file: str) -> bool:
     """Whether a file is what a killed writer could not remove; the next one removes it."""
-    return file.rpartition("/")[2].startswith(".") or file.endswith(".tmp")
+    return any(part.startswith(".") or part.endswith(".tmp") for part in file.split("/"))
 
 
 def copy(template: Path, root: Path) -> None:

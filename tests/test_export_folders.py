@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import cv2
 import pandas as pd
@@ -11,7 +13,8 @@ from conftest import read_files
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import WorkspaceError
+from curate.errors import ServiceError, WorkspaceError
+from curate.export import fiftyone
 from curate.export import folders as export
 from curate.export.folders import ExportedImage
 from curate.export.table import FERPLUS_ORDER, soft_label
@@ -240,3 +243,34 @@ def test_a_fiftyone_dataset_of_the_set_loads_with_its_labels_and_images(finished
         [path, label, [split] if split else [], True]
         for path, label, split in zip(kept["path"], kept["label"], kept["split"], strict=True)
     ]
+
+
+def test_a_fiftyone_export_that_ends_early_leaves_no_folder_and_an_earlier_one_whole(
+    finished, curate, tmp_path, monkeypatch
+):
+    sets = tmp_path / "sets"
+    target = sets / "out"
+
+    def write(order, *, fails):
+        made = Path(order["target"])
+        (made / "data").mkdir(parents=True)
+        (made / "data" / "0.png").write_text(str(len(order["rows"])))
+        if fails:
+            raise ServiceError("the disk is full")
+
+    def run(*, fails):
+        monkeypatch.setattr(fiftyone, "_write_dataset", partial(write, fails=fails))
+        return curate("export", "fiftyone", target, "-w", finished.root).exit_code
+
+    assert run(fails=True) == 1
+    assert list(sets.iterdir()) == []
+    assert run(fails=False) == 0
+    whole = read_files(target)
+    (sets / ".out.made.tmp" / "data").mkdir(parents=True)  # what a kill leaves
+    path = finished.read().query("status == 'keep'")["path"].iloc[0]
+    assert curate("decide", path, "--drop", "--by", "a", "-w", finished.root).exit_code == 0
+    assert run(fails=True) == 1
+    assert read_files(target) == whole
+    assert run(fails=False) == 0
+    assert read_files(target) != whole
+    assert [file.name for file in sets.iterdir()] == ["out"]
