@@ -21,6 +21,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import stat
 import threading
@@ -99,6 +100,22 @@ def new_temporary(file: Path, suffix: str = TEMPORARY) -> Iterator[Path]:
         remove_quietly(temporary)
 
 
+@contextlib.contextmanager
+def new_temporary_folder(place: Path) -> Iterator[Path]:
+    """An empty folder beside `place`, named as `new_temporary` names a file.
+
+    It is removed at the end with all that is left in it.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(place, TEMPORARY)
+    folder = _name_temporary(place, TEMPORARY)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def create_file(file: Path, data: bytes = b"") -> None:
     """Write a file that must not exist yet, not even as a link; not flushed to the disk.
 
@@ -157,7 +174,10 @@ def _remove_leftovers(file: Path, suffix: str) -> None:
         # PID-RANDOM; earlier versions wrote PID alone.
         pid = leftover.name.removesuffix(suffix).rpartition(".")[2].partition("-")[0]
         if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
-            remove_quietly(leftover)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                remove_quietly(leftover)
 
 
 def _is_alive(pid: int) -> bool:

@@ -266,7 +266,8 @@ def test_a_fiftyone_export_that_ends_early_leaves_no_folder_and_an_earlier_one_w
     assert list(sets.iterdir()) == []
     assert run(fails=False) == 0
     whole = read_files(target)
-    (sets / ".out.made.tmp" / "data").mkdir(parents=True)  # what a kill leaves
+    dead = 2**22 + 1  # over the largest process number of Linux
+    (sets / f".out.{dead}-0123456789abcdef.tmp" / "made").mkdir(parents=True)  # what a kill leaves
     path = finished.read().query("status == 'keep'")["path"].iloc[0]
     assert curate("decide", path, "--drop", "--by", "a", "-w", finished.root).exit_code == 0
     assert run(fails=True) == 1

@@ -6,7 +6,6 @@ Load it with `fo.Dataset.from_dir(FOLDER, fo.types.FiftyOneDataset)`. A process 
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from curate.export.folders import LISTING, list_files, require_free, require_ima
 from curate.export.table import Format, format_export, label_table
 from curate.fiftyone_host.environment import fiftyone_environment, require_fiftyone
 from curate.fiftyone_host.mongod import find_mongod, start_mongod
-from curate.files import TEMPORARY, write_atomically
+from curate.files import new_temporary_folder, write_atomically
 from curate.result import Result
 from curate.workspace.manifest import kept_rows
 from curate.workspace.places import locate_named
@@ -54,20 +53,15 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
 
 def _replace_dataset(target: Path, rows: Sequence[Mapping[Any, Any]], digest: str) -> None:
     """Write the dataset beside the target and move it there: a kill leaves the old one or none."""
-    made, old = (target.with_name(f".{target.name}.{word}{TEMPORARY}") for word in ("made", "old"))
-    for left in (made, old):
-        shutil.rmtree(left, ignore_errors=True)
-    try:
+    with new_temporary_folder(target) as scratch:
+        made = scratch / "made"
         _write_dataset({"target": str(made), "rows": rows})
         names = sorted(str(file.relative_to(made)) for file in made.rglob("*") if file.is_file())
         record = json.dumps({"files": names, "digest": digest}, indent=1)
         write_atomically(made / LISTING, f"{record}\n".encode())
         if target.exists():
-            target.rename(old)
+            target.rename(scratch / "old")
         made.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
 
 
 def _write_dataset(order: dict[str, Any]) -> None:
