@@ -414,8 +414,7 @@ def run_jobs(folder: Path, jobs: Sequence[Job], hours: float, at_once: int = 1) 
     failed: list[str] = []
     for is_training, group in groupby(jobs, key=lambda job: bool(job.run)):
         with ThreadPoolExecutor(at_once if is_training else 1) as pool:
-            for error in pool.map(lambda job: try_job(folder, job, end), list(group)):
-                failed += [error] if error else []
+            failed += filter(None, pool.map(lambda job: try_job(folder, job, end), list(group)))
     if failed:
         raise SystemExit(f"{len(failed)} jobs failed: {', '.join(failed)}")
 

@@ -141,7 +141,7 @@ def format_rows(folder: Path, rows: Mapping[str, list[Any]]) -> str:
 
 
 def format_summary(folder: Path, rows: Mapping[str, list[Any]]) -> str:
-    """The table of the README: the rows that a reader asks about first."""
+    """The table of the README: the rows that matter most."""
     header = ["trained on", "agrees with the crowd", "macro F1"]
     header += ["official labels", "gain by the crowd"]
     table = []
@@ -153,7 +153,7 @@ def format_summary(folder: Path, rows: Mapping[str, list[Any]]) -> str:
     images = rows["a"][0]["result"]["test"]["crowd"]["rows"]
     return (
         f"Scored on the {images:,} test images with ten votes of a leak-free 60/10/30 split, "
-        "percent, three seeds.\n\n" + to_table(header, table)
+        f"percent, {len(rows['a'])} seeds.\n\n" + to_table(header, table)
     )
 
 

@@ -253,7 +253,7 @@ def test_a_fiftyone_export_that_ends_early_leaves_no_folder_and_an_earlier_one_w
 
     def write(order, *, fails):
         made = Path(order["target"])
-        (made / "data").mkdir(parents=True)
+        (made / "data").mkdir(parents=True, exist_ok=True)
         (made / "data" / "0.png").write_text(str(len(order["rows"])))
         if fails:
             raise ServiceError("the disk is full")
@@ -267,7 +267,7 @@ def test_a_fiftyone_export_that_ends_early_leaves_no_folder_and_an_earlier_one_w
     assert run(fails=False) == 0
     whole = read_files(target)
     dead = 2**22 + 1  # over the largest process number of Linux
-    (sets / f".out.{dead}-0123456789abcdef.tmp" / "made").mkdir(parents=True)  # what a kill leaves
+    (target / f".{export.LISTING}.{dead}-0123456789abcdef.tmp" / "data").mkdir(parents=True)
     path = finished.read().query("status == 'keep'")["path"].iloc[0]
     assert curate("decide", path, "--drop", "--by", "a", "-w", finished.root).exit_code == 0
     assert run(fails=True) == 1

@@ -165,21 +165,24 @@ PREPARE: dict[str, Callable[[Path], None]] = {
 }
 
 
-def run_page(name: str, *, to_the_end: bool) -> None:
-    """Run the commands of a page in their order, then its Python code."""
-    text = page_of(name).read_text()
+def run_page(name: str, *, to_the_end: bool) -> int:
+    """Run the commands of a page in their order, then its Python code; returns how many ran."""
+    text, count = page_of(name).read_text(), 0
     for command in COMMAND.findall(text):
         if command.startswith(tuple(NOT_RUN)):
             continue
         if command.startswith(LONG) and not to_the_end:
-            return
+            return count
         run_command(command)
+        count += 1
     names: dict[str, object] = {}
     for block in BLOCK.findall(text):
         if not any(
             f"import {other}" in block or f"from {other}" in block for other in NO_DEPENDENCY
         ):
             exec(block, names)
+            count += 1
+    return count
 
 
 def run_command(command: str) -> None:
@@ -201,14 +204,14 @@ def run_command(command: str) -> None:
 @pytest.mark.parametrize("name", [name for name in PAGES if name != "video"])
 def test_the_commands_of_a_page_run(name: str, work: Path) -> None:
     PREPARE.get(name, lambda _: None)(work)
-    run_page(name, to_the_end=False)
+    assert run_page(name, to_the_end=False) > 0
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["affectnet", "cluster", "new-images"])
 def test_the_commands_of_a_page_run_to_its_end(name: str, work: Path) -> None:
     PREPARE.get(name, lambda _: None)(work)
-    run_page(name, to_the_end=True)
+    assert run_page(name, to_the_end=True) > 2
 
 
 @pytest.mark.long

@@ -85,6 +85,8 @@ def test_the_built_wheel_works_in_an_empty_environment(
         call([curate, "relabel", "--random", "5", "-n", *root])
         call([curate, "export", "fiftyone", tmp_path / "out", *root])
         call([train, "run", "--name", "one", "--epochs", "1", "--widths", "4", *root])
+        assert (tmp_path / "ws" / "runs" / "one" / "metrics.json").is_file()
+    assert (tmp_path / "ws" / "manifest.csv").is_file()
 
 
 def call(words: list[object]) -> None:

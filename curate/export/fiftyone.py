@@ -4,6 +4,7 @@ Load it with `fo.Dataset.from_dir(FOLDER, fo.types.FiftyOneDataset)`. A process 
 (`curate.export.fiftyone_writer`) writes it on a mongod of our own, never in the user's database.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,11 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import ServiceError
-from curate.export.folders import LISTING, list_files, require_free, require_images
+from curate.export.folders import (
+    LISTING,
+    begin_listing,
+    finish_listing,
+    list_files,
+    require_free,
+    require_images,
+)
 from curate.export.table import Format, format_export, label_table
 from curate.fiftyone_host.environment import fiftyone_environment, require_fiftyone
 from curate.fiftyone_host.mongod import find_mongod, start_mongod
-from curate.files import new_temporary_folder, write_atomically
+from curate.files import cannot_write, new_temporary_folder
 from curate.result import Result
 from curate.workspace.manifest import kept_rows
 from curate.workspace.places import locate_named
@@ -47,21 +55,29 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     listing = target / LISTING
     is_current = listing.is_file() and read_json(listing).get("digest") == digest
     if not dry_run and not is_current:
-        _replace_dataset(target.resolve(), rows, digest)
+        _write_export(target, rows, digest)
     return format_export(table, kept, f"{target}/")
 
 
-def _replace_dataset(target: Path, rows: Sequence[Mapping[Any, Any]], digest: str) -> None:
-    """Write the dataset beside the target and move it there: a kill leaves the old one or none."""
-    with new_temporary_folder(target) as scratch:
-        made = scratch / "made"
-        _write_dataset({"target": str(made), "rows": rows})
-        names = sorted(str(file.relative_to(made)) for file in made.rglob("*") if file.is_file())
-        record = json.dumps({"files": names, "digest": digest}, indent=1)
-        write_atomically(made / LISTING, f"{record}\n".encode())
-        if target.exists():
-            target.rename(scratch / "old")
-        made.rename(target)
+def _write_export(target: Path, rows: Sequence[Mapping[Any, Any]], digest: str) -> None:
+    """Make the dataset in a hidden folder of the target, then move its files: an earlier one is
+    whole until then, and after a kill the next export ends the work.
+    """
+    try:
+        with new_temporary_folder(target / LISTING) as made:
+            _write_dataset({"target": str(made.absolute()), "rows": rows})
+            files = [file.relative_to(made) for file in made.rglob("*") if file.is_file()]
+            names = [file.as_posix() for file in files]
+            begin_listing(target, names)
+            for file in files:
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                (made / file).replace(target / file)
+        finish_listing(target, names, digest=digest)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            target.rmdir()  # a first export that has failed leaves no empty folder
 
 
 def _write_dataset(order: dict[str, Any]) -> None:

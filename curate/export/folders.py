@@ -9,7 +9,7 @@ import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -105,8 +105,7 @@ def write_folders(
 
 def _write_export(target: Path, exported: list[ExportedImage], tables: dict[str, bytes]) -> None:
     files = [*(item.target for item in exported), *tables]
-    # Listed first, so that after a kill the next export knows which files are its own.
-    _write_listing(target, {*files, *read_listing(target)})
+    begin_listing(target, files)
     for item in exported:
         write_atomically(target / item.target, _face_bytes(item))
     for name, data in tables.items():
@@ -204,15 +203,25 @@ def require_free(target: Path) -> None:
         raise WorkspaceError(f"{target}: holds other files than an export: name a new folder")
 
 
-def finish_listing(target: Path, files: list[str]) -> None:
-    """Remove the files of an earlier export that no longer belong, then write the listing."""
+def begin_listing(target: Path, files: Sequence[str]) -> None:
+    """List the files before they are written: after a kill the next export knows its own."""
+    _write_listing(target, {*files, *read_listing(target)})
+
+
+def finish_listing(target: Path, files: Sequence[str], **record: str) -> None:
+    """Remove the files of an earlier export that no longer belong, then write the listing.
+
+    Parameters
+    ----------
+    record : what else it holds
+    """
     for name in sorted(set(read_listing(target)) - set(files)):
         file = target / name
         # An edited listing must not remove files elsewhere.
         if file.resolve().is_relative_to(target.resolve()):
             remove_quietly(file)
             _remove_empty(file.parent, target)
-    _write_listing(target, files)
+    _write_listing(target, files, **record)
 
 
 def read_listing(target: Path) -> list[str]:
@@ -221,8 +230,8 @@ def read_listing(target: Path) -> list[str]:
     return list(read_json(listing).get("files", [])) if listing.is_file() else []
 
 
-def _write_listing(target: Path, files: Iterable[str]) -> None:
-    text = json.dumps({"files": sorted(files)}, indent=1) + "\n"
+def _write_listing(target: Path, files: Iterable[str], **record: str) -> None:
+    text = json.dumps({"files": sorted(files), **record}, indent=1) + "\n"
     write_atomically(target / LISTING, text.encode())
 
 

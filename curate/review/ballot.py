@@ -91,7 +91,7 @@ def read_believed(
 
 
 def fit_ballot(ballot: Ballot, believed: Probs | None) -> Consensus | None:
-    """The consensus; None where nothing tells two reviewers apart: no third one, and no model."""
+    """The consensus; None for two reviewers alone, without a model: nothing shows who is right."""
     if len(ballot.reviewers) < 2 or (len(ballot.reviewers) == 2 and believed is None):
         return None
     return find_consensus(ballot.votes, len(ballot.verdicts), believed)
