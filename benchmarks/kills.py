@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 from results import RESULTS, ROOT, describe_machine, read_table, replace_section, to_table
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -54,9 +55,11 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "curate decide --accept-suggestions": (
         "judged", ("decide", "--accept-suggestions", "--at-least", "0.7", *BY),
     ),
+    "curate decide --consensus": ("disputed", ("decide", "--consensus", *BY)),
     "curate undo": ("curated", ("undo", "{batch}", *BY)),
     "curate merge": ("curated", ("merge", "{ws}/other.jsonl")),
     "curate journal restore": ("unexplained", ("journal", "restore", *BY)),
+    "curate journal discard": ("unexplained", ("journal", "discard", "--verdicts", "2", *BY)),
     "curate export folder": ("curated", ("export", "folder", "{ws}/set")),
     "curate export csv": ("curated", ("export", "csv", "{ws}/set.csv")),
     "curate export imagefolder": ("curated", ("export", "imagefolder", "{ws}/hf")),
@@ -95,7 +98,9 @@ LOADED = (
     "train.training.series",
 )  # fmt: skip
 # A second run adds a second decision, as its batch has another name, or a second search.
-ADDING = ("curate decide", "curate decide --from", "curate undo", "train tune")
+ADDING = (
+    "curate decide", "curate decide --from", "curate undo", "curate journal discard", "train tune",
+)  # fmt: skip
 # Weights, what has digests of files that hold times, and FiftyOne's table of fields in any order.
 DATED = (".weights.h5", "applied.json", "set51/metadata.json")
 # Files of a training or a search that goes on. verdicts.json has a digest of the journal, which
@@ -193,6 +198,16 @@ def make_judged(root: Path) -> None:
     call_curate("flag", "-w", root)
 
 
+def make_disputed(root: Path) -> None:
+    """Three reviewers on the same images; the third one is wrong throughout."""
+    workspace, names = draw_workspace(root)
+    others = np.roll(np.unique(names), 1)[np.unique(names, return_inverse=True)[1]]
+    table = root.parent / "verdicts.csv"
+    for by, given in (("R1", names), ("R2", names), ("R3", others)):
+        to_decisions(workspace, given, RANDOM[:60]).to_csv(table, index=False)
+        call_curate("decide", "--from", table, "--by", by, "-w", root)
+
+
 def make_runs(root: Path) -> None:
     """With runs, and with a film of its faces."""
     make_trained(root)
@@ -208,6 +223,7 @@ TEMPLATES: dict[str, Callable[[Path], None]] = {
     "published": make_published,
     "unexplained": make_unexplained,
     "judged": make_judged,
+    "disputed": make_disputed,
     "trained": make_runs,
 }
 
@@ -292,7 +308,7 @@ def kill_once(
     if name in ADDING:
         said = (root.parent / "stdout").read_text()
         old, new = (files.get("decisions.jsonl", "").count("\n") for files in (before, left))
-        if "batch" in said and new - old != 1:
+        if "batch" in said and new == old:
             found.append("an acknowledged decision is lost")
         found += check_reads(root)
         return Kill(found, code == -signal.SIGKILL)
