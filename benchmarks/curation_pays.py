@@ -6,35 +6,24 @@
     python benchmarks/curation_pays.py FER2013 VOTES FOLDER --save    # keep what is finished
     python benchmarks/curation_pays.py FER2013 VOTES FOLDER --write   # RESULTS.md and the plot
 
-A job is a few commands that a user could type; `--list` prints them. A finished job is a line of
-FOLDER/results.jsonl and is not run again, unless the workspace that it made is gone; one that was
-stopped begins anew, its training where it was. `--save` keeps the lines and the predictions of the
-finished jobs in runs/curation_pays.tar.xz, with which a new FOLDER begins. All models are the
+A job (`jobs.py`) is a few commands that a user could type; `--list` prints them. `--save` keeps
+what is finished in runs/curation_pays.tar.xz, with which a new FOLDER begins. All models are the
 recipe `fast` with the same number of epochs, so rows of one split differ in their labels alone.
 `leakfree` is `curate dedup` and a split of 60/10/30; `official` the split that FER2013 ships. The
 reviewer is the crowd's majority (`curation_reviewer.py`).
 """
 
 import argparse
-import json
-import os
-import re
-import shlex
-import subprocess
-import sys
-import tarfile
-import time
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-from train.runs.folder import METRICS, RECIPE, is_unfinished
+import jobs
+from curation_tables import write_tables
+from jobs import Job, quote
 
 HERE = Path(__file__).resolve().parent
-KEPT = HERE / "runs" / "curation_pays.tar.xz"
+KEPT = jobs.RUNS / "curation_pays.tar.xz"
 SEEDS = (0, 1, 2)
 SPLITS = ("leakfree", "official")
 ORDERS = ("queue", "random", "cleanlab")
@@ -50,28 +39,6 @@ NOISE = (
 )
 # Minutes on two cores at 12 epochs, from runs of `fast` and `train oof` on FER2013.
 MINUTES = {"train": 5.5, "state": 0.5, "base": 6.0, "oof": 13.0, "noise": 1.5, "noise state": 6.0}
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is done in one go.
-
-    Attributes
-    ----------
-    name : split, row and seed, as `leakfree/b/s0`; unique
-    minutes : as estimated
-    commands : run one after the other by a shell, in FOLDER
-    run : folder of the run that it trains, inside FOLDER; empty for none
-    result : JSON file inside FOLDER that joins the line of the job; empty for none
-    makes : what must still be inside FOLDER for the job to be done; empty for nothing
-    """
-
-    name: str
-    minutes: float
-    commands: tuple[str, ...]
-    run: str = ""
-    result: str = ""
-    makes: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,39 +64,20 @@ SMOKE = Sizes(
 )  # fmt: skip
 
 
-class JobError(Exception):
-    """A command of a job failed."""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     for place in ("dataset", "votes", "folder"):
         parser.add_argument(place, type=Path)
-    parser.add_argument("--list", action="store_true", help="print the jobs and run none")
-    parser.add_argument("--write", action="store_true", help="write the tables and run none")
-    parser.add_argument("--save", action="store_true", help="keep what is finished; run none")
-    parser.add_argument("--hours", type=float, default=1e9, help="begin no job after so many")
-    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="trainings on one GPU")
-    parser.add_argument("--only", default="", metavar="PATTERN", help="jobs whose names match")
+    jobs.add_options(parser)
     parser.add_argument("--smoke", action="store_true", help="everything tiny, of drawn faces")
     options = parser.parse_args()
     dataset, votes = options.dataset.resolve(), options.votes.resolve()
-    jobs = list(plan(dataset, votes, SMOKE if options.smoke else FULL))
-    chosen = [job for job in jobs if re.search(options.only, job.name)]
+    planned = list(plan(dataset, votes, SMOKE if options.smoke else FULL))
     if not options.smoke:
-        restore(options.folder)
-    if options.list:
-        print(format_plan(chosen, list_done(options.folder, jobs)))
-    elif options.save:
-        save(options.folder)
-    elif options.write:
-        from curation_tables import write_tables
-
-        write_tables(options.folder)
-    else:
-        run_jobs(options.folder, chosen, options.hours, options.at_once)
+        jobs.restore(options.folder, KEPT)
+    jobs.do_chosen(options, planned, KEPT, write_tables)
 
 
 def plan(dataset: Path, votes: Path, sizes: Sizes) -> Iterator[Job]:
@@ -153,7 +101,7 @@ def plan(dataset: Path, votes: Path, sizes: Sizes) -> Iterator[Job]:
 def plan_bases(dataset: Path, sizes: Sizes) -> Iterator[Job]:
     """Workspaces: as shipped, and clean with either split, with models within train."""
     clean = [
-        f"curate build fer2013={shlex.quote(str(dataset))} -w clean",
+        f"curate build fer2013={quote(dataset)} -w clean",
         "curate inspect -w clean",
         "curate dedup -w clean",
         f"curate fold --k {sizes.folds} -w clean",
@@ -342,134 +290,6 @@ def plan_noise(votes: Path, sizes: Sizes) -> Iterator[Job]:
             for way, (end, words) in ways.items():
                 name = f"noise/{kind}-{round(100 * share)}-{way}/s{seed}"
                 yield plan_model(name, state + end, words, seed, (state, votes), sizes)
-
-
-def quote(file: Path) -> str:
-    return shlex.quote(str(file))
-
-
-def read_done(folder: Path) -> dict[str, dict[str, Any]]:
-    """Job -> its line, of the finished jobs; a line that a kill cut off does not count."""
-    file = folder / "results.jsonl"
-    lines = file.read_text().splitlines() if file.is_file() else []
-    whole = (line for line in lines if line.endswith("}"))
-    return {line["job"]: line for line in map(json.loads, whole)}
-
-
-def list_done(folder: Path, jobs: Sequence[Job]) -> set[str]:
-    """The names of the jobs that need not be run."""
-    finished = read_done(folder)
-    return {
-        job.name for job in jobs if job.name in finished and (folder / (job.makes or ".")).exists()
-    }
-
-
-def save(folder: Path) -> None:
-    """Keep the lines of the finished jobs and the classes that they predicted."""
-    with tarfile.open(KEPT, "w:xz") as archive:
-        for file in [folder / "results.jsonl", *sorted((folder / "scores").glob("*.csv"))]:
-            archive.add(file, file.relative_to(folder).as_posix(), filter=name_nobody)
-    print(f"{KEPT}: {len(read_done(folder))} jobs, {KEPT.stat().st_size / 1000:.0f} KB")
-
-
-def name_nobody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Without the user and the time of the machine that measured."""
-    return entry.replace(uid=0, gid=0, uname="", gname="", mtime=0, deep=False)
-
-
-def read_machine(run: Path) -> str:
-    """The GPU, else the processor, that trained it."""
-    machine = json.loads((run / RECIPE).read_text())["machine"]
-    return ", ".join(machine["gpus"]) or f"{machine['processor']}, {machine['cores']} cores"
-
-
-def restore(folder: Path) -> None:
-    """Begin a new folder with the kept results."""
-    if KEPT.is_file() and not (folder / "results.jsonl").is_file():
-        with tarfile.open(KEPT) as archive:
-            archive.extractall(folder, filter="data")
-        print(f"{len(read_done(folder))} finished jobs were taken from {KEPT.name}")
-
-
-def format_plan(jobs: Sequence[Job], done: Collection[str]) -> str:
-    """Each job with its minutes and commands, and the sum of what is left."""
-    lines = []
-    for job in jobs:
-        state = "done" if job.name in done else f"{job.minutes:g} min"
-        lines += [f"{job.name}: {state}", *(f"    {command}" for command in job.commands)]
-    left = sum(job.minutes for job in jobs if job.name not in done)
-    lines.append(f"{len(jobs)} jobs, {len(jobs) - sum(job.name in done for job in jobs)} left: ")
-    return "\n".join(lines) + f"about {left / 60:.1f} hours of two cores"
-
-
-def run_jobs(folder: Path, jobs: Sequence[Job], hours: float, at_once: int = 1) -> None:
-    """Run the jobs that are not done, in their order, until the hours are over.
-
-    Parameters
-    ----------
-    at_once : how many trainings run side by side; the other jobs build on each other, one by one
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + 3600 * hours
-    failed: list[str] = []
-    for is_training, group in groupby(jobs, key=lambda job: bool(job.run)):
-        with ThreadPoolExecutor(at_once if is_training else 1) as pool:
-            failed += filter(None, pool.map(lambda job: try_job(folder, job, end), list(group)))
-    if failed:
-        raise SystemExit(f"{len(failed)} jobs failed: {', '.join(failed)}")
-
-
-def try_job(folder: Path, job: Job, end: float) -> str:
-    """Run one job unless it is done or the time is over, and note its line.
-
-    Returns
-    -------
-    its name if it failed, which does not stop the others; else empty
-    """
-    if list_done(folder, [job]):
-        return ""
-    if time.monotonic() > end:
-        print(f"{job.name}: not begun, the time is over", flush=True)
-        return ""
-    print(f"{job.name} ({job.minutes:g} min)", flush=True)
-    begin = time.monotonic()
-    try:
-        run_job(folder, job)
-    except JobError as error:
-        print(error, flush=True)
-        return job.name
-    line: dict[str, Any] = {"job": job.name, "seconds": round(time.monotonic() - begin, 1)}
-    if job.run:
-        line |= {"machine": read_machine(folder / job.run)}
-    if job.result:
-        line |= {"result": json.loads((folder / job.result).read_text())}
-    with (folder / "results.jsonl").open("a") as file:
-        file.write(f"\n{json.dumps(line)}\n")  # a kill may have cut off the line before
-    return ""
-
-
-def run_job(folder: Path, job: Job) -> None:
-    """The commands of a job; a training that was interrupted goes on, a finished one is kept."""
-    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    for command in job.commands:
-        words = command
-        if job.run and command.startswith("train run "):
-            if (folder / job.run / METRICS).is_file():
-                continue
-            if is_unfinished(folder / job.run):
-                words = f"train run --resume --name {Path(job.run).name} -w {command.split()[-1]}"
-        log = folder / "logs" / f"{job.name.replace('/', '-')}.log"
-        log.parent.mkdir(exist_ok=True)
-        with log.open("a") as stream:
-            stream.write(f"$ {words}\n")
-            stream.flush()
-            done = subprocess.run(
-                words, shell=True, cwd=folder, stdout=stream, stderr=subprocess.STDOUT,
-                env={**os.environ, "PATH": programs},
-            )  # fmt: skip
-        if done.returncode:
-            tail = "\n".join(log.read_text().splitlines()[-5:])
-            raise JobError(f"{job.name}: `{words}` failed ({log}):\n{tail}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from curation_pays import read_done
+from jobs import read_done
 from results import (
     README,
     RESULTS,

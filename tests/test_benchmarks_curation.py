@@ -141,67 +141,6 @@ def test_scores_count_the_rows_that_they_name() -> None:
     ]
 
 
-def test_a_stopped_plan_goes_on_and_a_failed_job_does_not_stop_the_others(tmp_path: Path) -> None:
-    write = ("echo x >> ran", "mkdir -p out", "echo '{\"accuracy\": 1}' > out/r.json")
-    jobs = [
-        curation_pays.Job("base/one", 1, write, result="out/r.json"),
-        curation_pays.Job("base/broken", 1, ("echo y >> ran; false",)),
-        curation_pays.Job("base/two", 1, ("echo z >> ran",)),
-    ]
-    for _ in range(2):
-        with pytest.raises(SystemExit, match=r"^1 jobs failed: base/broken$"):
-            curation_pays.run_jobs(tmp_path, jobs, 1.0)
-    assert (tmp_path / "ran").read_text().split() == ["x", "y", "z", "y"]
-    done = curation_pays.read_done(tmp_path)
-    assert done["base/one"]["result"] == {"accuracy": 1}
-    with (tmp_path / "results.jsonl").open("a") as file:
-        file.write('{"job": "base/bro')  # a kill in the middle of a line
-    assert set(curation_pays.read_done(tmp_path)) == {"base/one", "base/two"}
-    curation_pays.run_jobs(tmp_path, [curation_pays.Job("base/three", 1, ("true",))], 1.0)
-    assert set(curation_pays.read_done(tmp_path)) == {"base/one", "base/two", "base/three"}
-    assert "base/one: done" in curation_pays.format_plan(jobs, done)
-
-
-def test_trainings_run_side_by_side_after_what_they_need(tmp_path: Path) -> None:
-    """Each of two trainings waits for the other; a machine with a GPU is noted."""
-    (tmp_path / "recipe.json").write_text(json.dumps({"machine": {"gpus": ["A GPU"]}}))
-    jobs = [curation_pays.Job("state/one", 1, ("mkdir ws",))]
-    for name, other in (("a", "b"), ("b", "a")):
-        wait = f"touch {name}; for k in $(seq 200); do [ -e {other} ] && exit 0; sleep 0.05; done"
-        made = f"mkdir ws/{name}; cp recipe.json ws/{name}"
-        jobs.append(
-            curation_pays.Job(f"leakfree/{name}/s0", 1, (made, f"{wait}; false"), f"ws/{name}")
-        )
-    curation_pays.run_jobs(tmp_path, jobs, 1.0, at_once=2)
-    done = curation_pays.read_done(tmp_path)
-    assert len(done) == 3
-    assert done["leakfree/a/s0"]["machine"] == "A GPU"
-
-
-def test_a_new_folder_begins_with_what_was_kept_and_makes_lost_workspaces_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(curation_pays, "KEPT", tmp_path / "kept.tar.xz")
-    old, new = tmp_path / "old", tmp_path / "new"
-    old.mkdir()
-    line = write_scores(old, "a", ["happy"] * 10)
-    state = {"job": "state/one", "seconds": 1.0}
-    (old / "results.jsonl").write_text("".join(json.dumps(x) + "\n" for x in (line, state)))
-    curation_pays.save(old)
-    curation_pays.restore(new)
-    assert curation_pays.read_done(new) == curation_pays.read_done(old)
-    kept = pd.read_csv(new / "scores" / "leakfree-a-s0-test.csv")
-    assert kept.columns.tolist() == ["path", "label", "predicted", "crowd", "copy_free"]
-    assert kept["predicted"].eq("happy").all()
-    jobs = [
-        curation_pays.Job("leakfree/a/s0", 1, ("false",)),
-        curation_pays.Job("state/one", 1, ("mkdir one",), makes="one"),
-    ]
-    assert curation_pays.list_done(new, jobs) == {"leakfree/a/s0"}
-    curation_pays.run_jobs(new, jobs, 1.0)
-    assert curation_pays.list_done(new, jobs) == {"leakfree/a/s0", "state/one"}
-
-
 def write_scores(folder: Path, row: str, predicted: list[str]) -> dict[str, object]:
     """A finished job of the leak-free split with these predictions of ten happy faces."""
     table = pd.DataFrame({"path": [f"a/{k}" for k in range(10)], "label": "sad"})
