@@ -2,8 +2,8 @@
 
 Not among them: `quality.py`, `label_issues.py`, `independent_model.py`, `posterior.py crowd`,
 `consensus.py crowd`, `ferplus_join.py`, `ceiling.py`, `curation_pays.py` (seventeen hours) and
-`relabel.py fer2013`, which need crowd votes that Candid does not ship; `posterior.py clean`, which
-needs CK+48;
+`relabel.py fer2013`, which need crowd votes that Candid does not ship; `posterior.py clean` and
+`studies.py` (sixty hours), which need CK+48;
 `many_files.py`, which draws 300,000 files; `contact_sheet.py`, which needs an eye; `code_style.py`,
 which compares with an earlier checkout; and what measures nothing by itself: `fer2013_candid.py`,
 `small_model.py`, `leaderboard.py`; and `apply_curation.py`, which needs the rows and Kaggle's
