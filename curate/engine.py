@@ -30,6 +30,8 @@ R = TypeVar("R")
 Engine = Literal["local", "ray"]
 # Chunks in flight per worker: enough that no worker waits, few enough to bound the memory.
 AHEAD = 4
+# Of progress without a terminal: work that takes less than the first prints nothing.
+FIRST_LINE_SECONDS, SECONDS_BETWEEN_LINES = 180.0, 60.0
 # A worker begins as `python -c`, which would take a `pickle.py` in the current folder for Python's
 # own; with this variable, as with the option -P, nothing of that folder is imported.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
@@ -81,18 +83,65 @@ def map(
 
 @contextmanager
 def progress(total: int, what: str) -> Iterator[Any]:
-    """A tqdm bar on stderr; silent if `what` is empty or stderr is not a terminal."""
-    disable = None if what else True  # None: tqdm disables the bar where there is no terminal
+    """A tqdm bar on stderr, without a terminal a line a minute; silent if `what` is empty."""
+    if what and not (sys.stderr and sys.stderr.isatty()):
+        yield ProgressLines(total, what)
+        return
     with tqdm(
         total=total,
         desc=what,
         unit="",
         file=sys.stderr,
-        disable=disable,
+        disable=not what,
         leave=False,
         dynamic_ncols=True,
     ) as bar:
         yield bar
+
+
+class ProgressLines:
+    """Progress for a log file: what is finished, and how long the rest will take, a line a minute.
+
+    It has the parts of a tqdm bar that this project uses.
+
+    Attributes
+    ----------
+    total : the amount of work; 0 if it is not known
+    n : how much of it is finished
+    """
+
+    def __init__(self, total: int, what: str) -> None:
+        self.total, self.what, self.n = total, what, 0
+        self._begin = time.monotonic()
+        self._next = self._begin + FIRST_LINE_SECONDS
+
+    def update(self, more: int = 1) -> None:
+        """Add finished work; print a line if it is time for one."""
+        self.n += more
+        now = time.monotonic()
+        if now >= self._next and sys.stderr:
+            self._next = now + SECONDS_BETWEEN_LINES
+            sys.stderr.write(f"{printable(self._describe(now - self._begin))}\n")
+            sys.stderr.flush()
+
+    def set_postfix_str(self, text: str, refresh: bool = False) -> None:
+        """Do nothing: a line is about the whole."""
+
+    def _describe(self, seconds: float) -> str:
+        text = f"{self.what}: {self.n:,} after {format_minutes(seconds)}"
+        if not self.total:
+            return text
+        text = f"{self.what}: {100 * self.n // self.total} % after {format_minutes(seconds)}"
+        if not self.n:
+            return text
+        left = seconds * (self.total - self.n) / self.n
+        return f"{text}, about {format_minutes(left)} left"
+
+
+def format_minutes(seconds: float) -> str:
+    """`4 min`, `2 h 05 min`."""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def note(line: str) -> None:

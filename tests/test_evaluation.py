@@ -122,6 +122,11 @@ def test_the_scores_carry_intervals_calibration_and_the_gain_of_the_mirror(copy:
     assert gain["gain"] == pytest.approx(scores["accuracy"] - scores["one_view"]["accuracy"])
     assert gain["interval"][0] <= gain["gain"] <= gain["interval"][1]
     assert "by one view: gain " in scores["story"]
+    most = scores["majority"]
+    labels = pd.read_csv(Path(scores["folder"]) / "predictions.csv")["label"]
+    assert most["accuracy"] == labels.value_counts(normalize=True).max()
+    assert (labels == most["class"]).mean() == most["accuracy"]
+    assert f"(always {most['class']}: {100 * most['accuracy']:.1f} %)" in scores["story"]
     table = pd.read_csv(copy.root / "runs" / "short" / "evaluation-test" / "calibration.csv")
     assert (len(table), table["rows"].sum()) == (15, 12)
 

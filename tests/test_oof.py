@@ -327,6 +327,7 @@ def test_a_dry_run_leaves_the_workspace_byte_identical(workspace: Workspace, com
     done = call(*command.split(), "-w", workspace.root, "--dry-run")
     assert done.exit_code == 0
     assert " would " in done.output
+    assert ("steps in all; --quick takes fewer" in done.output) == command.startswith("oof")
     assert list_bytes(workspace.root) == before
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,7 +16,8 @@ from curate.reports.sampling import take_over_kinds
 from curate.reports.sections import face_map
 from curate.reports.sections.balance import compare_balance
 from curate.reports.sections.leakage import bound_score, read_scores
-from curate.reports.sections.suspects import explain, format_votes
+from curate.reports.sections.next_steps import list_receipts
+from curate.reports.sections.suspects import explain, format_votes, show_suspects
 from curate.workspace.manifest import empty_manifest, write_manifest
 from curate.workspace.workspace import Workspace
 
@@ -112,6 +114,8 @@ def test_the_balance_has_a_chart_per_source_and_split() -> None:
         ("a", "train", 1, 2), ("a", "test", 1, 0), ("b", "train", 1, 0), ("b", "test", 0, 1),
         ("b", "none", 1, 0),
     ]  # fmt: skip
+    unsplit = compare_balance(manifest.assign(split=""))
+    assert unsplit.charts[3].title == "split train: 2 given, no new split yet"
     assert found.columns == ["given", "kept", "exact_copy", "label now"]
     assert found.rows == [("happy", [1, 1, 0, 0]), ("sad", [3, 2, 1, 3])]
 
@@ -178,6 +182,31 @@ def test_the_votes_of_the_crowd_are_beside_a_suspect_label(
     write_manifest(finished.manifest, manifest)
     assert curate("report", "-w", finished.root).exit_code == 0
     assert "<small>votes: 7 fear, 3 sad</small>" in (finished.root / "report.html").read_text()
+
+
+def test_an_image_that_inspect_dropped_is_no_suspect(finished: Workspace) -> None:
+    manifest = finished.read()
+    album = Album(finished, manifest, has_images=False)
+    first = manifest["issue_rank"] == "1"
+    shown = show_suspects(finished.root, manifest, album)
+    assert manifest.loc[first, "path"].item() in [row["path"] for row in shown]
+    dropped = manifest.assign(
+        status=manifest["status"].mask(first, "drop"),
+        reason=manifest["reason"].mask(first, "degenerate"),
+    )
+    shown = show_suspects(finished.root, dropped, album)
+    assert manifest.loc[first, "path"].item() not in [row["path"] for row in shown]
+
+
+def test_a_receipt_names_its_recipe_and_the_values_of_its_options(tmp_path: Path) -> None:
+    options = {
+        "recipe": {"name": "fast", "epochs": 24},
+        "ratios": [70, 30],
+        "seed": 1,
+        "dry": False,
+    }
+    found = list_receipts(tmp_path, {"run": {"options": options, "seconds": 1.0}}, {"run": "done"})
+    assert found[0].options == "recipe fast, ratios 70 30, seed 1"
 
 
 @pytest.mark.parametrize("text", ["path,x\na,1\n", "path,x,y\na,2,0\n", "path,x,y\na,nan,0\n"])

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -80,6 +81,17 @@ def test_kaggles_folders_of_fer2013_give_back_the_challenges_split_from_the_file
         "fer2013/train/happy/Training_12.jpg": "train",
     }
     assert rows.at["fer2013/test/sad/PublicTest_13.jpg", "given_label"] == "sad"
+
+
+def test_a_split_that_file_names_alone_have_is_said(tmp_path: Path) -> None:
+    names = ["happy/Training_1.jpg", "sad/PrivateTest_2.jpg", "sad/mine.jpg"]
+    built = build_rows(tmp_path, write_faces(tmp_path / "faces", names))
+    assert built.rows["source_split"].tolist() == ["train", "test", ""]
+    assert [note for note in built.notes if "`curate split` makes your own" in note] == [
+        "faces: 2 pictures lie in no folder of a split and are named as in FER2013 (Training_…, "
+        "PublicTest_…, PrivateTest_…): the split that the name has counts as the dataset's; "
+        "`curate split` makes your own"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,13 @@ def mark_usages(listing: Listing) -> Listing:
         if not _ALTERED.search(row.path)
     ]
     notes = note_skipped(altered, "pictures are altered copies of others")
+    by_name = sum(not row.source_split and bool(usage_of(row.path)) for row in listing.rows)
+    if by_name:
+        notes += (
+            f"{by_name:,} pictures lie in no folder of a split and are named as in FER2013 "
+            "(Training_…, PublicTest_…, PrivateTest_…): the split that the name has counts as the "
+            "dataset's; `curate split` makes your own",
+        )
     noted = listing.noted.union(altered)
     return replace(listing, rows=found, notes=(*listing.notes, *notes), noted=noted)
 

@@ -11,7 +11,7 @@ under the same label (law 6). A copy under another label is never dropped; it is
 for the reviewer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,13 +70,20 @@ def dedup(
     counts = count_copies(manifest, columns) | {"look_pairs": int((table["band"] == "look").sum())}
     summary = (
         f"dedup: {len(manifest):,} rows, {counts['groups']:,} groups, "
-        f"{counts['surplus']:,} surplus images; "
-        f"redundant: {counts['exact']:,} exact, {counts['near']:,} near; "
+        f"{counts['surplus']:,} surplus images{_format_redundant(counts)}; "
         f"{counts['conflict_rows']:,} rows of {counts['conflict_groups']:,} groups "
         "in label conflict; "
-        f"{counts['look_pairs']:,} pairs to look at"
+        f"{counts['look_pairs']:,} pairs to look at (band look in pairs.csv)"
     )
     return StageResult(summary, columns=columns, tables={"pairs.csv": table}, counts=counts)
+
+
+def _format_redundant(counts: Mapping[str, int]) -> str:
+    """How many of the surplus images are redundant, and why the others are not."""
+    exact, near = counts["exact"], counts["near"]
+    text = f": {exact:,} exact and {near:,} near copies are redundant"
+    others = counts["surplus"] - exact - near
+    return f"{text}, {others:,} not (another label, no direct copy, decided)" if others else text
 
 
 def group_duplicates(manifest: pd.DataFrame, near: Sequence[tuple[int, int]]) -> pd.DataFrame:

@@ -43,8 +43,8 @@ def fold(manifest: pd.DataFrame, k: int, seed: int = 0) -> StageResult:
     column[manifest["pixel_hash"] != ""] = part.astype(str)
     sizes = np.bincount(part, minlength=k).tolist()
     summary = (
-        f"fold: {len(rows):,} rows in {k} folds of {min(sizes):,} to {max(sizes):,}, "
-        f"{unit_count:,} photographs and subjects kept whole"
+        f"fold: {len(rows):,} readable rows, copies too, in {k} folds of {min(sizes):,} to "
+        f"{max(sizes):,}; {unit_count:,} units (a photograph with its copies, a person) stay whole"
     )
     counts = {"sizes": sizes, "units": unit_count}
     notes = warn_of_units(rows, units, "fold")

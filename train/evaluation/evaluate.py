@@ -101,6 +101,7 @@ def evaluate_runs(
     mean_probs = np.mean(probs, axis=0)
     mean_one_view = np.mean(one_view, axis=0) if one_view else None
     metrics |= score_all(run_set, without_copy, mean_probs, mean_one_view, seed)
+    metrics |= {"majority": score_majority(run_set.targets, run_set.classes)}
     if len(probs) > 1:
         metrics |= _score_each_run(run_set, without_copy, probs, one_view, reads)
     if run_set.class_views:
@@ -193,6 +194,12 @@ def score_all(
         before, after = (each.argmax(axis=1) == targets for each in (one_view, probs))
         scores["tta_gain"] = bootstrap_gain(before, after, seed)
     return scores
+
+
+def score_majority(targets: Rows, classes: Sequence[str]) -> dict[str, Any]:
+    """The largest class of the rows, and the accuracy of always naming it."""
+    counts = np.bincount(targets, minlength=len(classes))
+    return {"class": classes[int(counts.argmax())], "accuracy": float(counts.max() / counts.sum())}
 
 
 def find_rows_without_copy(run_set: RunSet) -> Mask:

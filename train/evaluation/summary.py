@@ -47,6 +47,9 @@ def _format_headline(name: str, metrics: Mapping[str, Any]) -> str:
     text = f"{name.replace('_', ' ').replace('f1', 'F1')} {format_percent(metrics[name])}"
     if name in ("accuracy", "macro_f1"):
         text += f" {format_interval(metrics['intervals'][name])}"
+    if name == "accuracy" and "majority" in metrics:
+        most = metrics["majority"]
+        text += f" (always {most['class']}: {format_percent(most['accuracy'])})"
     if name == "accuracy" and "tta_gain" in metrics:
         text += _format_gain(metrics["one_view"]["accuracy"], metrics["tta_gain"])
     return text

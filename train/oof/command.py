@@ -338,4 +338,10 @@ def _format_plan(manifest: pd.DataFrame, missing: Sequence[Job], jobs: int) -> s
             f"  {job.model.name}, seed {job.seed}, fold {job.fold}: "
             f"{epochs}{sum(counts.values()):,} rows ({per_class}), predicts {held_out:,}"
         )
-    return "\n".join([*lines, f"oof: would train {len(missing)} of {jobs} jobs"])
+    steps = sum(
+        count_steps(job.model, int(select_train_rows(manifest, job.fold, job.within).sum()))
+        for job in missing
+    )
+    cost = f", {steps:,} steps in all" if steps else ""
+    cheaper = "; --quick takes fewer, --models hog trains no network" if steps else ""
+    return "\n".join([*lines, f"oof: would train {len(missing)} of {jobs} jobs{cost}{cheaper}"])

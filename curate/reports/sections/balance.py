@@ -45,10 +45,11 @@ def compare_balance(manifest: pd.DataFrame) -> Balance:
         for name in names[:SHOWN_SOURCES]:
             own, own_kept = manifest[sources == name], kept[kept_sources == name]
             charts.append(_compare(name, own, own_kept, classes))
+    is_split = bool((kept["split"] != "").any())
     for part in SPLITS:
         before, after = manifest[manifest["source_split"] == part], kept[kept["split"] == part]
         if len(before) or len(after):
-            charts.append(_compare(f"split {part}", before, after, classes))
+            charts.append(_compare(f"split {part}", before, after, classes, is_split=is_split))
     columns, rows = count_classes(manifest)
     parts = _count_parts(manifest, kept, sources, kept_sources)
     hidden = max(len(names) - SHOWN_SOURCES, 0)
@@ -56,10 +57,17 @@ def compare_balance(manifest: pd.DataFrame) -> Balance:
 
 
 def _compare(
-    name: str, before: pd.DataFrame, after: pd.DataFrame, classes: Sequence[str]
+    name: str,
+    before: pd.DataFrame,
+    after: pd.DataFrame,
+    classes: Sequence[str],
+    *,
+    is_split: bool = True,
 ) -> BarChart:
+    """The classes of some rows before and after; without a new split there is no after."""
     counts = [Counter(labels) for labels in (before["given_label"], after["label"])]
-    title = f"{name}: {len(before):,} given, {len(after):,} kept"
+    now = f"{len(after):,} kept" if is_split else "no new split yet"
+    title = f"{name}: {len(before):,} given, {now}"
     return make_bar_chart(title, dict(zip(SERIES, counts, strict=True)), classes)
 
 

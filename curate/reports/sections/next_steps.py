@@ -62,7 +62,9 @@ def _options_of(receipt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _format(value: Any) -> str:
-    """An option in a few words: the names of a table, the values of a list."""
+    """An option in a few words: the name of a recipe, those of a table, the values of a list."""
+    if isinstance(value, dict) and "name" in value:
+        return str(value["name"])
     if isinstance(value, dict | list | tuple):
         return " ".join(str(each) for each in value)
     return "yes" if value is True else str(value)

@@ -21,7 +21,8 @@ def show_suspects(root: Path, manifest: pd.DataFrame, album: Album) -> Records:
     ----------
     root : of the workspace, with issues.csv
     """
-    rows = manifest[(manifest["issue_rank"] != "") & (manifest["suggested_label"] != "")]
+    is_open = (manifest["status"] == "keep") | manifest["reason"].isin(["human", "machine"])
+    rows = manifest[is_open & (manifest["issue_rank"] != "") & (manifest["suggested_label"] != "")]
     if rows.empty:
         return []
     ranked = rows.assign(order=rows["issue_rank"].astype(int)).sort_values("order")
