@@ -95,7 +95,7 @@ def test_a_session_that_reads_a_last_line_before_its_line_end_reads_it_once(
     append_decisions(finished.journal, new_decisions(finished.read(), [(OTHER, "drop", "")], by=""))
     for each in (session, other):
         assert (each.states()[FACE].action, each.states()[OTHER].action) == ("drop", "drop")
-        assert len(each._lines) == len(finished.read_journal()) == 4
+        assert len(each._read) == len(finished.read_journal()) == 4
 
 
 @pytest.mark.parametrize("tail", [b'{"batch": "2026', b"\0" * 40, b"{", b'{"batch": "\xff'])
