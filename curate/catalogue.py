@@ -244,7 +244,8 @@ WORKSPACE: tuple[WrittenFile, ...] = (
     WrittenFile(
         ".cache/<file>",
         "every command",
-        "what can be made again: decoded pixels, finished folds, parts of an unfinished build",
+        "what can be made again: decoded pixels, finished folds, parts of an unfinished build, the "
+        "index of a large workspace",
         "yes",
     ),
 )

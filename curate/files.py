@@ -322,9 +322,9 @@ def cannot_write(file: Path, error: OSError | ValueError) -> WorkspaceError:
     )
 
 
-def sha256_of(file: Path) -> str:
-    """SHA-256 of the file's bytes, 64 hex digits."""
-    return _digest_start(file, file.stat().st_size)
+def sha256_of(file: Path, size: int | None = None) -> str:
+    """SHA-256 of the file's bytes, or of its first `size` bytes; 64 hex digits."""
+    return _digest_start(file, file.stat().st_size if size is None else size)
 
 
 class OddFileError(OSError):
@@ -535,7 +535,7 @@ def write_watched(file: Path, data: bytes) -> bool:
     writes.
     """
     digest = hashlib.sha256(data).hexdigest()
-    if digest not in _read_watch(file)[:1]:
+    if digest not in read_watch(file)[:1]:
         before = [sha256_of(file)] if file.is_file() else []
         write_atomically(_name_watch(file), "\n".join([digest, *before, ""]).encode())
     return write_atomically(file, data)
@@ -543,7 +543,7 @@ def write_watched(file: Path, data: bytes) -> bool:
 
 def note_if_changed(file: Path, data: bytes) -> None:
     """Print a note if a watched file, which holds `data`, is not as Candid wrote it last."""
-    known = _read_watch(file)
+    known = read_watch(file)
     if known and hashlib.sha256(data).hexdigest() not in known:
         note_once(
             f"{file}: was changed by another program since Candid wrote it: restore it from a copy "
@@ -555,7 +555,7 @@ def _name_watch(file: Path) -> Path:
     return file.parent / CACHE / f"{file.name}.sha256"
 
 
-def _read_watch(file: Path) -> list[str]:
+def read_watch(file: Path) -> list[str]:
     """The digests of the bytes that were written last and before; empty if they are not known."""
     try:
         lines = _name_watch(file).read_bytes().decode().split()

@@ -220,8 +220,6 @@ def log(
     from curate.workspace.workspace import Workspace
 
     records = stage.read_log(Workspace(workspace), path)
-    for note in stage.note_unexplained(Workspace(workspace)):
-        print_note(f"log: {note}")
     print_report(records, stage.format_log(records), as_json=as_json)
 
 

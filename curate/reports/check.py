@@ -4,13 +4,15 @@ In: the manifest, the journal, sources.json and, on request, every image file. O
 broken law. Nothing is written.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from curate import engine
-from curate.images.decode import hash_picture
-from curate.workspace.explained import describe_unexplained, find_unexplained
+from curate.workspace.explained import Derived, describe_unexplained, survey
 from curate.workspace.invariants import broken_laws
-from curate.workspace.journal import current_decisions, derive_verdicts
+from curate.workspace.journal import current_decisions
+from curate.workspace.light.index import find_lost, find_misfit
 from curate.workspace.manifest import sources_of
 from curate.workspace.workspace import Workspace
 
@@ -26,10 +28,11 @@ def check_workspace(workspace: Workspace, *, files: bool = False) -> list[str]:
     ------
     ManifestError, JournalError  if a table or the journal cannot be read at all
     """
-    manifest = workspace.read()
+    derived, unexplained = survey(workspace)
+    manifest = derived.before if unexplained else derived.after
     broken = [
         *broken_laws(manifest),
-        *_check_verdicts(workspace, manifest),
+        *_check_verdicts(workspace, derived, unexplained),
         *_check_sources(workspace, manifest),
     ]
     if files:
@@ -37,23 +40,15 @@ def check_workspace(workspace: Workspace, *, files: bool = False) -> list[str]:
     return broken
 
 
-def _check_verdicts(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
+def _check_verdicts(
+    workspace: Workspace, derived: Derived, unexplained: Sequence[str]
+) -> list[str]:
     """Laws 2 and 7: the verdicts follow from the facts and the journal."""
-    journal = workspace.read_journal()
-    derived = derive_verdicts(manifest, journal)
-    verdicts = ["label", "status", "reason"]
-    is_wrong = (derived[verdicts] != manifest[verdicts]).any(axis=1)
-    wrong = manifest.loc[is_wrong, "path"]
-    unexplained = find_unexplained(workspace)
     broken = []
     if unexplained:
         broken.append(describe_unexplained(workspace, unexplained))
-    elif len(wrong):
-        broken.append(
-            f"{len(wrong)} verdicts do not follow from the journal (first: {wrong.iloc[0]}); "
-            "run any stage again"
-        )
-    stale = current_decisions(manifest, journal).stale
+    broken += filter(None, (find_lost(workspace, derived.journal), find_misfit(workspace)))
+    stale = current_decisions(derived.before, derived.journal).stale
     if stale:
         broken.append(
             f"{len(stale)} decisions are stale, their images gone or changed "
@@ -73,6 +68,8 @@ def _check_sources(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
 
 
 def _check_files(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
+    from curate.images.decode import hash_picture  # loads OpenCV
+
     locate = workspace.locate()
     rows = list(zip(manifest["path"], manifest["sha256"], strict=True))
     gone, changed = [], []

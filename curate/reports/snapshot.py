@@ -21,12 +21,20 @@ class Snapshot(Workspace):
         return super().read().astype(object)
 
     @cached_property
+    def _table(self) -> pd.DataFrame:
+        return super().read_table()
+
+    @cached_property
     def _journal(self) -> list[Decision]:
         return super().read_journal()
 
     def read(self) -> pd.DataFrame:
         """The checked manifest; ManifestError if there is none."""
         return self._manifest.copy()
+
+    def read_table(self) -> pd.DataFrame:
+        """The rows of manifest.csv as they are on the disk."""
+        return self._table.copy()
 
     def read_journal(self) -> list[Decision]:
         """Every decision, oldest first."""

@@ -1,10 +1,13 @@
 """status: what a workspace holds, which stage is stale, and which command comes next.
 
-In: the manifest, the journal and the receipts. Out: a `Status` and its text. Nothing is written.
+In: the manifest, the journal and the receipts. Out: a `Status` and its text. Nothing is
+written but the index of a large workspace, in its cache.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +17,21 @@ import pandas as pd
 from curate.errors import PredictionsError
 from curate.labels import VOCABULARY
 from curate.workspace.class_views import format_class_view
-from curate.workspace.explained import find_unexplained
-from curate.workspace.journal import current_decisions, is_consensus, is_machine
-from curate.workspace.manifest import kept_rows
+from curate.workspace.explained import VERDICTS, count_behind, survey
+from curate.workspace.journal import current_decisions, derive_verdicts
+from curate.workspace.light.build import keep_index
+from curate.workspace.light.columns import digest_changed
+from curate.workspace.light.excerpt import excerpt_tail
+from curate.workspace.light.index import Index, answer_lightly, find_lost
+from curate.workspace.light.tallies import Tallies, count_all, replace_part
 from curate.workspace.predictions import PREFIX, read_posterior
-from curate.workspace.receipts import FOLDER, is_stale, read_receipts, reading_receipt
+from curate.workspace.receipts import (
+    FOLDER,
+    digest_column,
+    is_stale_by,
+    read_receipts,
+    reading_receipt,
+)
 from curate.workspace.workspace import Workspace
 
 # The stages in the order of the work, each with its command.
@@ -64,6 +77,7 @@ class Status:
     stages : stage -> done, stale or never
     unexplained : verdicts of the manifest that the journal does not explain
     by_consensus : how many of the decisions are a consensus of reviewers
+    behind : lines of the journal that manifest.csv does not hold yet; they count all the same
     """
 
     rows: int
@@ -81,6 +95,7 @@ class Status:
     next_command: str
     unexplained: int = 0
     by_consensus: int = 0
+    behind: int = 0
 
 
 def read_status(workspace: Workspace) -> Status:
@@ -90,49 +105,90 @@ def read_status(workspace: Workspace) -> Status:
     ------
     ManifestError  if there is no manifest
     """
-    manifest = workspace.read()
-    journal = workspace.read_journal()
-    current = current_decisions(manifest, journal)
-    kept = kept_rows(manifest)
+    found = answer_lightly(workspace, lambda index: _read_of_index(workspace, index))
+    if found is not None:
+        return found
+    derived, paths = survey(workspace)
+    if not paths:
+        keep_index(workspace, derived)
+    manifest = derived.before if paths else derived.after
+    by_machine = manifest[(manifest["reason"] == "machine") & (manifest["status"] == "keep")]
+    status = _describe(
+        workspace,
+        count_all(manifest, current_decisions(manifest, derived.journal)),
+        cache(lambda name: digest_column(manifest, name)),
+        behind=count_behind(workspace, derived.data),
+        is_lost=bool(paths or find_lost(workspace, derived.journal)),
+    )
+    right = _expect_right(workspace, manifest, by_machine)
+    return replace(status, machine_right=right, unexplained=len(paths))
+
+
+def _read_of_index(workspace: Workspace, index: Index) -> Status | None:
+    """The status of a large workspace; None where the models' beliefs of many rows are needed."""
+    tallies, digests = index.record["tallies"], index.record["digests"]
+    if index.tail:
+        part = excerpt_tail(index)
+        before = count_all(part.rows, current_decisions(part.rows, part.applied))
+        after = derive_verdicts(part.rows, part.lines)
+        now = count_all(after, current_decisions(after, part.lines))
+        tallies = replace_part(tallies, before, now)
+        if not after[VERDICTS].equals(part.rows[VERDICTS]):
+            digests = {**digests, **digest_changed(index.blocks, part.numbers, after)}
+    if tallies["machine_labels"]:
+        return None
+    with suppress(KeyError):  # a receipt is newer than the index, or names no column
+        return _describe(workspace, tallies, digests.__getitem__, behind=len(index.tail))
+    return None
+
+
+def _describe(
+    workspace: Workspace,
+    tallies: Tallies,
+    digest_of: Callable[[str], str],
+    *,
+    behind: int,
+    is_lost: bool = False,
+) -> Status:
+    """The status, but for what the models believe of accepted suggestions.
+
+    Parameters
+    ----------
+    digest_of : the digest of a column, by its name
+    is_lost : whether verdicts are not explained, or decisions are gone
+    """
     receipts = read_receipts(workspace.root)
-    stages = judge_stages(workspace, manifest, receipts)
-    unexplained = len(find_unexplained(workspace))
-    is_undecided = ~kept["reason"].isin(["human", "machine"])
-    undecided = kept[(kept["suggested_label"] != "") & is_undecided]
-    by_machine = kept[kept["reason"] == "machine"]
-    makers = [current.by_path[path].by for path in by_machine["path"] if path in current.by_path]
-    people = [made for made in current.by_path.values() if not is_machine(made.by)]
+    stages = judge_stages(workspace, digest_of, receipts)
+    totals = tallies["totals"]
     return Status(
-        rows=len(manifest),
-        kept=len(kept),
-        per_class=_count(kept["label"]),
-        per_reason=_count(manifest.loc[manifest["status"] == "drop", "reason"]),
-        per_split=_count(kept["split"]),
-        decisions=len(people),
-        stale_decisions=len(current.stale),
-        suspects_left=len(undecided),
+        rows=totals.get("rows", 0),
+        kept=totals.get("kept", 0),
+        per_class=dict(tallies["per_class"]),
+        per_reason=dict(tallies["per_reason"]),
+        per_split=dict(tallies["per_split"]),
+        decisions=totals.get("decisions", 0),
+        stale_decisions=totals.get("stale_decisions", 0),
+        suspects_left=totals.get("suspects_left", 0),
         errors=_read_errors(workspace.root, receipts),
-        machine_labels=_count(pd.Series(makers, dtype=str)),
-        machine_right=_expect_right(workspace, manifest, by_machine),
+        machine_labels=dict(tallies["machine_labels"]),
+        machine_right=None,
         stages=stages,
-        # No stage writes before that is settled; `check` has both ways out.
-        next_command="curate check"
-        if unexplained
-        else _name_next(workspace.root, stages, receipts),
-        unexplained=unexplained,
-        by_consensus=sum(is_consensus(made.by) for made in people),
+        # No stage writes before that is settled; `check` has the ways out.
+        next_command="curate check" if is_lost else _name_next(workspace.root, stages, receipts),
+        by_consensus=totals.get("by_consensus", 0),
+        behind=behind,
     )
 
 
 def judge_stages(
-    workspace: Workspace, manifest: pd.DataFrame, receipts: Mapping[str, Any]
+    workspace: Workspace, digest_of: Callable[[str], str], receipts: Mapping[str, Any]
 ) -> dict[str, str]:
     """Stage -> done, stale (an input has changed since it ran) or never."""
     states = {}
     for stage in COMMANDS:
         if stage not in receipts:
             states[stage] = "never"
-        elif is_stale(workspace.root, manifest, receipts[stage]):
+        elif is_stale_by(workspace.root, digest_of, receipts[stage]):
             states[stage] = "stale"
         else:
             states[stage] = "done"
@@ -185,6 +241,7 @@ def format_status(status: Status) -> str:
         f"decisions  {decisions}; {status.suspects_left:,} suspects undecided",
         f"labels     {_format_errors(status)}",
         *_format_machines(status),
+        *_format_behind(status),
         f"stages     {stages}",
         f"next       {status.next_command}",
     )
@@ -271,10 +328,17 @@ def _format_machines(status: Status) -> list[str]:
     return [f"machines   {_format_counts(status.machine_labels)} suggestions accepted{expected}"]
 
 
+def _format_behind(status: Status) -> list[str]:
+    """A line on decisions that are not in the table yet; none without any."""
+    if not status.behind:
+        return []
+    lines = f"{status.behind:,} lines" if status.behind > 1 else "1 line"
+    return [
+        f"behind     manifest.csv lacks {lines} of the journal, which count all the same; the next "
+        "stage writes them"
+    ]
+
+
 def status_as_dict(status: Status) -> dict[str, object]:
     """The status as a record, for JSON."""
     return asdict(status)
-
-
-def _count(values: "pd.Series[str]") -> dict[str, int]:
-    return {str(name): int(count) for name, count in values.value_counts().sort_index().items()}

@@ -17,8 +17,9 @@ from curate.result import Result
 from curate.review.accept import AT_LEAST, accept
 from curate.review.consensus import AT_LEAST as CONSENSUS_AT_LEAST
 from curate.review.consensus import settle
+from curate.review.light import MakeLines, Recorded, record_lightly
 from curate.review.reviewers import require_person
-from curate.workspace.explained import require_explained
+from curate.workspace.explained import derive_checked, require_explained
 from curate.workspace.journal import (
     Decision,
     derive_verdicts,
@@ -27,8 +28,19 @@ from curate.workspace.journal import (
     undo_batch,
 )
 from curate.workspace.run import record_decisions
-from curate.workspace.snapshots import require_snapshot, restore_facts, restore_snapshot
+from curate.workspace.snapshots import (
+    has_snapshot,
+    require_snapshot,
+    restore_facts,
+    restore_snapshot,
+)
 from curate.workspace.workspace import Workspace
+
+# Of a decision in a large workspace.
+BEHIND = (
+    "decide: every command counts this from now on, but manifest.csv does not hold it yet: the "
+    "next stage writes it"
+)
 
 
 @dataclass(frozen=True)
@@ -67,26 +79,41 @@ def decide(
     """
     action = _read_action(options)
     require_person(by)
-    require_explained(workspace)
-    notes = describe_cut(workspace.journal)
     if action in ("accept", "consensus"):
+        require_explained(workspace)
         return _decide_by_models(workspace, options, by=by, note=note, dry_run=dry_run)
-    before, journal = workspace.read(), workspace.read_journal()
-    if action == "undo":
-        made = undo_batch(journal, options.undo or "", by=by, note=note)
-    else:
-        made = new_decisions(before, _read_wanted(options, action), note=note, by=by)
+    wanted = [] if action == "undo" else _read_wanted(options, action)
+
+    def make(rows: pd.DataFrame, journal: Sequence[Decision]) -> list[Decision]:
+        if action == "undo":
+            return undo_batch(journal, options.undo or "", by=by, note=note)
+        return new_decisions(rows, wanted, note=note, by=by)
+
+    notes = describe_cut(workspace.journal)
+    paths, undoes = [path for path, _, _ in wanted], options.undo or ""
+    found = None
+    if not has_snapshot(workspace, undoes):
+        found = record_lightly(workspace, make, paths, undoes=undoes, dry_run=dry_run)
+    if found is None:
+        result = _decide_whole(workspace, make, is_undo=action == "undo", dry_run=dry_run)
+        return replace(result, notes=[*notes, *result.notes])
+    return replace(_format(found), notes=notes if dry_run else [*notes, BEHIND])
+
+
+def _decide_whole(workspace: Workspace, make: MakeLines, *, is_undo: bool, dry_run: bool) -> Result:
+    """Record decisions after the whole table was read, and write it."""
+    derived = derive_checked(workspace)
+    before, journal = derived.after, derived.journal
+    made = make(before, journal)
     if dry_run:
         facts = restore_facts(workspace, before, made[0].undoes)
-        after = derive_verdicts(facts, [*journal, *made])
-    else:
-        if action == "undo":
-            require_snapshot(workspace, made[0].undoes)
-        after = record_decisions(workspace, made)
-        if action == "undo":
-            notes += restore_snapshot(workspace, made[0].undoes, made[0].batch)
-            after = workspace.read()
-    return replace(_summarize(made, before, after), notes=notes)
+        return _summarize(made, before, derive_verdicts(facts, [*journal, *made]))
+    if not is_undo:
+        return _summarize(made, before, record_decisions(workspace, made, is_explained=True))
+    require_snapshot(workspace, made[0].undoes)
+    record_decisions(workspace, made, is_explained=True)
+    notes = restore_snapshot(workspace, made[0].undoes, made[0].batch)
+    return replace(_summarize(made, before, workspace.read()), notes=notes)
 
 
 def _decide_by_models(
@@ -173,10 +200,20 @@ def _summarize(made: Sequence[Decision], before: pd.DataFrame, after: pd.DataFra
     both = old.index.intersection(new.index)  # a build may have changed the rows meanwhile
     changed = int((old.loc[both] != new.loc[both]).any(axis=1).sum())
     kept = int((after["status"] == "keep").sum())
+    return _format(Recorded(made, changed, kept, len(after)))
+
+
+def _format(found: Recorded) -> Result:
+    made = found.made
     batch, action = made[0].batch, made[0].action
     what = f"undid {made[0].undoes}" if action == "undo" else f"{len(made):,} decisions"
-    rows = f"{kept:,} of {len(after):,} rows kept"
+    rows = f"{found.kept:,} of {found.rows:,} rows kept"
     return Result(
-        f"decide: {what}, {changed:,} verdicts changed, {rows}; batch {batch}",
-        counts={"batch": batch, "decisions": len(made), "changed": changed, "kept": kept},
+        f"decide: {what}, {found.changed:,} verdicts changed, {rows}; batch {batch}",
+        counts={
+            "batch": batch,
+            "decisions": len(made),
+            "changed": found.changed,
+            "kept": found.kept,
+        },
     )

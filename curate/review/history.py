@@ -1,6 +1,6 @@
 """log: the journal -> every decision about an image, oldest first, and whether it still counts.
 
-For reading: nothing is written.
+For reading: nothing is written but the index of a large workspace, in its cache.
 """
 
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from curate.errors import JournalError, printable_cell
+from curate.files import note_once
 from curate.review.reviewers import concurrent_decisions
-from curate.workspace.explained import describe_unexplained, find_unexplained
+from curate.workspace.explained import describe_unexplained, survey
 from curate.workspace.journal import (
     ABOUT_NO_IMAGE,
     CurrentDecisions,
@@ -17,6 +18,9 @@ from curate.workspace.journal import (
     current_decisions,
     drop_undone,
 )
+from curate.workspace.light.build import keep_index
+from curate.workspace.light.excerpt import excerpt_paths
+from curate.workspace.light.index import Index, answer_lightly
 from curate.workspace.workspace import Workspace
 
 # The columns of the table; `_to_record` fills them.
@@ -25,6 +29,8 @@ FIELDS = ("at", "by", "batch", "path", "action", "label", "expected", "state", "
 
 def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
     """One record per line of the journal; those about one image if `path` is given.
+
+    A note is kept if the manifest holds verdicts that the log cannot list.
 
     Returns
     -------
@@ -35,7 +41,26 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
     ------
     JournalError  if neither the manifest nor the journal holds the path
     """
-    manifest, journal = workspace.read(), workspace.read_journal()
+    if path is not None:
+        found = answer_lightly(workspace, lambda index: _read_of_index(index, path))
+        if found is not None:
+            return found
+    derived, unexplained = survey(workspace)
+    if unexplained:
+        note_once(f"log: {describe_unexplained(workspace, unexplained)}")
+    else:
+        keep_index(workspace, derived)
+    return _list_records(derived.before, derived.journal, path)
+
+
+def _read_of_index(index: Index, path: str) -> list[dict[str, str]]:
+    part = excerpt_paths(index, [path])
+    return _list_records(part.rows, part.lines, path)
+
+
+def _list_records(
+    manifest: pd.DataFrame, journal: Sequence[Decision], path: str | None
+) -> list[dict[str, str]]:
     decisions = current_decisions(manifest, journal)
     states = _states(journal, decisions, _name_concurrent(manifest, journal))
     records = []
@@ -54,12 +79,6 @@ def read_log(workspace: Workspace, path: str | None) -> list[dict[str, str]]:
         for record, line in zip(records, journal, strict=True)
         if record["path"] == path or (line.action == "undo" and _undoes_any(line, batches))
     ]
-
-
-def note_unexplained(workspace: Workspace) -> list[str]:
-    """A note if the manifest holds verdicts that the log cannot list; else nothing."""
-    paths = find_unexplained(workspace)
-    return [describe_unexplained(workspace, paths)] if paths else []
 
 
 def _undoes_any(line: Decision, batches: set[str]) -> bool:

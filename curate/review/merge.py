@@ -14,7 +14,7 @@ from curate.files import ignore_sigint, write_atomically
 from curate.result import Result
 from curate.review.agreement import list_disputed
 from curate.review.reviewers import disagreements
-from curate.workspace.explained import expect_journal, find_unexplained, require_explained
+from curate.workspace.explained import expect_journal, require_explained, survey
 from curate.workspace.journal import (
     Decision,
     append_locked,
@@ -25,6 +25,7 @@ from curate.workspace.journal import (
     read_journal,
     to_line,
 )
+from curate.workspace.light.index import find_lost
 from curate.workspace.order import unite
 from curate.workspace.run import apply_locked
 from curate.workspace.workspace import Workspace
@@ -67,7 +68,8 @@ def _unite(
     """Our lines, and the lines of both; JournalError if they do not explain the manifest."""
     ours = workspace.read_journal()
     merged = interleave(ours, theirs)
-    if find_unexplained(workspace):
+    derived, paths = survey(workspace)
+    if paths or find_lost(workspace, derived.journal):
         # Their journal may be the copy that brings back what ours has lost.
         require_explained(workspace, b"".join(map(to_line, merged)))
     return ours, merged

@@ -80,7 +80,7 @@ def _settle(
     lines_of : the lines to record, of the manifest, the journal, the paths and the reviewer
     """
     notes = describe_cut(workspace.journal)
-    manifest = workspace.read()
+    manifest = workspace.read_table()
     if dry_run:
         data = read_bytes(workspace.journal)
         journal = parse_journal(data, workspace.journal.name)
@@ -89,7 +89,7 @@ def _settle(
         after = derive_verdicts(manifest, [*journal, *lines])
     else:
         with workspace.lock(f"`curate journal {command}`"), lock_journal(workspace.journal):
-            manifest = workspace.read()
+            manifest = workspace.read_table()
             journal = workspace.read_journal()
             paths = find_unexplained(workspace)
             lines = lines_of(manifest, journal, paths, by)

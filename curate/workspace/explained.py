@@ -32,9 +32,11 @@ from curate.workspace.journal import (
     read_bytes,
     split_lines,
 )
+from curate.workspace.light.index import find_lost
 from curate.workspace.manifest import write_manifest
 from curate.workspace.workspace import Workspace
 
+Stamp = list[tuple[int, int, int]]
 VERDICTS = ["label", "status", "reason"]
 MOST_READS = 20  # of a manifest that others write at the same time
 BY_PEOPLE = ("human", "machine")  # the reasons of verdicts that only the journal explains
@@ -50,12 +52,14 @@ class Derived:
     after : the manifest with the verdicts derived
     journal : the decisions
     data : the bytes of the journal
+    stamp : of the files of the manifest that were read, None if it was not taken
     """
 
     before: pd.DataFrame
     after: pd.DataFrame
     journal: Sequence[Decision]
     data: bytes
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,13 @@ class Basis:
     journals: Sequence[tuple[int, str]]
     verdicts: Sequence[str]
 
+    def find_head(self, data: bytes) -> int | None:
+        """How many bytes of a journal the verdicts were derived from; None if it is another one."""
+        for size, digest in self.journals:
+            if len(data) >= size and hashlib.sha256(data[:size]).hexdigest() == digest:
+                return size
+        return None
+
 
 def derive_checked(workspace: Workspace) -> Derived:
     """The manifest with the verdicts derived.
@@ -79,8 +90,8 @@ def derive_checked(workspace: Workspace) -> Derived:
     ------
     JournalError  if the journal does not explain a verdict of the manifest
     """
-    derived, paths = _compare(workspace)
-    _refuse(workspace, paths)
+    derived, paths = survey(workspace)
+    _refuse(workspace, derived.journal, paths)
     return derived
 
 
@@ -91,33 +102,69 @@ def require_explained(workspace: Workspace, data: bytes | None = None) -> None:
     ----------
     data : the bytes of a journal, if not those of the workspace's
     """
-    _refuse(workspace, find_unexplained(workspace, data))
+    if workspace.manifest.is_file():
+        derived, paths = survey(workspace, data)
+        _refuse(workspace, derived.journal, paths)
 
 
 def find_unexplained(workspace: Workspace, data: bytes | None = None) -> list[str]:
     """The paths of the rows whose verdict the journal does not explain; none without a manifest."""
-    return _compare(workspace, data)[1] if workspace.manifest.is_file() else []
+    return survey(workspace, data)[1] if workspace.manifest.is_file() else []
 
 
-def _compare(workspace: Workspace, data: bytes | None = None) -> tuple[Derived, list[str]]:
+def read_current(workspace: Workspace) -> tuple[pd.DataFrame, bool]:
+    """The manifest as the journal has it now, and whether its file is behind.
+
+    A command may have been killed before it had written the manifest, or may have left that to the
+    next writer. A manifest that the journal does not explain is returned as it is.
+    """
+    if not _may_be_behind(workspace):
+        return workspace.read_table(), False
+    derived, paths = survey(workspace)
+    return (derived.before, False) if paths else (derived.after, True)
+
+
+def _may_be_behind(workspace: Workspace) -> bool:
+    """Whether the journal may hold decisions that the manifest does not; from the sizes alone."""
+    if not (workspace.manifest.is_file() and workspace.journal.is_file()):
+        return False
+    known, size = read_basis(workspace), workspace.journal.stat().st_size
+    if known is None or len(known.verdicts) > 1:  # of a command that was killed
+        return True
+    return size > min((applied for applied, _ in known.journals), default=0)
+
+
+def count_behind(workspace: Workspace, data: bytes) -> int:
+    """How many lines of the journal, whose bytes are `data`, the manifest does not hold."""
+    known = read_basis(workspace)
+    head = known.find_head(data) if known else None
+    return len(parse_journal(data[head:], workspace.journal.name)) if head is not None else 0
+
+
+def survey(workspace: Workspace, data: bytes | None = None) -> tuple[Derived, list[str]]:
     """The derived verdicts, and the paths of the rows whose verdict is not explained.
 
     Other programs may write meanwhile: what is read without the lock is read again, if the manifest
     has changed.
+
+    Raises
+    ------
+    ManifestError, JournalError  if one of the files cannot be read
     """
     for _ in range(MOST_READS):
-        stamp = _stamp(workspace)
-        manifest, basis = workspace.read(), _read_basis(workspace)
+        stamp = stamp_table(workspace)
+        manifest, basis = workspace.read_table(), read_basis(workspace)
         present = read_bytes(workspace.journal) if data is None else data  # the newest, so the last
         journal = parse_journal(present, workspace.journal.name)
-        derived = Derived(manifest, derive_verdicts(manifest, journal), journal, present)
+        after = derive_verdicts(manifest, journal)
+        derived = Derived(manifest, after, journal, present, stamp)
         paths = _find(derived, basis)
-        if not paths or stamp == _stamp(workspace):
+        if not paths or stamp == stamp_table(workspace):
             break
     return derived, paths
 
 
-def _stamp(workspace: Workspace) -> list[tuple[int, int, int]]:
+def stamp_table(workspace: Workspace) -> Stamp:
     """What changes when another program writes the manifest."""
     files = [file for file in (workspace.manifest, workspace.basis) if file.is_file()]
     return [(each.st_ino, each.st_mtime_ns, each.st_size) for each in map(Path.stat, files)]
@@ -144,8 +191,8 @@ def write_derived(
     before : the manifest as it is on the disk; None if there is none
     data : the journal that the verdicts were derived from
     """
-    head, new = _name_head(data), _digest_verdicts(after)
-    old = new if before is None else _digest_verdicts(before)
+    head, new = _name_head(data), digest_verdicts(after)
+    old = new if before is None else digest_verdicts(before)
     if old != new:
         # A command that is killed in between leaves the manifest of before or that of after.
         _write_basis(workspace, Basis([head], [old, new]))
@@ -155,22 +202,23 @@ def write_derived(
 
 def expect_journal(workspace: Workspace, data: bytes) -> None:
     """Note that the journal will be replaced by `data`, so that either one is right meanwhile."""
-    known = _read_basis(workspace)
+    known = read_basis(workspace)
     if known:
         heads = dict.fromkeys([*known.journals, _name_head(data)])
         _write_basis(workspace, Basis(list(heads), known.verdicts))
 
 
-def _refuse(workspace: Workspace, paths: Sequence[str]) -> None:
-    if paths:
-        raise JournalError(describe_unexplained(workspace, paths))
+def _refuse(workspace: Workspace, journal: Sequence[Decision], paths: Sequence[str]) -> None:
+    wrong = describe_unexplained(workspace, paths) if paths else find_lost(workspace, journal)
+    if wrong:
+        raise JournalError(wrong)
 
 
 def _name_cause(workspace: Workspace) -> str:
-    data, known = read_bytes(workspace.journal), _read_basis(workspace)
+    data, known = read_bytes(workspace.journal), read_basis(workspace)
     if not data.strip():
         return "the journal is " + ("empty" if workspace.journal.is_file() else "missing")
-    if known and not _find_base(known, data):
+    if known and not known.find_head(data):
         return "the journal has lost lines or is another one"
     return "the journal has lost lines, or the manifest was edited by hand"
 
@@ -184,10 +232,10 @@ def _find(derived: Derived, known: Basis | None) -> list[str]:
     if known is None:
         wrong = differs & ~_was_given(manifest, derived.journal)
     else:
-        base = _find_base(known, derived.data)
+        base = known.find_head(derived.data)
         if base is None:
             wrong = differs
-        elif _digest_verdicts(manifest) in known.verdicts:
+        elif digest_verdicts(manifest) in known.verdicts:
             return []  # the journal has grown
         else:
             then = parse_journal(derived.data[:base], "decisions.jsonl")
@@ -247,7 +295,8 @@ def line_for(row: Mapping[Hashable, str], **header: str) -> Decision:
     )
 
 
-def _digest_verdicts(manifest: pd.DataFrame) -> str:
+def digest_verdicts(manifest: pd.DataFrame) -> str:
+    """SHA-256 of the paths and verdicts."""
     rows = manifest[["path", *VERDICTS]].to_numpy().tolist()
     text = "\n".join("\t".join(row) for row in rows)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
@@ -259,15 +308,7 @@ def _name_head(data: bytes) -> tuple[int, str]:
     return size, hashlib.sha256(data[:size]).hexdigest()
 
 
-def _find_base(known: Basis, data: bytes) -> int | None:
-    """How many bytes of the journal the verdicts were derived from; None if it is another one."""
-    for size, digest in known.journals:
-        if len(data) >= size and hashlib.sha256(data[:size]).hexdigest() == digest:
-            return size
-    return None
-
-
-def _read_basis(workspace: Workspace) -> Basis | None:
+def read_basis(workspace: Workspace) -> Basis | None:
     """`verdicts.json`; None if it is missing or damaged, which would refuse right verdicts."""
     record = load_intact_record(workspace.basis)
     with suppress(ValueError, TypeError, KeyError):

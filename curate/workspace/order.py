@@ -16,7 +16,6 @@ References
 Kulkarni et al., Logical physical clocks, OPODIS 2014
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from curate.workspace.journal import Decision
 
 MOST_DIGITS = 18
-_ORDER = re.compile(rf"(.*) ([0-9]{{1,{MOST_DIGITS}}}) ([0-9]{{1,{MOST_DIGITS}}})", re.DOTALL)
 
 
 @dataclass(frozen=True, order=True)
@@ -46,8 +44,20 @@ NOTHING = "-"  # `seen` of the first decision about an image
 
 def parse_order(order: str) -> Place | None:
     """The place that an `order` names; None if it names none."""
-    match = _ORDER.fullmatch(order)
-    return Place(match[1], int(match[2]), int(match[3])) if match else None
+    parts = split_order(order)
+    return Place(*parts) if parts else None
+
+
+def split_order(order: str) -> tuple[str, int, int] | None:
+    """`parse_order` as a tuple: there are a million of them."""
+    time, *numbers = order.rsplit(" ", 2)
+    if len(numbers) != 2 or not all(map(_is_number, numbers)):
+        return None
+    return time, int(numbers[0]), int(numbers[1])
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
 
 
 def place_after(last: Place, line: "Decision", *, same_batch: bool) -> Place:
@@ -171,7 +181,7 @@ def _image_of(line: "Decision") -> tuple[str, str]:
 
 def sort_key(line: "Decision") -> tuple[str, int, str, int, tuple[str, ...]]:
     """Time, count, batch, index; the other fields order lines that only a forger makes alike."""
-    place = parse_order(line.order) or START
+    time, count, index = split_order(line.order) or ("", 0, 0)
     rest = (line.at, line.by, line.action, line.path, line.sha256, line.label)
     more = (line.expected, line.undoes, line.note)
-    return (place.time, place.count, line.batch, place.index, (*rest, *more))
+    return (time, count, line.batch, index, (*rest, *more))

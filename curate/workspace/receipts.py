@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -185,11 +185,16 @@ def _find_digest(root: Path, stage: str, kind: str, file: Path) -> str | None:
 
 def is_stale(root: Path, manifest: pd.DataFrame, receipt: Mapping[str, Any]) -> bool:
     """Whether an input or output of the stage has changed since it ran, or is gone."""
+    return is_stale_by(root, lambda name: digest_column(manifest, name), receipt)
+
+
+def is_stale_by(root: Path, digest_of: Callable[[str], str], receipt: Mapping[str, Any]) -> bool:
+    """`is_stale`, given the digest of each column by its name."""
     columns, files = dict(receipt["reads"]), dict(receipt["inputs"])
     for name, digest in receipt["outputs"].items():
         kind = columns if name in NAMES else files
         kind[name] = digest
-    if any(digest_column(manifest, name) != digest for name, digest in columns.items()):
+    if any(digest_of(name) != digest for name, digest in columns.items()):
         return True
     return any(_has_changed(root / name, digest) for name, digest in files.items())
 
@@ -207,7 +212,10 @@ def digest_column(manifest: pd.DataFrame, name: str) -> str:
         values = manifest[name]
     else:
         raise ManifestError(f"manifest.csv: there is no column '{name}' to read")
-    return hashlib.sha256("\n".join(manifest["path"] + "\t" + values).encode()).hexdigest()
+    pairs = zip(manifest["path"].tolist(), values.tolist(), strict=True)
+    return hashlib.sha256(
+        "\n".join([f"{path}\t{value}" for path, value in pairs]).encode()
+    ).hexdigest()
 
 
 def list_versions(packages: Sequence[str]) -> dict[str, str]:

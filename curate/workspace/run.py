@@ -34,6 +34,7 @@ from curate.workspace.journal import (
     parse_journal,
     read_bytes,
 )
+from curate.workspace.light.build import keep_written
 from curate.workspace.manifest import empty_manifest, owned_by, table_bytes
 from curate.workspace.places import remember_named
 from curate.workspace.receipts import BuildResult, StageResult, new_receipt, write_receipt
@@ -92,6 +93,7 @@ def run_stage(
                 result=result,
             )
             write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
+            keep_written(workspace, derived, after)
     return result
 
 
@@ -151,7 +153,7 @@ def run_build(
         require_explained(workspace)
         result = build()
         require_explained(workspace)  # it takes minutes
-        before = workspace.read() if workspace.manifest.is_file() else None
+        before = workspace.read_table() if workspace.manifest.is_file() else None
         data = read_bytes(workspace.journal)
         journal = parse_journal(data, workspace.journal.name)
         known = empty_manifest([]) if before is None else before
@@ -170,6 +172,7 @@ def run_build(
                 result=result,
             )
             write_receipt(workspace.root, receipt, seconds=time.perf_counter() - start)
+            keep_written(workspace, Derived(after, after, journal, data), after)
         for name in result.read:  # the manifest now holds what these shards hold
             _remove_shards(workspace.shards / name)
     forgotten = remember_named(workspace, result.named)
@@ -185,19 +188,26 @@ def _remove_shards(folder: Path) -> None:
         folder.rmdir()
 
 
-def record_decisions(workspace: Workspace, made: Sequence[Decision]) -> pd.DataFrame:
+def record_decisions(
+    workspace: Workspace, made: Sequence[Decision], *, is_explained: bool = False
+) -> pd.DataFrame:
     """Append decisions to the journal, then derive the verdicts again; returns the manifest.
 
     The journal has a lock of its own, so a long build or stage does not delay the append. Once it
     is done the decisions are safe, even if the manifest cannot be written now: the next command
     that writes it applies them.
 
+    Parameters
+    ----------
+    is_explained : whether the caller has just seen that the journal explains the manifest
+
     Raises
     ------
     JournalError  if the journal does not explain the manifest, or another program holds it
     WorkspaceError  if they could not be recorded, or were recorded but not applied yet
     """
-    require_explained(workspace)
+    if not is_explained:
+        require_explained(workspace)
     is_recorded = False
     try:
         with lock_journal(workspace.journal), ignore_sigint():
@@ -231,6 +241,7 @@ def apply_locked(workspace: Workspace) -> pd.DataFrame:
     """`apply_journal` for a caller that holds the workspace's lock."""
     derived = derive_checked(workspace)
     write_derived(workspace, derived.before, derived.after, data=derived.data)
+    keep_written(workspace, derived, derived.after)
     return derived.after
 
 

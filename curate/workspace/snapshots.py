@@ -155,6 +155,11 @@ def _write_files(root: Path, files: Mapping[str, bytes | None]) -> None:
             write_atomically(root / name, data)
 
 
+def has_snapshot(workspace: Workspace, batch: str) -> bool:
+    """Whether the batch has replaced facts, which its undo puts back."""
+    return bool(_BATCH.fullmatch(batch)) and (workspace.root / APPLIED / batch).is_dir()
+
+
 def require_snapshot(workspace: Workspace, batch: str) -> None:
     """Raise WorkspaceError if the batch has a snapshot and it is damaged."""
     _read_record(workspace, batch)
@@ -168,7 +173,7 @@ def _read_record(workspace: Workspace, batch: str) -> dict[str, dict[str, str]] 
     WorkspaceError  if it is damaged
     """
     folder = workspace.root / APPLIED / batch
-    if not _BATCH.fullmatch(batch) or not folder.is_dir():
+    if not has_snapshot(workspace, batch):
         return None
     record = load_intact_record(folder / _RECORD)
     if record is None or any(

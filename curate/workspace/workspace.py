@@ -4,6 +4,7 @@ A folder comes in; paths, checked tables and the lock go out. What changes a wor
 `curate.workspace.run`.
 """
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from curate.files import (
 )
 from curate.result import format_counts
 from curate.workspace.journal import Decision, read_journal
-from curate.workspace.manifest import read_manifest, source_of, split_face
+from curate.workspace.manifest import read_manifest, source_of, split_face, table_bytes
 from curate.workspace.receipts import note_unlike_receipt, read_json
 
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
@@ -92,17 +93,34 @@ class Workspace:
         return self.cache / "build"
 
     def read(self) -> pd.DataFrame:
-        """The checked manifest; ManifestError if there is none."""
+        """The checked manifest, with the decisions that its file does not hold yet.
+
+        Raises
+        ------
+        ManifestError  if there is no manifest, or it breaks a rule
+        JournalError  if the journal has grown since the file was written, and is damaged
+        """
+        from curate.workspace.explained import read_current
+
+        return read_current(self)[0]
+
+    def read_table(self) -> pd.DataFrame:
+        """The checked rows of manifest.csv as they are on the disk, for its writers."""
         return read_manifest(self.manifest)
 
     def read_hashed(self) -> tuple[pd.DataFrame, str]:
         """The checked manifest, and the SHA-256 of its file.
 
-        The digest is computed before the rows are read. If another command writes in between, the
-        digest is that of the earlier file, so it never vouches for rows that were not read.
+        If the journal is ahead of the file, it is that of the file to which the next writer brings
+        it up. The digest is computed before the rows are read. If another command writes in
+        between, the digest is that of the earlier file, so it never vouches for rows that were not
+        read.
         """
+        from curate.workspace.explained import read_current
+
         digest = sha256_of(self.manifest) if self.manifest.is_file() else ""
-        return self.read(), digest
+        rows, is_ahead = read_current(self)
+        return rows, hashlib.sha256(table_bytes(rows)).hexdigest() if is_ahead else digest
 
     def read_journal(self) -> list[Decision]:
         """Every decision, oldest first."""
