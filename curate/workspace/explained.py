@@ -113,7 +113,7 @@ def find_unexplained(workspace: Workspace, data: bytes | None = None) -> list[st
 
 
 def read_current(workspace: Workspace) -> tuple[pd.DataFrame, bool]:
-    """The manifest as the journal has it now, and whether its file is behind.
+    """The manifest as the journal has it now, and whether its file has other verdicts.
 
     A command may have been killed before it had written the manifest, or may have left that to the
     next writer. A manifest that the journal does not explain is returned as it is.
@@ -121,7 +121,9 @@ def read_current(workspace: Workspace) -> tuple[pd.DataFrame, bool]:
     if not _may_be_behind(workspace):
         return workspace.read_table(), False
     derived, paths = survey(workspace)
-    return (derived.before, False) if paths else (derived.after, True)
+    if paths or not _differ(derived.before, derived.after).any():
+        return derived.before, False
+    return derived.after, True
 
 
 def _may_be_behind(workspace: Workspace) -> bool:
