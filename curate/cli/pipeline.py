@@ -444,10 +444,11 @@ def audit(
 def status(workspace: WorkspaceDir = DEFAULT_WORKSPACE, as_json: Json = False) -> None:
     """Show what the workspace holds, which stage is stale, and which command comes next."""
     from curate.reports import status as stage
+    from curate.reports.status_text import format_status
     from curate.workspace.workspace import Workspace
 
     state = stage.read_status(Workspace(workspace))
-    print_report(stage.status_as_dict(state), stage.format_status(state), as_json=as_json)
+    print_report(stage.status_as_dict(state), format_status(state), as_json=as_json)
 
 
 @app.command()

@@ -28,7 +28,8 @@ from curate.reports.sections.leakage import Leakage, show_leakage
 from curate.reports.sections.next_steps import list_receipts, list_steps
 from curate.reports.sections.suspects import show_suspects
 from curate.reports.snapshot import Snapshot
-from curate.reports.status import Status, format_status, read_status
+from curate.reports.status import Status, read_status
+from curate.reports.status_text import format_status
 from curate.result import Result
 from curate.workspace.receipts import note_unlike_receipt, read_receipts
 from curate.workspace.workspace import Workspace

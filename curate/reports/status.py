@@ -1,6 +1,6 @@
 """status: what a workspace holds, which stage is stale, and which command comes next.
 
-In: the manifest, the journal and the receipts. Out: a `Status` and its text. Nothing is
+In: the manifest, the journal and the receipts. Out: a `Status`. Nothing is
 written but the index of a large workspace, in its cache.
 """
 
@@ -224,34 +224,6 @@ def _name_command(stage: str, options: Mapping[str, Any]) -> str:
     return command
 
 
-def format_status(status: Status) -> str:
-    """Lines for people."""
-
-    stages = ", ".join(f"{stage} {state}" for stage, state in status.stages.items())
-    decisions = f"{status.decisions:,} current, {status.stale_decisions:,} stale"
-    if status.by_consensus:
-        decisions += f", {status.by_consensus:,} of them by consensus"
-    if status.unexplained:
-        decisions += f", {status.unexplained:,} of the manifest not in the journal"
-    lines = (
-        f"rows       {status.rows:,}, kept {status.kept:,}",
-        f"classes    {_format_counts(status.per_class)}",
-        f"dropped    {_format_counts(status.per_reason)}",
-        f"splits     {_format_counts(status.per_split)}",
-        f"decisions  {decisions}; {status.suspects_left:,} suspects undecided",
-        f"labels     {_format_errors(status)}",
-        *_format_machines(status),
-        *_format_behind(status),
-        f"stages     {stages}",
-        f"next       {status.next_command}",
-    )
-    return "\n".join(lines)
-
-
-def _format_counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name or 'none'} {count:,}" for name, count in counts.items()) or "none"
-
-
 def _read_errors(root: Path, receipts: Mapping[str, Any]) -> dict[str, Any]:
     counts = receipts.get("flag", {}).get("counts", {})
     groups = {
@@ -270,41 +242,6 @@ def _read_errors(root: Path, receipts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _format_errors(status: Status) -> str:
-    """How many labels are still wrong and how many of them the next decisions will find.
-
-    A person stops when the second number is no longer worth the work.
-    """
-    errors = status.errors
-    if not errors:
-        return "not judged yet"
-    if "errors_left" not in errors:
-        wrong = errors["errors"]["count"]
-        return (
-            f"the models call {wrong:,} wrong; judge a random sample of 200 for a better estimate"
-        )
-    left, looks = errors["errors_left"], errors["next_looks"]
-    stale = " when flag ran last; run it again" if status.stages["flag"] == "stale" else ""
-    return (
-        f"about {left['count']:,} wrong ones are left ({left['low']:,} to {left['high']:,}); "
-        f"the next {looks['looks']:,} decisions find about {looks['errors']:,}"
-        f"{_format_right(errors)}{stale}"
-    )
-
-
-def _format_right(errors: Mapping[str, Any]) -> str:
-    """How many labels are right, as they are and with every suggestion; empty if not known."""
-    right = errors.get("right")
-    if not right:
-        return ""
-    now, accepted = right["now"], right["accepted"]
-    return (
-        f"; {now['count']:,} of {right['rows']:,} are right ({now['low']:,} to {now['high']:,}), "
-        f"{accepted['count']:,} with every suggestion ({accepted['low']:,} to "
-        f"{accepted['high']:,})"
-    )
-
-
 def _expect_right(workspace: Workspace, manifest: pd.DataFrame, rows: pd.DataFrame) -> int | None:
     """How many labels of these rows are right by the class posterior; None without one."""
     if rows.empty:
@@ -317,26 +254,6 @@ def _expect_right(workspace: Workspace, manifest: pd.DataFrame, rows: pd.DataFra
     probs = posterior.reindex(index=rows["path"], columns=columns, fill_value=0.0).to_numpy()
     chosen = [VOCABULARY.index(label) for label in rows["label"]]
     return round(float(probs[np.arange(len(rows)), chosen].sum()))
-
-
-def _format_machines(status: Status) -> list[str]:
-    """A line on accepted suggestions; none without any."""
-    if not status.machine_labels:
-        return []
-    right = status.machine_right
-    expected = "" if right is None else f"; about {right:,} of them right by the class posterior"
-    return [f"machines   {_format_counts(status.machine_labels)} suggestions accepted{expected}"]
-
-
-def _format_behind(status: Status) -> list[str]:
-    """A line on decisions that are not in the table yet; none without any."""
-    if not status.behind:
-        return []
-    lines = f"{status.behind:,} lines" if status.behind > 1 else "1 line"
-    return [
-        f"behind     manifest.csv lacks {lines} of the journal, which count all the same; the next "
-        "stage writes them"
-    ]
 
 
 def status_as_dict(status: Status) -> dict[str, object]:
