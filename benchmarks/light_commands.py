@@ -11,6 +11,7 @@ what that first one costs is a line of its own. A key of `curate relabel` is tim
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -53,6 +55,7 @@ READS = {
 }
 COPIES = 20  # one row in so many is a redundant copy of the row before it
 BATCH = 100  # lines of a batch of `curate decide --from`
+HEADER = ("rows", "journal lines", "command", "wall s", "CPU s", "peak MB")
 KEYS = 50  # of `curate relabel`, to be timed
 SESSION = 500  # images of its session
 
@@ -74,13 +77,21 @@ def main() -> None:
             if not root.exists():
                 in_own_process("write", str(root), str(count), str(lines))
             rows += [[f"{count:,}", f"{lines:,}", *row] for row in measure(root, Path(scratch))]
-    header = ["rows", "journal lines", "command", "wall s", "CPU s", "peak MB"]
-    table = to_table(header, rows)
-    text = f"Measured by `python benchmarks/light_commands.py`; {describe_machine()}."
+    table = to_table(HEADER, rows)
+    machine = f"{describe_machine()}{note_load()}"
+    text = f"Measured by `python benchmarks/light_commands.py`; {machine}."
     if not options.print:
         replace_section(RESULTS, "light_commands", f"## Light commands\n\n{text}\n\n{table}")
         replace_section(ROOT / "docs" / "scaling.md", "light", summarize(rows))
     print(text, table, sep="\n\n")
+
+
+def note_load() -> str:
+    """That other programs ran beside this one, if they did: the wall seconds mean little then."""
+    load = os.getloadavg()[0]
+    if load <= 1.5 * (os.cpu_count() or 1):
+        return ""
+    return f"; beside other work (load {load:.0f}), so compare the CPU seconds"
 
 
 def summarize(rows: list[list[str]]) -> str:
@@ -119,9 +130,13 @@ def measure(root: Path, scratch: Path) -> list[list[str]]:
     run("status after it", "status")
     run("undo BATCH", "undo", json.loads(made.stdout)["batch"], "--by", "bench")
     run("check", "check")
-    seconds, peak_mb = json.loads(in_own_process("keys", str(root)))
-    rows.append(["a key of relabel", f"{seconds:.3f}", f"{seconds:.3f}", f"{peak_mb:.0f}"])
-    return rows
+    return [*rows, measure_key(root)]
+
+
+def measure_key(root: Path) -> list[str]:
+    """The cost of a key of relabel, as a row; the memory is that of opening the session."""
+    wall, cpu, peak_mb = json.loads(in_own_process("keys", str(root)))
+    return ["a key of relabel", f"{wall:.3f}", f"{cpu:.3f}", f"{peak_mb:.0f}"]
 
 
 def call(words: list[str], scratch: Path) -> Run:
@@ -229,8 +244,8 @@ def draw_journal(facts: pd.DataFrame, lines: int) -> Iterator[bytes]:
 # A key of relabel
 
 
-def time_keys(root: Path) -> tuple[float, float]:
-    """Seconds of a key in a session of so many images, the median; and the peak memory in MB."""
+def time_keys(root: Path) -> tuple[float, float, float]:
+    """Wall and CPU seconds of a key in such a session, their medians, and the peak memory in MB."""
     import resource
 
     workspace = Workspace(root)
@@ -246,18 +261,19 @@ def time_keys(root: Path) -> tuple[float, float]:
     copy.write_bytes(workspace.journal.read_bytes())
     session = SessionJournal(copy, images, {})
     states = session.states()
-    seconds = []
+    wall, cpu = [], []
     for k, path in enumerate(list(images)[:KEYS]):
         request = DecisionRequest(path, "keep", "", labels[path], states[path].batch)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         session.decide(new_batch("bench", name=f"bench.{k}"), [request])
         states = session.states()
-        seconds.append(time.perf_counter() - start)
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - cpu_start)
     copy.unlink()
     for rest in copy.parent.glob(".keys.jsonl.lock"):
         rest.unlink()
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return sorted(seconds)[len(seconds) // 2], peak_mb
+    return median(wall), median(cpu), peak_mb
 
 
 if __name__ == "__main__":

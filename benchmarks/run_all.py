@@ -30,6 +30,7 @@ def main() -> None:
     run("relabel.py", "kills", "20")
     run("damaged_files.py", "2000")
     run("kills.py", "20")
+    run("light_commands.py")
     if len(sys.argv) > 1:
         folder = sys.argv[1]
         with tempfile.TemporaryDirectory() as scratch:
