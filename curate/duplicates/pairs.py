@@ -23,16 +23,9 @@ from curate.duplicates.alignment import (
     has_contrast,
     verify_batch,
 )
+from curate.duplicates.candidates import Candidates, concatenate, join_candidates, unmoved
 from curate.duplicates.copies import SURE, Pair, find_copies
-from curate.duplicates.neighbours import (
-    EXHAUSTIVE_ROWS,
-    Candidates,
-    concatenate,
-    find_neighbours,
-    join_candidates,
-    relate,
-    unmoved,
-)
+from curate.duplicates.neighbours import EXHAUSTIVE_ROWS, find_neighbours, relate
 from curate.images.thumbnails import AnyThumbnails, keep_only, read_array, write_array
 
 # Perceptual hashes this near (inclusive) are candidates too: they find watermarked copies whose
