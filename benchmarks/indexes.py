@@ -16,7 +16,9 @@ import faiss
 import numpy as np
 from results import RESULTS, describe_machine, replace_section, to_table
 
-from curate.duplicates.neighbours import LENGTH, LOW, NEIGHBOURS, PROBED_LISTS, describe
+from curate.duplicates.descriptors import LENGTH, LOW, describe
+from curate.duplicates.inverted_file import PROBED_LISTS
+from curate.duplicates.neighbours import NEIGHBOURS
 from curate.images.decode import SUFFIXES, read_grey
 
 MOVES = ((0, 0), (2, 2), (-2, 2))

@@ -29,7 +29,7 @@ from results import RESULTS, describe_machine, replace_section, run_command, to_
 
 from curate.demo.planting import draw_fresh
 from curate.duplicates.alignment import LOOK
-from curate.duplicates.pairs import find_near_hashes
+from curate.duplicates.near_hashes import find_near_hashes
 from curate.images.decode import decode_image, to_grey
 from curate.workspace.manifest import read_manifest
 from curate.workspace.workspace import Workspace

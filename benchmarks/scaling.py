@@ -24,12 +24,12 @@ from alterations import ALTERATIONS
 from results import RESULTS, ROOT, describe_machine, replace_section, to_table
 
 from curate.duplicates import pairs
-from curate.duplicates.neighbours import EXHAUSTIVE_ROWS, Candidates
+from curate.duplicates.candidates import Candidates
+from curate.duplicates.neighbours import EXHAUSTIVE_ROWS
 from curate.images.decode import SUFFIXES, hash_perceptually, read_grey, shrink_for_phash
 from curate.images.thumbnails import SHARD_IMAGES, Thumbnails
 
 COPY_SHARE = 0.1
-FAR = 1e8  # faces to extrapolate to
 MEASURED = (
     "seconds", "cpu_seconds", "candidates", "hash_seconds", "whole_seconds", "whole_cpu_seconds",
     "peak_mb",
@@ -181,22 +181,13 @@ def write(found: dict[tuple[int, str], dict[str, float]]) -> None:
     )
     table = to_table(header, rows)
     replace_section(RESULTS, "scaling", f"## How the search for copies grows\n\n{body}\n\n{table}")
-    text = f"Measured on {describe_machine()}: {extrapolate(counts, cpu, slope)}"
-    replace_section(ROOT / "docs" / "scaling.md", "extrapolation", text)
-
-
-def extrapolate(counts: np.ndarray, cpu: np.ndarray, slope: float) -> str:
-    """The cost of `FAR` faces, by the slope and by the law of the index."""
-    least, most = (cpu[-1] * (FAR / counts[-1]) ** power / 3600 for power in (slope, 1.5))
-    return (
-        f"from {counts[0]:,.0f} to {counts[-1]:,.0f} faces the whole search with the index takes "
-        f"CPU time to the power of {slope:.2f} of their number, {cpu[-1] / 3600:.2f} core-hours "
-        f"for the largest (`benchmarks/scaling.py`, table in RESULTS.md). {FAR:,.0f} faces would "
-        f"take {least:,.0f} core-hours at that slope and {most:,.0f} if the work grows with "
-        "N sqrt(N), were the search spread over a cluster, which it is not yet. Their descriptors "
-        f"would take {FAR * 64 * 4 / 1e9:.0f} GB as they are, the thumbnails "
-        f"{FAR * 48 * 48 / 1e9:.0f} GB on disk."
+    text = (
+        f"Measured on {describe_machine()}: from {counts[0]:,.0f} to {counts[-1]:,.0f} faces the "
+        "whole search through the index takes CPU time to the power of "
+        f"{slope:.2f} of their number, {cpu[-1] / 3600:.2f} core-hours for the largest "
+        "(`benchmarks/scaling.py`, table in RESULTS.md)."
     )
+    replace_section(ROOT / "docs" / "scaling.md", "extrapolation", text)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 Rows = npt.NDArray[np.int64]
 
@@ -20,6 +18,10 @@ def label_components(first: Rows, second: Rows, count: int) -> Rows:
     -------
     (N,) int, components 0, 1, ... numbered by their first row
     """
+    # SciPy takes longer to import than most callers of this module run.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     links = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
     component: Rows = connected_components(links, directed=False)[1].astype(np.int64)
     return component

@@ -63,7 +63,7 @@ def map(
     fn : a function at the top level of a module (it is sent to other processes), no side effects
     items : a sequence of objects that can be pickled; it may compute them when they are read
     what : the plural noun of the progress bar, such as "images"; empty for no bar
-    workers : number of processes; None: one per core
+    workers : number of processes; None: one per core, of the whole cluster with Ray
     chunk_size : number of items sent to a worker at once
 
     Raises
@@ -71,12 +71,14 @@ def map(
     EngineError  if Ray is not installed, a worker died, or `fn` failed (the message names the item)
     CandidError  that `fn` raised, unchanged
     """
-    workers = workers or os.cpu_count() or 1
+    cores = workers or os.cpu_count() or 1
     starts = range(0, len(items), chunk_size)
     # A generator: the items of a chunk are computed when the chunk is sent.
     chunks = (items[start : start + chunk_size] for start in starts)
-    with progress(len(items), what) as bar, _open(engine, min(workers, len(starts))) as submit:
-        for results in _in_order(submit, fn, chunks, ahead=AHEAD * workers):
+    with progress(len(items), what) as bar, _open(engine, min(cores, len(starts))) as submit:
+        if engine == "ray" and workers is None:
+            cores = count_cores()
+        for results in _in_order(submit, fn, chunks, ahead=AHEAD * cores):
             bar.update(len(results))
             yield from results
 
@@ -184,7 +186,7 @@ def _run_chunk(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> list[Any]:
 @contextmanager
 def _open(engine: Engine, workers: int) -> Iterator[_Submit]:
     if engine == "ray":
-        with _open_ray(workers) as submit:
+        with _open_ray_tasks(workers) as submit:
             yield submit
     elif workers <= 1:
         yield lambda fn, chunk: lambda: _run_chunk(fn, chunk)
@@ -281,7 +283,18 @@ def _own_path(ray: Any) -> Any:
 
 
 @contextmanager
-def _open_ray(workers: int) -> Iterator[_Submit]:
+def open_ray(workers: int | None) -> Iterator[Any]:
+    """The module `ray`, with a cluster: the open one, or one that the block begins and ends.
+
+    Parameters
+    ----------
+    workers : processes of a cluster that is begun on this machine; None: one per core
+
+    Raises
+    ------
+    EngineError  if Ray is not installed, or something failed on the cluster in the block
+    CandidError  that a function raised there, unchanged
+    """
     try:
         import ray
     except ImportError as error:
@@ -291,7 +304,11 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
     is_ours = not ray.is_initialized()
     if is_ours:
         # Ray joins the cluster of RAY_ADDRESS; without an address it starts one on this machine.
-        local: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+        local: dict[str, Any] = {
+            "address": "local",  # not that of somebody's cluster on this machine
+            "num_cpus": workers,
+            "include_dashboard": False,
+        }
         options = {} if os.environ.get("RAY_ADDRESS") else local
         with _environment(**SAFE_PATH, **({} if os.environ.get("RAY_ADDRESS") else QUIET_RAY)):
             ray.init(
@@ -300,23 +317,53 @@ def _open_ray(workers: int) -> Iterator[_Submit]:
                 job_config=_own_path(ray),
                 **options,
             )
-    remote = ray.remote(_run_chunk)
-
-    def submit(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> Callable[[], list[Any]]:
-        reference: Any = remote.remote(fn, chunk)
-        return lambda: list(ray.get(reference))
-
     try:
-        yield submit
-    except ray.exceptions.RayTaskError as error:
-        cause: Any = error.cause
+        yield ray
+    except ray.exceptions.RayError as error:
+        cause: Any = getattr(error, "cause", None) or error
         if isinstance(cause, CandidError):
             raise cause from error
-        raise EngineError(str(cause).splitlines()[0]) from error
-    except ray.exceptions.RayError as error:
-        raise EngineError(
-            f"ray: {str(error).splitlines()[0]}: see the cluster's log, or use --engine local"
-        ) from error
+        line = str(cause).splitlines()[0]
+        if isinstance(cause, ray.exceptions.RayError):
+            line = f"ray: {line}: see the cluster's log, or use --engine local"
+        raise EngineError(line) from error
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def count_cores() -> int:
+    """The cores of the open Ray cluster."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+@contextmanager
+def session(engine: Engine, workers: int | None) -> Iterator[None]:
+    """One cluster for all maps and searches of the block; nothing for the local engine."""
+    if engine == "ray":
+        with open_ray(workers):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _open_ray_tasks(workers: int) -> Iterator[_Submit]:
+    with open_ray(workers) as ray:
+        # A task whose process or node dies is run again, on another node.
+        remote = ray.remote(_run_chunk)
+
+        def submit(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> Callable[[], list[Any]]:
+            first: Any = remote.remote(fn, chunk)
+
+            def wait() -> list[Any]:
+                try:
+                    return list(ray.get(first))
+                except ray.exceptions.ObjectLostError:  # with the node that held the results
+                    return list(ray.get(remote.remote(fn, chunk)))
+
+            return wait
+
+        yield submit

@@ -17,8 +17,9 @@ from curate.duplicates.alignment import (
     verify_batch,
 )
 from curate.duplicates.copies import SURE
+from curate.duplicates.near_hashes import NEAR_HASHES, find_near_hashes
 from curate.duplicates.neighbours import find_neighbours, join_candidates
-from curate.duplicates.pairs import NEAR_HASHES, SearchOptions, find_near_hashes, find_pairs
+from curate.duplicates.pairs import SearchOptions, find_pairs
 from curate.images.decode import hash_perceptually, pixel_hash, read_image, shrink_for_phash
 from curate.images.thumbnails import SHARD_IMAGES, Thumbnails, load_thumbnails
 

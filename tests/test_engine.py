@@ -66,6 +66,23 @@ def test_a_ray_cluster_is_started_where_there_is_none_and_ended_after():
     assert not ray.is_initialized()
 
 
+@pytest.mark.ray
+@pytest.mark.parametrize(("address", "expected"), [("", "local"), ("auto", None)])
+def test_a_cluster_that_runs_on_this_machine_is_joined_only_by_its_address(
+    monkeypatch, address, expected
+):
+    import ray
+
+    options = []
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **given: options.append(given))
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with engine.session("ray", 2):
+        assert options[0].get("address") == expected  # None: Ray reads RAY_ADDRESS
+        assert ("num_cpus" in options[0]) == (expected == "local")
+
+
 @pytest.mark.parametrize("chunk_size", [1, 7, 500])
 def test_results_come_in_the_order_of_the_items(run_map, chunk_size):
     items = list(range(100))

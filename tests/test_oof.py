@@ -14,7 +14,7 @@ import pytest
 from bars import CLASSES, FOLDS, PER_CLASS, list_bytes, make_workspace
 from typer.testing import CliRunner, Result
 
-from curate.errors import ManifestError
+from curate.errors import ManifestError, WorkspaceError
 from curate.images.thumbnails import write_array
 from curate.workspace.manifest import empty_manifest, read_manifest, write_manifest
 from curate.workspace.predictions import read_predictions
@@ -26,7 +26,7 @@ from train.evaluation.evaluate import evaluate_runs, has_copy_in_train, predict_
 from train.oof import command as oof
 from train.oof.command import OofOptions, choose_models, predict_out_of_fold
 from train.oof.hog_model import Hog
-from train.oof.jobs import Job, shorten
+from train.oof.jobs import Job, JobCall, run_job, shorten
 from train.oof.join import join_jobs
 from train.recipes.presets import RECIPES
 from train.training import fit
@@ -547,3 +547,9 @@ def test_recipes_are_listed_with_their_reasons() -> None:
     ]  # fmt: skip
     assert listed["reasons"]["schedule"]
     assert "five-layer: The 1.33-million-parameter CNN" in call("recipes").stdout
+
+
+def test_a_job_on_a_node_that_does_not_see_the_workspace_says_so(tmp_path: Path) -> None:
+    job = Job(TINY, 0, "0", tmp_path / "fast-s0-f0.csv", "auto")
+    with pytest.raises(WorkspaceError, match="must lie on a disk that every node reads and writes"):
+        run_job(JobCall(tmp_path / "elsewhere", job, tmp_path / "progress.bin", 0))

@@ -39,7 +39,7 @@ SHARED = {"ground", "workspace", "images"}
 HOMES = {
     "fiftyone": ("curate/relabel/", "curate/export/"),
     "pymongo": ("curate/relabel/",),
-    "ray": ("curate/engine.py",),
+    "ray": ("curate/engine.py", "curate/duplicates/"),
     "faiss": ("curate/duplicates/", "curate/sources/"),
     "imagehash": ("curate/images/",),
     "jinja2": ("curate/pages.py",),

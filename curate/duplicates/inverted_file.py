@@ -22,6 +22,7 @@ PROBED_LISTS = 16
 # A key orders the rows of a query: its upper bits fall as the product grows, its lower bits are the
 # row, which may be up to 275 thousand million.
 ROW_BITS = 38
+READ_ROWS = 8192  # descriptors read at once: as floats they stay in the cache of a core
 NO_ROW = np.iinfo(np.int64).max
 
 Keys = npt.NDArray[np.int64]
@@ -56,6 +57,29 @@ class Lists:
     def choose(self, queries: Floats) -> Rows:
         """(n, probed) the lists that each query reads."""
         return self._nearest(queries, min(self.probed, len(self)))
+
+    def deal(self, parts: int) -> Rows:
+        """(L,) the part of each list: as many for each, and near lists in one part.
+
+        A query then reads few parts. The centres are halved again and again, across the direction
+        in which they vary most.
+        """
+        part = np.zeros(len(self), np.int64)
+        undealt = [(np.arange(len(self)), 0, parts)]
+        while undealt:
+            lists, first, count = undealt.pop()
+            part[lists] = first
+            if count > 1:
+                own = self.centres[lists] - self.centres[lists].mean(axis=0)
+                direction = np.linalg.eigh(own.T @ own)[1][:, -1]
+                order = lists[np.argsort(own @ direction, kind="stable")]
+                lower = count // 2
+                cut = len(lists) * lower // count
+                undealt += [
+                    (order[:cut], first, lower),
+                    (order[cut:], first + lower, count - lower),
+                ]
+        return part
 
     def _nearest(self, described: Floats, count: int) -> Rows:
         def find_above(query: int, bound: float) -> tuple[Floats, Rows]:
@@ -123,15 +147,19 @@ class Part:
         else:
             search, find_above = self._search_lists(queries, probes)
         products, places = _search_in_order(search, find_above, queries, count)
-        if not len(self.rows):
-            return np.full(places.shape, NO_ROW), places
-        return np.where(places >= 0, order_keys(products, self.rows[places]), NO_ROW), places
+        keys = np.full(places.shape, NO_ROW)
+        is_found = places >= 0
+        keys[is_found] = order_keys(products[is_found], self.rows[places[is_found]])
+        return keys, places
 
     def read(self, places: Rows) -> Described:
         """(m, 64) the descriptors at these places; zeros where a place is -1."""
-        described: Floats = self.index.reconstruct_batch(np.maximum(places, 0))
+        described = np.zeros((len(places), LOW * LOW), np.int16)
+        for start in range(0, len(places), READ_ROWS):
+            own = places[start : start + READ_ROWS]
+            described[start : start + READ_ROWS] = self.index.reconstruct_batch(np.maximum(own, 0))
         described[places < 0] = 0
-        return described.astype(np.int16)
+        return described
 
     def _search_all(self, queries: Floats) -> tuple[_Search, _FindAbove]:
         def find_above(query: int, bound: float) -> tuple[Floats, Rows]:
@@ -181,8 +209,8 @@ def _fill_lists(index: Any, described: Described, lists: Rows) -> None:
     import faiss
 
     order = np.argsort(lists, kind="stable")
-    names, starts = np.unique(lists[order], return_index=True)
-    for name, ids in zip(names.tolist(), np.split(order, starts[1:]), strict=True):
+    ends = np.cumsum(np.bincount(lists, minlength=index.nlist))
+    for name, ids in enumerate(np.split(order, ends[:-1])):
         vectors = described[ids].astype(np.float32)
         codes = faiss.swig_ptr(vectors.view(np.uint8))
         index.invlists.add_entries(name, len(ids), faiss.swig_ptr(ids), codes)

@@ -46,7 +46,6 @@ from curate.duplicates.descriptors import (
 from curate.duplicates.inverted_file import (
     PROBED_LISTS,
     Described,
-    Keys,
     Lists,
     Part,
     to_rows,
@@ -132,9 +131,7 @@ def count_neighbours(targets: Rows) -> int:
     return min(NEIGHBOURS + 1, len(targets))
 
 
-def keep_near(
-    queries: Queries, start: int, found: Sequence[tuple[Rows, Described]]
-) -> Candidates:
+def keep_near(queries: Queries, start: int, found: Sequence[tuple[Rows, Described]]) -> Candidates:
     """The neighbours of the queries at one start that lie near their tangent planes.
 
     Parameters
@@ -202,7 +199,7 @@ def _keep_near_form(
     described: Described,
 ) -> Candidates:
     plane, steps = planes
-    near = to_unit(described) * _signs(mirrored=mirrored)
+    near: Floats = to_unit(described) * _signs(mirrored=mirrored)
     inside = near @ plane.transpose(0, 2, 1)  # (Q, k, 7)
     closeness = np.sqrt((inside * inside).sum(axis=2))
     is_other = (rows >= 0) & (rows != queries.rows[:, None])
@@ -222,7 +219,7 @@ def _relate_block(thumbnails: AnyThumbnails, query: Rows, other: Rows) -> Candid
     parts = []
     for start, mirrored in product(range(len(STARTS)), MIRRORED):
         plane, steps = tangent_plane(wide, start)
-        near = described * _signs(mirrored=mirrored)
+        near: Floats = described * _signs(mirrored=mirrored)
         inside = (plane @ near[:, :, None])[:, :, 0]
         closeness = np.sqrt((inside * inside).sum(axis=1))
         affine = to_affine(inside, steps, start)

@@ -8,6 +8,7 @@ verified again after a kill.
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from curate import engine
 from curate.components import Rows, label_components
+from curate.duplicates import search_on_ray
 from curate.duplicates.alignment import (
     PairBatch,
     Verified,
@@ -25,21 +27,16 @@ from curate.duplicates.alignment import (
 )
 from curate.duplicates.candidates import Candidates, concatenate, join_candidates, unmoved
 from curate.duplicates.copies import SURE, Pair, find_copies
+from curate.duplicates.near_hashes import BANDS, find_near_hashes
 from curate.duplicates.neighbours import EXHAUSTIVE_ROWS, find_neighbours, relate
 from curate.images.thumbnails import AnyThumbnails, keep_only, read_array, write_array
 
 # Perceptual hashes this near (inclusive) are candidates too: they find watermarked copies whose
 # brightness the mark changes.
 MAX_DISTANCE_BITS = 10
-# Bound of the index: all pairs within 3 bits have one of four bands in common, so the time does not
-# grow with the square.
-BANDS = 4
+# With lists: all pairs within 3 bits have one of four bands in common.
 BANDED_DISTANCE_BITS = BANDS - 1
 BATCH = 2048  # pairs verified at once: 10 MB of pixels, 200 MB while they are computed
-HASH_BLOCK = 4096
-# Most near hashes of an image that are candidates, the nearest first. Under one mask or in one
-# frame all images are near each other, and the pairs would grow with the square.
-NEAR_HASHES = 64
 # In a group larger than this an image is compared only with the best connected ones, not with all.
 GROUP_ROWS = 48
 # Memory of a candidate until it is verified, its copies while sorting included.
@@ -94,47 +91,15 @@ def find_pairs(
     new = np.arange(len(thumbnails)) if is_new is None else np.flatnonzero(is_new)
     verifier = _Verifier(thumbnails, options)
     found = {(pair.first, pair.second): pair for pair in known}
-    ways = (_by_neighbourhood(thumbnails, new, options), _by_hash(phashes, new, options.exhaustive))
-    for candidates in _rounds(ways, options.memory_bytes):
-        _keep_best(found, verifier.verify(candidates))
-    # An image may have more copies than neighbours were searched: inside a group, compare all.
-    inside = _pairs_of_groups(find_copies(found.values(), labels, sure), len(thumbnails))
-    _keep_best(found, verifier.verify(relate(thumbnails, *inside)))
+    ways = (_by_neighbourhood(thumbnails, new, options), _by_hash(phashes, new, options))
+    with engine.session(options.engine_name, options.workers):
+        for candidates in _rounds(ways, options.memory_bytes):
+            _keep_best(found, verifier.verify(candidates))
+        # An image may have more copies than neighbours were searched: in a group, compare all.
+        inside = _pairs_of_groups(find_copies(found.values(), labels, sure), len(thumbnails))
+        _keep_best(found, verifier.verify(relate(thumbnails, *inside)))
     verifier.remove_unused_shards()
     return sorted(found.values())
-
-
-def find_near_hashes(
-    phashes: Sequence[str], queries: Rows, max_distance_bits: int
-) -> Iterator[Rows]:
-    """(2, P) pairs of a query and a row whose hashes are near, block by block.
-
-    A row is its own neighbour, and a pair of two queries comes in both orders. Under `BANDS` bits
-    the search goes by bands, which loses no pair. Of a query with more than `NEAR_HASHES` near
-    rows, the nearest.
-
-    Parameters
-    ----------
-    phashes : (N,) 16 hex digits each
-    queries : rows to search for
-    max_distance_bits : inclusive
-    """
-    import faiss
-
-    words = np.frombuffer(bytes.fromhex("".join(phashes)), np.uint8).reshape(-1, 8)
-    is_banded = max_distance_bits < BANDS
-    banded, flat = faiss.IndexBinaryMultiHash(64, BANDS, 64 // BANDS), faiss.IndexBinaryFlat(64)
-    index: Any = banded if is_banded else flat
-    index.add(words)
-    radius = max_distance_bits + 1  # exclusive in FAISS
-    for start in engine.track(range(0, len(queries), HASH_BLOCK), "hash blocks"):
-        rows = queries[start : start + HASH_BLOCK]
-        limits, distance, other = index.range_search(words[rows], radius)
-        query = np.repeat(rows, np.diff(limits.astype(np.int64)))
-        order = np.lexsort((other, distance, query))
-        place = np.arange(len(order)) - np.searchsorted(query[order], query[order])
-        chosen = order[place <= NEAR_HASHES]  # the row itself is one of them
-        yield np.stack([query[chosen], other[chosen]])
 
 
 class _Verifier:
@@ -208,19 +173,26 @@ def _by_neighbourhood(
     thumbnails: AnyThumbnails, new: Rows, options: SearchOptions
 ) -> Iterator[Candidates]:
     """Pairs of neighbours of which at least one is new; a pair may come more than once."""
+    search = find_neighbours
+    if options.engine_name == "ray":
+        search = search_on_ray.find_neighbours
     rest = np.setdiff1d(np.arange(len(thumbnails)), new)
     for queries, targets in ((new, np.arange(len(thumbnails))), (rest, new)):
-        yield from find_neighbours(
+        yield from search(
             thumbnails, queries, targets, exhaustive=options.exhaustive, workers=options.workers
         )
 
 
-def _by_hash(phashes: Sequence[str], new: Rows, exhaustive: bool | None) -> Iterator[Candidates]:
+def _by_hash(phashes: Sequence[str], new: Rows, options: SearchOptions) -> Iterator[Candidates]:
     """Pairs with near hashes of which at least one is new; a pair of two new images comes twice."""
+    exhaustive = options.exhaustive
     if exhaustive is None:
         exhaustive = len(phashes) <= EXHAUSTIVE_ROWS
     bits = MAX_DISTANCE_BITS if exhaustive else BANDED_DISTANCE_BITS
-    for query, other in find_near_hashes(phashes, new, bits):
+    search = find_near_hashes
+    if options.engine_name == "ray":
+        search = partial(search_on_ray.find_near_hashes, workers=options.workers)
+    for query, other in search(phashes, new, bits):
         is_pair = query != other
         first, second = np.minimum(query, other), np.maximum(query, other)
         yield join_candidates([unmoved(first[is_pair], second[is_pair])])

@@ -7,6 +7,7 @@ facts is never used in its place.
 
 import hashlib
 import json
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.errors import ManifestError
+from curate.errors import ManifestError, WorkspaceError
 from curate.files import holds_seal, note_once
 from curate.images.thumbnails import write_array
 from curate.workspace.manifest import kept_rows
@@ -137,8 +138,14 @@ def run_job(call: JobCall) -> None:
     Raises
     ------
     ManifestError  if the manifest is no longer the one for which the job was planned
+    WorkspaceError  if there is no workspace where the job runs
     """
     workspace, job = Workspace(call.workspace_root), call.job
+    if not workspace.manifest.is_file():
+        raise WorkspaceError(
+            f"{workspace.root}: there is no workspace on {platform.node()}: "
+            "it must lie on a disk that every node reads and writes, by one path"
+        )
     manifest = workspace.read()
     if _digest(job.model, manifest, job.precision, job.within) != job.file.parent.name:
         raise ManifestError(
