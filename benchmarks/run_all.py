@@ -44,6 +44,7 @@ def main() -> None:
             run("against_cleanvision.py", folder)
             run("indexes.py", folder)
             run("scaling.py", folder)
+            run("search_on_ray.py", folder, "--plan")
             run("fer2013_chain.py", folder, "--workspace", workspace)
             run("time_to_accuracy.py", folder)
             recipes = folder, str(Path(scratch) / "recipes")
