@@ -476,7 +476,7 @@ def test_killed_at_any_step_a_light_decision_is_recorded_whole_or_not(
 
 
 def run_and_die(curate: Curate, command: list[object], fatal: int) -> int:
-    """The command in a fork, which dies before its n-th fsync or rename; its exit code."""
+    """The command in a fork, which dies before its n-th write, fsync or rename; its exit code."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -486,7 +486,8 @@ def run_and_die(curate: Curate, command: list[object], fatal: int) -> int:
     def count(name: str) -> Callable[..., object]:
         def step(*args: object, **values: object) -> object:
             nonlocal steps
-            steps += 1
+            mode = values.get("mode", args[1] if name == "open" and len(args) > 1 else "w")
+            steps += not str(mode).startswith("r")
             if steps == fatal:
                 os._exit(99)
             return real[name](*args, **values)  # type: ignore[operator]
