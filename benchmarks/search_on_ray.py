@@ -293,7 +293,7 @@ def write_plan(runs: list[Run]) -> None:
     slope, growth = (np.polyfit(np.log(counts), np.log(each), 1)[0] for each in (cpu, candidates))
     rows = []
     for faces in PLANNED:
-        least, most = (
+        least, most = sorted(
             extra * cpu[-1] * (faces / counts[-1]) ** power / 3600 for power in (slope, 1.5)
         )
         pairs_verified = candidates[-1] * (faces / counts[-1]) ** growth
