@@ -4,8 +4,9 @@ Not among them: `quality.py`, `label_issues.py`, `independent_model.py`, `poster
 `consensus.py crowd`, `ferplus_join.py`, `ceiling.py`, `curation_pays.py` (seventeen hours) and
 `relabel.py fer2013`, which need crowd votes that Candid does not ship; `posterior.py clean` and
 `studies.py` (sixty hours), which need CK+48;
-`many_files.py`, which draws 300,000 files; `contact_sheet.py`, which needs an eye; `code_style.py`,
-which compares with an earlier checkout; and what measures nothing by itself: `fer2013_candid.py`,
+`many_files.py` and `large_set.py`, which draw 300,000 files; `contact_sheet.py`, which needs an
+eye; `code_style.py` and `chain_cost.py`, which compare with an earlier checkout; and what measures
+nothing by itself: `fer2013_candid.py`,
 `small_model.py`, `leaderboard.py`; and `apply_curation.py`, which needs the rows and Kaggle's
 archive.
 """

@@ -145,3 +145,15 @@ def test_long_work_without_a_terminal_prints_a_line_now_and_then(
     for _ in engine.track(range(10), ""):
         now[0] += 600.0
     assert capsys.readouterr().err == ""
+
+
+def count_threads(_: int) -> int:
+    import cv2
+
+    return cv2.getNumThreads()
+
+
+def test_the_libraries_of_a_worker_use_one_thread_and_the_environment_stays(monkeypatch):
+    monkeypatch.delenv("OPENCV_FOR_THREADS_NUM", raising=False)
+    assert list(engine.map(count_threads, [1, 2], what="", workers=2)) == [1, 1]
+    assert "OPENCV_FOR_THREADS_NUM" not in os.environ

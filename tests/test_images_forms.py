@@ -12,8 +12,8 @@ from PIL import Image
 
 from curate.demo.drawing import draw_face
 from curate.images.decode import UnreadableImageError, decode_image, pixel_hash
+from curate.images.levels import judge_grey
 from curate.images.png_chunks import strip_metadata
-from curate.stages.inspect import judge_grey
 
 GREY = draw_face("happy", 3, 3, size=48)
 COLOUR = np.stack([GREY, GREY // 2, 255 - GREY], axis=2)

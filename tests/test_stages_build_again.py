@@ -476,13 +476,13 @@ def test_a_build_goes_on_where_it_was_killed_and_reads_a_changed_picture_again(
     read: list[str] = []
     measure = shards.measure_images
 
-    def record(batch: Sequence[tuple[Path, str]], die_at: int = 0) -> object:
+    def record(batch: Sequence[tuple[Path, str]], look: object, die_at: int = 0) -> object:
         read.extend(file.name for file, _ in batch)
         if die_at and len(read) > die_at:
             raise KeyboardInterrupt
-        return measure(batch)
+        return measure(batch, look)
 
-    monkeypatch.setattr(shards, "measure_images", lambda batch: record(batch, die_at=6))
+    monkeypatch.setattr(shards, "measure_images", lambda *pair: record(*pair, die_at=6))
     with pytest.raises(KeyboardInterrupt):
         build(Workspace(tmp_path / "ws"), [str(root)], BuildOptions(workers=1))
     status = (root / "happy/03.png").stat()

@@ -5,9 +5,10 @@ import pytest
 
 from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
-from curate.images.decode import encode_png
+from curate.images.decode import encode_png, pixel_hash
 from curate.images.hog import find_components
-from curate.stages.inspect import BLACK_AND_WHITE_SHARE, describe_images, judge_grey, judge_images
+from curate.images.levels import BLACK_AND_WHITE_SHARE, judge_grey
+from curate.images.likeness import Squares, describe_faces, find_unlike
 
 
 def shades(counts: dict[int, int]) -> np.ndarray:
@@ -62,11 +63,11 @@ def test_what_has_nothing_of_a_face_is_found_among_many_faces(tmp_path):
     )  # as a photograph of the sign
     files = []
     for k, picture in enumerate([*pictures, sign + noise]):
-        files.append((tmp_path / f"{k}.png", ""))
+        files.append((tmp_path / f"{k}.png", "", pixel_hash(picture)))
         files[-1][0].write_bytes(encode_png(picture))
-    basis = find_components(describe_images(files[:-1]), 8)[:2]
-    assert judge_images(files, basis)[-1] == "unlike_faces"
-    assert set(judge_images(files, basis)[:-1]) == {""}
+    faces = np.stack([*pictures, sign + noise])
+    basis = find_components(describe_faces(Squares(faces[:-1])), 8)[:2]
+    assert find_unlike(Squares(faces, files), basis) == [False] * 150 + [True]
 
 
 def test_a_dry_run_shows_a_sample(built, curate):

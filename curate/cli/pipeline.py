@@ -181,7 +181,10 @@ def inspect(
     from curate.workspace.workspace import Workspace
 
     files = Workspace(workspace)
-    compute = partial(stage.inspect, locate=files.locate(), engine_name=engine, workers=workers)
+    cache = None if dry_run else files.cache
+    compute = partial(
+        stage.inspect, locate=files.locate(), cache=cache, engine_name=engine, workers=workers
+    )
     result = run_stage(
         files, "inspect", compute, input_columns=stage.INPUT_COLUMNS, dry_run=dry_run
     )

@@ -1,5 +1,7 @@
 """Gaussian filters over many small images at once."""
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +14,9 @@ CHANNELS = 64  # images blurred by one call
 def blur(images: Floats, sigma: float) -> Floats:
     """(n, side, side) smoothed by a Gaussian; the edge is reflected."""
     found = np.empty_like(images)
-    for start in range(0, len(images), CHANNELS):
-        # The images as channels of one image: a third of the time of single calls, the same bits.
-        part = np.ascontiguousarray(images[start : start + CHANNELS].transpose(1, 2, 0))
+    for inside, part in _as_channels(images):
         smooth = cv2.GaussianBlur(part, (0, 0), sigma)
-        found[start : start + CHANNELS] = smooth.reshape(part.shape).transpose(2, 0, 1)
+        found[inside] = smooth.reshape(part.shape).transpose(2, 0, 1)
     return found
 
 
@@ -25,4 +25,15 @@ def band_pass(images: Floats, low: float, high: float) -> Floats:
 
     Sigma `low` smooths noise and re-encoding; sigma `high` removes light and vignetting.
     """
-    return blur(images, low) - blur(images, high)
+    found = np.empty_like(images)
+    for inside, part in _as_channels(images):
+        fine, coarse = cv2.GaussianBlur(part, (0, 0), low), cv2.GaussianBlur(part, (0, 0), high)
+        found[inside] = (fine - coarse).reshape(part.shape).transpose(2, 0, 1)
+    return found
+
+
+def _as_channels(images: Floats) -> Iterator[tuple[slice, Floats]]:
+    """The images as channels of one: a third of the time of single calls, the same bits."""
+    for start in range(0, len(images), CHANNELS):
+        inside = slice(start, start + CHANNELS)
+        yield inside, np.ascontiguousarray(images[inside].transpose(1, 2, 0))

@@ -11,9 +11,10 @@ import hashlib
 import io
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -46,6 +47,9 @@ MAX_SCANNED_PIXELS = 20 * MAX_PIXELS
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 Pixels = npt.NDArray[np.uint8]
+T = TypeVar("T")
+# Pictures whose bytes, or whose pixels, are held at once; one may be larger.
+PART_BYTES = 1 << 22
 
 
 # How a file of these formats begins; a name without a suffix is known by it.
@@ -66,7 +70,7 @@ class UnreadableImageError(Exception):
     """The bytes are no picture; the message is the reason in a few words."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class ImageFacts:
     """What `build` records of one image; if it cannot be read, `sha256` and `problem` alone."""
 
@@ -204,37 +208,91 @@ def encode_png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def measure_images(batch: Sequence[tuple[Path, str]]) -> list[ImageFacts]:
+def measure_images(
+    batch: Sequence[tuple[Path, str]],
+    look: Callable[[Sequence[int], Sequence[Pixels]], None] | None = None,
+) -> list[ImageFacts]:
     """Decode and hash a batch of (file, box).
+
+    Parameters
+    ----------
+    look : is called with places in the batch and the grey pictures there, part by part; those that
+        cannot be read are left out
 
     Raises
     ------
     SourceError  if a file cannot be opened at all: a missing disk is no property of an image
     """
-    facts: list[ImageFacts] = []
+    facts: dict[int, ImageFacts] = {}
     small: list[Pixels] = []
-    for file, box in batch:
+    for part in _decode_in_parts(batch, facts):
+        for place, pixels in part:
+            height, width = pixels.shape[:2]
+            facts[place].pixel_hash = pixel_hash(pixels)
+            facts[place].width, facts[place].height = str(width), str(height)
+        greys = [to_grey(pixels) for _, pixels in part]
+        if look:
+            look([place for place, _ in part], greys)
+        small += map(shrink_for_phash, greys)
+    hashes = iter(hash_perceptually(np.stack(small)) if small else [])
+    found = [facts[place] for place in range(len(batch))]
+    for each in found:
+        each.phash = next(hashes) if each.pixel_hash else ""
+    return found
+
+
+def _decode_in_parts(
+    batch: Sequence[tuple[Path, str]], facts: dict[int, ImageFacts]
+) -> Iterator[list[tuple[int, Pixels]]]:
+    """Places and pixels of the pictures of a batch, in parts; what else is known goes into `facts`.
+
+    Step by step, not picture by picture: for small ones that takes two thirds of the time, since
+    the processor's caches keep the code of a step.
+    """
+    for read in _in_parts(_read_batch(batch, facts), lambda item: len(item[1])):
+        boxed = ((place, data, batch[place][1]) for place, data in read)
+        yield from _in_parts(_decode_batch(boxed, facts), lambda item: item[1].nbytes)
+
+
+def _in_parts(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in lists; only the last item of a list may take it over `PART_BYTES`."""
+    part: list[T] = []
+    held = 0
+    for item in items:
+        part.append(item)
+        held += size(item)
+        if held >= PART_BYTES:
+            yield part
+            part, held = [], 0
+    if part:
+        yield part
+
+
+def _read_batch(
+    batch: Sequence[tuple[Path, str]], facts: dict[int, ImageFacts]
+) -> Iterator[tuple[int, bytes]]:
+    """Place and bytes of each file that is one; of another, its facts."""
+    for place, (file, _) in enumerate(batch):
         try:
-            data = read_bounded(file, MAX_BYTES)
+            yield place, read_bounded(file, MAX_BYTES)
         except OddFileError as problem:
-            facts.append(ImageFacts(_hash_reason(problem), problem=str(problem.strerror)))
-            continue
+            facts[place] = ImageFacts(_hash_reason(problem), problem=str(problem.strerror))
         except OSError as error:
             raise SourceError(
                 f"{file}: cannot be opened ({error.strerror}): restore or remove it"
             ) from error
-        sha256 = hashlib.sha256(data).hexdigest()
+
+
+def _decode_batch(
+    read: Iterable[tuple[int, bytes, str]], facts: dict[int, ImageFacts]
+) -> Iterator[tuple[int, Pixels]]:
+    """Place and pixels of each picture; the SHA-256 of its bytes goes into its facts."""
+    for place, data, box in read:
+        facts[place] = ImageFacts(hashlib.sha256(data).hexdigest())
         try:
-            pixels = decode_image(data, box)
+            yield place, decode_image(data, box)
         except UnreadableImageError as problem:
-            facts.append(ImageFacts(sha256, problem=str(problem)))
-            continue
-        height, width = pixels.shape[:2]
-        size = {"width": str(width), "height": str(height)}
-        facts.append(ImageFacts(sha256, pixel_hash(pixels), **size))
-        small.append(shrink_for_phash(pixels))
-    hashes = iter(hash_perceptually(np.stack(small)) if small else [])
-    return [replace(each, phash=next(hashes)) if each.pixel_hash else each for each in facts]
+            facts[place].problem = str(problem)
 
 
 def pixel_hash(pixels: Pixels) -> str:
@@ -293,7 +351,7 @@ def _dct_basis() -> npt.NDArray[np.float64]:
 
 def shrink_for_phash(pixels: Pixels) -> Pixels:
     """(32, 32) uint8 grey, shrunk as `imagehash.phash` shrinks."""
-    image = Image.fromarray(pixels).convert("L")
+    image = Image.fromarray(to_grey(pixels))
     return np.asarray(image.resize((32, 32), Image.Resampling.LANCZOS))
 
 

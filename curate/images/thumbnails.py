@@ -2,11 +2,13 @@
 
 Comes in: files with their boxes and pixel hashes. Goes out: an array by row number. Decoded shards
 are kept in the workspace's cache under a name made from their pixel hashes, so that no shard is
-decoded again after a kill, and a changed image is never read from an old shard.
+decoded again after a kill, and a changed image is never read from an old shard. `build` leaves
+shards too, with a stamp of each file: one is taken if every file still has its stamp.
 """
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,6 +34,11 @@ FOLDER = "thumbnails"
 SHARD_IMAGES = 4096
 CHUNK_IMAGES = 256
 File = tuple[Path, str]  # image file, box
+Stamp = tuple[int, int, int, int]
+SIDE = 48  # pixels of the thumbnails that build leaves
+# What build saw of one picture beside its thumbnail; the finding as a number of `levels.FINDINGS`.
+SEEN = np.dtype([("stamp", "<i8", (4,)), ("finding", "u1")])
+METHOD = 1  # version of the findings: those of another are not used
 
 
 class Thumbnails:
@@ -102,15 +109,62 @@ def load_thumbnails(
     decode = partial(_decode_shards, files, hashes, size, engine_name, workers)
     if cache is None:
         return Thumbnails([shard for _, shard in decode(range(len(hashes)))], size)
-    stored = [cache / FOLDER / f"{size}-{_digest(part)}.npy" for part in hashes]
+    names = [ShardNames(cache, part, size) for part in hashes]
+    _take_built(names, files)
     is_mapped = memory_bytes is not None and len(files) * size * size > memory_bytes
-    shapes = [(len(part), size, size) for part in hashes]
-    shards = _read_shards(stored, shapes, is_mapped=is_mapped)
+    stored = [name.looked_at for name in names]
+    shards = _read_shards(stored, list(map(len, hashes)), size, is_mapped=is_mapped)
     for k, shard in decode([k for k in range(len(hashes)) if k not in shards]):
         write_array(stored[k], shard)
         shards[k] = np.asarray(np.load(stored[k], mmap_mode="r")) if is_mapped else shard
     keep_only(cache / FOLDER, set(stored), f"{size}-*.npy")
     return Thumbnails([shards[k] for k in range(len(hashes))], size)
+
+
+class ShardNames:
+    """The files of one shard in the cache, named by the pixels of its images.
+
+    Attributes
+    ----------
+    looked_at : thumbnails whose files a later command has read, or found unchanged
+    built : thumbnails of build, good only while the files have their stamps
+    seen : the stamps and findings of build, (n,) of `SEEN`
+    readable : numbers of the images that build could read
+    """
+
+    def __init__(self, cache: Path, pixel_hashes: Sequence[str], size: int = SIDE) -> None:
+        digest = hashlib.sha256("\n".join(pixel_hashes).encode()).hexdigest()[:24]
+        self.looked_at = cache / FOLDER / f"{size}-{digest}.npy"
+        self.built = cache / FOLDER / f"built-{size}-{digest}.npy"
+        self.seen = cache / FOLDER / f"seen-{METHOD}-{digest}.npy"
+        self.readable = [k for k, pixels in enumerate(pixel_hashes) if pixels]
+
+
+def read_stamp(file: Path) -> Stamp:
+    """Size, times and inode; a copying program cannot set the time of change (ctime) back.
+
+    Raises
+    ------
+    OSError  if the file is gone or cannot be reached
+    """
+    status = os.stat(file)  # noqa: PTH116 - the fastest, for hundreds of thousands of files
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def read_seen(name: ShardNames, files: Sequence[File]) -> npt.NDArray[Any] | None:
+    """What build saw of the shard's pictures, (n,) of `SEEN`, if all are still as they were.
+
+    None if a file has another stamp or is gone, or nothing was left.
+    """
+    seen = read_array(name.seen)
+    if seen is None or seen.dtype != SEEN or seen.shape != (len(files),):
+        return None
+    try:
+        stamps = [read_stamp(files[k][0]) for k in name.readable]
+    except OSError:
+        return None
+    known = seen["stamp"][name.readable]
+    return seen if np.array_equal(known, np.array(stamps, np.int64).reshape(-1, 4)) else None
 
 
 def read_face(item: tuple[Path, str, str, int]) -> Pixels:
@@ -121,6 +175,16 @@ def read_face(item: tuple[Path, str, str, int]) -> Pixels:
     SourceError  if the file is gone, no longer a picture, or has other pixels than it had
     """
     file, box, expected, size = item
+    return resize_grey(to_grey(read_recorded_face(file, box, expected)), size)
+
+
+def read_recorded_face(file: Path, box: str, expected: str) -> Pixels:
+    """The face in the standard form, if it has the pixel hash that `build` has recorded.
+
+    Raises
+    ------
+    SourceError  if the file is gone, no longer a picture, or has other pixels than it had
+    """
     try:
         pixels = read_image(file, box)
     except UnreadableImageError as problem:
@@ -133,7 +197,7 @@ def read_face(item: tuple[Path, str, str, int]) -> Pixels:
             f"{file}: has other pixels than `curate build` has recorded: "
             "bring the image back or run `curate build` again"
         )
-    return resize_grey(to_grey(pixels), size)
+    return pixels
 
 
 def write_array(file: Path, array: npt.NDArray[np.generic]) -> None:
@@ -164,14 +228,27 @@ def keep_only(folder: Path, wanted: set[Path], pattern: str) -> None:
             file.unlink(missing_ok=True)
 
 
+def _take_built(names: Sequence[ShardNames], files: Sequence[File]) -> None:
+    """Count each shard of build as looked at, if every picture is as build read it.
+
+    Later commands take it without a look at the files, as any shard that they have decoded.
+    """
+    for k, name in enumerate(names):
+        inside = files[k * SHARD_IMAGES : (k + 1) * SHARD_IMAGES]
+        if name.looked_at.is_file():
+            name.built.unlink(missing_ok=True)
+        elif name.built.is_file() and read_seen(name, inside) is not None:
+            name.built.replace(name.looked_at)
+
+
 def _read_shards(
-    files: Sequence[Path], shapes: Sequence[tuple[int, int, int]], *, is_mapped: bool
+    files: Sequence[Path], lengths: Sequence[int], size: int, *, is_mapped: bool
 ) -> dict[int, Pixels]:
     """The finished shards by number, without missing or damaged ones or ones of other shapes."""
     shards: dict[int, Pixels] = {}
     for k, file in enumerate(files):
         shard = read_array(file, is_mapped=is_mapped)
-        if shard is not None and shard.shape == shapes[k]:
+        if shard is not None and shard.shape == (lengths[k], size, size):
             shards[k] = shard
     return shards
 
@@ -198,7 +275,3 @@ def _decode_shards(
             shard[waiting[0][1]] = waiting[1]
             waiting = next(decoded, None)
         yield k, shard
-
-
-def _digest(pixel_hashes: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(pixel_hashes).encode()).hexdigest()[:24]

@@ -9,6 +9,7 @@ notes count it.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +29,7 @@ from curate.sources.options import (
     parse_options,
     require_record,
 )
-from curate.sources.tables.pictures import is_pointer
-from curate.stages.build_cache import measure_resumably
+from curate.stages.build_measure import Seen, keep_seen, measure_source
 from curate.stages.build_summary import (
     count_changed_labels,
     count_rows,
@@ -40,7 +40,7 @@ from curate.stages.build_summary import (
 )
 from curate.stages.large_units import warn_of_subjects
 from curate.workspace.journal import list_decided
-from curate.workspace.manifest import empty_manifest, owned_by, sources_of, split_face
+from curate.workspace.manifest import empty_manifest, owned_by, sources_of
 from curate.workspace.places import read_places, require_named
 from curate.workspace.receipts import BuildResult
 from curate.workspace.votes import add_votes, label_by_crowd, read_votes, require_votes_fit
@@ -106,7 +106,7 @@ def build(
     others = before.loc[~sources_of(before["path"]).isin(roots), list(owned_by("build"))]
     require_votes_fit(votes, [*_list_paths(read), *others["path"]], str(options.votes))
 
-    tables, notes = _tabulate_sources(workspace, read, options, dry_run)
+    tables, notes, looked = _tabulate_sources(workspace, read, options, dry_run)
     rows = pd.concat([*tables, others]).sort_values("path", kind="stable", ignore_index=True)
     if dry_run:
         rows = _assume_unchanged(rows, before)
@@ -116,6 +116,8 @@ def build(
     decided = list_decided(rows, workspace.read_journal())
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
     notes += warn_of_subjects(rows)
+    if not dry_run:
+        keep_seen(workspace.cache, rows, looked)
     named = [place for source in read for place in _list_named(source, roots)] if wanted else []
     result = _to_result(rows, sources, read, notes, named, dry_run)
     relabelled, text = count_changed_labels(before, rows, decided)
@@ -251,20 +253,23 @@ def _list_paths(read: Sequence[_Source]) -> list[str]:
 
 def _tabulate_sources(
     workspace: Workspace, read: Sequence[_Source], options: BuildOptions, dry_run: bool
-) -> tuple[list[pd.DataFrame], list[str]]:
-    """The rows of each source with FER+'s votes, measured unless it is a dry run; and notes."""
-    tables, notes = [], []
+) -> tuple[list[pd.DataFrame], list[str], list[Seen]]:
+    """The rows of each source with FER+'s votes, measured unless it is a dry run; notes; looks."""
+    tables, notes, looked = [], [], []
+    measure = partial(measure_source, engine_name=options.engine_name, workers=options.workers)
     for source in read:
         listing, joined = _join_ferplus(source.listing, options)
         found = [*listing.notes, *joined]
         if dry_run:
             facts = [ImageFacts("")] * len(listing.rows)
         else:
-            facts, measured = _measure(workspace, source.name, listing, options)
+            shards = workspace.shards / source.name
+            facts, measured, seen = measure(source.name, listing, shards)
             found += measured
+            looked.append(seen)
         tables.append(_tabulate(source.name, listing, facts))
         notes += [f"{source.name}: {note}" for note in found]
-    return tables, notes
+    return tables, notes, looked
 
 
 def _join_ferplus(listing: Listing, options: BuildOptions) -> tuple[Listing, list[str]]:
@@ -275,44 +280,6 @@ def _join_ferplus(listing: Listing, options: BuildOptions) -> tuple[Listing, lis
     return join_votes(
         listing, options.votes, pixels, engine_name=options.engine_name, workers=options.workers
     )
-
-
-def _measure(
-    workspace: Workspace, name: str, listing: Listing, options: BuildOptions
-) -> tuple[list[ImageFacts], list[str]]:
-    """Hashes and size of each face; and notes."""
-    files = [(listing.image_root / split_face(row.path)[0], row.box) for row in listing.rows]
-    facts, resumed = measure_resumably(
-        files, workspace.shards / name, engine_name=options.engine_name, workers=options.workers
-    )
-    notes = []
-    if resumed:
-        notes.append(
-            f"{resumed:,} pictures were measured by a build that did not finish, and not read again"
-        )
-    unreadable = [
-        f"{row.path}: {fact.problem}"
-        for row, fact in zip(listing.rows, facts, strict=True)
-        if fact.problem
-    ]
-    if unreadable:
-        notes.append(
-            f"{len(unreadable)} unreadable images are recorded as such ({examples(unreadable)})"
-        )
-        notes += _note_pointers(files, facts)
-    return facts, notes
-
-
-def _note_pointers(files: Sequence[tuple[Path, str]], facts: Sequence[ImageFacts]) -> list[str]:
-    """A note if some of the unreadable pictures were never fetched."""
-    failed = (file for (file, _), fact in zip(files, facts, strict=True) if fact.problem)
-    pointers = sum(map(is_pointer, failed))
-    if not pointers:
-        return []
-    return [
-        f"{pointers:,} of them are Git LFS or git-annex pointers: fetch the pictures with "
-        "`git lfs pull` or `git annex get` and build again"
-    ]
 
 
 def _tabulate(name: str, listing: Listing, facts: Sequence[ImageFacts]) -> pd.DataFrame:

@@ -182,8 +182,8 @@ def run_build(
 def _remove_shards(folder: Path) -> None:
     """Remove the shards of a source, and no other file: the folder may be a stranger's link."""
     with suppress(OSError):
-        for shard in folder.glob("*.json"):
-            if re.fullmatch("[0-9a-f]{32}", shard.stem):
+        for shard in folder.iterdir():
+            if re.fullmatch(r"[0-9a-f]{32}\.(json|npy)", shard.name):
                 shard.unlink(missing_ok=True)
         folder.rmdir()
 

@@ -1,0 +1,351 @@
+"""A set of 300,000 photographs at their own size: what each command takes, typed as a user would.
+
+    python benchmarks/large_set.py FOLDER --people 12000 --images 300000
+    python benchmarks/large_set.py FOLDER --images 30000 --people 1200 --oof
+    python benchmarks/large_set.py FOLDER --images 3000 --people 120 --kill
+
+FOLDER gets `set-IMAGES` (224 x 224 JPEGs in colour and faces.csv; one part at a time, so a killed
+run goes on) and `workspace-IMAGES`. Every face is drawn: one person of `--people`, one expression,
+a seed of its own. 5 % are altered copies of another image, 10 % of the labels are wrong. Then the
+commands run one after the other; what a finished one took is kept in `measured-IMAGES.json`, so a
+killed run goes on behind it. Remove that file and the workspace to measure again. `--kill` instead
+kills build, inspect and dedup, with their workers, by SIGKILL at three moments each, and demands
+the bytes of an undisturbed run (`benchmarks/kills.py` does so for every command in one process).
+The sections `large_set` and `large_set_kills` of RESULTS.md, and a block of docs/scaling.md, are
+written by runs of 300,000 images, or with `--write`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from alterations import ALTERATIONS
+from results import RESULTS, ROOT, describe_machine, replace_section, to_table
+
+from curate import engine
+from curate.demo.drawing import draw_face
+from curate.demo.people import EXPRESSIONS
+from curate.files import sha256_of, write_atomically
+
+SIDE = 224
+# Drawn small and enlarged: a face of 224 pixels takes 9 ms to draw, one of 48 takes 2, and no stage
+# looks at finer detail.
+DRAWN = 48
+GRAINS = 16  # fields of noise, one of which every image gets
+COPY_SHARE, WRONG_SHARE = 0.05, 0.10
+PART = 1000  # images
+QUALITY = 88
+FULL = 300_000
+MOMENTS = (0.25, 0.5, 0.75)  # of the time of an undisturbed run
+KILLED = ("build", "inspect", "dedup")
+SCALING = ROOT / "docs" / "scaling.md"
+
+
+def main() -> None:
+    options = read_options()
+    root = options.folder / f"set-{options.images}"
+    generate(root, options.people, options.images)
+    if options.kill:
+        kill_all(root, options)
+    else:
+        measure_all(root, options)
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--people", type=int, default=12_000)
+    parser.add_argument("--images", type=int, default=FULL)
+    parser.add_argument("--oof", action="store_true", help="also `train oof --quick`, then flag")
+    parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--write", action="store_true", help="write RESULTS.md at any size")
+    return parser.parse_args()
+
+
+# The set
+
+
+def generate(root: Path, people: int, images: int) -> None:
+    """Draw the parts that are missing, then the table."""
+    if (root / "faces.csv").is_file():
+        return
+    start = time.perf_counter()
+    parts = [(root, part, people, images) for part in range(-(-images // PART))]
+    missing = [part for part in parts if not name_part(root, part[1]).is_dir()]
+    for _ in engine.map(draw_part, missing, what="parts"):
+        pass
+    write_atomically(root / "faces.csv", write_table(people, images).encode())
+    print(f"drawn in {time.perf_counter() - start:.0f} s: {measure_disk(root):,.0f} MB", flush=True)
+
+
+def name_part(root: Path, part: int) -> Path:
+    return root / "images" / f"{part:04d}"
+
+
+def draw_part(item: tuple[Path, int, int, int]) -> None:
+    """Draw 1,000 images into a folder that gets its name when it is whole."""
+    root, part, people, images = item
+    place = name_part(root, part)
+    making = place.with_name(f".{place.name}")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
+    for k in range(part * PART, min((part + 1) * PART, images)):
+        (making / f"{k:06d}.jpg").write_bytes(draw_image(k, people, images))
+    making.rename(place)
+
+
+def draw_image(k: int, people: int, images: int) -> bytes:
+    """The JPEG of one image; the last 5 % are altered copies of others."""
+    originals = images - int(COPY_SHARE * images)
+    rng = np.random.default_rng((1, k))
+    if k < originals:
+        grey = draw_original(k, people)
+    else:
+        source = draw_original(choose_source(k, originals), people)
+        grey = list(ALTERATIONS.values())[k % len(ALTERATIONS)](source, rng)
+    large = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    large = cv2.add(large, make_grain(k % GRAINS), dtype=cv2.CV_8U)
+    tint = np.random.default_rng((2, k % people)).uniform(0.75, 1.0, 2)
+    # Red is the brightest colour of skin; OpenCV's order is BGR.
+    picture = cv2.merge([*(cv2.convertScaleAbs(large, alpha=part) for part in tint), large])
+    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return bytes(data)
+
+
+@cache
+def make_grain(number: int) -> np.ndarray:
+    noise = np.random.default_rng((6, number)).normal(0, 1.5, (SIDE, SIDE))
+    return np.rint(noise).astype(np.int16)
+
+
+def draw_original(k: int, people: int) -> np.ndarray:
+    return draw_face(EXPRESSIONS[choose_expression(k)], k % people, k, size=DRAWN)
+
+
+def choose_source(k: int, originals: int) -> int:
+    return int(np.random.default_rng((3, k)).integers(originals))
+
+
+def choose_expression(k: int) -> int:
+    return int(np.random.default_rng((4, k)).integers(len(EXPRESSIONS)))
+
+
+def write_table(people: int, images: int) -> str:
+    """faces.csv: path, label, subject; a copy shows the person of its original."""
+    originals = images - int(COPY_SHARE * images)
+    lines = ["path,label,subject"]
+    for k in range(images):
+        source = k if k < originals else choose_source(k, originals)
+        label = choose_expression(source)
+        rng = np.random.default_rng((5, k))
+        if rng.random() < WRONG_SHARE:
+            label = (label + int(rng.integers(1, len(EXPRESSIONS)))) % len(EXPRESSIONS)
+        lines.append(
+            f"images/{k // PART:04d}/{k:06d}.jpg,{EXPRESSIONS[label]},p{source % people:05d}"
+        )
+    return "\n".join([*lines, ""])
+
+
+# The commands
+
+
+def list_commands(root: Path, *, oof: bool) -> list[list[str]]:
+    commands = [
+        ["curate", "build", f"faces={root / 'faces.csv'}"],
+        ["curate", "inspect"],
+        ["curate", "dedup"],
+        ["curate", "fold"],
+        ["train", "oof", "--quick"],
+        ["curate", "flag"],
+        ["curate", "split"],
+        ["curate", "weights"],
+        ["curate", "audit"],
+        ["curate", "report"],
+    ]
+    return [words for words in commands if oof or words[1] not in ("oof", "flag")]
+
+
+def measure_all(root: Path, options: argparse.Namespace) -> None:
+    workspace = options.folder / f"workspace-{options.images}"
+    notes = options.folder / f"measured-{options.images}.json"
+    measured = json.loads(notes.read_text()) if notes.is_file() else {}
+    for words in list_commands(root, oof=options.oof):
+        name = " ".join(words[:2])
+        if name not in measured:
+            measured[name] = measure(words, workspace)
+            write_atomically(notes, json.dumps(measured, indent=1).encode())
+        print(name, measured[name], flush=True)
+    write(measured, root, options)
+
+
+def start(words: Sequence[str], workspace: Path) -> subprocess.Popen[bytes]:
+    """The command as an installed one, but of this checkout; a process group of its own."""
+    program, *rest = words
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", program, *rest, "-w", str(workspace)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=workspace.parent,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def measure(words: Sequence[str], workspace: Path) -> dict[str, float]:
+    began = time.perf_counter()
+    process = start(words, workspace)
+    memory = Memory(process.pid)
+    memory.start()
+    assert process.stderr is not None
+    said = process.stderr.read().decode(errors="replace")
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    memory.is_over.set()
+    memory.join()
+    if status:
+        raise SystemExit(f"`{' '.join(words)}` failed: {said}")
+    return {
+        "wall_seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "largest_mb": usage.ru_maxrss / 1024,
+        "together_mb": memory.peak_mb,
+        "disk_mb": measure_disk(workspace),
+    }
+
+
+class Memory(threading.Thread):
+    """Watches the memory of a process and its workers together, twice a second.
+
+    A page that several of them share counts once (PSS, as Linux measures it); 0 elsewhere.
+    """
+
+    def __init__(self, session: int) -> None:
+        super().__init__(daemon=True)
+        self.session = session
+        self.peak_mb = 0.0
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        while not self.is_over.wait(0.5):
+            self.peak_mb = max(self.peak_mb, self._sum())
+
+    def _sum(self) -> float:
+        total = 0
+        for place in Path("/proc").glob("[0-9]*"):
+            try:
+                # The fields behind the name: state, parent, group, session.
+                session = int((place / "stat").read_text().rpartition(")")[2].split()[3])
+                if session == self.session:
+                    lines = (place / "smaps_rollup").read_text().splitlines()
+                    total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+            except (OSError, ValueError, IndexError):
+                continue  # it has ended
+        return total / 1024
+
+
+def measure_disk(folder: Path) -> float:
+    """MB of all files below the folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
+
+
+def write(measured: dict[str, dict[str, float]], root: Path, options: argparse.Namespace) -> None:
+    names = [" ".join(words[:2]) for words in list_commands(root, oof=options.oof)]
+    rows = [[f"`{name}`", *format_numbers(measured[name])] for name in names]
+    light = [measured[name] for name in names if name != "train oof"]
+    minutes = sum(run["wall_seconds"] for run in light) / 60
+    peak = max(run["together_mb"] for run in light)
+    header = ["command", "wall s", "CPU s", "peak MB, all processes", "largest one", "disk MB"]
+    without = " but for `train oof`" if options.oof else ""
+    body = (
+        f"{options.images:,} JPEGs of {SIDE} x {SIDE} pixels ({measure_disk(root):,.0f} MB), drawn "
+        f"faces of {options.people:,} people, 5 % altered copies, 10 % wrong labels. All commands"
+        f"{without} together: {minutes:.1f} minutes, at most {peak:,.0f} MB. Disk is the workspace "
+        f"with its cache. Measured by `python benchmarks/large_set.py` on {describe_machine()}."
+    )
+    table = to_table(header, rows)
+    print(f"{body}\n\n{table}")
+    if options.images == FULL or options.write:
+        text = f"## A large set at its own size\n\n{body}\n\n{table}"
+        replace_section(RESULTS, "large_set", text)
+        typed = "\n".join(" ".join(words) for words in list_commands(Path("~/set"), oof=True))
+        replace_section(
+            SCALING,
+            "large_set",
+            f"## {options.images:,} faces: what to type, what it takes\n\n```\n{typed}\n```\n\n"
+            f"{body} Each command goes on where a kill stopped it.\n\n{table}",
+        )
+
+
+def format_numbers(run: dict[str, float]) -> list[str]:
+    keys = ("wall_seconds", "cpu_seconds", "together_mb", "largest_mb", "disk_mb")
+    return [f"{run[key]:,.0f}" for key in keys]
+
+
+# Kills
+
+
+def kill_all(root: Path, options: argparse.Namespace) -> None:
+    """Each command with its workers, killed at several moments of its time and run again."""
+    folder = options.folder / f"kills-{options.images}"
+    before = folder / "before"
+    shutil.rmtree(folder, ignore_errors=True)
+    before.mkdir(parents=True)
+    rows = []
+    for words in list_commands(root, oof=False):
+        if words[1] not in KILLED:
+            continue
+        whole = folder / words[1]
+        shutil.copytree(before, whole)
+        seconds = measure(words, whole)["wall_seconds"]
+        met = [kill(words, before, folder / "killed", seconds * part, whole) for part in MOMENTS]
+        rows.append([f"`{' '.join(words[:2])}`", len(met), sum(met)])
+        print(rows[-1], flush=True)
+        before = whole
+    body = (
+        f"{options.images:,} JPEGs; the command and its workers are killed by SIGKILL after "
+        "a quarter, half and three quarters of its time, then run again: each time the tables are "
+        "those of an undisturbed run, byte for byte. Measured by "
+        f"`python benchmarks/large_set.py --kill` on {describe_machine()}."
+    )
+    table = to_table(["command", "kills", "of them before its end"], rows)
+    replace_section(RESULTS, "large_set_kills", f"## Kills with workers\n\n{body}\n\n{table}")
+    print(f"{body}\n\n{table}")
+
+
+def kill(words: Sequence[str], before: Path, root: Path, delay: float, whole: Path) -> bool:
+    """Whether the kill met the command; the command again must give the bytes of `whole`."""
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(before, root)
+    process = start(words, root)
+    time.sleep(delay)
+    os.killpg(process.pid, signal.SIGKILL)
+    met = process.wait() == -signal.SIGKILL
+    measure(words, root)
+    left, wanted = digest_tables(root), digest_tables(whole)
+    if left != wanted:
+        differing = sorted(k for k in left.keys() | wanted.keys() if left.get(k) != wanted.get(k))
+        raise SystemExit(f"{words[1]}, killed after {delay:.1f} s: {differing} differ")
+    return met
+
+
+def digest_tables(root: Path) -> dict[str, str]:
+    """Name -> SHA-256 of the tables; receipts hold times, the cache is no result."""
+    return {file.name: sha256_of(file) for file in sorted(root.glob("*.*")) if file.is_file()}
+
+
+if __name__ == "__main__":
+    main()
