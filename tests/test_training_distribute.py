@@ -16,11 +16,14 @@ from bars import make_workspace
 from scipy.stats import ks_2samp
 from typer.testing import CliRunner, Result
 
+from curate.errors import UsageError
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.data.batches import stream_batches
 from train.data.dataset import Examples
 from train.data.tf_batches import stream_dataset
+from train.models.build import build_model
+from train.models.self_distillation import SelfDistilledModel
 from train.oof import aum as margins
 from train.recipes.presets import RECIPES
 from train.training import distribute, tune
@@ -33,8 +36,8 @@ pytestmark = pytest.mark.filterwarnings(
 SMALL = (
     "--widths", "8", "--batch-size", "16", "--epochs", "2", "--dropout", "0",
     "--precision", "float32", "--schedule", "plateau", "--plateau-patience", "1",
-    "--self-distillation", "0",
 )  # fmt: skip
+DISTILLED = ("--self-distillation", "0.9")
 RECIPE = replace(
     RECIPES["fast"],
     batch_size=4,
@@ -70,7 +73,11 @@ def make_examples(rows: int) -> Examples:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     made = make_workspace(tmp_path_factory.mktemp("stream"))
-    assert call("run", "-w", made.root, "--name", "one", *SMALL).exit_code == 0
+    for name, share in (("one", "0.9"), ("plain", "0")):
+        words = ("--name", name, *SMALL, "--self-distillation", share)
+        assert call("run", "-w", made.root, *words).exit_code == 0
+    one, plain = (read_history(made, name)["loss"] for name in ("one", "plain"))
+    assert abs(one - plain).max() > 0.02  # the comparisons below would see a missing share
     return made
 
 
@@ -191,7 +198,8 @@ def test_the_shares_of_the_replicas_make_up_the_batch() -> None:
 
 
 def test_a_stream_trains_as_the_loop(workspace: Workspace) -> None:
-    assert call("run", "-w", workspace.root, "--name", "stream", *SMALL, "--stream").exit_code == 0
+    words = ("--name", "stream", *SMALL, *DISTILLED, "--stream")
+    assert call("run", "-w", workspace.root, *words).exit_code == 0
     pd.testing.assert_frame_equal(
         read_history(workspace, "one"), read_history(workspace, "stream"), rtol=1e-3
     )
@@ -213,22 +221,17 @@ app(sys.argv[1:], prog_name="train")
 
 
 @pytest.mark.long
-def test_two_replicas_of_a_mirrored_strategy_have_the_loss_of_one(workspace: Workspace) -> None:
-    words = (
-        "run",
-        "-w",
-        str(workspace.root),
-        "--name",
-        "mirrored",
-        *SMALL,
-        "--strategy",
-        "mirrored",
-    )
+@pytest.mark.parametrize(("alone", "share"), [("one", "0.9"), ("plain", "0")])
+def test_two_replicas_of_a_mirrored_strategy_have_the_loss_of_one(
+    workspace: Workspace, alone: str, share: str
+) -> None:
+    how = ("--self-distillation", share, "--strategy", "mirrored")
+    words = ("run", "-w", str(workspace.root), "--name", f"mirrored-{alone}", *SMALL, *how)
     command = [sys.executable, "-c", WITH_TWO_CPUS, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "2"), done.stderr
     pd.testing.assert_frame_equal(
-        read_history(workspace, "one"), read_history(workspace, "mirrored"), rtol=1e-3
+        read_history(workspace, alone), read_history(workspace, f"mirrored-{alone}"), rtol=1e-3
     )
 
 
@@ -250,6 +253,7 @@ def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) 
         "--name",
         "two",
         *SMALL,
+        *DISTILLED,
     ]
     workers = []
     for k in range(2):
@@ -275,14 +279,9 @@ def test_two_workers_on_this_machine_have_the_loss_of_one(workspace: Workspace) 
     [
         (("--strategy", "tpu"), "--strategy tpu: must be one of none, mirrored, multiworker"),
         (
-            ("--strategy", "multiworker", "--self-distillation", "0"),
+            ("--strategy", "multiworker"),
             "--strategy multiworker: TF_CONFIG names no cluster: set it on every worker as "
             "TensorFlow documents",
-        ),
-        (
-            ("--strategy", "mirrored", "--recipe", "long"),
-            "--strategy mirrored: keeps no predictions of the rows, which the self-distillation of "
-            "long needs: add --self-distillation 0",
         ),
         (
             ("--strategy", "multiworker", "--resume"),
@@ -295,6 +294,12 @@ def test_a_strategy_that_cannot_be_had_is_one_line(
 ) -> None:
     done = call("run", "-w", workspace.root, *words)
     assert (done.exit_code, done.stderr) == (2, f"train: {message}\n")
+
+
+def test_self_distillation_refuses_more_rows_than_it_has_numbers_for() -> None:
+    network = build_model(replace(RECIPE, widths=(2,)), 3, "float32")
+    with pytest.raises(UsageError, match=r"at most 16,777,216 rows .*: add --self-distillation 0$"):
+        SelfDistilledModel(network, 2**24 + 1)
 
 
 def test_tuning_begins_with_the_recipe_and_writes_every_trial(

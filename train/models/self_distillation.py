@@ -14,10 +14,12 @@ growing share); S. Laine, T. Aila, "Temporal ensembling for semi-supervised lear
 
 from typing import Any
 
+from curate.errors import UsageError
 from train.backend import keras
 
 # Weight of the earlier predictions in the running mean, per epoch: Laine and Aila's 0.6.
 MEAN_DECAY = 0.6
+MOST_ROWS = 2**24  # float32 holds their positions exactly
 
 
 class SelfDistilledModel(keras.Model):  # type: ignore[misc]  # keras has no types
@@ -34,6 +36,12 @@ class SelfDistilledModel(keras.Model):  # type: ignore[misc]  # keras has no typ
     """
 
     def __init__(self, model: Any, rows: int):
+        """Raise UsageError if there are more rows than positions have numbers."""
+        if rows > MOST_ROWS:
+            raise UsageError(
+                f"--self-distillation: remembers at most {MOST_ROWS:,} rows and train has "
+                f"{rows:,}: add --self-distillation 0"
+            )
         super().__init__(inputs=model.inputs, outputs=model.outputs, name=model.name)
         options = {"initializer": "zeros", "trainable": False, "dtype": "float32"}
         shape = (rows, model.output_shape[-1])
@@ -49,25 +57,40 @@ class SelfDistilledModel(keras.Model):  # type: ignore[misc]  # keras has no typ
         training: bool = True,
     ) -> Any:
         """The compiled loss against the mixed targets; updates `mean_probs` with `y_pred`."""
-        labels, rows = _split_targets(y, y_pred)
+        labels, rows = split_targets(y, y_pred)
         if rows is not None:
             ops = keras.ops
             before = ops.take(self.mean_probs, rows, axis=0)
-            probs = ops.stop_gradient(ops.cast(y_pred, "float32"))
-            after = MEAN_DECAY * before + (1 - MEAN_DECAY) * probs
+            after = update_mean(before, ops.stop_gradient(y_pred))
             self.mean_probs.assign(ops.scatter_update(self.mean_probs, rows[:, None], after))
-            total = ops.sum(before, axis=-1, keepdims=True)
-            share = self.share * ops.cast(total > 0, "float32")
-            labels = (1 - share) * labels + share * before / ops.maximum(total, 1e-6)
+            labels = mix_targets(labels, before, self.share)
         return super().compute_loss(x, labels, y_pred, sample_weight, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The compiled metrics against the labels alone."""
-        labels, _ = _split_targets(y, y_pred)
+        labels, _ = split_targets(y, y_pred)
         return super().compute_metrics(x, labels, y_pred, sample_weight)
 
 
-def _split_targets(y: Any, y_pred: Any) -> tuple[Any, Any]:
+def update_mean(before: Any, probs: Any) -> Any:
+    """(B, K) running means after the predictions of a step."""
+    return MEAN_DECAY * before + (1 - MEAN_DECAY) * keras.ops.cast(probs, "float32")
+
+
+def mix_targets(labels: Any, before: Any, share: Any) -> Any:
+    """(B, K) labels, moved by a share towards the earlier predictions of rows that have some.
+
+    Parameters
+    ----------
+    before : (B, K) running means before this step; all zero for a row without a prediction
+    """
+    ops = keras.ops
+    total = ops.sum(before, axis=-1, keepdims=True)
+    share = share * ops.cast(total > 0, "float32")
+    return (1 - share) * labels + share * before / ops.maximum(total, 1e-6)
+
+
+def split_targets(y: Any, y_pred: Any) -> tuple[Any, Any]:
     """Labels (B, K) and positions of the rows (B,), or None if the targets have no positions."""
     classes = y_pred.shape[-1]
     if y.shape[-1] == classes:

@@ -196,7 +196,7 @@ def prepare(
     if options.tensorboard:
         require_tensorboard()
     if options.strategy != "none":
-        require_strategy(options.strategy, recipe)
+        require_strategy(options.strategy)
         worker = find_worker(options.strategy)
     folder = resumed.folder if resumed else _name_folder(workspace, recipe, options)
     if resumed is None and options.name is not None and worker == 0:

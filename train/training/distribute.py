@@ -6,6 +6,10 @@ over all replicas divided by all rows, and batch normalisation is synchronised. 
 that of one process up to rounding, except for dropout. Every worker scores val, and the means over
 the workers count: if each worker used its own scores, one with other rounding could stop alone, and
 the others would wait for it forever.
+
+Self-distillation needs what was believed of a row before, and an epoch deals the rows out anew. So
+the replicas exchange what they have just predicted, a few kilobytes a step, and each keeps the
+whole table, 4 K bytes a row.
 """
 
 import json
@@ -20,7 +24,7 @@ from train.backend import keras
 from train.data.batches import Validation
 from train.data.dataset import Examples
 from train.data.tf_batches import stream_dataset
-from train.recipes.recipe import Recipe
+from train.models.self_distillation import mix_targets, split_targets, update_mean
 
 if TYPE_CHECKING:
     from train.training.fit import Training
@@ -52,15 +56,10 @@ def open_strategy(name: str) -> Any:
     return tensorflow.distribute.MultiWorkerMirroredStrategy()
 
 
-def require_strategy(name: str, recipe: Recipe) -> None:
-    """Raise UsageError if there is no strategy of that name, or it cannot train the recipe."""
+def require_strategy(name: str) -> None:
+    """Raise UsageError if there is no strategy of that name."""
     if name not in STRATEGIES:
         raise UsageError(f"--strategy {name}: must be one of {', '.join(STRATEGIES)}")
-    if recipe.self_distillation:
-        raise UsageError(
-            f"--strategy {name}: keeps no predictions of the rows, which the self-distillation of "
-            f"{recipe.name} needs: add --self-distillation 0"
-        )
 
 
 def list_cpus() -> list[str]:
@@ -122,7 +121,8 @@ def fit_distributed(
             recipe, training.classes, train, training.seed, first_epoch, list(own), replicas
         )
 
-    take_step = _make_step(model, training)
+    beliefs = _Beliefs(model, strategy) if recipe.self_distillation else None
+    take_step = _make_step(model, training, beliefs)
     for callback in callbacks:
         callback.set_params({"steps": steps, "epochs": recipe.epochs})
         callback.set_model(model)
@@ -139,6 +139,8 @@ def fit_distributed(
                 callback.on_train_batch_end(step, {"loss": sums[0] / sums[2]})
         logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]}
         logs |= _average_scores(strategy, _score(model, val, recipe.label_smoothing))
+        if beliefs:
+            beliefs.keep()
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
         if model.stop_training:
@@ -148,7 +150,44 @@ def fit_distributed(
             callback.on_train_end({})
 
 
-def _make_step(model: Any, training: "Training") -> Any:
+class _Beliefs:
+    """The running means of a `SelfDistilledModel`, as a table on each replica of this worker.
+
+    A variable of the strategy would be sent around whole in every step.
+    """
+
+    def __init__(self, model: Any, strategy: Any) -> None:
+        import tensorflow
+
+        self.model, self.strategy = model, strategy
+        start = model.mean_probs.numpy()
+        self.tables = []
+        for device in strategy.extended.worker_devices:
+            with tensorflow.device(device):
+                self.tables.append(tensorflow.Variable(start, trainable=False))
+
+    def mix(self, targets: Any, probs: Any) -> Any:
+        """(B, K) targets of this replica's rows; notes the predictions of all replicas' rows."""
+        import tensorflow
+
+        context = tensorflow.distribute.get_replica_context()
+        number = tensorflow.get_static_value(context.replica_id_in_sync_group)
+        table = self.tables[number % len(self.tables)]
+        labels, rows = split_targets(targets, probs)
+        before = tensorflow.gather(table, rows)
+        rows, probs = (context.all_gather(part, axis=0) for part in (rows, probs))
+        with tensorflow.control_dependencies([before]):
+            after = update_mean(tensorflow.gather(table, rows), probs)
+            table.scatter_nd_update(rows[:, None], after)
+        return mix_targets(labels, before, self.model.share)
+
+    def keep(self) -> None:
+        """Give the model the table, for the state from which one process may go on."""
+        with self.strategy.scope():
+            self.model.mean_probs.assign(self.tables[0].numpy())
+
+
+def _make_step(model: Any, training: "Training", beliefs: _Beliefs | None) -> Any:
     """The compiled function that trains the model on the next batch.
 
     It takes the iterator of batches and returns three sums over all replicas: the losses, the rows
@@ -174,13 +213,15 @@ def _make_step(model: Any, training: "Training") -> Any:
         )
         with tensorflow.GradientTape() as tape:
             probs = model(pixels, training=True)
+            labels, _ = split_targets(targets, probs)
+            aims = beliefs.mix(targets, tensorflow.stop_gradient(probs)) if beliefs else labels
             losses = weights * keras.losses.categorical_crossentropy(
-                targets, probs, label_smoothing=recipe.label_smoothing
+                aims, probs, label_smoothing=recipe.label_smoothing
             )
             loss = tensorflow.reduce_sum(losses) / everywhere
         variables = model.trainable_variables
         model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        right = tensorflow.argmax(probs, axis=1) == tensorflow.argmax(targets, axis=1)
+        right = tensorflow.argmax(probs, axis=1) == tensorflow.argmax(labels, axis=1)
         return (
             tensorflow.reduce_sum(losses),
             tensorflow.reduce_sum(tensorflow.cast(right, tensorflow.float32)),

@@ -132,11 +132,12 @@ def fit_model(
             progress.skip_rest(training.steps)
             return checkpoint.load_best(model), checkpoint.state.history
     kept = [progress, *([checkpoint] if checkpoint else []), *callbacks]
-    if strategy is not None:
-        fit_distributed(model, training, train, first_epoch=done, val=val, callbacks=kept)
-        return model, checkpoint.state.history if checkpoint else []
     if recipe.self_distillation:
         kept.insert(0, GrowShare(recipe.self_distillation, recipe.epochs))
+    if strategy is not None:
+        fit_distributed(model, training, train, first_epoch=done, val=val, callbacks=kept)
+        history = checkpoint.state.history if checkpoint else []
+        return strip_self_distillation(model), history
     stream = stream_dataset if uses_tf_data(train) else stream_batches
     log = model.fit(
         stream(recipe, training.classes, train, training.seed, done),
