@@ -77,7 +77,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
         words = ("--name", name, *SMALL, "--self-distillation", share)
         assert call("run", "-w", made.root, *words).exit_code == 0
     one, plain = (read_history(made, name)["loss"] for name in ("one", "plain"))
-    assert abs(one - plain).max() > 0.02  # the comparisons below would see a missing share
+    assert abs(one - plain).max() > 0.005  # the comparisons below would see a missing share
     return made
 
 

@@ -100,9 +100,15 @@ class Workspace:
         ManifestError  if there is no manifest, or it breaks a rule
         JournalError  if the journal has grown since the file was written, and is damaged
         """
+        return self._read_current()[0]
+
+    def _read_current(self) -> tuple[pd.DataFrame, bool]:
+        """The rows, and whether the journal is ahead of their file."""
+        if not self.journal.is_file():
+            return self.read_table(), False
         from curate.workspace.explained import read_current
 
-        return read_current(self)[0]
+        return read_current(self)
 
     def read_table(self) -> pd.DataFrame:
         """The checked rows of manifest.csv as they are on the disk, for its writers."""
@@ -116,10 +122,8 @@ class Workspace:
         between, the digest is that of the earlier file, so it never vouches for rows that were not
         read.
         """
-        from curate.workspace.explained import read_current
-
         digest = sha256_of(self.manifest) if self.manifest.is_file() else ""
-        rows, is_ahead = read_current(self)
+        rows, is_ahead = self._read_current()
         return rows, hashlib.sha256(table_bytes(rows)).hexdigest() if is_ahead else digest
 
     def read_journal(self) -> list[Decision]:

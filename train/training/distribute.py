@@ -121,7 +121,7 @@ def fit_distributed(
             recipe, training.classes, train, training.seed, first_epoch, list(own), replicas
         )
 
-    beliefs = _Beliefs(model, strategy) if recipe.self_distillation else None
+    beliefs = (_Beliefs if recipe.self_distillation else _NoBeliefs)(model, strategy)
     take_step = _make_step(model, training, beliefs)
     for callback in callbacks:
         callback.set_params({"steps": steps, "epochs": recipe.epochs})
@@ -139,8 +139,7 @@ def fit_distributed(
                 callback.on_train_batch_end(step, {"loss": sums[0] / sums[2]})
         logs = {"accuracy": sums[1] / sums[2], "loss": sums[0] / sums[2]}
         logs |= _average_scores(strategy, _score(model, val, recipe.label_smoothing))
-        if beliefs:
-            beliefs.keep()
+        beliefs.keep()
         for callback in callbacks:
             callback.on_epoch_end(epoch, logs)
         if model.stop_training:
@@ -150,7 +149,21 @@ def fit_distributed(
             callback.on_train_end({})
 
 
-class _Beliefs:
+class _NoBeliefs:
+    """A training without self-distillation."""
+
+    def __init__(self, model: Any, strategy: Any) -> None:
+        self.model, self.strategy = model, strategy
+
+    def mix(self, targets: Any, probs: Any) -> Any:  # noqa: ARG002 - as `_Beliefs`
+        """The targets themselves."""
+        return targets
+
+    def keep(self) -> None:
+        """Keep nothing."""
+
+
+class _Beliefs(_NoBeliefs):
     """The running means of a `SelfDistilledModel`, as a table on each replica of this worker.
 
     A variable of the strategy would be sent around whole in every step.
@@ -159,7 +172,7 @@ class _Beliefs:
     def __init__(self, model: Any, strategy: Any) -> None:
         import tensorflow
 
-        self.model, self.strategy = model, strategy
+        super().__init__(model, strategy)
         start = model.mean_probs.numpy()
         self.tables = []
         for device in strategy.extended.worker_devices:
@@ -187,7 +200,7 @@ class _Beliefs:
             self.model.mean_probs.assign(self.tables[0].numpy())
 
 
-def _make_step(model: Any, training: "Training", beliefs: _Beliefs | None) -> Any:
+def _make_step(model: Any, training: "Training", beliefs: _NoBeliefs) -> Any:
     """The compiled function that trains the model on the next batch.
 
     It takes the iterator of batches and returns three sums over all replicas: the losses, the rows
@@ -214,7 +227,7 @@ def _make_step(model: Any, training: "Training", beliefs: _Beliefs | None) -> An
         with tensorflow.GradientTape() as tape:
             probs = model(pixels, training=True)
             labels, _ = split_targets(targets, probs)
-            aims = beliefs.mix(targets, tensorflow.stop_gradient(probs)) if beliefs else labels
+            aims = beliefs.mix(targets, tensorflow.stop_gradient(probs))
             losses = weights * keras.losses.categorical_crossentropy(
                 aims, probs, label_smoothing=recipe.label_smoothing
             )
