@@ -118,22 +118,10 @@ def read_current(workspace: Workspace) -> tuple[pd.DataFrame, bool]:
     A command may have been killed before it had written the manifest, or may have left that to the
     next writer. A manifest that the journal does not explain is returned as it is.
     """
-    if not _may_be_behind(workspace):
-        return workspace.read_table(), False
     derived, paths = survey(workspace)
     if paths or not _differ(derived.before, derived.after).any():
         return derived.before, False
     return derived.after, True
-
-
-def _may_be_behind(workspace: Workspace) -> bool:
-    """Whether the journal may hold decisions that the manifest does not; from the sizes alone."""
-    if not (workspace.manifest.is_file() and workspace.journal.is_file()):
-        return False
-    known, size = read_basis(workspace), workspace.journal.stat().st_size
-    if known is None or len(known.verdicts) > 1:  # of a command that was killed
-        return True
-    return size > min((applied for applied, _ in known.journals), default=0)
 
 
 def count_behind(workspace: Workspace, data: bytes) -> int:

@@ -19,6 +19,7 @@ from curate.errors import PredictionsError, WorkspaceError, shorten
 from curate.files import (
     cannot_write,
     create_file,
+    load_intact_record,
     note_if_changed,
     read_bounded,
     remove_quietly,
@@ -104,11 +105,23 @@ class Workspace:
 
     def _read_current(self) -> tuple[pd.DataFrame, bool]:
         """The rows, and whether the journal is ahead of their file."""
-        if not self.journal.is_file():
+        if not self._may_be_behind():
             return self.read_table(), False
         from curate.workspace.explained import read_current
 
         return read_current(self)
+
+    def _may_be_behind(self) -> bool:
+        """Whether the journal may hold decisions that manifest.csv does not; by sizes alone."""
+        if not (self.manifest.is_file() and self.journal.is_file()):
+            return False
+        try:
+            record = load_intact_record(self.basis) or {}
+            sizes = [int(size) for size, _ in record["journals"]]
+            is_settled = len(record["verdicts"]) == 1  # else a command was killed
+        except (KeyError, TypeError, ValueError):
+            return True
+        return not is_settled or self.journal.stat().st_size > min(sizes, default=0)
 
     def read_table(self) -> pd.DataFrame:
         """The checked rows of manifest.csv as they are on the disk, for its writers."""

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
-from curate.files import sha256_of
 from curate.result import Result
 from curate.workspace.class_views import name_class_view
 from curate.workspace.workspace import Workspace
@@ -105,7 +104,7 @@ def resume_runs(
     record = read_run_record(find_unfinished_run(runs or workspace.root / "runs", name))
     options = restore_options(record)
     require_same_options(record, options, requested)
-    if record.manifest_sha256 != sha256_of(workspace.manifest):
+    if record.manifest_sha256 != workspace.read_hashed()[1]:
         raise RunError(
             f"{record.folder}: the manifest has changed since this run began: train anew, without "
             "--resume"
