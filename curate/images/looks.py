@@ -89,7 +89,8 @@ def load_looks(
         kept[k] = (looks["face"], looks["finding"])
         if cache:
             name = ShardNames(cache, pixel_hashes[blocks[k]])
-            _write_shard(name, looks)
+            _write_built(name, looks)
+            _write_seen(name, looks)
             kept[k] = (np.asarray(np.load(name.built, mmap_mode="r")), looks["finding"])
     shards = [kept[k] for k in range(len(blocks))]
     findings = [FINDINGS[number] for _, numbers in shards for number in numbers]
@@ -112,15 +113,20 @@ def keep_looks(
         names.append(ShardNames(cache, pixel_hashes[rows]))
         looks = find(rows)
         if looks is not None:
-            _write_shard(names[-1], looks)
+            _write_seen(names[-1], looks)
+            if not names[-1].looked_at.is_file():  # the thumbnails of these very pixels
+                _write_built(names[-1], looks)
     keep_only(cache / FOLDER, {name.built for name in names}, "built-*.npy")
     keep_only(cache / FOLDER, {name.seen for name in names}, "seen-*.npy")
 
 
-def _write_shard(name: ShardNames, looks: Looks) -> None:
+def _write_built(name: ShardNames, looks: Looks) -> None:
+    write_array(name.built, np.ascontiguousarray(looks["face"]))
+
+
+def _write_seen(name: ShardNames, looks: Looks) -> None:
     seen = np.empty(len(looks), SEEN)
     seen["stamp"], seen["finding"] = looks["stamp"], looks["finding"]
-    write_array(name.built, np.ascontiguousarray(looks["face"]))
     write_array(name.seen, seen)
 
 
