@@ -266,14 +266,15 @@ def write(measured: dict[str, dict[str, float]], root: Path, options: argparse.N
     names = [" ".join(words[:2]) for words in list_commands(root, oof=options.oof)]
     rows = [[f"`{name}`", *format_numbers(measured[name])] for name in names]
     light = [measured[name] for name in names if name != "train oof"]
-    minutes = sum(run["wall_seconds"] for run in light) / 60
+    minutes, cpu = (sum(run[key] for run in light) / 60 for key in ("wall_seconds", "cpu_seconds"))
     peak = max(run["together_mb"] for run in light)
     header = ["command", "wall s", "CPU s", "peak MB, all processes", "largest one", "disk MB"]
     without = " but for `train oof`" if options.oof else ""
     body = (
         f"{options.images:,} JPEGs of {SIDE} x {SIDE} pixels ({measure_disk(root):,.0f} MB), drawn "
         f"faces of {options.people:,} people, 5 % altered copies, 10 % wrong labels. All commands"
-        f"{without} together: {minutes:.1f} minutes, at most {peak:,.0f} MB. Disk is the workspace "
+        f"{without} together: {minutes:.1f} minutes beside what else the machine did, "
+        f"{cpu:.1f} minutes of one core, at most {peak:,.0f} MB. Disk is the workspace "
         f"with its cache. Measured by `python benchmarks/large_set.py` on {describe_machine()}."
     )
     table = to_table(header, rows)
