@@ -54,7 +54,7 @@ class JobError(Exception):
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What every script of jobs can be asked."""
+    """The options that every script of jobs has."""
     parser.add_argument("--list", action="store_true", help="print the jobs and run none")
     parser.add_argument("--write", action="store_true", help="write the tables and run none")
     parser.add_argument("--save", action="store_true", help="keep what is finished; run none")
@@ -69,7 +69,7 @@ def do_chosen(
     kept: Path,
     write: Callable[[Path], None],
 ) -> None:
-    """List, save, write or run the jobs of `options.folder`, as the options say."""
+    """List, save, write or run the jobs of `options.folder`, by the options."""
     chosen = [job for job in jobs if re.search(options.only, job.name)]
     if options.list:
         print(format_plan(chosen, list_done(options.folder, jobs)))

@@ -91,6 +91,31 @@ def work(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.long
+def test_the_commands_for_your_own_faces_in_the_readme_end_with_a_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k in range(120):
+        folder = tmp_path / "home" / "my_faces" / ("happy", "sad", "surprise")[k % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{k}.png"), draw_face(folder.name, k, k))
+    text = (ROOT / "README.md").read_text()
+    section = text[text.index("## Your own faces") : text.index("## The flow")]
+    lines = re.findall(r"^    ((?:curate|train) .*)$", section, re.MULTILINE)
+    assert len(lines) == 5
+    programs = ("curate", "train")
+    words = [f'{name}() {{ "{sys.executable}" -m {name} "$@"; }}' for name in programs]
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    script = "\n".join(["set -e", *words, *lines])
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^evaluate: .* accuracy \d", done.stdout, re.MULTILINE)
+    assert (tmp_path / "manifests" / "report.html").is_file()
+
+
 def prepare_affectnet(work: Path) -> None:
     make_affectnet(work / "AffectNet", [k % 8 for k in range(24)])
     shutil.rmtree(work / "manifests")

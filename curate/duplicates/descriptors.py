@@ -2,7 +2,7 @@
 
 Comes in: thumbnails. Goes out: whole numbers of one length, the 8 x 8 lowest DCT coefficients
 without the constant one; the tangent plane of each image, the span of its small affine changes; and
-the change that a point of the plane stands for.
+the change that a point of the plane means.
 
 Descriptors are whole numbers and their products stay under 2^24, so float32 sums are exact: no
 blocking, thread count or machine changes a product.

@@ -142,7 +142,7 @@ def deal_rows(parts: int, images: Pixels, rows: Rows, deal: Deal | None) -> Any:
 
 
 def ask_parts(parts: int, images: Pixels, rows: Rows, deal: Deal | None) -> list[Any]:
-    """Describe a block of queries: their DCT coefficients, then for each part what it is asked."""
+    """Describe a block of queries: their DCT coefficients, then for each part its own queries."""
     _use_one_thread()
     queries = Queries(rows, transform(images))
     forms = [
@@ -168,7 +168,7 @@ def ask_parts(parts: int, images: Pixels, rows: Rows, deal: Deal | None) -> list
 def merge_parts(parts: int, rows: int, count: int, *found: Found) -> list[Any]:
     """Of a block: the nearest keys (forms, k), then the places to read in each part.
 
-    A form reads few parts, so the parts' answers stand side by side in as few columns.
+    A form reads few parts, so the parts' answers lie side by side in as few columns.
     """
     total = rows * len(STARTS) * len(MIRRORED)
     slot = np.zeros(total, np.int64)
@@ -210,7 +210,7 @@ def relate_found(rows: Rows, wide: Floats, keys: Keys, *near: Read) -> Candidate
 
 
 def deal_hashes(parts: int, rows: Rows, words: Words, is_banded: bool) -> Any:
-    """For each part the rows that it holds, or that it is asked for, each with its band."""
+    """For each part the rows that it holds, or that it has to find, each with its band."""
     if not is_banded:
         chosen = [rows % parts == part for part in range(parts)]
         return _unpack(HashRows(rows[own], words[own], None) for own in chosen)

@@ -1,7 +1,7 @@
 """What a picture looks like: its thumbnail and the finding of its levels; build leaves both.
 
 Comes in: pictures, as build decodes them, or their files. Goes out: shards of the cache, from which
-`inspect`, `dedup` and the training read what they would decode again. Beside each picture stands
+`inspect`, `dedup` and the training read what they would decode again. Beside each picture is
 the stamp of its file (size, times, inode): a shard counts only while all of its files have theirs,
 else its pictures are decoded, and compared with the pixel hash.
 """

@@ -73,7 +73,7 @@ def _count_suspects(manifest: pd.DataFrame, status: Status) -> Tile:
     if not errors:
         return Tile("-", "suspect labels", "curate flag has not run", "suspects")
     marked = int((manifest["issue"] == "wrong").sum())
-    note = f"the models doubt {errors['count']:,}: judge 200 to know more"
+    note = f"the models call {errors['count']:,} wrong: not calibrated"
     if "low" in errors:
         note = f"about {errors['count']:,} are wrong ({errors['low']:,} to {errors['high']:,})"
     return Tile(format_count(marked), "marked as wrong", note, "suspects")

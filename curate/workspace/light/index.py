@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 
 class TooLargeError(Exception):
-    """What is asked for takes so many rows and lines that the whole files are read as fast."""
+    """The answer takes so many rows and lines that the whole files are read as fast."""
 
 
 def is_large(workspace: Workspace) -> bool:
