@@ -131,6 +131,18 @@ def browser() -> Iterator[Any]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def ray_cluster() -> Iterator[None]:
+    """A Ray cluster of two workers on this machine, which every map of the module joins.
+
+    "local", since without an address Ray joins the cluster that another test has just started.
+    """
+    ray = pytest.importorskip("ray")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture(scope="session")
 def tiny_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """47 files in train/ and test/: 42 faces of 14 people, and one for each finding of a stage.

@@ -37,21 +37,11 @@ def find_this_module():
         yield
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """One cluster of two workers, for all tests but the one in which the engine starts its own."""
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture(params=["loop", "pool", pytest.param("ray", marks=pytest.mark.ray)])
 def run_map(request):
     """engine.map of each engine."""
     if request.param == "ray":
-        request.getfixturevalue("cluster")
+        request.getfixturevalue("ray_cluster")
     name = "ray" if request.param == "ray" else "local"
     return partial(
         engine.map, what="numbers", engine=name, workers=1 if request.param == "loop" else 2

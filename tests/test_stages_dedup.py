@@ -161,15 +161,6 @@ def test_only_new_without_an_earlier_comparison_says_what_to_do(curate, built):
     )
 
 
-@pytest.fixture
-def ray_cluster():
-    """Two workers on this machine, which every map of the command joins."""
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
-
-
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_two_workers_of_any_engine_write_the_bytes_of_one(curate, built, tmp_path, engine, request):
     if engine == "ray":
