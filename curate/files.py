@@ -440,6 +440,29 @@ def append_seal(file: Path) -> None:
         stream.write(SEAL + digest.encode() + b"\n")
 
 
+@contextlib.contextmanager
+def new_sealed_file(file: Path, suffix: str = TEMPORARY) -> Iterator[Path]:
+    """A temporary file for a library to write; at the end of the block it is sealed and renamed.
+
+    So `file` is always whole, and no copy of it is made in memory.
+
+    Parameters
+    ----------
+    suffix : what the library wants a file's name to end with
+
+    Raises
+    ------
+    WorkspaceError  if the disk is full or the folder cannot be written
+    """
+    try:
+        with new_temporary(file, suffix) as temporary:
+            yield temporary
+            append_seal(temporary)
+            replace_durably(temporary, file)
+    except OSError as error:
+        raise cannot_write(file, error) from error
+
+
 def holds_seal(file: Path) -> bool | None:
     """Whether a sealed file is as it was written; None if it has no seal.
 

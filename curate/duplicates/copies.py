@@ -30,7 +30,7 @@ CONFLICT = 0.025
 CONFLICT_ALONE = 0.075
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Pair:
     """Two images, how alike they are, and the change from one to the other.
 

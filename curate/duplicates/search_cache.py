@@ -5,7 +5,6 @@ those images that are still there. Images are recorded by pixel hash, so that a 
 file still counts as compared.
 """
 
-import io
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from curate.duplicates.copies import Pair
 from curate.duplicates.pairs import METHOD
 from curate.errors import WorkspaceError
-from curate.files import holds_seal, seal, write_atomically
+from curate.files import ensure_folder, holds_seal, new_sealed_file
 
 FILE = "compared.npz"
 REMEDY = (
@@ -33,18 +32,20 @@ def write_comparison(cache: Path, pixel_hashes: Sequence[str], pairs: Sequence[P
     """Write the compared images and every verified pair of them, those of the `look` band too."""
     pixels = np.frombuffer(bytes.fromhex("".join(pixel_hashes)), np.uint8)
     rows = np.array([(pair.first, pair.second) for pair in pairs], np.int64)
-    transforms = np.array([(pair.transform, pair.inverse) for pair in pairs], np.str_)
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        method=np.array(METHOD),
-        pixels=pixels.reshape(-1, 32),
-        rows=rows.reshape(-1, 2),
-        scores=np.array([pair.score for pair in pairs], np.float64),
-        mismatches=np.array([(p.mismatch, p.unmarked) for p in pairs], np.float64).reshape(-1, 2),
-        transforms=transforms.reshape(-1, 2),
-    )
-    write_atomically(cache / FILE, seal(buffer.getvalue()))
+    transforms = np.array([(pair.transform, pair.inverse) for pair in pairs], np.bytes_)
+    mismatches = np.array([(pair.mismatch, pair.unmarked) for pair in pairs], np.float64)
+    ensure_folder(cache)
+    # Millions of pairs take a gigabyte, so the file is written without a copy of it in memory.
+    with new_sealed_file(cache / FILE) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            method=np.array(METHOD),
+            pixels=pixels.reshape(-1, 32),
+            rows=rows.reshape(-1, 2),
+            scores=np.array([pair.score for pair in pairs], np.float64),
+            mismatches=mismatches.reshape(-1, 2),
+            transforms=transforms.reshape(-1, 2),
+        )
 
 
 def read_comparison(
@@ -79,10 +80,15 @@ def _read_pairs(record: Arrays, rows: Sequence[int | None]) -> list[Pair]:
     for (first, second), score, mismatches, transforms in zip(*columns, strict=True):
         a, b = rows[first], rows[second]
         if a is not None and b is not None:
-            transform, inverse = map(str, transforms if a < b else transforms[::-1])
+            transform, inverse = map(_to_text, transforms if a < b else transforms[::-1])
             numbers = float(score), float(mismatches[0]), float(mismatches[1])
             pairs.append(Pair(min(a, b), max(a, b), *numbers, transform, inverse))
     return pairs
+
+
+def _to_text(transform: np.bytes_ | np.str_) -> str:
+    """A transform; a record of an earlier version holds text, which takes four times the room."""
+    return transform.decode() if isinstance(transform, bytes) else str(transform)
 
 
 def _read(file: Path) -> Arrays:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from curate.errors import shorten
-from curate.files import append_seal, cannot_write, holds_seal, new_temporary, replace_durably
+from curate.files import holds_seal, new_sealed_file
 from train.backend import keras
 from train.models.self_distillation import strip_self_distillation
 from train.recipes.recipe import Recipe
@@ -213,17 +213,9 @@ def remove_states(folder: Path, but: str = "") -> None:
 
 
 def save_weights(model: Any, file: Path) -> None:
-    """Write the weights and their checksum to a temporary file and rename it.
-
-    So the file is always whole.
-    """
-    try:
-        with new_temporary(file, ".weights.h5") as temporary:
-            model.save_weights(str(temporary))
-            append_seal(temporary)
-            replace_durably(temporary, file)
-    except OSError as error:
-        raise cannot_write(file, error) from error
+    """Write the weights and their checksum to a temporary file and rename it."""
+    with new_sealed_file(file, ".weights.h5") as temporary:
+        model.save_weights(str(temporary))
 
 
 def _load_whole(network: Any, file: Path) -> None:
