@@ -142,7 +142,7 @@ def time_side(side: str, place: Path, most: float, options: Any) -> dict[str, An
 
 def run_fast(workspace: Path, epochs: int, started: float, stopper: Any) -> dict[str, Any]:
     """`train run`'s own parts with the recipe `fast`, stopped at the target."""
-    from curate.engine import progress
+    from curate.stderr import open_bar
     from curate.workspace.workspace import Workspace
     from train.backend import choose_precision
     from train.data.batches import make_validation
@@ -162,7 +162,7 @@ def run_fast(workspace: Path, epochs: int, started: float, stopper: Any) -> dict
     training = Training(recipe, len(material.classes), len(train.rows), (0,), policy)
     scored = make_validation(recipe, len(material.classes), val)
     model = make_model(training)
-    with progress(1, "") as bar:
+    with open_bar(1, "") as bar:
         _, history = fit_model(
             model,
             training,

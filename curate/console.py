@@ -16,9 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from curate.errors import EXIT_ERROR, EXIT_FOUND, EXIT_INTERRUPTED, CandidError, printable
-from curate.files import explain_os_error, forget_changes, print_notes
 from curate.parts import explain_missing
 from curate.result import Result
+from curate.stderr import explain_os_error, forget_changes, print_notes
 
 WorkspaceDir = Annotated[
     Path,

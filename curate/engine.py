@@ -8,11 +8,10 @@ a Ray cluster. Every engine returns the same results (law 10).
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,17 +20,14 @@ from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from tqdm import tqdm
-
-from curate.errors import CandidError, EngineError, printable
+from curate.errors import CandidError, EngineError
+from curate.stderr import open_bar
 
 T = TypeVar("T")
 R = TypeVar("R")
 Engine = Literal["local", "ray"]
 # Chunks in flight per worker: enough that no worker waits, few enough to bound the memory.
 AHEAD = 4
-# Of progress without a terminal: work that takes less than the first prints nothing.
-FIRST_LINE_SECONDS, SECONDS_BETWEEN_LINES = 180.0, 60.0
 # A worker begins as `python -c`, which would take a `pickle.py` in the current folder for Python's
 # own; with this variable, as with the option -P, nothing of that folder is imported.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
@@ -80,88 +76,12 @@ def map(
     starts = range(0, len(items), chunk_size)
     # A generator: the items of a chunk are computed when the chunk is sent.
     chunks = (items[start : start + chunk_size] for start in starts)
-    with progress(len(items), what) as bar, _open(engine, min(cores, len(starts))) as submit:
+    with open_bar(len(items), what) as bar, _open(engine, min(cores, len(starts))) as submit:
         if engine == "ray" and workers is None:
             cores = count_cores()
         for results in _in_order(submit, fn, chunks, ahead=AHEAD * cores):
             bar.update(len(results))
             yield from results
-
-
-@contextmanager
-def progress(total: int, what: str) -> Iterator[Any]:
-    """A tqdm bar on stderr, without a terminal a line a minute; silent if `what` is empty."""
-    if what and not (sys.stderr and sys.stderr.isatty()):
-        yield ProgressLines(total, what)
-        return
-    with tqdm(
-        total=total,
-        desc=what,
-        unit="",
-        file=sys.stderr,
-        disable=not what,
-        leave=False,
-        dynamic_ncols=True,
-    ) as bar:
-        yield bar
-
-
-class ProgressLines:
-    """Progress for a log file: what is finished, and how long the rest will take, a line a minute.
-
-    It has the parts of a tqdm bar that this project uses.
-
-    Attributes
-    ----------
-    total : the amount of work; 0 if it is not known
-    n : how much of it is finished
-    """
-
-    def __init__(self, total: int, what: str) -> None:
-        self.total, self.what, self.n = total, what, 0
-        self._begin = time.monotonic()
-        self._next = self._begin + FIRST_LINE_SECONDS
-
-    def update(self, more: int = 1) -> None:
-        """Add finished work; print a line if it is time for one."""
-        self.n += more
-        now = time.monotonic()
-        if now >= self._next and sys.stderr:
-            self._next = now + SECONDS_BETWEEN_LINES
-            sys.stderr.write(f"{printable(self._describe(now - self._begin))}\n")
-            sys.stderr.flush()
-
-    def set_postfix_str(self, text: str, refresh: bool = False) -> None:
-        """Do nothing: a line is about the whole."""
-
-    def _describe(self, seconds: float) -> str:
-        text = f"{self.what}: {self.n:,} after {format_minutes(seconds)}"
-        if not self.total:
-            return text
-        text = f"{self.what}: {100 * self.n // self.total} % after {format_minutes(seconds)}"
-        if not self.n:
-            return text
-        left = seconds * (self.total - self.n) / self.n
-        return f"{text}, about {format_minutes(left)} left"
-
-
-def format_minutes(seconds: float) -> str:
-    """`4 min`, `2 h 05 min`."""
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
-
-
-def note(line: str) -> None:
-    """A line on stderr at once, above a progress bar: for a warning before hours of work."""
-    tqdm.write(printable(line), file=sys.stderr)
-
-
-def track(items: Iterable[T], what: str) -> Iterator[T]:
-    """The items, counted on a progress bar."""
-    with progress(len(items) if isinstance(items, Sized) else 0, what) as bar:
-        for item in items:
-            yield item
-            bar.update()
 
 
 def _in_order(

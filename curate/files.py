@@ -25,30 +25,24 @@ import shutil
 import signal
 import stat
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from curate.errors import WorkspaceError, examples, first_line
+from curate.errors import WorkspaceError
+from curate.stderr import CACHE, cannot_write, note_change, note_once
 
 MAX_NAME_BYTES = 255  # of a file's name, in every usual file system
 DIGEST_DIGITS = 16
 TEMPORARY = ".tmp"  # what the name of a temporary file ends with
-CACHE = ".cache"  # a folder of what can be made again; to write there changes nothing of the user's
+_CHUNK = 1 << 20  # bytes
 
 # Begins the last line of a sealed file. HDF5 and NumPy read as far as their header says.
 SEAL = b"\n#sha256:"
 SEAL_BYTES = len(SEAL) + 64 + 1
 SIGNATURE = "record_sha256"  # key of a record's digest
 _TIMES = ("at", "seconds")  # no part of it, so that the same run has the same digest
-_CHUNK = 1 << 20  # bytes
-
-# The files that this command has changed, so that an error can say so.
-_changed: dict[Path, None] = {}
-# The notes of this command, each with whether it is printed.
-_noted: dict[str, bool] = {}
 
 
 def write_atomically(file: Path, data: bytes) -> bool:
@@ -260,71 +254,15 @@ def ensure_folder(folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
-def note_change(file: Path) -> None:
-    """Remember that this command has changed the file."""
-    if CACHE not in file.parts:
-        _changed[file] = None
-
-
-def forget_changes() -> None:
-    """Begin a command: nothing is changed yet, and nothing noted."""
-    _changed.clear()
-    _noted.clear()
-
-
-# What the user does about an error of the system; the kinds that come of rights, space and names.
-_FIXES = {
-    errno.EACCES: "give this user the right to it",
-    errno.EPERM: "give this user the right to it",
-    errno.EROFS: "choose a place that can be written",
-    errno.ENOSPC: "free the disk",
-    errno.EDQUOT: "free the disk",
-    errno.EFBIG: "free the disk, or raise the limit on the size of files",
-    errno.EIO: "restore it from a copy: the disk is damaged",
-    errno.ENOENT: "restore it, or run the command that writes it",
-    errno.EISDIR: "a folder is where a file belongs: move it away",
-    errno.ENOTDIR: "a file is where a folder belongs: move it away",
-    errno.ENAMETOOLONG: "shorten the name",
-    errno.ELOOP: "the link leads to itself: remove it",
-    errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
-    errno.ENOMEM: "free memory",
-}
-
-
-def explain_os_error(error: OSError) -> str:
-    """One line about a file that the system refuses: which, why, and what to do.
-
-    An error without a file is one of the output: stdout on a full disk.
-    """
-    place = error.filename
-    if isinstance(place, bytes):
-        place = os.fsdecode(place)
-    where = "the output" if place is None else str(place)
-    reason = error.strerror or first_line(error)
-    fix = _FIXES.get(error.errno or 0, "correct that and run the command again")
-    return f"{where}: cannot be used ({reason}): {fix}; {_describe_changes()}"
-
-
-def _describe_changes() -> str:
-    """What this command has changed so far, for the end of an error."""
-    if not _changed:
-        return "nothing was changed"
-    names = examples(list(_changed))
-    count = f"{len(_changed):,} files were" if len(_changed) > 1 else "1 file was"
-    return f"{count} changed before ({names}): run the command again"
-
-
-def cannot_write(file: Path, error: OSError | ValueError) -> WorkspaceError:
-    """The error for a failed write: a full disk, a read-only folder. It names what was changed."""
-    reason = (isinstance(error, OSError) and error.strerror) or str(error)
-    return WorkspaceError(
-        f"{file}: cannot be written ({reason}): free or unlock the disk; {_describe_changes()}"
-    )
-
-
 def sha256_of(file: Path, size: int | None = None) -> str:
     """SHA-256 of the file's bytes, or of its first `size` bytes; 64 hex digits."""
-    return _digest_start(file, file.stat().st_size if size is None else size)
+    digest = hashlib.sha256()
+    left = file.stat().st_size if size is None else size
+    with file.open("rb") as stream:
+        while left > 0 and (part := stream.read(min(left, _CHUNK))):
+            digest.update(part)
+            left -= len(part)
+    return digest.hexdigest()
 
 
 class OddFileError(OSError):
@@ -391,38 +329,6 @@ def _require_regular(mode: int, file: Path | str) -> None:
         raise OddFileError(f"{kind}, no regular file", file)
 
 
-def note_once(line: str) -> None:
-    """Keep a line for stderr. It is printed once, and only if the command does not fail."""
-    _noted.setdefault(line, False)
-
-
-def print_notes() -> None:
-    """Print the notes so far: at the end of a command, or before it works for hours."""
-    lines = _take_notes()
-    if lines:
-        from curate.engine import note
-
-        note("\n".join(lines))
-
-
-@contextlib.contextmanager
-def notes_as_warnings() -> Iterator[None]:
-    """A call from Python: it begins as a command does; what that would print at its end is warned
-    of, at the line of whoever called the function with this block.
-    """
-    forget_changes()
-    yield
-    for line in _take_notes():
-        warnings.warn(line, stacklevel=4)
-
-
-def _take_notes() -> list[str]:
-    """The notes that are not printed yet; they count as printed then."""
-    lines = [line for line, is_printed in _noted.items() if not is_printed]
-    _noted.update(dict.fromkeys(lines, True))
-    return lines
-
-
 def seal(data: bytes) -> bytes:
     """The bytes of a sealed file: `data`, and their digest in a last line."""
     return data + SEAL + hashlib.sha256(data).hexdigest().encode() + b"\n"
@@ -435,7 +341,7 @@ def append_seal(file: Path) -> None:
     ------
     OSError  if the disk is full or the file cannot be written
     """
-    digest = _digest_start(file, file.stat().st_size)
+    digest = sha256_of(file)
     with file.open("ab") as stream:
         stream.write(SEAL + digest.encode() + b"\n")
 
@@ -480,23 +386,13 @@ def holds_seal(file: Path) -> bool | None:
         end = stream.read()
     if not end.startswith(SEAL):
         return None
-    return end[len(SEAL) :].strip() == _digest_start(file, size).encode()
+    return end[len(SEAL) :].strip() == sha256_of(file, size).encode()
 
 
 def unseal(data: bytes) -> bytes | None:
     """What `seal` was given; None if the bytes are not as it returned them."""
     inside = data[:-SEAL_BYTES]
     return inside if data == seal(inside) else None
-
-
-def _digest_start(file: Path, size: int) -> str:
-    """SHA-256 of the first `size` bytes, 64 hex digits."""
-    digest, left = hashlib.sha256(), size
-    with file.open("rb") as stream:
-        while left > 0 and (part := stream.read(min(left, _CHUNK))):
-            digest.update(part)
-            left -= len(part)
-    return digest.hexdigest()
 
 
 def record_bytes(values: Mapping[str, Any], *, sort_keys: bool = False) -> bytes:

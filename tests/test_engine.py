@@ -118,25 +118,6 @@ def test_a_long_list_is_not_sent_at_once():
     assert len(submitted) == 5
 
 
-def test_long_work_without_a_terminal_prints_a_line_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
-    for _ in engine.track(range(400), "train oof"):
-        now[0] += 30.0
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "train oof: 1 % after 3 min, about 3 h 17 min left"
-    assert lines[-1] == "train oof: 100 % after 3 h 20 min, about 0 min left"
-    assert len(lines) == 198
-    for _ in engine.track(iter(range(10)), "search"):
-        now[0] += 60.0
-    assert capsys.readouterr().err.splitlines()[0] == "search: 3 after 3 min"
-    for _ in engine.track(range(10), ""):
-        now[0] += 600.0
-    assert capsys.readouterr().err == ""
-
-
 def count_threads(_: int) -> int:
     import cv2
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from curate.demo.drawing import draw_face
 from curate.errors import WorkspaceError
-from curate.files import MAX_NAME_BYTES, forget_changes, shorten_name, write_atomically
+from curate.files import MAX_NAME_BYTES, shorten_name, write_atomically
+from curate.stderr import forget_changes
 from curate.workspace.workspace import Workspace
 from train.faces.predict import name_drawings
 from train.faces.timeline import choose_folder

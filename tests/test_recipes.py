@@ -19,9 +19,9 @@ from typer.testing import CliRunner, Result
 
 from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
-from curate.engine import progress
 from curate.errors import SourceError, UsageError
 from curate.images.decode import pixel_hash
+from curate.stderr import open_bar
 from curate.workspace.class_views import find_class_view
 from curate.workspace.manifest import empty_manifest, write_manifest
 from curate.workspace.workspace import Workspace
@@ -166,7 +166,7 @@ def test_a_recipe_in_its_own_widths_and_rate_learns_faces_by_heart(
         **still,
     )
     training = Training(recipe, 7, count, (0,), "float32")
-    with progress(1, "") as bar:
+    with open_bar(1, "") as bar:
         _, history = fit_model(make_model(training), training, examples, bar)
     assert history[-1]["accuracy"] > 0.5
 

@@ -8,8 +8,8 @@ import pytest
 from test_reports_card import HOSTILE, read_head, show
 from typer.testing import CliRunner, Result
 
-from curate.cards import NOTE, PURPOSE
 from curate.files import load_record, sha256_of
+from curate.pages.cards import NOTE, PURPOSE
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.runs.folder import write_json

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from curate.cards import CARD, Markdown, escape_markdown, quote_yaml
+from curate.pages.cards import CARD, Markdown, escape_markdown, quote_yaml
 from curate.reports.card import CROISSANT
 from curate.reports.card_facts import gather_facts, hide_folders
 from curate.reports.card_sentences import describe_errors

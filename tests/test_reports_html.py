@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from curate import pages
-from curate.charts import HeatCell
-from curate.pages import render_page
+import curate
+import train
+from curate.pages.charts import HeatCell
+from curate.pages.render import render_page
 from curate.reports.album import embed_image
 from curate.reports.leaks import LEAK_COLUMNS, LeakSection
 from curate.reports.sections.label_errors import read_errors
 
 HOSTILE = "\"><script>alert('x')</script>&"
-TEMPLATES = Path(pages.__file__).parent
+PACKAGES = Path(curate.__file__).parent, Path(train.__file__).parent
 
 
 def render_audit(**values: object) -> str:
@@ -73,7 +74,8 @@ def test_a_value_that_a_template_does_not_get_is_an_error():
 
 
 def test_no_template_switches_escaping_off():
-    texts = [file.read_text() for file in sorted(TEMPLATES.rglob("*.j2"))]
+    files = [file for package in PACKAGES for file in sorted(package.rglob("*.j2"))]
+    texts = [file.read_text() for file in files]
     assert len(texts) >= 12
     for text in texts:
         assert not re.search(r"\|\s*safe|autoescape", text)

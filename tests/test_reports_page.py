@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from conftest import Curate, read_files
 
-from curate.charts import list_ticks, make_bar_chart, make_line_chart
+from curate.pages.charts import list_ticks, make_bar_chart, make_line_chart
 from curate.reports.album import Album
 from curate.reports.audit import Leak
 from curate.reports.sampling import take_over_kinds

@@ -18,7 +18,7 @@ LAW = {
         demo export interface publish relabel reports
         review stages
         duplicates fiftyone_host label_issues sources
-        images workspace
+        images pages workspace
         ground
     """,
     "train": """
@@ -34,7 +34,7 @@ LAW = {
     """,
 }
 # What `train` may import of `curate`; `curate` imports nothing of `train`.
-SHARED = {"ground", "workspace", "images"}
+SHARED = {"ground", "workspace", "images", "pages"}
 # The only places that may import a heavy package.
 HOMES = {
     "fiftyone": ("curate/relabel/", "curate/export/"),
@@ -42,7 +42,7 @@ HOMES = {
     "ray": ("curate/engine.py", "curate/duplicates/"),
     "faiss": ("curate/duplicates/", "curate/sources/"),
     "imagehash": ("curate/images/",),
-    "jinja2": ("curate/pages.py",),
+    "jinja2": ("curate/pages/",),
     "PIL": ("curate/images/", "curate/demo/"),
     "cv2": ("curate/images/", "curate/duplicates/", "curate/demo/", "train/"),
     "tensorflow": ("train/",),

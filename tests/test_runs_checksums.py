@@ -12,8 +12,9 @@ import pytest
 from damage import CONTENT, DAMAGES, Case, Fuzzer
 from test_runs_damaged import call, change_record, refuse
 
-from curate.files import SEAL_BYTES, forget_changes, holds_seal, print_notes
+from curate.files import SEAL_BYTES, holds_seal
 from curate.images.thumbnails import write_array
+from curate.stderr import forget_changes, print_notes
 from curate.workspace.predictions import write_predictions
 from curate.workspace.workspace import Workspace
 from train.oof.hog_model import Hog

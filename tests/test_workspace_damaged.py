@@ -22,16 +22,15 @@ from damage_templates import CURATE, make_curated
 from curate.files import (
     SEAL_BYTES,
     append_seal,
-    forget_changes,
     holds_seal,
     load_record,
-    print_notes,
     record_bytes,
     seal,
     unseal,
     write_watched,
 )
 from curate.images.thumbnails import read_array
+from curate.stderr import forget_changes, print_notes
 from curate.workspace.receipts import read_receipts
 from curate.workspace.workspace import Workspace
 

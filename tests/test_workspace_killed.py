@@ -282,8 +282,8 @@ from pathlib import Path
 import curate.engine
 from curate.cli.pipeline import main
 
-mark, progress = Path(sys.argv.pop(1)), curate.engine.progress
-curate.engine.progress = lambda total, what: (mark.touch(), progress(total, what))[1]
+mark, open_bar = Path(sys.argv.pop(1)), curate.engine.open_bar
+curate.engine.open_bar = lambda total, what: (mark.touch(), open_bar(total, what))[1]
 main()
 """
 

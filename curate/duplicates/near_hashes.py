@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from curate import engine
 from curate.components import Rows
+from curate.stderr import with_progress
 
 BANDS = 4
 BAND_BITS = 64 // BANDS
@@ -47,7 +47,7 @@ def find_near_hashes(
     banded, flat = faiss.IndexBinaryMultiHash(64, BANDS, BAND_BITS), faiss.IndexBinaryFlat(64)
     index: Any = banded if is_banded else flat
     index.add(words)
-    for start in engine.track(range(0, len(queries), HASH_BLOCK), "hash blocks"):
+    for start in with_progress(range(0, len(queries), HASH_BLOCK), "hash blocks"):
         rows = queries[start : start + HASH_BLOCK]
         yield keep_nearest(*range_search(index, words[rows], rows, max_distance_bits))[:2]
 

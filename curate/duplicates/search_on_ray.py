@@ -37,6 +37,7 @@ from curate.duplicates.parts_on_ray import (
 )
 from curate.errors import EngineError
 from curate.images.thumbnails import AnyThumbnails
+from curate.stderr import open_bar
 
 # How often Ray runs a task again or makes an actor again, and how often a search makes all of its
 # actors again.
@@ -196,7 +197,7 @@ class _Cluster:
         What was lost for good, with the node of an actor and its inputs, is made again.
         """
         done = lost = 0
-        with engine.progress(len(blocks), what) as bar:
+        with open_bar(len(blocks), what) as bar:
             while done < len(blocks):
                 try:
                     for result in self._run_ahead(open_index(), blocks[done:]):

@@ -27,8 +27,9 @@ from curate.export.folders import (
 from curate.export.table import Format, format_export, label_table
 from curate.fiftyone_host.environment import fiftyone_environment, require_fiftyone
 from curate.fiftyone_host.mongod import find_mongod, start_mongod
-from curate.files import cannot_write, new_temporary_folder
+from curate.files import new_temporary_folder
 from curate.result import Result
+from curate.stderr import cannot_write
 from curate.workspace.manifest import kept_rows
 from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json

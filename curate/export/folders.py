@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.engine import track
 from curate.errors import WorkspaceError, examples
 from curate.export.table import Format, format_export, label_table
 from curate.files import TEMPORARY, remove_quietly, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, decode_image, encode_png, read_recorded
 from curate.result import Result
+from curate.stderr import with_progress
 from curate.workspace.manifest import export_bytes, kept_rows, split_face
 from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
@@ -180,7 +180,7 @@ def require_images(exported: list[ExportedImage]) -> None:
             "or run `curate build` again"
         )
     changed = []
-    for item in track(exported, "images"):
+    for item in with_progress(exported, "images"):
         try:
             read_recorded(item.file, item.sha256)
         except UnreadableImageError as problem:

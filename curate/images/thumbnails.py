@@ -20,7 +20,7 @@ import numpy.typing as npt
 from curate import engine
 from curate.components import Rows
 from curate.errors import SourceError
-from curate.files import holds_seal, note_once, seal, write_atomically
+from curate.files import holds_seal, seal, write_atomically
 from curate.images.decode import (
     Pixels,
     UnreadableImageError,
@@ -29,6 +29,7 @@ from curate.images.decode import (
     resize_grey,
     to_grey,
 )
+from curate.stderr import note_once
 
 FOLDER = "thumbnails"
 SHARD_IMAGES = 4096
@@ -262,6 +263,8 @@ def _decode_shards(
     missing: Sequence[int],
 ) -> Iterator[tuple[int, Pixels]]:
     """The missing shards, each as soon as it is whole; one progress bar over all of them."""
+    if not missing:
+        return
     wanted = [(k, n) for k in missing for n, expected in enumerate(hashes[k]) if expected]
     work = [(*files[k * SHARD_IMAGES + n], hashes[k][n], size) for k, n in wanted]
     images = engine.map(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate.errors import ManifestError, examples
-from curate.files import notes_as_warnings
+from curate.stderr import notes_as_warnings
 from curate.workspace.class_views import apply_class_view, find_class_view
 from curate.workspace.explained import VERDICTS, require_explained
 from curate.workspace.manifest import kept_rows

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate import engine
 from curate.publish.descriptor import (
     COEFFICIENTS,
     LEVELS,
@@ -27,6 +26,7 @@ from curate.publish.descriptor import (
     place_on_circles,
 )
 from curate.publish.schema import natural_key
+from curate.stderr import with_progress
 
 # Grey levels of the transform. FER2013 saved as JPEG at quality 92 (Kaggle's) lies 9 from itself,
 # 33 in 1 of 1,000 images, 60 at most; another face lies over 65 in 99 of 100 comparisons, and the
@@ -241,7 +241,7 @@ def find_nearest(steps: Floats, known: Floats) -> tuple[Rows, Floats]:
     points, most = place_on_circles(known), CANDIDATES
     near = np.zeros((len(steps), most), np.int64)
     distance = np.full((len(steps), most), np.inf, np.float32)
-    for start in engine.track(range(0, len(steps), BLOCK), "image blocks"):
+    for start in with_progress(range(0, len(steps), BLOCK), "image blocks"):
         block = steps[start : start + BLOCK]
         likeness = place_on_circles(block) @ points.T
         image, picture = np.nonzero(likeness >= LEAST_LIKENESS)

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from curate.errors import CandidError, ServiceError
 from curate.fiftyone_host.private import make_private
 from curate.fiftyone_host.processes import open_listener
-from curate.files import cannot_write, ignore_sigint
+from curate.files import ignore_sigint
 from curate.relabel.app_labels import drop_database, open_app_labels
 from curate.relabel.finish import record_app_edits, summarize_session, write_verdicts
 from curate.relabel.prepare import RelabelOptions, draw_for_browser, prepare_session
@@ -36,6 +36,7 @@ from curate.relabel.services import (
 from curate.relabel.session import Session, SessionFiles, read_session, session_files
 from curate.relabel.session_journal import open_session_journal
 from curate.result import Result
+from curate.stderr import cannot_write
 from curate.workspace.run import apply_journal
 from curate.workspace.workspace import Workspace
 

@@ -11,9 +11,9 @@ T. Gebru et al., Datasheets for Datasets, Communications of the ACM 2021
 
 from pathlib import Path
 
-from curate.cards import CARD, INTENDED_USE, mark_card, name_licence, require_own_card
 from curate.files import write_atomically
-from curate.pages import render_card
+from curate.pages.cards import CARD, INTENDED_USE, mark_card, name_licence, require_own_card
+from curate.pages.render import render_card
 from curate.reports import card_sentences as sentences
 from curate.reports.card_facts import CardFacts, gather_facts
 from curate.reports.croissant import IMAGE_COLUMNS, IMAGES_FILE, CardOptions, describe_croissant

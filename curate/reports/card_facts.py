@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import ManifestError, first_line
-from curate.files import load_record, note_once
+from curate.files import load_record
 from curate.labels import VOCABULARY
 from curate.reports.audit import Leak, audit_workspace
 from curate.reports.status import COMMANDS, Status, read_status
 from curate.review.agreement import Comparison, compare_reviewers
 from curate.review.reviewers import own_verdicts
 from curate.sources.layout import LAYOUTS, load_layout
+from curate.stderr import note_once
 from curate.workspace.manifest import SPLITS, kept_rows, sources_of
 from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.votes import choose_majority, votes_of

@@ -5,7 +5,7 @@ In: the facts. Out: plain text; what is not known or has not run has a sentence 
 
 from collections.abc import Sequence
 
-from curate.pages import format_percent
+from curate.pages.render import format_percent
 from curate.reports.audit import Leak
 from curate.reports.card_facts import CardFacts, Source, count_dropped
 from curate.result import format_counts

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from curate import engine
+from curate.stderr import with_progress
 from curate.workspace.explained import Derived, describe_unexplained, survey
 from curate.workspace.invariants import broken_laws
 from curate.workspace.journal import current_decisions
@@ -73,7 +73,7 @@ def _check_files(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
     locate = workspace.locate()
     rows = list(zip(manifest["path"], manifest["sha256"], strict=True))
     gone, changed = [], []
-    for path, sha256 in engine.track(rows, "files"):
+    for path, sha256 in with_progress(rows, "files"):
         try:
             if hash_picture(locate(path)) != sha256:
                 changed.append(path)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from curate.cards import INTENDED_USE
 from curate.catalogue import CARD_COLUMNS, WORKSPACE
+from curate.pages.cards import INTENDED_USE
 from curate.reports import card_sentences as sentences
 from curate.reports.card_facts import CardFacts, Source, Stage
 

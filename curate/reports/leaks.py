@@ -12,7 +12,7 @@ import pandas as pd
 
 from curate.duplicates.pair_table import read_pairs
 from curate.files import write_atomically
-from curate.pages import render_page
+from curate.pages.render import render_page
 from curate.reports.album import Album, to_records
 from curate.reports.audit import HELD_OUT, audit, filled_splits, format_audit, summarize_audit
 from curate.workspace.manifest import export_bytes

@@ -13,7 +13,7 @@ import pandas as pd
 from curate.duplicates.pair_table import read_pairs
 from curate.errors import ManifestError
 from curate.files import write_atomically
-from curate.pages import render_page
+from curate.pages.render import render_page
 from curate.reports.album import Album
 from curate.reports.audit import Leak, audit_workspace
 from curate.reports.sections.balance import SERIES, compare_balance

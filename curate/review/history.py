@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from curate.errors import JournalError, printable_cell
-from curate.files import note_once
 from curate.review.reviewers import concurrent_decisions
+from curate.stderr import note_once
 from curate.workspace.explained import describe_unexplained, survey
 from curate.workspace.journal import (
     ABOUT_NO_IMAGE,

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.engine import track
 from curate.errors import SourceError
 from curate.files import read_bounded
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.affectnet_labels import NO_CLASS, label_codes
 from curate.sources.tables.pictures import find_folder, is_picture, list_names, note_skipped
+from curate.stderr import with_progress
 
 NAME = "affectnet_npy"
 LOOKS_LIKE = (
@@ -105,7 +105,7 @@ def _list_faces(part: Path) -> Iterator[tuple[str, str]]:
     read = partial(_read_codes, annotations, codes)
     found: list[str] = []
     with ThreadPoolExecutor(READERS) as pool:
-        for chunk in track(pool.map(read, chunks), f"codes of {part.name}"):
+        for chunk in with_progress(pool.map(read, chunks), f"codes of {part.name}"):
             found += chunk
     yield from zip(pictures, found, strict=True)
 

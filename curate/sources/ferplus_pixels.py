@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from curate import engine
 from curate.images.decode import Pixels
 from curate.sources.layout import SourceRow
 from curate.sources.tables.pixel_tables import SIDE
+from curate.stderr import with_progress
 
 # Root mean square of grey levels, 0-255. FER2013 saved again as JPEG lies 1.7 (quality 90) to 5.3
 # (75) from itself, 8.8 at most; half of all images lie over 40 from any other, and those nearer
@@ -111,7 +111,7 @@ def _find_nearest(images: Pixels, known: Pixels) -> tuple[Rows, Floats]:
     index = faiss.IndexFlatL2(POOLED * POOLED)
     index.add(_pool(known))
     numbers, distances = [], []
-    for start in engine.track(range(0, len(images), BLOCK), "picture blocks"):
+    for start in with_progress(range(0, len(images), BLOCK), "picture blocks"):
         block = images[start : start + BLOCK].astype(np.float32)
         _, near = index.search(_pool(images[start : start + BLOCK]), min(CANDIDATES, len(known)))
         columns = [_measure_distance(block, known[column]) for column in near.T]

@@ -33,6 +33,7 @@ from curate.sources.ferplus_pixels import PixelTable, match_pixels
 from curate.sources.layout import Listing, SourceRow
 from curate.sources.tables.pixel_tables import SIDE, parse_pixels
 from curate.sources.tables.text_tables import read_header, read_rows
+from curate.stderr import with_progress
 from curate.workspace.manifest import split_face
 from curate.workspace.votes import CROWD, votes_to_json
 
@@ -302,8 +303,8 @@ def _read_pixels(file: Path) -> PixelTable:
     images, labels, splits = [], [], []
     needs = ("emotion", "pixels", "usage")
     known_codes = set(map(str, range(len(CODES))))
-    records = engine.track(read_rows(file, needs, looks_like="the challenge's fer2013.csv"), "rows")
-    for number, row in enumerate(records):
+    rows = read_rows(file, needs, looks_like="the challenge's fer2013.csv")
+    for number, row in enumerate(with_progress(rows, "rows")):
         where = f"{file} row {number}"
         if row["usage"] not in USAGES or row["emotion"] not in known_codes:
             raise SourceError(

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from curate.engine import track
 from curate.errors import SourceError, shorten
 from curate.images.decode import Pixels, encode_png, resize_grey, to_grey
 from curate.labels import canonical_labels
@@ -29,6 +28,7 @@ from curate.sources.tables.pictures import unwrap
 from curate.sources.tables.pixel_tables import SIDE, refuse_half_map, write_picture
 from curate.sources.tables.splits import word_split
 from curate.sources.tables.text_tables import is_no_label, name_columns, note_unlabelled
+from curate.stderr import with_progress
 
 NAME = "npz"
 MOST_UNPACKED = 16 << 30  # bytes: AffectNet at 128 x 128 in colour; zeros of 10 MB unpack to more
@@ -86,7 +86,7 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     if has_codes:
         refuse_half_map(found, CODES, options.spellings, str(file))
     if options.unpack_to is not None:
-        for row, pixels in track(faces, "pictures"):
+        for row, pixels in with_progress(faces, "pictures"):
             write_picture(options.unpack_to / row.path, encode_png(pixels))
     total = sum(len(part.labels) for part in parts)
     return Listing(

@@ -34,9 +34,10 @@ import pandas as pd
 from filelock import Timeout
 
 from curate.errors import JournalError, examples
-from curate.files import cannot_write, ignore_sigint, note_change
+from curate.files import ignore_sigint
 from curate.labels import VOCABULARY
 from curate.names import clean_name, mend_halves
+from curate.stderr import cannot_write, note_change
 from curate.workspace.locks import describe_holder, hold_lock
 from curate.workspace.manifest import split_face
 from curate.workspace.order import (

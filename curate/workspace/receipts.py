@@ -20,8 +20,9 @@ from typing import Any
 import pandas as pd
 
 from curate.errors import ManifestError, WorkspaceError, first_line
-from curate.files import load_record, note_once, record_bytes, sha256_of, write_atomically
+from curate.files import load_record, record_bytes, sha256_of, write_atomically
 from curate.result import Result
+from curate.stderr import note_once
 from curate.workspace.manifest import NAMES, owned_by
 
 FOLDER = "receipts"

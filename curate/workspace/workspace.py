@@ -17,7 +17,6 @@ from filelock import FileLock, Timeout
 
 from curate.errors import PredictionsError, WorkspaceError, shorten
 from curate.files import (
-    cannot_write,
     create_file,
     load_intact_record,
     note_if_changed,
@@ -26,6 +25,7 @@ from curate.files import (
     sha256_of,
 )
 from curate.result import format_counts
+from curate.stderr import cannot_write
 from curate.workspace.journal import Decision, read_journal
 from curate.workspace.manifest import read_manifest, source_of, split_face, table_bytes
 from curate.workspace.receipts import note_unlike_receipt, read_json

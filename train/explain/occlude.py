@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate import engine
 from curate.errors import UsageError
 from curate.files import write_atomically
 from curate.result import Result
+from curate.stderr import open_bar
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Images, Pixels
@@ -144,7 +144,7 @@ def score_patches(run_set: RunSet, model: Any, pixels: Pixels, side: int) -> pd.
     without_patch = score(pixels)
     corners = list(slide_patch(pixels.shape[1], side, max(side // 2, 1)))
     rows = []
-    with engine.progress(len(corners), "occlude") as bar:
+    with open_bar(len(corners), "occlude") as bar:
         for row, column in corners:
             accuracy = score(cover(pixels, row, column, side))
             loss = without_patch - accuracy

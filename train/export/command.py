@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from curate.cards import NOTE
 from curate.errors import CandidError, UsageError
-from curate.files import cannot_write, ensure_folder, note_change, write_atomically
+from curate.files import ensure_folder, write_atomically
+from curate.pages.cards import NOTE
 from curate.result import Result
+from curate.stderr import cannot_write, note_change
 from curate.workspace.workspace import Workspace
 from train.backend import keras, mute_stderr
 from train.models.layers import FusedBatchNorm

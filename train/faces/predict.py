@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from curate import engine
-from curate.cards import NOTE
 from curate.csv_text import is_formula
 from curate.errors import SourceError, examples
 from curate.files import MAX_NAME_BYTES, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, encode_png, read_image
+from curate.pages.cards import NOTE
 from curate.result import Result
+from curate.stderr import with_progress
 from curate.workspace.manifest import export_bytes
 from curate.workspace.predictions import PREFIX
 from curate.workspace.workspace import Workspace
@@ -99,7 +99,7 @@ def _read_pictures(
     images: Sequence[Path], problems: list[str] | None = None
 ) -> Iterator[tuple[Path, Pixels]]:
     """The readable pictures, each file once; errors of the others are appended to `problems`."""
-    for file in engine.track(list(dict.fromkeys(images)), "pictures"):
+    for file in with_progress(list(dict.fromkeys(images)), "pictures"):
         try:
             yield file, read_image(file)
         except UnreadableImageError as problem:

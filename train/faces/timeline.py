@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate import engine
-from curate.cards import NOTE
 from curate.errors import SourceError, UsageError
 from curate.files import MAX_NAME_BYTES, remove_quietly, shorten_name, write_atomically
+from curate.pages.cards import NOTE
 from curate.result import Result
+from curate.stderr import with_progress
 from curate.workspace.manifest import export_bytes
 from curate.workspace.predictions import PREFIX
 from curate.workspace.workspace import Workspace
@@ -162,7 +162,7 @@ def choose_folder(timelines: Path, video: Path) -> Path:
 def _sample_faces(video: Path, per_second: float, detector: Detector | None, size: int) -> Samples:
     """The sampled frames, their faces, and the faces cut out at `size` pixels."""
     samples = Samples([], [], [])
-    for frame in engine.track(read_frames(video, per_second, samples.count), "timeline"):
+    for frame in with_progress(read_frames(video, per_second, samples.count), "timeline"):
         faces = find_faces(detector, frame.picture)
         samples.frames.append((frame.number, frame.seconds))
         samples.faces.append(faces)

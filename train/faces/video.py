@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from curate.errors import SourceError, WorkspaceError
-from curate.files import cannot_write, new_temporary, replace_durably
+from curate.files import new_temporary, replace_durably
+from curate.stderr import cannot_write
 from train.backend import mute_stderr
 from train.data.dataset import Pixels
 from train.faces.retime import retime_mp4

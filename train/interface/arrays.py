@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import ManifestError, UsageError
-from curate.files import notes_as_warnings
+from curate.stderr import notes_as_warnings
 from curate.workspace.manifest import SPLITS
 from curate.workspace.workspace import Workspace
 from train.data.dataset import load_images, read_dataset, select_examples

@@ -27,7 +27,8 @@ import pandas as pd
 
 from curate import engine
 from curate.errors import ManifestError, UsageError
-from curate.files import print_notes, write_atomically
+from curate.files import write_atomically
+from curate.stderr import print_notes
 from curate.workspace.invariants import require_laws, require_split
 from curate.workspace.manifest import table_bytes
 from curate.workspace.predictions import write_predictions

@@ -18,8 +18,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import ManifestError, WorkspaceError
-from curate.files import holds_seal, note_once
+from curate.files import holds_seal
 from curate.images.thumbnails import write_array
+from curate.stderr import note_once
 from curate.workspace.manifest import kept_rows
 from curate.workspace.predictions import PREFIX, write_predictions
 from curate.workspace.workspace import Workspace

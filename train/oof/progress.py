@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from curate import engine
 from curate.files import create_file, remove_quietly
+from curate.stderr import open_bar
 
 SECONDS_BETWEEN = 0.5
 
@@ -40,7 +40,7 @@ def show_progress(file: Path, jobs: int, total: int, what: str) -> Iterator[None
     create_file(file, np.zeros(jobs, np.int64).tobytes())
     steps = np.memmap(file, np.int64, "r")
     finished = threading.Event()
-    with engine.progress(total, what) as bar:
+    with open_bar(total, what) as bar:
 
         def follow() -> None:
             while not finished.wait(SECONDS_BETWEEN):

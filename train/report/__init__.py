@@ -2,5 +2,5 @@
 
 They score nothing themselves, but the page maps what a model looked at in its most confident
 mistakes. Their templates are in `templates/`; what pages and cards of both programs share is in
-`curate/pages.py`, `curate/cards.py` and `curate/templates/`.
+`curate/pages/`.
 """

@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from curate.cards import CARD, INTENDED_USE, mark_card, name_licence, require_own_card
 from curate.files import write_atomically
-from curate.pages import render_card
+from curate.pages.cards import CARD, INTENDED_USE, mark_card, name_licence, require_own_card
+from curate.pages.render import render_card
 from curate.result import Result
 from curate.workspace.manifest import source_of
 from curate.workspace.workspace import Workspace

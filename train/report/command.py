@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.charts import LineChart, make_line_chart
 from curate.errors import UsageError
 from curate.files import write_atomically
-from curate.pages import render_page
+from curate.pages.charts import LineChart, make_line_chart
+from curate.pages.render import render_page
 from curate.result import Result
 from curate.workspace.workspace import Workspace
 from train.evaluation.compare import compare_runs, find_evaluation

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.charts import (
+from curate.pages.charts import (
     BarChart,
     HeatCell,
     HeatTable,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import CandidError, UsageError, first_line
-from curate.files import holds_seal, load_record, note_once
+from curate.files import holds_seal, load_record
+from curate.stderr import note_once
 
 FIX = "name another run, or train again"
 # What readers raise on a damaged file.

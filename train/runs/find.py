@@ -6,7 +6,7 @@ is raised only if there is no other.
 
 from pathlib import Path
 
-from curate.files import note_once
+from curate.stderr import note_once
 from train.runs.errors import RunError
 from train.runs.folder import METRICS, RECIPE, is_locked
 from train.runs.record import RunRecord, read_run_record

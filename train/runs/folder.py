@@ -18,7 +18,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from curate.errors import UsageError
-from curate.files import cannot_write, record_bytes, remove_quietly, write_atomically
+from curate.files import record_bytes, remove_quietly, write_atomically
+from curate.stderr import cannot_write
 from train.recipes.recipe import Recipe
 from train.runs.errors import RunError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from curate.files import cannot_write
+from curate.stderr import cannot_write
 from train.runs.errors import read_json, reading
 from train.runs.folder import utc_now, write_json
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate import engine
 from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
-from curate.files import print_notes, sha256_of, write_atomically
+from curate.files import sha256_of, write_atomically
 from curate.result import Result, format_counts
+from curate.stderr import open_bar, print_line, print_notes
 from curate.workspace.class_views import count_outside, find_class_view, format_outside
 from curate.workspace.manifest import kept_rows, table_bytes
 from curate.workspace.receipts import list_versions, new_receipt, write_receipt
@@ -235,7 +235,7 @@ def _warn_of_untrained(dataset: Dataset, options: RunOptions) -> None:
     counts = count_untrained(dataset.viewed)
     if not any("val" in splits for splits in counts.values()):  # `select_examples` refuses those
         for warning in warn_of_untrained(counts, "run"):
-            engine.note(warning)
+            print_line(warning)
 
 
 def describe(plan: Plan) -> Result:
@@ -438,7 +438,7 @@ def _fit(
     folder, epochs = plan.folder, plan.recipe.epochs
     callbacks = [open_tensorboard(folder)] if plan.options.tensorboard else []
     try:
-        with engine.progress(training.total_steps, f"train {plan.recipe.name}") as bar:
+        with open_bar(training.total_steps, f"train {plan.recipe.name}") as bar:
             network, _ = fit_model(
                 model,
                 training,
@@ -465,7 +465,7 @@ def _train_share(
     plan: Plan, model: Any, training: Training, train_examples: Examples, val: Validation
 ) -> Result:
     """Train as a worker other than the first: compute a share of each batch, write nothing."""
-    with engine.progress(training.total_steps, f"train {plan.recipe.name}") as bar:
+    with open_bar(training.total_steps, f"train {plan.recipe.name}") as bar:
         checkpoint = Checkpoint(plan.recipe, restores=False)
         fit_model(model, training, train_examples, bar, val=val, checkpoint=checkpoint)
     summary = f"run: worker {plan.worker} is done; the first worker writes the run"

@@ -16,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 
-from curate import engine
 from curate.errors import UsageError
 from curate.files import ensure_folder, write_atomically
 from curate.result import Result
+from curate.stderr import open_bar
 from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
 from train.backend import choose_precision, keras
@@ -216,7 +216,7 @@ def choose_folder(usual: Path, out: Path | None) -> Path:
 def _try(training: Training, train: Examples, val: Validation, report: "_Report") -> History:
     """The history of one trial; shorter if the trial was pruned, empty if it diverged."""
     what = f"tune {training.recipe.name}, trial {report.trial.number}"
-    with engine.progress(training.total_steps, what) as bar:
+    with open_bar(training.total_steps, what) as bar:
         try:
             model = make_model(training)
             checkpoint = Checkpoint(training.recipe)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from curate.charts import BarChart, make_bar_chart
 from curate.labels import VOCABULARY
+from curate.pages.charts import BarChart, make_bar_chart
 from curate.workspace.manifest import SPLITS, kept_rows, sources_of
 
 SHOWN_SOURCES = 8

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curate.engine import track
 from curate.errors import WorkspaceError, first_line
 from curate.labels import VOCABULARY
 from curate.reports.album import Album
 from curate.reports.sampling import take_over_kinds
+from curate.stderr import with_progress
 
 FILE = "map.csv"
 SIDE = 1000  # units of the drawing
@@ -120,7 +120,7 @@ def _show_points(rows: pd.DataFrame, album: Album) -> list[Point]:
     shown = pd.concat([others, suspects.iloc[::-1]])
     columns = ("x", "y", "path", "given_label", "suggested_label", "issue")
     described = list(zip(*(shown[name] for name in columns), strict=True))
-    return [_to_point(album, row) for row in track(described, "report: faces of the map")]
+    return [_to_point(album, row) for row in with_progress(described, "report: faces of the map")]
 
 
 def _sample(rows: pd.DataFrame, most: int) -> pd.DataFrame:

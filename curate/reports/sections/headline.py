@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from curate.pages import format_count, format_percent
+from curate.pages.render import format_count, format_percent
 from curate.reports.audit import Leak
 from curate.reports.status import Status
 

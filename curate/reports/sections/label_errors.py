@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.charts import HeatCell, HeatTable, level_of
 from curate.errors import WorkspaceError, first_line
+from curate.pages.charts import HeatCell, HeatTable, level_of
 
 
 def read_errors(file: Path) -> HeatTable | None:

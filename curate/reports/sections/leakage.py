@@ -13,11 +13,12 @@ from typing import Any
 import pandas as pd
 
 from curate.errors import first_line
-from curate.files import load_record, note_once
+from curate.files import load_record
 from curate.reports.album import Album, Records, to_records
 from curate.reports.audit import Leak
 from curate.reports.leaks import list_leaks
 from curate.reports.sampling import take_over_kinds
+from curate.stderr import note_once
 
 SHOWN = 21  # pairs a gallery: three of each class of FER2013
 ACCURACIES = (0.5, 0.6, 0.7, 0.8)  # on rows without a copy, for the table of the bound

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.engine import track
 from curate.errors import SourceError, examples, shorten
-from curate.files import TEMPORARY, cannot_write, create_file, note_change, remove_quietly
+from curate.files import TEMPORARY, create_file, remove_quietly
 from curate.images.decode import Pixels, encode_png
 from curate.labels import LEFT_OUT, canonical_label, write_option
 from curate.sources.fer2013 import USAGES
 from curate.sources.layout import SourceRow
 from curate.sources.tables.splits import usage_split
 from curate.sources.tables.text_tables import is_no_label, read_rows
+from curate.stderr import cannot_write, note_change, with_progress
 
 SIDE = 48
 NO_USAGE = "no usage"  # in place of the value where a table has no such column
@@ -86,7 +86,7 @@ def list_rows(
     """
     found: dict[int, SourceRow] = {}
     total = 0
-    for number, record in track(records(), "rows"):
+    for number, record in with_progress(records(), "rows"):
         total += 1
         row = read(number, record)
         if row is not None:
@@ -101,7 +101,7 @@ def list_rows(
                 yield found[number].path, parse_pixels(record["pixels"], record[_PLACE])
 
     if unpack_to is not None:
-        for path, pixels in track(read_pixels(), "pictures"):
+        for path, pixels in with_progress(read_pixels(), "pictures"):
             write_picture(unpack_to / path, encode_png(pixels))
     return PixelRows(list(found.values()), total, lambda: dict(read_pixels()))
 

@@ -1,8 +1,8 @@
 """Charts as numbers: where each bar, line and tick of a figure is drawn.
 
 In: the values of a chart. Out: positions in the units of its `viewBox`, which the macros of
-`curate/templates/charts.html.j2` draw as SVG; tables of heat are drawn as HTML. The text of a chart
-is escaped there, as every value of a page.
+`templates/charts.html.j2` draw as SVG; tables of heat are drawn as HTML. The text of a chart is
+escaped there, as every value of a page.
 """
 
 import math

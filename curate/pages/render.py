@@ -2,12 +2,13 @@
 
 In: the name of a template and its values. Out: one page that loads nothing from elsewhere and runs
 no script, the same text for the same values. Jinja2 escapes every value; no HTML is built in
-Python. The frame of every page and the charts are in `curate/templates/`; a program adds its own.
+Python. The frame of every page and the charts are in `templates/` beside this file; a program adds
+its own.
 """
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from curate.cards import Markdown, quote_yaml, write_value
+from curate.pages.cards import Markdown, quote_yaml, write_value
 
 
 def render_page(package: str, template: str, *, title: str, heading: str, **values: object) -> str:
@@ -22,7 +23,7 @@ def render_page(package: str, template: str, *, title: str, heading: str, **valu
     values : the other variables of the template
     """
     environment = Environment(
-        loader=ChoiceLoader([PackageLoader(package), PackageLoader("curate")]),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("curate.pages")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
