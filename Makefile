@@ -60,7 +60,8 @@ clean: ## the environment and what the demo wrote
 $(INSTALLED): pyproject.toml constraints.txt
 	@case "$(VERSION)" in 3.11|3.12|3.13) ;; *) \
 	  echo "make: $(or $(PYTHON),no Python here) is not Python 3.11, 3.12 or 3.13: name one with PYTHON=…" >&2; exit 1;; esac
-	@echo "make: installing into $(VENV): about 4 GB (TensorFlow 1.8; docs/working.md has a small one of 0.6)" >&2
+	@echo "make: installing into $(VENV): about 4 GB, 1.8 of it TensorFlow (docs/working.md: a small installation, 0.6 GB)" >&2
 	$(PYTHON) -m venv $(if $(wildcard $(INSTALLED)),,--clear) $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	@touch $@
+	@echo "make: installed; \`source $(BIN)/activate\` puts curate and train on the path" >&2

@@ -9,6 +9,7 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from curate.errors import SourceError, examples, shorten
 
@@ -64,10 +65,15 @@ def canonical_labels(
         shown = examples([shorten(name) for name in unknown])
         raise SourceError(
             f"{where}: {len(unknown)} labels outside the vocabulary ({shown}): name their class "
-            f"with {write_option('--map', f'{unknown[0]}=CLASS')}, or leave them out with "
-            f"{write_option('--skip', unknown[0])} (classes: {', '.join(VOCABULARY)})"
+            f"with {write_option('--map', f'{unknown[0]}={guess_class(unknown[0])}')}, or leave "
+            f"them out with {write_option('--skip', unknown[0])} (classes: {', '.join(VOCABULARY)})"
         )
     return {name: str(known[name]) for name in names}
+
+
+def guess_class(name: str) -> str:
+    """The class that is spelt nearly so, for a message in which the user decides; else `CLASS`."""
+    return next(iter(get_close_matches(compose(name).casefold(), VOCABULARY, 1, 0.75)), "CLASS")
 
 
 def write_option(option: str, value: str) -> str:

@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from curate.errors import WorkspaceError, examples, first_line, printable
 
 T = TypeVar("T")
@@ -36,6 +34,8 @@ def open_bar(total: int, what: str) -> Iterator[Any]:
     if what and not (sys.stderr and sys.stderr.isatty()):
         yield ProgressLines(total, what)
         return
+    from tqdm import tqdm  # `--help` needs none
+
     with tqdm(
         total=total,
         desc=what,
@@ -95,6 +95,8 @@ def format_minutes(seconds: float) -> str:
 
 def print_line(line: str) -> None:
     """A line on stderr at once, above a progress bar: for a warning before hours of work."""
+    from tqdm import tqdm
+
     tqdm.write(printable(line), file=sys.stderr)
 
 

@@ -91,6 +91,20 @@ def test_a_page_of_a_workspace_without_copies_or_flags_names_the_next_command(
     assert re.findall('<h2 id="([a-z]+)"', page) == list(SECTIONS)
 
 
+def test_before_a_split_the_page_claims_no_clean_one_and_names_both_ways(
+    built: Workspace, curate: Curate
+) -> None:
+    manifest = built.read().assign(source_split="train")
+    write_manifest(built.manifest, manifest)
+    for command in ("inspect", "dedup", "report"):
+        assert curate(command, "-w", built.root).exit_code == 0
+    page = (built.root / "report.html").read_text()
+    assert "There is no held-out image yet" in page
+    assert "No held-out image has a copy" not in page
+    assert "<li><code>curate fold --k 5</code>" in page
+    assert "<li><code>curate split --ratios 70 15 15</code>" in page
+
+
 def test_the_balance_has_a_chart_per_source_and_split() -> None:
     manifest = empty_manifest(["a/1.png", "a/2.png", "b/1.png", "b/2.png"])
     manifest = manifest.assign(

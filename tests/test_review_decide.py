@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -143,6 +144,25 @@ def test_status_names_the_next_command_at_every_step(built, curate):
         assert read_status(built).next_command.startswith(f"curate {command}")
         curate(command, "-w", built.root)
         assert read_status(built).next_command == following
+
+
+def test_whoever_splits_before_he_judges_the_labels_is_led_to_a_score_first() -> None:
+    stages = dict.fromkeys(status.COMMANDS, "never") | dict.fromkeys(
+        ("build", "inspect", "dedup", "split"), "done"
+    )
+    root = Path("unread")
+    for stage, command in (
+        ("weights", "curate weights"),
+        ("run", "train run --class-weights"),
+        ("evaluate", "train evaluate --tta 10"),
+        ("fold", "curate fold --k 5"),
+        ("oof", "train oof"),
+    ):
+        assert status._name_next(root, stages, {}) == command
+        stages[stage] = "done"
+    assert status._name_next(root, stages, {}) == "curate flag"
+    stages |= {"flag": "done", "weights": "never"}  # a training without class weights
+    assert status._name_next(root, stages, {}) == "curate report"
 
 
 def test_the_next_command_repeats_what_was_asked_for(finished, curate):

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import Curate
+from conftest import Curate, read_files
 from PIL import Image
 
 from curate.demo.drawing import draw_face
@@ -235,6 +235,73 @@ def test_one_spelling_with_two_meanings_is_a_conflict_between_sources(
             [str(first)],
             BuildOptions(SourceOptions(("bored=sad", "bored=fear"))),
         )
+
+
+def test_a_source_of_an_earlier_build_stays_and_can_be_taken_out(
+    tmp_path: Path, curate: Curate
+) -> None:
+    names = [f"happy/{k}.png" for k in range(3)]
+    wrong, right = (draw(tmp_path / name, *names, seed=k * 9) for k, name in enumerate("ab"))
+    words = ("-w", tmp_path / "ws", "-j", 1)
+    assert curate("build", wrong, *words).stderr == ""
+    curate("decide", "a/happy/0.png", "--drop", "-w", tmp_path / "ws")
+    added = curate("build", right, *words)
+    assert added.stderr == "a: 3 rows of an earlier build stay; leave them out with `--forget a`\n"
+    shutil.rmtree(wrong)
+    assert f"a: 3 rows of an earlier build stay; its folder {wrong} is gone: bring it back, or" in (
+        curate("build", right, *words).stderr
+    )
+    again = curate("build", *words)
+    assert again.exit_code == 1
+    assert "or leave it out, `curate build --forget a`" in again.stderr
+    assert curate("build", "--forget", "a", "-n", *words).exit_code == 0
+    assert len(rows_of(tmp_path / "ws")) == 6
+    before = read_files(tmp_path / "ws")["decisions.jsonl"]
+    forgotten = curate("build", "--forget", "a", *words)
+    assert (forgotten.exit_code, forgotten.stderr) == (0, "")
+    assert set(rows_of(tmp_path / "ws")) == {f"b/{name}" for name in names}
+    assert set(Workspace(tmp_path / "ws").read_sources()) == {"b"}
+    assert read_files(tmp_path / "ws")["decisions.jsonl"] == before
+
+
+def test_a_source_that_is_unknown_or_the_only_one_cannot_be_forgotten(
+    tmp_path: Path, curate: Curate
+) -> None:
+    words = ("-w", tmp_path / "ws", "-j", 1)
+    curate("build", draw(tmp_path / "a", "happy/0.png"), *words)
+    before = read_files(tmp_path / "ws")
+    unknown = curate("build", "--forget", "c", *words)
+    assert (unknown.exit_code, unknown.stderr) == (
+        2,
+        "curate: build: --forget c: there is no such source: name one of a\n",
+    )
+    last = curate("build", "--forget", "a", *words)
+    assert last.exit_code == 2
+    assert "--forget would leave no row: remove the folder" in last.stderr
+    assert read_files(tmp_path / "ws") == before
+
+
+def test_a_source_is_replaced_by_another_in_one_build(tmp_path: Path, curate: Curate) -> None:
+    words = ("-w", tmp_path / "ws", "-j", 1)
+    curate("build", draw(tmp_path / "a", "happy/0.png"), *words)
+    done = curate("build", draw(tmp_path / "b", "sad/0.png"), "--forget", "a", *words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert set(rows_of(tmp_path / "ws")) == {"b/sad/0.png"}
+
+
+@pytest.mark.parametrize("name", [".", "./", "../a"])
+def test_the_current_folder_is_a_source_and_its_workspace_is_no_part_of_it(
+    tmp_path: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    root = draw(tmp_path / "a", *(f"{label}/{k}.png" for label in ("happy", "sad") for k in "01"))
+    monkeypatch.chdir(root)
+    for _ in range(2):
+        done = curate("build", name, "-w", "manifests", "-j", 1)
+        assert (done.exit_code, done.stderr) == (0, "")
+    assert len(rows_of(root / "manifests")) == 4
+    (root / "more.zip").touch()
+    noted = curate("build", name, "-w", "manifests", "-j", 1).stderr
+    assert noted == "a: 1 archives were not opened and were skipped (more.zip)\n"
 
 
 # FER+

@@ -114,6 +114,18 @@ def test_a_row_predicted_by_a_model_that_saw_its_copy_is_refused():
         flag(manifest, [table])
 
 
+def test_models_that_have_learned_nothing_are_named() -> None:
+    rows = [{"given_label": ("happy", "sad", "happy")[k % 3]} for k in range(300)]
+    manifest = make_manifest(rows)
+    manifest["fold"] = [str(k % 2) for k in range(300)]
+    happy = np.where(manifest["given_label"] == "happy", 0.6, 0.4)
+    table = manifest[["path", "fold"]].assign(model="net")
+    for learned, probs in ((True, happy), (False, np.full(300, 0.7))):
+        predictions = table.assign(p_happy=probs, p_sad=1 - probs, margin_auc="")
+        notes = flag(manifest, [predictions]).notes
+        assert any("a constant happy with 66.7 %" in note for note in notes) is not learned
+
+
 def test_two_members_that_both_doubt_a_label_put_it_first_and_the_table_says_why():
     manifest, table = predicted(
         np.array([[0.7, 0.2, 0.1], [0.1, 0.75, 0.15], [0.1, 0.1, 0.8], [0.5, 0.2, 0.3]])
@@ -200,6 +212,11 @@ def test_audit_counts_exact_and_near_copies_in_train_and_whether_their_labels_ag
         == "audit: source_split: 2 of 4 val and test rows have a copy in train (1 exact)"
     )
     assert "50.0 %" in format_audit(list(found.values()))
+
+
+def test_an_audit_without_held_out_rows_has_no_share() -> None:
+    leaks = audit(leaking().assign(source_split="train"))
+    assert summarize_audit(leaks) == "audit: source_split: no val and test rows"
 
 
 def test_audit_needs_the_copies_and_a_split():

@@ -111,6 +111,15 @@ def build(
             help="Leave out a label or folder of the dataset, by its own name; repeatable.",
         ),
     ] = None,
+    forgotten: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--forget",
+            metavar="NAME",
+            help="Take the rows of a source of an earlier build out again; repeatable. Decisions "
+            "stay in the journal.",
+        ),
+    ] = None,
     neutral_frames: Annotated[
         int | None,
         typer.Option(
@@ -130,9 +139,9 @@ def build(
 ) -> None:
     """List every face image of the datasets, with its label, hashes and size.
 
-    The layout is detected; `curate sources` lists those known. Decisions survive a rebuild as long
-    as their images do. A dry run prints layout, counts per class and split, and warnings, and opens
-    no picture.
+    The layout is detected; `curate sources` lists those known. Rows of other sources stay: build
+    adds to a workspace, and --forget takes out. Decisions survive a rebuild as long as their images
+    do. A dry run prints layout, counts per class and split, and warnings, and opens no picture.
     """
     from curate.sources.options import SourceOptions
     from curate.stages import build as stage
@@ -143,7 +152,7 @@ def build(
     reading = SourceOptions(
         spellings or (), columns or (), codes, labels, neutral_frames, peak_frames, skipped or ()
     )
-    options = stage.BuildOptions(reading, votes, pixels, engine, workers)
+    options = stage.BuildOptions(reading, forgotten or (), votes, pixels, engine, workers)
     build = partial(stage.build, files, sources or [], options, dry_run=dry_run)
     result = run_build(files, build, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)

@@ -121,6 +121,9 @@ def summarize_audit(leaks: list[Leak]) -> str:
     for split in dict.fromkeys(leak.split for leak in leaks):
         totals = [leak for leak in leaks if leak.split == split and leak.label == "all"]
         rows = sum(leak.rows for leak in totals)
+        if not rows:
+            sentences.append(f"{split}: no val and test rows")
+            continue
         exact = sum(leak.exact for leak in totals)
         copies = sum(leak.copies for leak in totals)
         sentences.append(

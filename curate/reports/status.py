@@ -48,6 +48,9 @@ COMMANDS = {
     "evaluate": "train evaluate --tta 10",
 }
 
+# Those that judge the labels; a split and a training need none of them.
+JUDGING = ("fold", "oof", "flag")
+
 # Options of a stage that its command shows only if the last run had another value.
 USUAL: Mapping[str, Mapping[str, object]] = {
     "dedup": {"near": True, "sure": 0.975},
@@ -196,11 +199,19 @@ def judge_stages(
 
 
 def _name_next(root: Path, stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
-    """The command of the first stage that is not done, with the options of its last run."""
-    for stage, state in stages.items():
-        # The predictions that flag read may come from another program than `train oof`.
-        is_oof_replaced = stage == "oof" and state == "never" and stages["flag"] != "never"
-        if state == "done" or is_oof_replaced:
+    """The command of the first stage that is not done, with the options of its last run.
+
+    Whoever split before he judged the labels wants a score of them as they are first.
+    """
+    is_judged = any(stages[stage] != "never" for stage in JUDGING)
+    is_late = stages["split"] != "never" and not is_judged
+    for stage in sorted(stages, key=lambda stage: is_late and stage in JUDGING):
+        state = stages[stage]
+        # The predictions that flag read may come from another program than `train oof`, and a
+        # training may do without class weights.
+        later = {"oof": "flag", "weights": "run"}.get(stage)
+        is_passed = later is not None and state == "never" and stages[later] != "never"
+        if state == "done" or is_passed:
             continue
         options = receipts.get(stage, {}).get("options", {})
         with reading_receipt(root / FOLDER / f"{stage}.json"):

@@ -7,6 +7,7 @@ notes count it.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,9 +16,9 @@ from pathlib import Path
 import pandas as pd
 
 from curate import engine
-from curate.errors import UsageError, WorkspaceError, examples, shorten
+from curate.errors import SourceError, UsageError, WorkspaceError, examples, shorten
 from curate.images.decode import ImageFacts
-from curate.labels import compose
+from curate.labels import compose, write_option
 from curate.sources.ferplus_votes import find_pixels, is_ferplus, join_votes
 from curate.sources.layout import Layout, Listing, SourceRow, detect_layout, load_layout
 from curate.sources.listing import list_faces
@@ -54,11 +55,13 @@ class BuildOptions:
     Attributes
     ----------
     reading : how labels and tables are read
+    forgotten : names of sources whose rows are left out from now on
     votes : FER+'s own table, or a table of votes with a `path` column
     pixels : fer2013.csv, which joins FER+'s own table to pictures; None for the one beside it
     """
 
     reading: SourceOptions = field(default_factory=SourceOptions)
+    forgotten: Sequence[str] = ()
     votes: Path | None = None
     pixels: Path | None = None
     engine_name: engine.Engine = "local"
@@ -78,7 +81,9 @@ class _Source:
 def build(
     workspace: Workspace, wanted: Sequence[str], options: BuildOptions, *, dry_run: bool = False
 ) -> BuildResult:
-    """Read the wanted sources (all known ones if none is named); rows of the others stay.
+    """Read the wanted sources; rows of the others stay, but for those that are to be forgotten.
+
+    All known sources are read if none is named, and none is to be forgotten.
 
     Parameters
     ----------
@@ -92,8 +97,9 @@ def build(
     UsageError  if no source is named or known, two have one name, or an option means nothing
     """
     _check(options)
-    known = workspace.read_sources()
-    roots = _choose_roots(workspace, wanted, known)
+    before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
+    known = _forget(workspace.read_sources(), before, options.forgotten)
+    roots = {} if options.forgotten and not wanted else _choose_roots(workspace, wanted, known)
     votes = _read_votes(options)
     read = [
         _list_source(workspace, name, root, known.get(name, {}), options, dry_run)
@@ -102,10 +108,14 @@ def build(
     _refuse_unused_skips(options.reading.skipped, read)
     sources = {**known, **{source.name: source.record for source in read}}
     check_vocabulary(sources)
-    before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
-    others = before.loc[~sources_of(before["path"]).isin(roots), list(owned_by("build"))]
+    left = ~sources_of(before["path"]).isin([*roots, *options.forgotten])
+    others = before.loc[left, list(owned_by("build"))]
     require_votes_fit(votes, [*_list_paths(read), *others["path"]], str(options.votes))
 
+    if not read and others.empty:
+        raise UsageError(
+            f"build: --forget would leave no row: remove the folder {workspace.root} instead"
+        )
     tables, notes, looked = _tabulate_sources(workspace, read, options, dry_run)
     rows = pd.concat([*tables, others]).sort_values("path", kind="stable", ignore_index=True)
     if dry_run:
@@ -115,7 +125,7 @@ def build(
     changes = [] if dry_run else list_changes(before, rows)
     decided = list_decided(rows, workspace.read_journal())
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
-    notes += warn_of_subjects(rows)
+    notes += [*warn_of_subjects(rows), *(_note_others(workspace, others, known) if read else [])]
     if not dry_run:
         keep_seen(workspace.cache, rows, looked)
     named = [place for source in read for place in _list_named(source, roots)] if wanted else []
@@ -123,6 +133,40 @@ def build(
     relabelled, text = count_changed_labels(before, rows, decided)
     counts = {**result.counts, "given_labels": relabelled}
     return replace(result, summary=result.summary + text, counts=counts)
+
+
+def _forget(
+    known: Mapping[str, dict[str, str]], before: pd.DataFrame, forgotten: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """The records of the other sources.
+
+    Raises
+    ------
+    UsageError  if there is no such source
+    """
+    # A killed build may have written one of the two.
+    names = {*known, *sources_of(before["path"])}
+    unknown = [name for name in forgotten if name not in names]
+    if unknown:
+        raise UsageError(
+            f"build: --forget {shorten(unknown[0])}: there is no such source: "
+            f"name one of {examples(sorted(names), 8) or 'those of an earlier build'}"
+        )
+    return {name: record for name, record in known.items() if name not in forgotten}
+
+
+def _note_others(
+    workspace: Workspace, others: pd.DataFrame, known: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """A note per source of an earlier build whose rows stay."""
+    notes = []
+    for name, count in Counter(sources_of(others["path"])).items():
+        root = workspace.image_root(known.get(name, {}).get("root", "."))
+        way_out = f"leave them out with {write_option('--forget', name)}"
+        if not root.exists():
+            way_out = f"its folder {root} is gone: bring it back, or {way_out}"
+        notes.append(f"{name}: {count:,} rows of an earlier build stay; {way_out}")
+    return notes
 
 
 def _list_named(source: _Source, roots: Mapping[str, Path]) -> list[Path]:
@@ -153,9 +197,20 @@ def _choose_roots(
             _check_name(name)  # it may be a stranger's
         require_named(workspace, read_places(workspace), origins)
         roots = {name: workspace.image_root(origin) for name, origin in origins.items()}
+        _require_there(roots)
     if not roots:
         raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
     return roots
+
+
+def _require_there(roots: Mapping[str, Path]) -> None:
+    """Raise SourceError if the file or folder of a known source is gone."""
+    for name, root in roots.items():
+        if not root.exists():
+            raise SourceError(
+                f"{root}: no such file or folder: bring it back, name the new place of the source, "
+                f"`curate build {name}=PATH`, or leave it out, `curate build --forget {name}`"
+            )
 
 
 def _origin(name: str, source: Mapping[str, str]) -> str:

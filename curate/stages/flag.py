@@ -44,6 +44,7 @@ from curate.label_issues.scores import (
     Evidence,
     Labels,
     Probs,
+    agree,
     best_other,
     labels_of_copies,
     margin,
@@ -128,6 +129,7 @@ def flag(
     folded = manifest[is_folded].reset_index(drop=True)
     evidence = gather_evidence(folded, predictions, classes)
     verdicts = Verdicts.of(folded, classes)
+    guesses = _warn_of_guesses(evidence, classes) if predictions else []
     evidence, notes = add_independent(evidence, independent, classes, verdicts.is_wrong)
     if score == MARGIN_AUC and not np.isfinite(evidence.margin_auc).any():
         raise PredictionsError(
@@ -164,8 +166,22 @@ def flag(
         tables=tables,
         obsolete=() if posterior else (POSTERIOR,),
         counts=counts,
-        notes=notes,
+        notes=[*guesses, *notes],
     )
+
+
+def _warn_of_guesses(evidence: Evidence, classes: Sequence[str]) -> list[str]:
+    """A note if the models have hardly learned the labels that they are to judge."""
+    counts = np.bincount(evidence.labels, minlength=len(classes))
+    most, rows = int(counts.argmax()), max(len(evidence.labels), 1)
+    best = max(agree(probs, evidence.labels) for probs in evidence.model_probs)
+    if best > counts[most] / rows + 1 / np.sqrt(rows):  # two standard errors of a share, at most
+        return []
+    return [
+        f"the best model agrees with {100 * best:.1f} % of the given labels, a constant "
+        f"{classes[most]} with {100 * counts[most] / rows:.1f} %: it has learned too little to "
+        "judge labels: train on more images, or longer"
+    ]
 
 
 def fit_beside_rule(

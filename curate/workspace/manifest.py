@@ -8,6 +8,7 @@ laws between rows and stages are in `curate.workspace.invariants`.
 import csv
 import io
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +88,11 @@ def read_manifest(file: Path) -> pd.DataFrame:
     ManifestError  if the file is missing, is not such a table, or a row breaks a rule
     """
     if not file.is_file():
-        raise ManifestError(
-            f"{file}: no manifest here: run `curate build FOLDER` first "
-            "(or name the workspace with -w)"
-        )
+        inner = file.parent / "manifests"
+        fix = "run `curate build FOLDER` first (or name the workspace with -w)"
+        if (inner / file.name).is_file():
+            fix = f"name the workspace in it: `-w {shlex.quote(str(inner))}`"
+        raise ManifestError(f"{file}: no manifest here: {fix}")
     data = file.read_bytes()
     if data and not data.endswith(b"\n"):  # pandas would read the lost cells as empty ones
         raise ManifestError(f"{file}: the last row is cut off: {REMEDY}")

@@ -30,6 +30,7 @@ from curate.workspace.journal import Decision, read_journal
 from curate.workspace.manifest import read_manifest, source_of, split_face, table_bytes
 from curate.workspace.receipts import note_unlike_receipt, read_json
 
+LOCK, HOLDER = ".lock", ".holder.lock"  # the lock, and who holds it
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
 MAX_CLASS_WEIGHT = 1e6
 _HOLDER_BYTES = 1000  # of a line about who holds the lock
@@ -210,11 +211,11 @@ class Workspace:
         ------
         WorkspaceError  if another command still holds the lock after `LOCK_SECONDS`
         """
-        holder = self.root / ".holder.lock"
+        holder = self.root / HOLDER
         is_new = not self.root.exists()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            held = FileLock(self.root / ".lock", timeout=LOCK_SECONDS).acquire()
+            held = FileLock(self.root / LOCK, timeout=LOCK_SECONDS).acquire()
         except Timeout as error:
             raise WorkspaceError(
                 f"{self.root}: another command is writing here{_read_holder(holder)}: "
@@ -236,6 +237,12 @@ class Workspace:
                     _remove_unused(self.root)
 
 
+def is_workspace(folder: Path) -> bool:
+    """Whether the folder is a workspace, or is made into one by the command that asks."""
+    is_begun = (folder / HOLDER).is_file()
+    return is_begun or ((folder / LOCK).is_file() and Workspace(folder).manifest.is_file())
+
+
 def _require_source(file: Path, name: str, record: object) -> None:
     """Raise WorkspaceError unless a record of sources.json holds plain texts, `root` among them."""
     fields = {"root": None} | record if isinstance(record, dict) else {"root": None}
@@ -251,8 +258,8 @@ def _require_source(file: Path, name: str, record: object) -> None:
 def _remove_unused(root: Path) -> None:
     """Remove a workspace folder that holds only its lock: the first command wrote nothing."""
     with suppress(OSError):
-        if [entry.name for entry in root.iterdir()] == [".lock"]:
-            (root / ".lock").unlink()
+        if [entry.name for entry in root.iterdir()] == [LOCK]:
+            (root / LOCK).unlink()
             root.rmdir()
 
 

@@ -49,7 +49,9 @@ def _format_headline(name: str, metrics: Mapping[str, Any]) -> str:
         text += f" {format_interval(metrics['intervals'][name])}"
     if name == "accuracy" and "majority" in metrics:
         most = metrics["majority"]
-        text += f" (always {most['class']}: {format_percent(most['accuracy'])})"
+        is_better = metrics["intervals"][name][0] > most["accuracy"]
+        words = "always" if is_better else "no better than always"
+        text += f" ({words} {most['class']}: {format_percent(most['accuracy'])})"
     if name == "accuracy" and "tta_gain" in metrics:
         text += _format_gain(metrics["one_view"]["accuracy"], metrics["tta_gain"])
     return text

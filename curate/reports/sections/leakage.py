@@ -84,6 +84,8 @@ def show_leakage(
     pairs : the verified pairs of dedup
     """
     totals = [leak for leak in leaks if leak.label == "all"]
+    if not any(leak.rows for leak in totals):
+        return Leakage("There is no held-out image yet: run `curate split`.")
     leaked = [leak for leak in totals if leak.copies]
     return Leakage(
         totals=totals,

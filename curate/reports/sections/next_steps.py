@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from curate.reports.sections.deciders import Deciders
-from curate.reports.status import Status
+from curate.reports.status import COMMANDS, Status
 from curate.workspace.receipts import FOLDER, reading_receipt
 
 FEWEST_VERDICTS = 200  # from so many at random flag estimates how many labels are wrong
@@ -78,6 +78,8 @@ def list_steps(manifest: pd.DataFrame, status: Status, deciders: Deciders) -> li
         steps = [Step("curate check", reason)]
     elif status.next_command == "curate report":
         steps = []
+    elif status.stages.get("fold") == status.stages.get("split") == "never":
+        steps.append(Step(COMMANDS["split"], "or first a score by the labels as they are"))
     conflicts = manifest[(manifest["label_conflict"] == "true") & (manifest["reason"] != "human")]
     groups = conflicts["duplicate_group"].nunique()
     wanted = [

@@ -16,6 +16,7 @@ from curate.files import open_regular
 from curate.images.decode import MAGIC, SUFFIXES
 from curate.sources.layout import SourceRow
 from curate.workspace.manifest import split_face
+from curate.workspace.workspace import is_workspace
 
 # What a Mac adds to the archives that it makes; it holds no picture.
 MAC_FOLDER = "__MACOSX"
@@ -26,9 +27,10 @@ _POINTERS = (b"version https://git-lfs.github.com/", b"/annex/objects/")
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders by name; hidden ones and `__MACOSX` are left out."""
+    """Folders by name; hidden ones, `__MACOSX` and a workspace are left out."""
     folders = (entry for entry in folder.iterdir() if entry.is_dir())
-    return sorted(entry for entry in folders if not _is_hidden(entry.name))
+    shown = (entry for entry in folders if not _is_hidden(entry.name))
+    return sorted(entry for entry in shown if not is_workspace(entry))
 
 
 def filled_subfolders(folder: Path) -> list[Path]:
@@ -105,7 +107,8 @@ def walk_files(folder: Path, top: Path) -> Iterator[str]:
     """
     for place, folders, names in os.walk(folder, onerror=_refuse):
         here = Path(place)
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        shown = (name for name in folders if not _is_hidden(name))
+        folders[:] = sorted(name for name in shown if not is_workspace(here / name))
         prefix = here.relative_to(top).as_posix()
         linked = [f"{name}/" for name in folders if (here / name).is_symlink()]
         for name in sorted([*names, *linked]):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curate.errors import shorten
-from curate.labels import canonical_label, write_option
+from curate.labels import canonical_label, guess_class, write_option
 from curate.sources.layout import Listing
 from curate.sources.tables.pictures import (
     ARCHIVES,
@@ -22,6 +22,7 @@ from curate.sources.tables.pictures import (
     subfolders,
 )
 from curate.workspace.manifest import split_face
+from curate.workspace.workspace import is_workspace
 
 # Pictures and videos that are not decoded: the user converts them.
 _FOREIGN = frozenset(
@@ -99,8 +100,8 @@ def suggest_map(names: Iterable[str]) -> str:
     """How to give folders their classes, or leave them out."""
     first = next(iter(names))
     return (
-        f"name the class of each with {write_option('--map', f'{first}=CLASS')}, or leave it out "
-        f"with {write_option('--skip', first)}"
+        f"name the class of each with {write_option('--map', f'{first}={guess_class(first)}')}, or "
+        f"leave it out with {write_option('--skip', first)}"
     )
 
 
@@ -114,17 +115,20 @@ def _list_files(root: Path, known: Collection[str]) -> tuple[dict[str, list[str]
     """Folder -> its files without hidden and `known` ones; and the folders that a Mac added."""
     files_in: dict[str, list[str]] = {}
     macs = []
-    for place, folders, names in os.walk(root):
+    for here, folders, names in os.walk(root):
+        place = Path(here)  # of `.` without the `./` in front, as the rows have it
         if MAC_FOLDER in folders:
-            macs.append(Path(place, MAC_FOLDER).relative_to(root).as_posix())
-        folders[:] = [name for name in _list_shown(place, folders, known) if name != MAC_FOLDER]
-        files_in[place] = _list_shown(place, names, known)
+            macs.append((place / MAC_FOLDER).relative_to(root).as_posix())
+        inner = [name for name in _list_shown(place, folders, known) if name != MAC_FOLDER]
+        folders[:] = [name for name in inner if not is_workspace(place / name)]
+        files_in[str(place)] = _list_shown(place, names, known)
     return files_in, macs
 
 
-def _list_shown(place: str, names: Iterable[str], known: Collection[str]) -> list[str]:
+def _list_shown(place: Path, names: Iterable[str], known: Collection[str]) -> list[str]:
+    above = "" if place == Path() else f"{place}{os.sep}"
     shown = (name for name in names if not name.startswith("."))
-    return sorted(name for name in shown if f"{place}{os.sep}{name}" not in known)
+    return sorted(name for name in shown if f"{above}{name}" not in known)
 
 
 def _suggest_for_file(file: Path) -> str:
