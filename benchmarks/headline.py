@@ -45,11 +45,9 @@ def compare_copies() -> tuple[str, ...]:
     rows = read_rows("near-duplicates FER2013")
     ours = rows["candid, sure"]
     other = rows["imagehash.phash, distance <= 10 (imagededup's rule)"]
-    what, others = (
-        "altered copies found (precision), %",
-        f"{other[2]} ({other[1]}), imagededup's pHash",
-    )
-    return what, f"{ours[2]} ({ours[1]})", others, "near_duplicates.py"
+    what = "altered copies found; found pairs that are copies"
+    others = f"{other[2]} %; {other[1]} %, imagededup's pHash"
+    return what, f"{ours[2]} %; {ours[1]} %", others, "near_duplicates.py"
 
 
 def compare_leaks() -> tuple[str, ...]:
@@ -57,7 +55,7 @@ def compare_leaks() -> tuple[str, ...]:
     official, of_official = find_leaks("leakage", "source_split")
     ours, of_ours = find_leaks("fer2013", "split")
     what = "val and test images with a known copy in train"
-    as_shipped = f"{official} of {of_official} as shipped"
+    as_shipped = f"{official} of {of_official}, official split"
     return what, f"{ours} of {of_ours}", as_shipped, "fer2013_chain.py, leakage.py"
 
 
@@ -83,12 +81,9 @@ def compare_labels() -> tuple[str, ...]:
 def compare_scores() -> tuple[str, ...]:
     """What a model scores on the official test images, and on those without a copy in train."""
     row = next(row for row in read_table(RESULTS, "recipes") if row[0] == "long")
-    return (
-        "accuracy of `long`, ten views",
-        f"{row[11]} % without copies",
-        f"{row[8]} % official",
-        "recipes.py",
-    )
+    what = "accuracy of one model (`long`)"
+    ours = f"{row[11]} % where no copy is in train"
+    return what, ours, f"{row[8]} %, official test", "recipes.py"
 
 
 def read_rows(section: str) -> dict[str, list[str]]:

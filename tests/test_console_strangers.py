@@ -101,7 +101,7 @@ def test_every_line_goes_to_the_terminal_through_one_module() -> None:
     # Beside the console: a note above a progress bar; our own recipes; the process of the App.
     assert found <= {
         "curate/console.py",
-        "curate/engine.py",
+        "curate/stderr.py",
         "train/cli/training.py",
         "curate/relabel/app.py",
     }

@@ -91,18 +91,24 @@ def test_a_page_of_a_workspace_without_copies_or_flags_names_the_next_command(
     assert re.findall('<h2 id="([a-z]+)"', page) == list(SECTIONS)
 
 
-def test_before_a_split_the_page_claims_no_clean_one_and_names_both_ways(
+def test_a_page_without_held_out_rows_calls_no_split_clean(
     built: Workspace, curate: Curate
 ) -> None:
-    manifest = built.read().assign(source_split="train")
-    write_manifest(built.manifest, manifest)
-    for command in ("inspect", "dedup", "report"):
+    write_manifest(built.manifest, built.read().assign(source_split="train"))
+    for command in ("dedup", "report"):
         assert curate(command, "-w", built.root).exit_code == 0
     page = (built.root / "report.html").read_text()
     assert "There is no held-out image yet" in page
     assert "No held-out image has a copy" not in page
-    assert "<li><code>curate fold --k 5</code>" in page
-    assert "<li><code>curate split --ratios 70 15 15</code>" in page
+
+
+def test_before_labels_are_judged_the_page_names_a_first_score_too(
+    built: Workspace, curate: Curate
+) -> None:
+    for command in ("inspect", "dedup", "report"):
+        assert curate(command, "-w", built.root).exit_code == 0
+    steps = re.findall("<li><code>(.*?)</code>", (built.root / "report.html").read_text())
+    assert steps[:2] == ["curate fold --k 5", "curate split --ratios 70 15 15"]
 
 
 def test_the_balance_has_a_chart_per_source_and_split() -> None:

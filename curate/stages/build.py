@@ -6,8 +6,6 @@ hashes and size. Labels are read by the declared vocabulary. A face without a la
 notes count it.
 """
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,9 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from curate import engine
-from curate.errors import SourceError, UsageError, WorkspaceError, examples, shorten
+from curate.errors import UsageError, examples, shorten
 from curate.images.decode import ImageFacts
-from curate.labels import compose, write_option
+from curate.labels import compose
 from curate.sources.ferplus_votes import find_pixels, is_ferplus, join_votes
 from curate.sources.layout import Layout, Listing, SourceRow, detect_layout, load_layout
 from curate.sources.listing import list_faces
@@ -31,6 +29,7 @@ from curate.sources.options import (
     require_record,
 )
 from curate.stages.build_measure import Seen, keep_seen, measure_source
+from curate.stages.build_sources import choose_roots, forget_sources, keep_others, note_others
 from curate.stages.build_summary import (
     count_changed_labels,
     count_rows,
@@ -42,7 +41,6 @@ from curate.stages.build_summary import (
 from curate.stages.large_units import warn_of_subjects
 from curate.workspace.journal import list_decided
 from curate.workspace.manifest import empty_manifest, owned_by, sources_of
-from curate.workspace.places import read_places, require_named
 from curate.workspace.receipts import BuildResult
 from curate.workspace.votes import add_votes, label_by_crowd, read_votes, require_votes_fit
 from curate.workspace.workspace import Workspace
@@ -98,8 +96,8 @@ def build(
     """
     _check(options)
     before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
-    known = _forget(workspace.read_sources(), before, options.forgotten)
-    roots = {} if options.forgotten and not wanted else _choose_roots(workspace, wanted, known)
+    known = forget_sources(workspace.read_sources(), before, options.forgotten)
+    roots = choose_roots(workspace, wanted, known, options.forgotten)
     votes = _read_votes(options)
     read = [
         _list_source(workspace, name, root, known.get(name, {}), options, dry_run)
@@ -108,14 +106,9 @@ def build(
     _refuse_unused_skips(options.reading.skipped, read)
     sources = {**known, **{source.name: source.record for source in read}}
     check_vocabulary(sources)
-    left = ~sources_of(before["path"]).isin([*roots, *options.forgotten])
-    others = before.loc[left, list(owned_by("build"))]
+    others = keep_others(workspace, before, roots, options.forgotten)
     require_votes_fit(votes, [*_list_paths(read), *others["path"]], str(options.votes))
 
-    if not read and others.empty:
-        raise UsageError(
-            f"build: --forget would leave no row: remove the folder {workspace.root} instead"
-        )
     tables, notes, looked = _tabulate_sources(workspace, read, options, dry_run)
     rows = pd.concat([*tables, others]).sort_values("path", kind="stable", ignore_index=True)
     if dry_run:
@@ -125,7 +118,7 @@ def build(
     changes = [] if dry_run else list_changes(before, rows)
     decided = list_decided(rows, workspace.read_journal())
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
-    notes += [*warn_of_subjects(rows), *(_note_others(workspace, others, known) if read else [])]
+    notes += [*warn_of_subjects(rows), *note_others(workspace, others, roots, known)]
     if not dry_run:
         keep_seen(workspace.cache, rows, looked)
     named = [place for source in read for place in _list_named(source, roots)] if wanted else []
@@ -133,40 +126,6 @@ def build(
     relabelled, text = count_changed_labels(before, rows, decided)
     counts = {**result.counts, "given_labels": relabelled}
     return replace(result, summary=result.summary + text, counts=counts)
-
-
-def _forget(
-    known: Mapping[str, dict[str, str]], before: pd.DataFrame, forgotten: Sequence[str]
-) -> dict[str, dict[str, str]]:
-    """The records of the other sources.
-
-    Raises
-    ------
-    UsageError  if there is no such source
-    """
-    # A killed build may have written one of the two.
-    names = {*known, *sources_of(before["path"])}
-    unknown = [name for name in forgotten if name not in names]
-    if unknown:
-        raise UsageError(
-            f"build: --forget {shorten(unknown[0])}: there is no such source: "
-            f"name one of {examples(sorted(names), 8) or 'those of an earlier build'}"
-        )
-    return {name: record for name, record in known.items() if name not in forgotten}
-
-
-def _note_others(
-    workspace: Workspace, others: pd.DataFrame, known: Mapping[str, Mapping[str, str]]
-) -> list[str]:
-    """A note per source of an earlier build whose rows stay."""
-    notes = []
-    for name, count in Counter(sources_of(others["path"])).items():
-        root = workspace.image_root(known.get(name, {}).get("root", "."))
-        way_out = f"leave them out with {write_option('--forget', name)}"
-        if not root.exists():
-            way_out = f"its folder {root} is gone: bring it back, or {way_out}"
-        notes.append(f"{name}: {count:,} rows of an earlier build stay; {way_out}")
-    return notes
 
 
 def _list_named(source: _Source, roots: Mapping[str, Path]) -> list[Path]:
@@ -184,73 +143,6 @@ def _check(options: BuildOptions) -> None:
             "build: --pixels joins FER+ to pictures: name its table too, "
             "as in `--votes fer2013new.csv`"
         )
-
-
-def _choose_roots(
-    workspace: Workspace, wanted: Sequence[str], known: Mapping[str, Mapping[str, str]]
-) -> dict[str, Path]:
-    """Source name -> file or folder to read: the wanted ones, else all known ones."""
-    roots = _name_sources(wanted)
-    if not wanted:
-        origins = {name: _origin(name, source) for name, source in known.items()}
-        for name in origins:
-            _check_name(name)  # it may be a stranger's
-        require_named(workspace, read_places(workspace), origins)
-        roots = {name: workspace.image_root(origin) for name, origin in origins.items()}
-        _require_there(roots)
-    if not roots:
-        raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
-    return roots
-
-
-def _require_there(roots: Mapping[str, Path]) -> None:
-    """Raise SourceError if the file or folder of a known source is gone."""
-    for name, root in roots.items():
-        if not root.exists():
-            raise SourceError(
-                f"{root}: no such file or folder: bring it back, name the new place of the source, "
-                f"`curate build {name}=PATH`, or leave it out, `curate build --forget {name}`"
-            )
-
-
-def _origin(name: str, source: Mapping[str, str]) -> str:
-    """What the user named at the last build, a file or a folder."""
-    if not source.get("origin"):
-        raise WorkspaceError(
-            f"sources.json: source '{name}': origin is missing: run `curate build {name}=FOLDER`"
-        )
-    return source["origin"]
-
-
-def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
-    """Source name -> path; the name is that of the file or folder unless the user gives one."""
-    roots: dict[str, Path] = {}
-    for text in wanted:
-        name, mark, path = text.partition("=")
-        root = Path(path if mark else text).expanduser()
-        if not mark:
-            name = _name_of(root)
-        _check_name(name)
-        if name in roots:
-            raise UsageError(
-                f"build: two sources are named '{name}': "
-                f"give one another name, as in `other={root}`"
-            )
-        roots[name] = root
-    return roots
-
-
-def _check_name(name: str) -> None:
-    """Raise UsageError for a name that is no name of a folder."""
-    if not re.fullmatch(r"[\w][\w.-]*", name):
-        raise UsageError(
-            f"build: '{name}' cannot name a source: use letters, digits, `.`, `-` and `_`"
-        )
-
-
-def _name_of(root: Path) -> str:
-    place = root.resolve()
-    return re.sub(r"[^\w.-]+", "_", place.stem if root.is_file() else place.name)
 
 
 def _read_votes(options: BuildOptions) -> dict[str, str]:

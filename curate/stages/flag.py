@@ -129,7 +129,7 @@ def flag(
     folded = manifest[is_folded].reset_index(drop=True)
     evidence = gather_evidence(folded, predictions, classes)
     verdicts = Verdicts.of(folded, classes)
-    guesses = _warn_of_guesses(evidence, classes) if predictions else []
+    guesses = _warn_of_guesses(evidence, classes)
     evidence, notes = add_independent(evidence, independent, classes, verdicts.is_wrong)
     if score == MARGIN_AUC and not np.isfinite(evidence.margin_auc).any():
         raise PredictionsError(
@@ -174,6 +174,8 @@ def _warn_of_guesses(evidence: Evidence, classes: Sequence[str]) -> list[str]:
     """A note if the models have hardly learned the labels that they are to judge."""
     counts = np.bincount(evidence.labels, minlength=len(classes))
     most, rows = int(counts.argmax()), max(len(evidence.labels), 1)
+    if not evidence.model_probs:
+        return []
     best = max(agree(probs, evidence.labels) for probs in evidence.model_probs)
     if best > counts[most] / rows + 1 / np.sqrt(rows):  # two standard errors of a share, at most
         return []

@@ -78,7 +78,7 @@ def list_steps(manifest: pd.DataFrame, status: Status, deciders: Deciders) -> li
         steps = [Step("curate check", reason)]
     elif status.next_command == "curate report":
         steps = []
-    elif status.stages.get("fold") == status.stages.get("split") == "never":
+    elif status.next_command.startswith("curate fold") and status.stages["split"] == "never":
         steps.append(Step(COMMANDS["split"], "or first a score by the labels as they are"))
     conflicts = manifest[(manifest["label_conflict"] == "true") & (manifest["reason"] != "human")]
     groups = conflicts["duplicate_group"].nunique()
