@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from curate.cli.pipeline import app
 from curate.console import new_app
 from curate.errors import FoundError, ManifestError, UsageError
+from curate.workspace.workspace import Workspace
 
 ENTRIES = {"curate": "curate.cli.pipeline", "train": "train.cli.training"}
 HEAVY = (
@@ -43,6 +45,21 @@ def test_help_loads_no_heavy_package(command):
     )
     assert done.stderr.strip() == "[]"
     assert "Usage: curate" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["preview"], ["tune"], ["evaluate"], ["saliency"], ["report"], ["export"]]
+)
+def test_what_trains_and_scores_is_not_loaded_to_refuse(built: Workspace, words: list[str]) -> None:
+    script = "import sys; from train.cli.training import app; "
+    script += f"sys.argv = ['train', *{words!r}, '-w', {str(built.root)!r}]\n"
+    script += "try: app()\nexcept SystemExit as end: code = end.code\n"
+    script += "print(code, 'keras' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "False"], done.stderr
+    assert re.search("run `(curate split|train run)` first", done.stderr)
 
 
 def test_every_command_has_a_full_sentence_and_every_option_a_help():

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from curate.console import DEFAULT_WORKSPACE, DryRun, Json, WorkspaceDir, print_result
-from train.cli.runs import RowsOption, RunArgument
+from train.cli.runs import RowsOption, RunArgument, open_with_run
 
 
 def report(
@@ -46,14 +46,14 @@ def report(
     Each mistake is shown with the map of what the model looked at. Several runs are put side by
     side and compared with the first one by McNemar's test. `train evaluate` comes first.
     """
-    from curate.workspace.workspace import Workspace
+    files = open_with_run(workspace or DEFAULT_WORKSPACE, runs)
+
     from train.report.command import report_runs
 
-    scored_in = Workspace(workspace) if workspace else None
     result = report_runs(
         runs or (),
-        scored_in or Workspace(DEFAULT_WORKSPACE),
-        scored_in=scored_in,
+        files,
+        scored_in=files if workspace else None,
         rows=rows,
         out=out,
         has_images=images,

@@ -3,12 +3,16 @@
 They score it, explain it, predict faces with it, and export it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from curate.console import DEFAULT_WORKSPACE, DryRun, Json, Seed, WorkspaceDir, print_result
+
+if TYPE_CHECKING:
+    from curate.workspace.workspace import Workspace
 
 RowsOption = Annotated[
     str, typer.Option("--rows", metavar="test|val|train|all", help="Which kept rows to use.")
@@ -44,6 +48,24 @@ MergedClasses = Annotated[
         "--classes", metavar="3", help="3: merge the classes into positive, neutral and negative."
     ),
 ]
+
+
+def open_with_run(workspace: Path, run: Path | Sequence[Path] | None) -> "Workspace":
+    """The workspace, in which a finished run must lie if none is named.
+
+    That is looked at first of all, for what scores and explains runs takes seconds to import.
+
+    Raises
+    ------
+    RunError  if there is none
+    """
+    from curate.workspace.workspace import Workspace
+    from train.runs.find import find_newest_run
+
+    files = Workspace(workspace)
+    if not run:
+        find_newest_run(files.root / "runs")
+    return files
 
 
 def evaluate(
@@ -85,12 +107,13 @@ def evaluate(
     trained in. Every read of test rows is counted in the run. The intervals of slices, and which
     are worse, are corrected for their number.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = open_with_run(workspace, run)
+
     from train.evaluation.evaluate import evaluate_runs
     from train.evaluation.slice_columns import SliceOptions
 
     result = evaluate_runs(
-        Files(workspace),
+        files,
         run or (),
         rows=rows,
         tta=tta,
@@ -123,13 +146,13 @@ def compare(
 
     McNemar's test, on the rows on which both were scored.
     """
-    from curate.workspace.workspace import Workspace as Files
+    from curate.workspace.workspace import Workspace
     from train.evaluation.compare import compare_runs
 
     result = compare_runs(
         first,
         second,
-        workspace=Files(workspace) if workspace else None,
+        workspace=Workspace(workspace) if workspace else None,
         rows=rows,
         seed=seed,
         dry_run=dry_run,
@@ -159,11 +182,12 @@ def occlude(
 
     `train run --train-mask eyes` trains under a mask.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = open_with_run(workspace, run)
+
     from train.explain.occlude import occlude_run
 
     result = occlude_run(
-        Files(workspace),
+        files,
         run,
         rows=rows,
         classes=classes,
@@ -191,12 +215,11 @@ def saliency(
     The summary tests the maps: it gives the probability of the label with the pixels hidden that a
     map marks most, and with those that the map of another face of the class marks.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = open_with_run(workspace, run)
+
     from train.explain.saliency import map_saliency
 
-    result = map_saliency(
-        Files(workspace), run, rows=rows, per_class=per_class, seed=seed, dry_run=dry_run
-    )
+    result = map_saliency(files, run, rows=rows, per_class=per_class, seed=seed, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
@@ -213,10 +236,11 @@ def embed(
 
     Coloured by its classes, and by positive, neutral and negative.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = open_with_run(workspace, run)
+
     from train.explain.embed import embed_run
 
-    result = embed_run(Files(workspace), run, rows=rows, most=most, seed=seed, dry_run=dry_run)
+    result = embed_run(files, run, rows=rows, most=most, seed=seed, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
@@ -250,13 +274,14 @@ def predict(
     It recognises the expression that an annotator would name, not what a person feels. The EU AI
     Act forbids emotion recognition in workplace and education; docs/cards.md has the intended use.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = open_with_run(workspace, run)
+
     from train.faces.predict import predict_images
     from train.faces.predictor import PredictorOptions
 
     options = PredictorOptions(run=run, classes=classes, tta=tta, seed=seed)
     result = predict_images(
-        Files(workspace),
+        files,
         images,
         options,
         detector=detector if detect else None,
@@ -303,7 +328,8 @@ def timeline(
     It recognises the expression that an annotator would name, not what a person feels. The EU AI
     Act forbids emotion recognition in workplace and education; docs/cards.md has the intended use.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = open_with_run(workspace, run)
+
     from train.faces.predictor import PredictorOptions
     from train.faces.timeline import TimelineOptions, make_timeline
 
@@ -314,7 +340,7 @@ def timeline(
         detector=detector if detect else None,
         annotate=annotate,
     )
-    result = make_timeline(Files(workspace), video, predictor, options, out=out, dry_run=dry_run)
+    result = make_timeline(files, video, predictor, options, out=out, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
@@ -339,10 +365,11 @@ def export(
     It recognises the expression that an annotator would name, not what a person feels. The EU AI
     Act forbids emotion recognition in workplace and education; docs/cards.md has the intended use.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = open_with_run(workspace, run)
+
     from train.export.command import export_run
 
-    result = export_run(Files(workspace), run, file_format=file_format, out=out, dry_run=dry_run)
+    result = export_run(files, run, file_format=file_format, out=out, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 

@@ -6,7 +6,7 @@ The commands that use a finished run are in `train.cli.runs`.
 import itertools
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -25,6 +25,9 @@ from curate.console import (
 from train.cli.recipe_options import add_recipe_options
 from train.cli.report import card, report
 from train.cli.runs import add_commands
+
+if TYPE_CHECKING:
+    from curate.workspace.workspace import Workspace
 
 app = new_app("Train face-expression models on a curated dataset, and score them honestly.")
 
@@ -217,13 +220,13 @@ def run(
     Split test is not read. Every field of the recipe is an option; one that is not given has the
     recipe's value.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = _open_split(workspace, needs_split=not resume)
+
     from train.recipes.presets import RECIPES
     from train.recipes.recipe import choose_class_view, override
     from train.training.command import RunOptions, train_run
     from train.training.series import resume_runs, train_series
 
-    files = Files(workspace)
     if resume:
         requested = _select_given(ctx)
         result = resume_runs(files, requested, runs=runs, name=name, dry_run=dry_run)
@@ -244,6 +247,22 @@ def run(
         else:
             result = train_run(files, changed, options, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
+
+
+def _open_split(workspace: Path, *, needs_split: bool = True) -> "Workspace":
+    """The workspace, which must have a split: looked at before what trains is imported for seconds.
+
+    Raises
+    ------
+    ManifestError  if there is no manifest, or it has no split
+    """
+    from curate.workspace.invariants import require_split
+    from curate.workspace.workspace import Workspace
+
+    files = Workspace(workspace)
+    if needs_split:
+        require_split(files.read())
+    return files
 
 
 def _select_given(ctx: typer.Context) -> dict[str, Any]:
@@ -279,14 +298,15 @@ def preview(
     **fields: Any,
 ) -> None:
     """Draw the first batch of a training as the model will see it, under the original images."""
-    from curate.workspace.workspace import Workspace as Files
+    files = _open_split(workspace)
+
     from train.recipes.presets import RECIPES
     from train.recipes.recipe import choose_class_view, override
     from train.training.preview import preview_batch
 
     changed = override(RECIPES[recipe], **fields)
     result = preview_batch(
-        Files(workspace),
+        files,
         changed,
         class_view=choose_class_view(changed, classes, group),
         seed=seed,
@@ -327,7 +347,8 @@ def tune(
 
     With --targets oof the weight of the belief too. --epochs is the length of a trial.
     """
-    from curate.workspace.workspace import Workspace as Files
+    files = _open_split(workspace)
+
     from train.recipes.presets import RECIPES
     from train.recipes.recipe import choose_class_view, override
     from train.training.tune import TuneOptions, tune_recipe
@@ -340,7 +361,7 @@ def tune(
         precision=precision,
         out=out,
     )
-    result = tune_recipe(Files(workspace), changed, options, dry_run=dry_run)
+    result = tune_recipe(files, changed, options, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)
 
 
