@@ -7,10 +7,10 @@
         --training-data TEXT --protocol TEXT
 
 No figure is typed. `tables` reads the rows of the section `recipes` of RESULTS.md (own split, seven
-classes). `runs` scores the predictions of `train evaluate` in run folders, one a seed (a folder may
-be in a zip: `runs.zip/official/runs/long-s0`): W is the workspace that has these images, with
-`curate dedup`; V is a table of crowd votes by path. `add` takes what `examples/score_checkpoint.py
---votes … --json` prints, one file a seed.
+classes); an entry of more seeds stays. `runs` scores the predictions of `train evaluate` in run
+folders, one a seed (a folder may be in a zip: `runs.zip/official/runs/long-s0`): W is the workspace
+that has these images, with `curate dedup`; V is a table of crowd votes by path. `add` takes what
+`examples/score_checkpoint.py --votes … --json` prints, one file a seed.
 
 Scores are shares, the mean over the seeds and their sample standard deviation; null is not
 measured. Every test is PrivateTest: `official` all of it; `official-no-exact` without the images
@@ -61,8 +61,10 @@ def main() -> None:
         added.add_argument(option, required=True)
     options = parser.parse_args()
     if options.command == "tables":
+        seeds = {entry["model"]: entry["seeds"] for entry in read_entries(FOLDER)}
         for entry in read_results(RESULTS):
-            write_entry(entry)
+            if entry["seeds"] >= seeds.get(entry["model"], 0):
+                write_entry(entry)
     elif options.command == "runs":
         votes = read_votes(options.votes) if options.votes else {}
         write_entry(score_runs(options.name, options.runs, Workspace(options.workspace), votes))
