@@ -238,7 +238,7 @@ class Workspace:
 
 
 def is_workspace(folder: Path) -> bool:
-    """Whether the folder is a workspace, or is made into one by the command that asks."""
+    """Whether the folder is a workspace, or is made into one by the command that runs."""
     is_begun = (folder / HOLDER).is_file()
     return is_begun or ((folder / LOCK).is_file() and Workspace(folder).manifest.is_file())
 
