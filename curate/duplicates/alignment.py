@@ -166,12 +166,12 @@ def _correlate_half_size(fixed: Floats, moving: Floats, affine: Floats) -> Float
 def _align(fixed: Floats, moving: Floats, affine: Floats) -> Floats:
     """Improve each map by Gauss-Newton steps on the correlation; returns the best map of each pair.
 
-    The steps use the derivatives of the fixed image, so its normal equations are solved once.
+    The steps use the derivatives of the fixed image, so its normal equations are made once.
     """
     count, side = fixed.shape[:2]
     weight = _window(side).reshape(-1)
     target = _normalise(fixed.reshape(count, -1), weight)
-    towards = _steps(target, weight, side)  # (n, 6, pixels)
+    slopes, normal = _normal_equations(target, weight, side)
     current, best = affine, affine.copy()
     best_score = np.full(count, -1, np.float32)
     for step in range(STEPS + 1):
@@ -183,23 +183,25 @@ def _align(fixed: Floats, moving: Floats, affine: Floats) -> Floats:
         is_better = score > best_score
         best_score[is_better], best[is_better] = score[is_better], current[is_better]
         if step < STEPS:
-            change = (towards @ warped[:, :, None])[:, :, 0]
+            change = np.linalg.solve(normal, slopes @ warped[:, :, None])[:, :, 0]
             change /= np.maximum(gain, 0.2 * length)[:, None]
             current = _compose(current, change, best)
     return best
 
 
-def _steps(target: Floats, weight: Floats, side: int) -> Floats:
-    """(n, 6, pixels): its product with an image is the affine change towards `target`."""
+def _normal_equations(target: Floats, weight: Floats, side: int) -> tuple[Floats, Floats]:
+    """(n, 6, pixels) weighted slopes and (n, 6, 6) their damped products.
+
+    The affine change of an image towards `target` solves: products @ change = slopes @ image.
+    """
     slopes = _affine_derivatives(target.reshape(-1, side, side)).reshape(len(target), 6, -1)
     slopes -= _weigh(slopes, weight)[:, :, None] / weight.sum()
     # A change of gain is no movement.
     slopes -= (slopes @ (target * weight)[:, :, None]) * target[:, None]
     weighted = slopes * weight
-    normal = weighted @ slopes.transpose(0, 2, 1)
-    ridge = 0.01 * np.trace(normal, axis1=1, axis2=2) / 6 + np.float32(1e-9)
-    damped = normal + ridge[:, None, None] * np.eye(6, dtype=np.float32)
-    return np.asarray(np.linalg.solve(damped, weighted), np.float32)
+    products = weighted @ slopes.transpose(0, 2, 1)
+    ridge = 0.01 * np.trace(products, axis1=1, axis2=2) / 6 + np.float32(1e-9)
+    return weighted, products + ridge[:, None, None] * np.eye(6, dtype=np.float32)
 
 
 def _compose(current: Floats, change: Floats, best: Floats) -> Floats:

@@ -29,6 +29,7 @@ from curate.duplicates.candidates import Candidates, concatenate, join_candidate
 from curate.duplicates.copies import SURE, Pair, find_copies
 from curate.duplicates.near_hashes import BANDS, find_near_hashes
 from curate.duplicates.neighbours import EXHAUSTIVE_ROWS, find_neighbours, relate
+from curate.images.decode import Pixels
 from curate.images.thumbnails import AnyThumbnails, keep_only, read_array, write_array
 
 # Perceptual hashes this near (inclusive) are candidates too: they find watermarked copies whose
@@ -42,7 +43,8 @@ GROUP_ROWS = 48
 # Memory of a candidate until it is verified, its copies while sorting included.
 CANDIDATE_BYTES = 200
 FOLDER = "verified"
-METHOD = "4"  # version of search and verification: cached results of another are not used
+DIGEST = np.dtype("V16")  # of one thumbnail, for the names of the shards
+METHOD = "5"  # version of search and verification: cached results of another are not used
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,16 @@ class _Verifier:
         self.options = options
         self.used: set[Path] = set()
         rows = np.arange(len(thumbnails))
-        blocks = [has_contrast(thumbnails[rows[s : s + BATCH]]) for s in range(0, len(rows), BATCH)]
-        self.has_contrast = np.concatenate([np.zeros(0, bool), *blocks])
+        contrasts, digests = [np.zeros(0, bool)], [np.zeros(0, DIGEST)]
+        for start in range(0, len(rows), BATCH):
+            block = thumbnails[rows[start : start + BATCH]]
+            contrasts.append(has_contrast(block))
+            digests.append(np.array([_digest(image) for image in block], DIGEST))
+        self.has_contrast = np.concatenate(contrasts)
+        self.digests = np.concatenate(digests)
 
-    def verify(self, candidates: Candidates) -> list[Pair]:
-        """The candidates with a score of `LOOK` or more, as pairs."""
+    def verify(self, candidates: Candidates) -> Iterator[Pair]:
+        """The candidates with a score of `LOOK` or more, as pairs, in any order."""
         has_contrast = self.has_contrast
         is_comparable = has_contrast[candidates.query] & has_contrast[candidates.other]
         candidates = candidates[is_comparable]
@@ -129,11 +136,12 @@ class _Verifier:
             engine=self.options.engine_name,
             workers=self.options.workers,
         )
+        for k, result in verified.items():
+            yield from _to_pairs(parts[k], result)
         for k, result in zip(missing, fresh, strict=True):
-            verified[k] = result
             if file := files[k]:
                 _write_shard(file, result)
-        return [pair for k, part in enumerate(parts) for pair in _to_pairs(part, verified[k])]
+            yield from _to_pairs(parts[k], result)  # while the workers have the next batches
 
     def remove_unused_shards(self) -> None:
         """Remove the shards of earlier runs that this run has not used."""
@@ -144,9 +152,9 @@ class _Verifier:
         """The file of a shard, named by a hash of everything that the result depends on."""
         if self.options.cache is None:
             return None
-        batch = _gather(self.thumbnails, part)
         digest = hashlib.sha256(METHOD.encode())
-        for array in (batch.query, batch.other, batch.affine):
+        images = self.digests[part.query], self.digests[part.other]
+        for array in (*images, part.mirrored, part.affine):
             digest.update(array.tobytes())
         file = self.options.cache / FOLDER / f"{digest.hexdigest()[:32]}.npy"
         self.used.add(file)
@@ -251,13 +259,15 @@ def _to_pairs(part: Candidates, verified: Verified) -> Iterator[Pair]:
 
     The map of a candidate leads from `other`, mirrored, to `query`.
     """
+    whole = np.tile(np.eye(3), (len(verified.place), 1, 1))
+    whole[:, :2] = verified.affine
+    inverse = np.linalg.inv(whole)[:, :2]
+    mirror = np.array([[1.0, -1, -1], [-1, 1, 1]])  # the same map, seen in the mirror
     for k, place in enumerate(verified.place):
         query, other = int(part.query[place]), int(part.other[place])
         mirrored = bool(part.mirrored[place])
-        mirror, affine = np.diag([-1.0 if mirrored else 1.0, 1, 1]), np.eye(3)
-        affine[:2] = verified.affine[k]
-        to_query = describe_affine(mirrored, affine[:2])
-        to_other = describe_affine(mirrored, (mirror @ np.linalg.inv(affine) @ mirror)[:2])
+        to_query = describe_affine(mirrored, whole[k, :2])
+        to_other = describe_affine(mirrored, inverse[k] * mirror if mirrored else inverse[k])
         score = round(float(verified.score[k]), 4)
         mismatch = round(float(verified.mismatch[k]), 4)
         unmarked = round(float(verified.unmarked[k]), 4)
@@ -265,6 +275,10 @@ def _to_pairs(part: Candidates, verified: Verified) -> Iterator[Pair]:
             yield Pair(query, other, score, mismatch, unmarked, to_other, to_query)
         else:
             yield Pair(other, query, score, mismatch, unmarked, to_query, to_other)
+
+
+def _digest(image: Pixels) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=DIGEST.itemsize).digest()
 
 
 def _gather(thumbnails: AnyThumbnails, part: Candidates) -> PairBatch:
