@@ -212,6 +212,18 @@ def test_a_model_learns_from_the_given_labels_alone() -> None:
     assert (model.label_smoothing, model.self_distillation) == (0, 0)
 
 
+def test_a_model_takes_the_steps_of_its_recipe_and_a_schedule_for_few_epochs() -> None:
+    wide, five_layer = (choose_models(name)[0] for name in ("long", "five-layer"))
+    small, large = shorten(wide, 1000), shorten(wide, 28_000)
+    assert (small.batch_size, small.epochs) == (64, -(-1000 // 16))
+    assert (large.batch_size, large.epochs) == (128, wide.oof_epochs)
+    assert large.learning_rate == 2 * small.learning_rate
+    assert (large.optimizer, large.schedule) == ("muon", "linear")
+    changed = shorten(five_layer, 28_000)
+    assert (five_layer.schedule, changed.schedule) == ("plateau", "cosine")
+    assert (changed.optimizer, changed.batch_size) == ("adam", five_layer.batch_size)
+
+
 @pytest.mark.long
 def test_other_workers_give_the_same_bytes(copy: Workspace) -> None:
     alone = (copy.predictions / "fast.csv").read_bytes()

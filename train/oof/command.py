@@ -14,8 +14,8 @@ targets of a training (`train run --targets`): what they believe of a train row 
 of val or test. They predict the rows of all splits, and the table has a column `within` besides.
 
 There is no val split here: the number of epochs is fixed and small (`oof_epochs`, more for a small
-dataset: `oof_steps`), with Adam, the cosine schedule and plain cross-entropy on the given labels,
-whatever the recipe sets.
+dataset: `oof_steps`), towards the given labels by plain cross-entropy, and a schedule that is not
+made for so few epochs gives way to the cosine.
 """
 
 import os
@@ -51,7 +51,7 @@ from train.oof.jobs import (
 from train.oof.join import join_jobs
 from train.oof.progress import show_progress
 from train.recipes.presets import FAST, find_recipe
-from train.recipes.recipe import SMALL_BATCH, Recipe, override
+from train.recipes.recipe import Recipe, override
 
 # The changes of --quick, beside two thirds of the channels. On one fold of FER2013 two epochs of
 # all channels took as long and agreed with 53 % of the given labels, four epochs of two thirds of
@@ -179,7 +179,7 @@ def choose_models(
         recipe = find_recipe(name, "--models")
         if quick:
             recipe = replace(recipe, widths=_narrow(recipe.widths))
-        models.append(_complete_recipe(override(recipe, **changes)))
+        models.append(_drop_stage(override(recipe, **changes)))
     return models
 
 
@@ -188,12 +188,10 @@ def _narrow(widths: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(-(-2 * width // 3) for width in widths)
 
 
-def _complete_recipe(recipe: Recipe) -> Recipe:
-    """The recipe as benchmarks/RESULTS.md measures it: an open batch size is the small one, and
-    `fast` has three stages.
-    """
+def _drop_stage(recipe: Recipe) -> Recipe:
+    """The recipe as benchmarks/RESULTS.md measures it: `fast` has three stages."""
     widths = recipe.widths[:3] if recipe.model == FAST.model else recipe.widths
-    return replace(recipe, widths=widths, batch_size=recipe.batch_size or SMALL_BATCH)
+    return replace(recipe, widths=widths)
 
 
 def _select_jobs(jobs: Sequence[Job], model: str | None, fold: int | None) -> list[Job]:
