@@ -34,8 +34,8 @@ class OwnRows:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The forms that read a part: their numbers in the block, descriptors and lists.
+class PartQueries:
+    """The queries of a part: the numbers of their forms in the block, descriptors and lists.
 
     -1 is a list of another part; None without lists.
     """
@@ -87,7 +87,7 @@ class ListHolder:
         lists = np.concatenate([each.lists for each in found if each.lists is not None])
         self.part = Part(rows, described, lists, list_count)
 
-    def search(self, asked: Asked, count: int) -> Found:
+    def search(self, asked: PartQueries, count: int) -> Found:
         """The nearest rows of this part."""
         queries = asked.described.astype(np.float32)
         probes = None if asked.probes is None else asked.probes.astype(np.int64)
@@ -153,7 +153,7 @@ def ask_parts(parts: int, images: Pixels, rows: Rows, deal: Deal | None) -> list
     described = np.concatenate([form.astype(np.int16) for form in forms])
     every = np.arange(len(described))
     if not deal:
-        return [queries.wide, *[Asked(every, described, None)] * parts]
+        return [queries.wide, *[PartQueries(every, described, None)] * parts]
     probes = np.concatenate([deal.lists.choose(form).astype(np.int32) for form in forms])
     owner = deal.part[probes]
     asked = []
@@ -161,7 +161,7 @@ def ask_parts(parts: int, images: Pixels, rows: Rows, deal: Deal | None) -> list
         is_own = owner == part
         forms_asked = np.flatnonzero(is_own.any(axis=1))
         own_probes = np.where(is_own, probes, np.int32(-1))[forms_asked]
-        asked.append(Asked(forms_asked, described[forms_asked], own_probes))
+        asked.append(PartQueries(forms_asked, described[forms_asked], own_probes))
     return [queries.wide, *asked]
 
 
