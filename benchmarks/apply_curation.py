@@ -29,7 +29,7 @@ from curate.images.decode import Pixels, read_grey
 from curate.publish.curation import Curation, read_curation
 from curate.publish.descriptor import describe
 from curate.publish.match import Match, match_images
-from curate.workspace.journal import list_applied
+from curate.workspace.journal.decisions import list_applied
 from curate.workspace.workspace import Workspace
 
 STAGES = ("inspect", "dedup", "split --ratios 70 15 15")

@@ -28,7 +28,7 @@ from results import run_command
 
 from curate.files import write_atomically
 from curate.label_issues.evidence import gather_evidence
-from curate.workspace.journal import is_machine
+from curate.workspace.journal.decisions import is_machine
 from curate.workspace.manifest import table_bytes, write_manifest
 from curate.workspace.predictions import PREFIX, class_names, read_predictions
 from curate.workspace.votes import choose_majority, read_votes, votes_of

@@ -31,15 +31,11 @@ from curate.relabel.session import Image
 from curate.relabel.session_journal import DecisionRequest, SessionJournal
 from curate.result import Result
 from curate.workspace.explained import write_derived
-from curate.workspace.journal import (
-    BatchHeader,
-    derive_verdicts,
-    new_batch,
-    parse_journal,
-    to_line,
-)
+from curate.workspace.journal.decisions import BatchHeader, new_batch
+from curate.workspace.journal.file import parse_journal, to_line
+from curate.workspace.journal.order import set_orders, set_seen
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import SPLITS, empty_manifest
-from curate.workspace.order import set_orders, set_seen
 from curate.workspace.receipts import new_receipt, write_receipt
 from curate.workspace.workspace import Workspace
 

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from curate.images.decode import pixel_hash
-from curate.workspace.journal import Decision, append_decisions
+from curate.workspace.journal.decisions import Decision
+from curate.workspace.journal.file import append_decisions
 from curate.workspace.manifest import empty_manifest, write_manifest
 from curate.workspace.workspace import Workspace
 

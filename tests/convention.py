@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import softmax
 from tables import CLASSES, sha
 
-from curate.workspace.journal import derive_verdicts
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import empty_manifest, write_manifest
 from curate.workspace.predictions import write_predictions
 from curate.workspace.workspace import Workspace

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 from review_session import Panel, RunningSession, open_browser, open_panel, start_session
 
-from curate.workspace.journal import derive_verdicts, drop_undone, session_of, undo_batch
+from curate.workspace.journal.decisions import drop_undone, session_of, undo_batch
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.run import record_decisions
 from curate.workspace.workspace import Workspace
 

@@ -27,7 +27,7 @@ from curate.demo.people import EXPRESSIONS
 from curate.fiftyone_host.mongod import find_mongod
 from curate.images.decode import encode_png
 from curate.relabel.session import Session, SessionFiles, read_session, session_files
-from curate.workspace.journal import drop_undone
+from curate.workspace.journal.decisions import drop_undone
 from curate.workspace.workspace import Workspace
 
 CHROMIUM = os.environ.get("CANDID_CHROMIUM", "/usr/bin/chromium")

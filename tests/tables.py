@@ -8,7 +8,7 @@ import pandas as pd
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curate.workspace.journal import derive_verdicts
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import empty_manifest
 
 # Slow machines fail no deadline, and a failure can be run again.

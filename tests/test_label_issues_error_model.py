@@ -16,7 +16,8 @@ from curate.label_issues.error_model import (
     is_enough,
     mark_at_precision,
 )
-from curate.workspace.journal import Decision, derive_verdicts
+from curate.workspace.journal.decisions import Decision
+from curate.workspace.journal.verdicts import derive_verdicts
 
 
 def draw_labels(

@@ -21,7 +21,7 @@ from curate.publish.curation import read_curation
 from curate.publish.descriptor import describe, to_text
 from curate.publish.match import match_images
 from curate.sources.fer2013_csv import CODES
-from curate.workspace.journal import list_applied
+from curate.workspace.journal.decisions import list_applied
 from curate.workspace.receipts import read_receipts
 from curate.workspace.workspace import Workspace
 

@@ -28,7 +28,8 @@ from review_session import (
 )
 
 from curate.labels import VOCABULARY
-from curate.workspace.journal import derive_verdicts, drop_undone
+from curate.workspace.journal.decisions import drop_undone
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.workspace import Workspace
 
 pytestmark = pytest.mark.browser

@@ -31,14 +31,9 @@ from curate.relabel.save import DecisionWriter
 from curate.relabel.session import Image, Session, read_session, session_files
 from curate.relabel.session_journal import DecisionRequest, SessionJournal
 from curate.review.reviewers import ADJUDICATED
-from curate.workspace.journal import (
-    Decision,
-    append_decisions,
-    derive_verdicts,
-    new_batch,
-    new_decisions,
-    read_journal,
-)
+from curate.workspace.journal.decisions import Decision, new_batch, new_decisions
+from curate.workspace.journal.file import append_decisions, read_journal
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import write_manifest
 from curate.workspace.run import apply_journal
 

@@ -6,7 +6,7 @@ import numpy as np
 from tables import make_manifest
 
 from curate.reports.status import read_status
-from curate.workspace.journal import derive_verdicts
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import write_manifest
 from curate.workspace.predictions import write_predictions
 from curate.workspace.workspace import Workspace

@@ -17,14 +17,9 @@ from curate.review.agreement import compare_reviewers, format_agreement
 from curate.review.merge import interleave
 from curate.review.reliability import cohen_kappa
 from curate.review.reviewers import ADJUDICATED, disagreements, own_verdicts
-from curate.workspace.journal import (
-    ACTIONS,
-    Decision,
-    current_decisions,
-    derive_verdicts,
-    drop_undone,
-    to_line,
-)
+from curate.workspace.journal.decisions import ACTIONS, Decision, drop_undone
+from curate.workspace.journal.file import to_line
+from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.workspace import Workspace
 
 SAD = [f"tiny/train/sad/{k}.png" for k in range(4)]

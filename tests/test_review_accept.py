@@ -15,13 +15,9 @@ from curate.relabel.queue import Selection
 from curate.relabel.session_journal import open_session_journal
 from curate.reports.sections.label_errors import count_machine_pairs
 from curate.review.reviewers import disagreements, own_verdicts
-from curate.workspace.journal import (
-    Decision,
-    append_decisions,
-    derive_verdicts,
-    new_decisions,
-    undo_batch,
-)
+from curate.workspace.journal.decisions import Decision, new_decisions, undo_batch
+from curate.workspace.journal.file import append_decisions
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.predictions import read_posterior
 from curate.workspace.workspace import Workspace
 

@@ -17,7 +17,9 @@ from tables import CLASSES
 from curate.reports.status import read_status
 from curate.review.ballot import gather_ballot
 from curate.review.reviewers import ADJUDICATED, disagreements, own_verdicts
-from curate.workspace.journal import append_decisions, derive_verdicts, new_decisions, undo_batch
+from curate.workspace.journal.decisions import new_decisions, undo_batch
+from curate.workspace.journal.file import append_decisions
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.workspace import Workspace
 
 Curate = Callable[..., Result]

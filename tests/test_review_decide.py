@@ -13,13 +13,9 @@ from curate.errors import JournalError
 from curate.reports import status
 from curate.reports.status import read_status
 from curate.review.decide import _summarize
-from curate.workspace.journal import (
-    append_decisions,
-    current_decisions,
-    derive_verdicts,
-    new_decisions,
-    undo_batch,
-)
+from curate.workspace.journal.decisions import new_decisions, undo_batch
+from curate.workspace.journal.file import append_decisions
+from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.manifest import kept_rows
 from curate.workspace.receipts import read_receipts
 

@@ -22,12 +22,10 @@ from curate.errors import JournalError
 from curate.names import clean_name, mend_halves
 from curate.relabel.session import Image, session_files
 from curate.relabel.session_journal import DecisionRequest, SessionJournal
-from curate.workspace.journal import (
-    Decision,
+from curate.workspace.journal.decisions import Decision, new_batch, new_decisions
+from curate.workspace.journal.file import (
     append_decisions,
     describe_cut,
-    new_batch,
-    new_decisions,
     parse_line,
     read_journal,
     to_line,
@@ -132,7 +130,7 @@ def test_a_last_line_that_is_whole_and_no_decision_is_never_removed(
 
 def test_no_start_of_a_line_is_a_whole_one(finished: Workspace) -> None:
     line = to_line(finished.read_journal()[0])
-    from curate.workspace.journal import split_lines
+    from curate.workspace.journal.file import split_lines
 
     for end in range(1, len(line) - 1):
         assert split_lines(line[:end]) == ([], line[:end])
@@ -178,7 +176,7 @@ def test_a_journal_that_another_program_holds_is_one_line_that_names_it(
     hold,
     monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
 ) -> None:
-    monkeypatch.setattr("curate.workspace.journal.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("curate.workspace.journal.file.LOCK_SECONDS", 0.1)
     holder = hold(".decisions.jsonl.lock")
     before = read_files(finished.root)
     for words in (("decide", FACE, "--keep"), ("merge", finished.journal)):
@@ -215,7 +213,7 @@ def test_ctrl_c_ends_the_wait_for_a_lock(
     hold,
     monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
 ) -> None:
-    from curate.workspace import journal
+    from curate.workspace.journal import file as journal
 
     hold(".decisions.jsonl.lock")
     before, waits, real = read_files(finished.root), [], journal.hold_lock
@@ -295,7 +293,7 @@ def test_merge_keeps_both_names_of_a_hard_linked_journal(
 
 
 def test_two_links_to_one_journal_share_its_lock(tmp_path: Path) -> None:
-    from curate.workspace.journal import lock_journal
+    from curate.workspace.journal.file import lock_journal
 
     (tmp_path / "a").symlink_to("real.jsonl")
     with lock_journal(tmp_path / "a"):

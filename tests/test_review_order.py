@@ -14,16 +14,16 @@ from tables import make_manifest
 
 from curate.review.merge import interleave
 from curate.review.reviewers import ADJUDICATED, disagreements
-from curate.workspace.journal import (
-    Decision,
-    append_decisions,
-    current_decisions,
-    new_decisions,
-    parse_journal,
-    read_journal,
-    to_line,
+from curate.workspace.journal.decisions import Decision, new_decisions
+from curate.workspace.journal.file import append_decisions, parse_journal, read_journal, to_line
+from curate.workspace.journal.order import (
+    MOST_DIGITS,
+    last_place,
+    parse_order,
+    set_orders,
+    set_seen,
 )
-from curate.workspace.order import MOST_DIGITS, last_place, parse_order, set_orders, set_seen
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.workspace import Workspace
 
 ROWS = make_manifest([{"given_label": "sad"} for _ in range(3)])
@@ -146,7 +146,7 @@ def test_three_workspaces_whose_clocks_disagree_end_with_one_journal(
         def now(cls, _tz: object = None) -> datetime:  # type: ignore[override]
             return datetime.now(UTC) + ahead
 
-    monkeypatch.setattr("curate.workspace.journal.datetime", Clock)
+    monkeypatch.setattr("curate.workspace.journal.decisions.datetime", Clock)
     assert curate("decide", FACE, "--keep", "--by", "R0", "-w", finished.root).exit_code == 0
     copies = {name: Workspace(tmp_path / name) for name in "AB"}
     for (name, workspace), label in zip(copies.items(), ("fear", "happy"), strict=True):

@@ -22,7 +22,7 @@ from curate.sources.layout import SourceRow
 from curate.sources.options import SourceOptions
 from curate.stages import build_cache as shards
 from curate.stages.build import BuildOptions, build
-from curate.workspace.journal import current_decisions
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.votes import choose_majority
 from curate.workspace.workspace import Workspace
 

@@ -7,7 +7,8 @@ import pytest
 from tables import make_manifest
 
 from curate.stages.dedup import group_duplicates
-from curate.workspace.journal import derive_verdicts, new_decisions
+from curate.workspace.journal.decisions import new_decisions
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import write_manifest
 from curate.workspace.receipts import StageResult
 from curate.workspace.run import apply_result

@@ -11,7 +11,8 @@ from convention import RANDOM, ROWS, draw_workspace, to_table
 from tables import CLASSES
 
 from curate.stages.flag import flag
-from curate.workspace.journal import derive_verdicts, new_decisions
+from curate.workspace.journal.decisions import new_decisions
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.predictions import read_posterior
 from curate.workspace.workspace import Workspace
 

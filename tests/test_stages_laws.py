@@ -18,13 +18,8 @@ from tables import CLASSES, make_manifest, manifests
 
 from curate.stages import dedup, flag, fold, split, weights
 from curate.workspace.invariants import broken_laws, group_keys
-from curate.workspace.journal import (
-    Decision,
-    current_decisions,
-    derive_verdicts,
-    new_decisions,
-    undo_batch,
-)
+from curate.workspace.journal.decisions import Decision, new_decisions, undo_batch
+from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.manifest import NAMES, check_rows, owned_by, write_manifest
 from curate.workspace.receipts import StageResult
 from curate.workspace.run import apply_result, run_stage

@@ -14,13 +14,9 @@ from hypothesis import strategies as st
 from tables import make_manifest, manifests
 
 from curate.workspace.explained import find_unexplained, require_explained, write_derived
-from curate.workspace.journal import (
-    append_decisions,
-    derive_verdicts,
-    new_decisions,
-    read_bytes,
-    undo_batch,
-)
+from curate.workspace.journal.decisions import new_decisions, undo_batch
+from curate.workspace.journal.file import append_decisions, read_bytes
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import read_manifest, write_manifest
 from curate.workspace.workspace import Workspace
 

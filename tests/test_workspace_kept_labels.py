@@ -18,18 +18,15 @@ from curate.relabel.session_journal import DecisionRequest, SessionJournal
 from curate.review.merge import interleave
 from curate.review.reviewers import own_verdicts
 from curate.stages.dedup import group_duplicates
-from curate.workspace.journal import (
+from curate.workspace.journal.decisions import (
     Decision,
-    append_decisions,
-    derive_verdicts,
     name_kept_labels,
     new_batch,
     new_decisions,
-    parse_line,
-    read_journal,
-    to_line,
     undo_batch,
 )
+from curate.workspace.journal.file import append_decisions, parse_line, read_journal, to_line
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.workspace import Workspace
 
 PATH = "s/000.png"

@@ -66,7 +66,7 @@ def make_unfinished(stage: str, built: Path, finished: Path, root: Path) -> Path
 
 
 def _forget(workspace: Workspace, stage: str) -> None:
-    from curate.workspace.journal import derive_verdicts
+    from curate.workspace.journal.verdicts import derive_verdicts
     from curate.workspace.manifest import owned_by, write_manifest
 
     manifest = workspace.read()

@@ -24,15 +24,9 @@ from curate.review.decide import DecideOptions, decide
 from curate.review.history import _list_records, read_log
 from curate.review.light import MakeLines, record_lightly
 from curate.workspace.explained import VERDICTS, Derived, derive_checked, write_derived
-from curate.workspace.journal import (
-    BatchHeader,
-    Decision,
-    append_decisions,
-    derive_verdicts,
-    new_decisions,
-    read_bytes,
-    undo_batch,
-)
+from curate.workspace.journal.decisions import BatchHeader, Decision, new_decisions, undo_batch
+from curate.workspace.journal.file import append_decisions, read_bytes
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.light import excerpt, index
 from curate.workspace.light.blocks import BLOCK, BlockFile, DamagedError, make_lookup, write_blocks
 from curate.workspace.manifest import table_bytes
@@ -263,7 +257,7 @@ def test_decisions_that_lag_behind_give_the_bytes_of_those_that_do_not(
         is_undo = bool(batches) and data.draw(st.booleans())
         options = options_for(undo=batches[-1]) if is_undo else options_for(path, label)
         header = f"eve{number}"
-        with patch("curate.workspace.journal.new_batch", fixed_batch(header)):
+        with patch("curate.workspace.journal.decisions.new_batch", fixed_batch(header)):
             for workspace, is_large in ((lagging, True), (written, False)):
                 with large(is_large):
                     decide(workspace, options, by="eve", note="", dry_run=False)

@@ -11,7 +11,8 @@ from curate.errors import ManifestError
 from curate.stages import fold, split
 from curate.stages.dedup import group_duplicates
 from curate.workspace.invariants import broken_laws, require_split
-from curate.workspace.journal import derive_verdicts, new_decisions
+from curate.workspace.journal.decisions import new_decisions
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.links import link_kept_units, link_units
 from curate.workspace.workspace import Workspace
 

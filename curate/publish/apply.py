@@ -25,16 +25,9 @@ from curate.review.reviewers import require_person
 from curate.stages import dedup, inspect, split
 from curate.workspace.explained import Derived, derive_checked, write_derived
 from curate.workspace.invariants import require_laws
-from curate.workspace.journal import (
-    APPLY,
-    BatchHeader,
-    append_locked,
-    derive_verdicts,
-    list_applied,
-    lock_journal,
-    new_batch,
-    read_bytes,
-)
+from curate.workspace.journal.decisions import APPLY, BatchHeader, list_applied, new_batch
+from curate.workspace.journal.file import append_locked, lock_journal, read_bytes
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import table_bytes
 from curate.workspace.receipts import StageResult, new_receipt, write_receipt
 from curate.workspace.snapshots import FACTS, finish_snapshot, is_unfinished, keep_snapshot

@@ -18,7 +18,7 @@ from curate.publish.splits import NO_COPY, NO_EXACT, count_parts
 from curate.publish.tables import find_listed, link_published
 from curate.result import Result
 from curate.workspace.invariants import require_no_findings
-from curate.workspace.journal import MACHINE, VERDICTS
+from curate.workspace.journal.decisions import MACHINE, VERDICTS
 from curate.workspace.manifest import QUALITIES, REASONS, SPLITS, source_of
 
 _CLASS = "|".join(VOCABULARY)

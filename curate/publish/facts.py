@@ -23,14 +23,8 @@ from curate.publish.curation import Curation
 from curate.publish.match import Match
 from curate.publish.schema import KEY, OFFICIAL
 from curate.publish.splits import NO_EXACT
-from curate.workspace.journal import (
-    BatchHeader,
-    Decision,
-    current_decisions,
-    derive_verdicts,
-    is_machine,
-    name_kept_labels,
-)
+from curate.workspace.journal.decisions import BatchHeader, Decision, is_machine, name_kept_labels
+from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.manifest import owned_by
 
 

@@ -19,7 +19,8 @@ from curate.publish.schema import (
     number_occurrences,
     sort_rows,
 )
-from curate.workspace.journal import Decision, current_decisions, is_machine, name_kept_labels
+from curate.workspace.journal.decisions import Decision, is_machine, name_kept_labels
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.links import Units, link_rows
 from curate.workspace.manifest import group_keys
 

@@ -17,13 +17,8 @@ from curate.relabel.session import Session
 from curate.relabel.session_journal import DecisionRequest, open_session_journal
 from curate.result import Result
 from curate.workspace.explained import derive_checked, write_derived
-from curate.workspace.journal import (
-    Decision,
-    current_decisions,
-    drop_undone,
-    new_batch,
-    session_of,
-)
+from curate.workspace.journal.decisions import Decision, drop_undone, new_batch, session_of
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.manifest import owned_by
 from curate.workspace.workspace import Workspace
 

@@ -18,7 +18,8 @@ from curate.relabel.queue import Selection, average_predictions, choose_rows, de
 from curate.relabel.session import Image, Session, session_files
 from curate.review.reviewers import ADJUDICATED, disagreements, require_person
 from curate.workspace.explained import require_explained
-from curate.workspace.journal import Decision, current_decisions, new_batch
+from curate.workspace.journal.decisions import Decision, new_batch
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.predictions import read_posterior, read_predictions
 from curate.workspace.receipts import note_changed_predictions, note_unlike_receipt
 from curate.workspace.workspace import Workspace

@@ -14,7 +14,7 @@ from curate.errors import ManifestError, UsageError
 from curate.labels import VOCABULARY
 from curate.relabel.filters import match_rows
 from curate.review.reviewers import disagreements
-from curate.workspace.journal import Decision
+from curate.workspace.journal.decisions import Decision
 from curate.workspace.predictions import PREFIX, class_names
 
 TOP = 500  # about a quarter of an hour at two seconds an image

@@ -19,7 +19,7 @@ from curate.labels import VOCABULARY
 from curate.relabel.app_labels import AppLabels, open_app_labels
 from curate.relabel.session import Session, read_session
 from curate.relabel.session_journal import DecisionRequest, SessionJournal, open_session_journal
-from curate.workspace.journal import VERDICTS, BatchHeader, new_batch
+from curate.workspace.journal.decisions import VERDICTS, BatchHeader, new_batch
 
 SESSION = "CURATE_SESSION"  # environment variable: the file of the session's record
 _TOKEN = re.compile("[0-9A-Za-z-]{1,40}")

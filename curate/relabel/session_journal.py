@@ -15,18 +15,22 @@ from pathlib import Path
 from curate.errors import JournalError
 from curate.relabel.session import Image, Session
 from curate.review.reviewers import ADJUDICATED
-from curate.workspace.journal import (
+from curate.workspace.journal.decisions import (
     BatchHeader,
     Decision,
-    append_locked,
     drop_undone,
     is_machine,
-    lock_journal,
     name_kept_labels,
-    parse_line,
-    split_lines,
 )
-from curate.workspace.order import START, Place, last_place, set_orders, sort_key, sort_lines
+from curate.workspace.journal.file import append_locked, lock_journal, parse_line, split_lines
+from curate.workspace.journal.order import (
+    START,
+    Place,
+    last_place,
+    set_orders,
+    sort_key,
+    sort_lines,
+)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pandas as pd
 from curate.stderr import with_progress
 from curate.workspace.explained import Derived, describe_unexplained, survey
 from curate.workspace.invariants import broken_laws
-from curate.workspace.journal import current_decisions
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.light.index import find_lost, find_misfit
 from curate.workspace.manifest import sources_of
 from curate.workspace.workspace import Workspace

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from curate.workspace.journal import Decision
+from curate.workspace.journal.decisions import Decision
 from curate.workspace.workspace import Workspace
 
 

@@ -18,7 +18,7 @@ from curate.errors import PredictionsError
 from curate.labels import VOCABULARY
 from curate.workspace.class_views import format_class_view
 from curate.workspace.explained import VERDICTS, count_behind, survey
-from curate.workspace.journal import current_decisions, derive_verdicts
+from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.light.build import keep_index
 from curate.workspace.light.columns import digest_changed
 from curate.workspace.light.excerpt import excerpt_tail

@@ -12,14 +12,8 @@ import pandas as pd
 
 from curate.errors import PredictionsError
 from curate.result import Result
-from curate.workspace.journal import (
-    MACHINE,
-    Decision,
-    current_decisions,
-    derive_verdicts,
-    is_machine,
-    new_batch,
-)
+from curate.workspace.journal.decisions import MACHINE, Decision, is_machine, new_batch
+from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.predictions import PREFIX, class_names, read_posterior
 from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.run import apply_journal, record_decisions

@@ -18,7 +18,8 @@ from curate.label_issues.consensus import NO_VOTE
 from curate.review.ballot import Ballot, fit_ballot, gather_ballot, read_believed
 from curate.review.reliability import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from curate.review.reviewers import Verdicts, disagreements, own_verdicts
-from curate.workspace.journal import Decision, current_decisions, is_consensus, is_machine
+from curate.workspace.journal.decisions import Decision, is_consensus, is_machine
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.workspace import Workspace
 
 MOST_SHOWN = 3  # images in disagreement that are named

@@ -16,7 +16,7 @@ from curate.label_issues.scores import Probs
 from curate.labels import VOCABULARY
 from curate.review.reliability import Counts
 from curate.review.reviewers import own_verdicts
-from curate.workspace.journal import Decision
+from curate.workspace.journal.decisions import Decision
 from curate.workspace.predictions import PREFIX, class_names, read_predictions
 from curate.workspace.workspace import Workspace
 

@@ -16,14 +16,9 @@ from curate.errors import JournalError
 from curate.result import Result, format_counts
 from curate.review.ballot import DROP, Ballot, fit_ballot, gather_ballot, read_believed
 from curate.review.reviewers import disagreements
-from curate.workspace.journal import (
-    CONSENSUS,
-    BatchHeader,
-    Decision,
-    derive_verdicts,
-    new_batch,
-)
-from curate.workspace.order import set_seen
+from curate.workspace.journal.decisions import CONSENSUS, BatchHeader, Decision, new_batch
+from curate.workspace.journal.order import set_seen
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.run import apply_journal, record_decisions
 from curate.workspace.workspace import Workspace
 

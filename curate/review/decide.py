@@ -20,13 +20,9 @@ from curate.review.consensus import settle
 from curate.review.light import MakeLines, Recorded, record_lightly
 from curate.review.reviewers import require_person
 from curate.workspace.explained import derive_checked, require_explained
-from curate.workspace.journal import (
-    Decision,
-    derive_verdicts,
-    describe_cut,
-    new_decisions,
-    undo_batch,
-)
+from curate.workspace.journal.decisions import Decision, new_decisions, undo_batch
+from curate.workspace.journal.file import describe_cut
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.run import record_decisions
 from curate.workspace.snapshots import (
     has_snapshot,

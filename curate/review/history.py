@@ -11,13 +11,8 @@ from curate.errors import JournalError, printable_cell
 from curate.review.reviewers import concurrent_decisions
 from curate.stderr import note_once
 from curate.workspace.explained import describe_unexplained, survey
-from curate.workspace.journal import (
-    ABOUT_NO_IMAGE,
-    CurrentDecisions,
-    Decision,
-    current_decisions,
-    drop_undone,
-)
+from curate.workspace.journal.decisions import ABOUT_NO_IMAGE, Decision, drop_undone
+from curate.workspace.journal.verdicts import CurrentDecisions, current_decisions
 from curate.workspace.light.build import keep_index
 from curate.workspace.light.excerpt import excerpt_paths
 from curate.workspace.light.index import Index, answer_lightly

@@ -12,7 +12,9 @@ import pandas as pd
 
 from curate.files import ignore_sigint
 from curate.workspace.explained import VERDICTS
-from curate.workspace.journal import Decision, append_locked, derive_verdicts, lock_journal
+from curate.workspace.journal.decisions import Decision
+from curate.workspace.journal.file import append_locked, lock_journal
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.light.excerpt import Excerpt, excerpt_paths, excerpt_tail
 from curate.workspace.light.index import (
     Index,

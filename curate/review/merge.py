@@ -1,6 +1,6 @@
 """merge: another workspace's journal -> ours, each line after those that its own journal had.
 
-Lines stay as they are, and their order follows from the lines alone (`workspace/order.py`), not
+Lines stay as they are, and their order follows from the lines alone (`journal/order.py`), not
 from the clocks or from who merges whom: merging A into B gives the same journal as merging B into
 A, merging twice changes nothing. The only writer of the journal that does not append: it replaces
 the whole file.
@@ -15,18 +15,17 @@ from curate.result import Result
 from curate.review.agreement import list_disputed
 from curate.review.reviewers import disagreements
 from curate.workspace.explained import expect_journal, require_explained, survey
-from curate.workspace.journal import (
-    Decision,
+from curate.workspace.journal.decisions import Decision, is_machine
+from curate.workspace.journal.file import (
     append_locked,
     describe_cut,
-    is_machine,
     lock_journal,
     read_bytes,
     read_journal,
     to_line,
 )
+from curate.workspace.journal.order import unite
 from curate.workspace.light.index import find_lost
-from curate.workspace.order import unite
 from curate.workspace.run import apply_locked
 from curate.workspace.workspace import Workspace
 

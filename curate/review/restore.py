@@ -14,19 +14,15 @@ from curate.files import ignore_sigint
 from curate.result import Result
 from curate.review.reviewers import RESTORED
 from curate.workspace.explained import BY_PEOPLE, find_unexplained, line_for, write_derived
-from curate.workspace.journal import (
-    BatchHeader,
-    Decision,
+from curate.workspace.journal.decisions import BatchHeader, Decision, name_kept_labels, new_batch
+from curate.workspace.journal.file import (
     append_locked,
-    current_decisions,
-    derive_verdicts,
     describe_cut,
     lock_journal,
-    name_kept_labels,
-    new_batch,
     parse_journal,
     read_bytes,
 )
+from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.workspace import Workspace
 
 

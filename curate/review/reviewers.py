@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from curate.errors import UsageError
-from curate.workspace.journal import (
+from curate.workspace.journal.decisions import (
     CONSENSUS,
     MACHINE,
     Decision,
-    current_decisions,
     drop_undone,
     is_consensus,
     is_machine,
     name_kept_labels,
 )
-from curate.workspace.order import known_batches
+from curate.workspace.journal.order import known_batches
+from curate.workspace.journal.verdicts import current_decisions
 
 ADJUDICATED = "adjudicated"
 RESTORED = "restored from the manifest"

@@ -39,7 +39,7 @@ from curate.stages.build_summary import (
     warn_of_differences,
 )
 from curate.stages.large_units import warn_of_subjects
-from curate.workspace.journal import list_decided
+from curate.workspace.journal.verdicts import list_decided
 from curate.workspace.manifest import empty_manifest, owned_by, sources_of
 from curate.workspace.receipts import BuildResult
 from curate.workspace.votes import add_votes, label_by_crowd, read_votes, require_votes_fit

@@ -22,16 +22,9 @@ import pandas as pd
 
 from curate.errors import JournalError, examples
 from curate.files import load_intact_record, record_bytes, write_atomically
-from curate.workspace.journal import (
-    MACHINE,
-    Decision,
-    current_decisions,
-    derive_verdicts,
-    name_kept_labels,
-    parse_journal,
-    read_bytes,
-    split_lines,
-)
+from curate.workspace.journal.decisions import MACHINE, Decision, name_kept_labels
+from curate.workspace.journal.file import parse_journal, read_bytes, split_lines
+from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.light.index import find_lost
 from curate.workspace.manifest import write_manifest
 from curate.workspace.workspace import Workspace

@@ -26,14 +26,9 @@ from curate.workspace.explained import (
     write_derived,
 )
 from curate.workspace.invariants import require_laws
-from curate.workspace.journal import (
-    Decision,
-    append_locked,
-    derive_verdicts,
-    lock_journal,
-    parse_journal,
-    read_bytes,
-)
+from curate.workspace.journal.decisions import Decision
+from curate.workspace.journal.file import append_locked, lock_journal, parse_journal, read_bytes
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.light.build import keep_written
 from curate.workspace.manifest import empty_manifest, owned_by, table_bytes
 from curate.workspace.places import remember_named

@@ -25,7 +25,7 @@ from curate.files import (
     write_atomically,
 )
 from curate.workspace.explained import derive_checked, write_derived
-from curate.workspace.journal import derive_verdicts
+from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import owned_by, table_bytes
 from curate.workspace.receipts import FOLDER, digest_column
 from curate.workspace.workspace import Workspace

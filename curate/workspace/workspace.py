@@ -26,7 +26,8 @@ from curate.files import (
 )
 from curate.result import format_counts
 from curate.stderr import cannot_write
-from curate.workspace.journal import Decision, read_journal
+from curate.workspace.journal.decisions import Decision
+from curate.workspace.journal.file import read_journal
 from curate.workspace.manifest import read_manifest, source_of, split_face, table_bytes
 from curate.workspace.receipts import note_unlike_receipt, read_json
 

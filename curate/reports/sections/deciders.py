@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from curate.review.agreement import Change, Comparison, compare_reviewers
-from curate.workspace.journal import current_decisions
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.workspace import Workspace
 
 ACTIONS = ("keep", "relabel", "drop", "unsure")

@@ -21,7 +21,10 @@ from curate.workspace.explained import (
     read_basis,
     stamp_table,
 )
-from curate.workspace.journal import Decision, current_decisions, parse_line, split_lines
+from curate.workspace.journal.decisions import Decision
+from curate.workspace.journal.file import parse_line, split_lines
+from curate.workspace.journal.order import START, parse_order
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.light.blocks import Array, key_of, make_lookup, write_blocks
 from curate.workspace.light.columns import COLUMNS, encode_columns
 from curate.workspace.light.index import (
@@ -37,7 +40,6 @@ from curate.workspace.light.index import (
 )
 from curate.workspace.light.tallies import count_all
 from curate.workspace.manifest import NAMES
-from curate.workspace.order import START, parse_order
 from curate.workspace.receipts import digest_column, read_receipts
 from curate.workspace.workspace import Workspace
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from curate.workspace.journal import Decision
+from curate.workspace.journal.decisions import Decision
+from curate.workspace.journal.order import sort_key
 from curate.workspace.light.blocks import DamagedError, key_of
 from curate.workspace.light.index import Index, TooLargeError, image_key
-from curate.workspace.order import sort_key
 
 MOST = 20_000  # rows and lines of an excerpt
 

@@ -17,10 +17,11 @@ from typing import Any, BinaryIO, TypeVar
 
 from curate.errors import CandidError, JournalError
 from curate.files import load_intact_record, record_bytes, sha256_of, write_atomically
-from curate.workspace.journal import Decision, parse_journal, parse_line, session_of
+from curate.workspace.journal.decisions import Decision, session_of
+from curate.workspace.journal.file import parse_journal, parse_line
+from curate.workspace.journal.order import Place, last_place
 from curate.workspace.light.blocks import BlockFile, DamagedError, key_of
 from curate.workspace.manifest import split_face
-from curate.workspace.order import Place, last_place
 from curate.workspace.workspace import Workspace
 
 LARGE_BYTES = 16 << 20  # of the manifest or the journal; both are read whole below that

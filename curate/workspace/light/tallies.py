@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from curate.workspace.journal import CurrentDecisions, is_consensus, is_machine
+from curate.workspace.journal.decisions import is_consensus, is_machine
+from curate.workspace.journal.verdicts import CurrentDecisions
 from curate.workspace.manifest import kept_rows
 
 Tallies = Mapping[str, Mapping[str, int]]

@@ -19,12 +19,9 @@ Kulkarni et al., Logical physical clocks, OPODIS 2014
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from curate.workspace.journal.decisions import Decision
 from curate.workspace.manifest import split_face
-
-if TYPE_CHECKING:
-    from curate.workspace.journal import Decision
 
 MOST_DIGITS = 18
 
@@ -60,7 +57,7 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
 
 
-def place_after(last: Place, line: "Decision", *, same_batch: bool) -> Place:
+def place_after(last: Place, line: Decision, *, same_batch: bool) -> Place:
     """The place of a line that is appended.
 
     Parameters
@@ -77,7 +74,7 @@ def place_after(last: Place, line: "Decision", *, same_batch: bool) -> Place:
     return Place(last.time, last.count + 1)
 
 
-def set_orders(lines: Sequence["Decision"], *, after: Place = START) -> list["Decision"]:
+def set_orders(lines: Sequence[Decision], *, after: Place = START) -> list[Decision]:
     """The lines, each with its `order`; those that have one keep it.
 
     Parameters
@@ -98,18 +95,18 @@ def set_orders(lines: Sequence["Decision"], *, after: Place = START) -> list["De
     return ordered
 
 
-def last_place(lines: Sequence["Decision"]) -> Place:
+def last_place(lines: Sequence[Decision]) -> Place:
     """The last place of a journal; `START` if it is empty."""
     places = [parse_order(line.order) for line in set_orders(lines)]
     return max((place for place in places if place is not None), default=START)
 
 
-def sort_lines(lines: Sequence["Decision"]) -> list["Decision"]:
+def sort_lines(lines: Sequence[Decision]) -> list[Decision]:
     """The lines of a journal, their orders set, in this order."""
     return sorted(set_orders(lines), key=sort_key)
 
 
-def unite(ours: Sequence["Decision"], theirs: Sequence["Decision"]) -> list["Decision"]:
+def unite(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision]:
     """Every line of two journals once, in their order.
 
     The result is the same whoever merges whom, in whatever groups and however often. A line of an
@@ -128,7 +125,7 @@ def unite(ours: Sequence["Decision"], theirs: Sequence["Decision"]) -> list["Dec
     return sorted(found.values(), key=sort_key)
 
 
-def set_seen(lines: Sequence["Decision"], journal: Sequence["Decision"]) -> list["Decision"]:
+def set_seen(lines: Sequence[Decision], journal: Sequence[Decision]) -> list[Decision]:
     """The lines, each decision about an image with what `journal` holds about it as `seen`."""
     images = {_image_of(line) for line in lines if _is_about_image(line)}
     about: dict[tuple[str, str], list[Decision]] = {image: [] for image in images}
@@ -145,7 +142,7 @@ def set_seen(lines: Sequence["Decision"], journal: Sequence["Decision"]) -> list
     return found
 
 
-def _newest_batches(lines: Sequence["Decision"]) -> dict[str, None]:
+def _newest_batches(lines: Sequence[Decision]) -> dict[str, None]:
     """The batches of the decisions about one image that no other decision about it has seen."""
     newest: dict[str, None] = {}
     for line in lines:
@@ -155,7 +152,7 @@ def _newest_batches(lines: Sequence["Decision"]) -> dict[str, None]:
     return newest
 
 
-def known_batches(lines: Sequence["Decision"]) -> dict[str, set[str]]:
+def known_batches(lines: Sequence[Decision]) -> dict[str, set[str]]:
     """Batch -> the batches that its decision about an image had seen, directly or by others.
 
     Parameters
@@ -170,16 +167,16 @@ def known_batches(lines: Sequence["Decision"]) -> dict[str, set[str]]:
     return known
 
 
-def _is_about_image(line: "Decision") -> bool:
+def _is_about_image(line: Decision) -> bool:
     return bool(line.path) and line.action != "refused"
 
 
-def _image_of(line: "Decision") -> tuple[str, str]:
+def _image_of(line: Decision) -> tuple[str, str]:
     """The bytes of the image, and the number of the face in it."""
     return line.sha256, split_face(line.path)[1]
 
 
-def sort_key(line: "Decision") -> tuple[str, int, str, int, tuple[str, ...]]:
+def sort_key(line: Decision) -> tuple[str, int, str, int, tuple[str, ...]]:
     """Time, count, batch, index; the other fields order lines that only a forger makes alike."""
     time, count, index = split_order(line.order) or ("", 0, 0)
     rest = (line.at, line.by, line.action, line.path, line.sha256, line.label)
