@@ -1,5 +1,6 @@
 """Batches of `tf.data` equal those of the memory loop; replicas and workers equal one process."""
 
+import itertools
 import json
 import os
 import socket
@@ -8,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -391,6 +393,59 @@ def test_ctrl_c_keeps_the_best_of_the_trials_that_are_done(
     assert len(pd.read_csv(out / "trials.csv")) == 2
     assert json.loads((out / "best.json").read_text())["val_accuracy"] == 0.5
     assert (out / "trials.png").is_file()
+
+
+def test_a_search_that_was_broken_off_goes_on_with_its_trials(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import optuna
+
+    scores = {0: 0.25, 1: 0.75, 2: None, 3: 0.5, 4: 0.125}
+    calls = itertools.count()
+
+    def end(*_: object, callbacks: list[Any], **__: object) -> tuple[None, list[dict[str, float]]]:
+        number = next(calls)
+        score = scores[number]
+        if score is None:
+            raise KeyboardInterrupt
+        callbacks[0].is_pruned = number == 0
+        return None, [{"val_accuracy": score, "val_loss": 1.0}]
+
+    studies = []
+    real = optuna.create_study
+    monkeypatch.setattr(tune, "fit_model", end)
+    monkeypatch.setattr(
+        optuna, "create_study", lambda **options: studies.append(real(**options)) or studies[-1]
+    )
+    words = ("tune", "-w", workspace.root, "--recipe", "five-layer", "--epochs", "1")
+    assert call(*words, "--resume").stderr.endswith(
+        "five-layer: holds no search: leave --resume out to search anew\n"
+    )
+    assert call(*words, "--trials", "3").exit_code == 130
+    folder = workspace.root / "tuning" / "five-layer"
+    before = pd.read_csv(folder / "trials.csv")
+    other = call(*words, "--resume", "--seed", "1")
+    assert other.stderr.endswith(
+        "five-layer: was searched with seed 0, now it is 1: make them equal, or leave --resume out "
+        "to search anew\n"
+    )
+    planned = call(*words, "--trials", "4", "--resume", "--dry-run")
+    assert planned.output.startswith("tune: would train 2 models of five-layer")
+    (folder / "trials.csv").unlink()  # of a process that was killed before it wrote the table
+    done = call(*words, "--trials", "4", "--resume")
+    assert done.exit_code == 0, done.output
+    after = pd.read_csv(folder / "trials.csv")
+    assert after["trial"].tolist() == [0, 1, 2, 3]
+    pd.testing.assert_frame_equal(after[:2], before)
+    assert after["learning_rate"].is_unique
+    assert [trial.state.name for trial in studies[-1].trials[:2]] == ["PRUNED", "COMPLETE"]
+    assert studies[-1].best_value == 0.75
+    whole = call(*words, "--trials", "4", "--resume")
+    assert whole.stderr.endswith("five-layer: has 4 trials: name more by --trials\n")
+    (folder / "search.json").write_text("{}")
+    damaged = call(*words, "--trials", "5", "--resume")
+    assert damaged.exit_code == 1
+    assert damaged.stderr.endswith("leave --resume out to search anew\n")
 
 
 def test_where_every_trial_diverges_there_is_no_best_one(

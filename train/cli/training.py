@@ -339,6 +339,14 @@ def tune(
             help="Folder; default tuning/RECIPE in the workspace, a new one each time.",
         ),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the search that was broken off in --out, or with the newest one of "
+            "the recipe; all options but --trials as they were.",
+        ),
+    ] = False,
     dry_run: DryRun = False,
     as_json: Json = False,
     **fields: Any,
@@ -360,6 +368,7 @@ def tune(
         seed=seed,
         precision=precision,
         out=out,
+        resumes=resume,
     )
     result = tune_recipe(files, changed, options, dry_run=dry_run)
     print_result(result, as_json=as_json, dry_run=dry_run)

@@ -225,6 +225,7 @@ FACES: tuple[WrittenFile, ...] = (
 )
 
 TUNING: tuple[WrittenFile, ...] = (
+    WrittenFile("search.json", "tune", "the options of a search and its trials, for `--resume`"),
     WrittenFile(
         "trials.csv",
         "tune",

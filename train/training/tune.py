@@ -8,19 +8,18 @@ T. Akiba et al., Optuna, KDD 2019 (TPE sampler; trials below the median of their
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from curate.errors import UsageError
-from curate.files import ensure_folder, write_atomically
+from curate.files import ensure_folder, sha256_of, write_atomically
 from curate.result import Result
 from curate.stderr import open_bar
-from curate.workspace.manifest import table_bytes
 from curate.workspace.workspace import Workspace
 from train.backend import choose_precision, keras
 from train.data.batches import Validation, make_validation
@@ -28,17 +27,25 @@ from train.data.dataset import Examples, load_images, read_dataset, select_examp
 from train.evaluation.metrics import find_best, format_percent
 from train.evaluation.plots import plot_trials
 from train.models.build import build_model
-from train.recipes.recipe import Recipe, find_targets, override, resolve_batch_size
+from train.recipes.recipe import Recipe, find_targets, override, resolve_batch_size, to_json
 from train.runs.folder import write_json
 from train.training.checkpoint import Checkpoint
 from train.training.fit import DivergedError, History, Training, fit_model, make_model
+from train.training.search_record import (
+    SEARCH,
+    TRIALS,
+    FinishedTrial,
+    Search,
+    finish_trial,
+    make_trials,
+    read_search,
+)
 
 # A decade to either side of the recipe's rate.
 RATE_FACTOR = 10.0
 MAX_RATE = 9.99  # a recipe's is below 10
 BATCH_SIZES = (32, 64, 128, 256)
 MAX_WEIGHT = 0.95  # of the belief: a recipe's is below 1
-TRIALS = "trials.csv"
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class TuneOptions:
     trials : number of models to train
     class_view : name of a class view, empty for all classes
     out : folder; None for tuning/<recipe> in the workspace, numbered where an earlier search has it
+    resumes : go on with the search in that folder, or with the newest one of the recipe
     """
 
     trials: int
@@ -57,12 +65,13 @@ class TuneOptions:
     seed: int = 0
     precision: str = "auto"
     out: Path | None = None
+    resumes: bool = False
 
 
 def tune_recipe(
     workspace: Workspace, recipe: Recipe, options: TuneOptions, *, dry_run: bool = False
 ) -> Result:
-    """Train the models of a search and write what each scored; the table is whole after each trial.
+    """Train the models of a search and write what each scored; the files are whole at any moment.
 
     Parameters
     ----------
@@ -70,7 +79,8 @@ def tune_recipe(
 
     Raises
     ------
-    UsageError  if Optuna is not installed, or an earlier search lies in the folder
+    UsageError  if Optuna is not installed, an earlier search lies in the folder, or the one that is
+        to go on had other options
     DivergedError  if training diverged in every trial
     """
     if find_spec("optuna") is None:
@@ -81,18 +91,19 @@ def tune_recipe(
     policy, _ = choose_precision(options.precision)
     recipe = resolve_batch_size(recipe, dataset.train_rows)
     build_model(recipe, len(dataset.classes))  # so that an error comes before anything is written
-    folder = choose_folder(workspace.root / "tuning" / recipe.name, options.out)
+    search = _open_search(workspace, recipe, options, policy)
+    left = options.trials - len(search.trials)
     if dry_run:
         return Result(
-            f"tune: would train {options.trials} models of {recipe.name} for {recipe.epochs} "
-            f"epochs -> {folder}"
+            f"tune: would train {left} models of {recipe.name} for {recipe.epochs} epochs "
+            f"-> {search.folder}"
         )
     images = load_images(workspace, dataset.manifest, recipe.size)
     train = select_examples(dataset, images, "train", recipe)
     val_examples = select_examples(dataset, images, "val", recipe)
     val = make_validation(recipe, len(dataset.classes), val_examples)
-    ensure_folder(folder)
-    rows: list[dict[str, Any]] = []
+    ensure_folder(search.folder)
+    search.write()
 
     def judge(trial: Any) -> float:
         tried = _draw_recipe(trial, recipe)
@@ -101,32 +112,64 @@ def tune_recipe(
         report = _Report(trial)
         history = _try(training, shown, val, report)
         best = history[find_best(history, recipe.monitor) - 1] if history else {}
-        rows.append(_trial_row(trial.number, tried, history, best))
-        write_atomically(folder / TRIALS, table_bytes(pd.DataFrame(rows)))
-        if report.is_pruned or not history:
+        is_pruned = report.is_pruned or not history
+        scores = [epoch["val_accuracy"] for epoch in history]
+        row = _trial_row(trial.number, tried, history, best)
+        search.trials.append(finish_trial(trial, scores, row, is_pruned=is_pruned))
+        search.write()
+        if is_pruned:
             raise optuna.TrialPruned
         return float(best["val_accuracy"])
 
-    study = _create_study(recipe, options.seed)
+    study = _create_study(recipe, options.seed, search.trials)
     try:
-        study.optimize(judge, n_trials=options.trials)
+        study.optimize(judge, n_trials=left)
     except KeyboardInterrupt:
-        if any(row["epochs"] for row in rows):
-            _write_best(folder, recipe, rows)
+        if any(trial.scores for trial in search.trials):
+            _write_best(search, recipe)
         raise
-    return _write_best(folder, recipe, rows)
+    return _write_best(search, recipe)
 
 
-def _create_study(recipe: Recipe, seed: int) -> Any:
-    """A study whose first trial is the recipe itself, so that the search never ends below it."""
+def _open_search(workspace: Workspace, recipe: Recipe, options: TuneOptions, policy: str) -> Search:
+    """A new search, or the one that is to go on: what a trial depends on must be as it was."""
+    usual = workspace.root / "tuning" / recipe.name
+    request = to_json(recipe) | {
+        "class_view": options.class_view,
+        "seed": options.seed,
+        "precision": policy,
+        "manifest": f"of SHA-256 {sha256_of(workspace.manifest)[:12]}",
+    }
+    if not options.resumes:
+        return Search(choose_folder(usual, options.out), request, [])
+    search = read_search(options.out or find_newest(usual), request)
+    if len(search.trials) >= options.trials:
+        raise UsageError(
+            f"--resume: {search.folder}: has {len(search.trials)} trials: name more by --trials"
+        )
+    return search
+
+
+def _create_study(recipe: Recipe, seed: int, trials: Sequence[FinishedTrial]) -> Any:
+    """A study whose first trial is the recipe itself, so that the search never ends below it.
+
+    Parameters
+    ----------
+    trials : those that an earlier process has finished
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # The finished trials begin with the draws of the seed itself.
+    draws = np.random.SeedSequence((seed, len(trials))).generate_state(1)[0] if trials else seed
     study = optuna.create_study(
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=seed),
+        sampler=optuna.samplers.TPESampler(seed=int(draws)),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
+    study.add_trials(make_trials(trials))
+    if trials:
+        return study
     first = {"learning_rate": recipe.learning_rate, "batch_size": recipe.batch_size}
     study.enqueue_trial(first | ({"belief_weight": recipe.belief_weight} if _mixes(recipe) else {}))
     return study
@@ -165,16 +208,16 @@ def _trial_row(
     }
 
 
-def _write_best(folder: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> Result:
+def _write_best(search: Search, recipe: Recipe) -> Result:
     """Write the plot and the best of the trials so far."""
-    table = pd.DataFrame(rows)
+    folder, table = search.folder, search.table
     if not table["epochs"].any():
         raise DivergedError(
-            f"{folder}: training diverged in all {len(rows)} trials: lower --learning-rate"
+            f"{folder}: training diverged in all {len(table)} trials: lower --learning-rate"
         )
     write_atomically(
         folder / "trials.png",
-        plot_trials(table, f"{recipe.name}: {len(rows)} trials of {recipe.epochs} epochs"),
+        plot_trials(table, f"{recipe.name}: {len(table)} trials of {recipe.epochs} epochs"),
     )
     best = table.iloc[int(table["val_accuracy"].argmax())]
     counts = {
@@ -200,17 +243,28 @@ def _write_best(folder: Path, recipe: Recipe, rows: list[dict[str, Any]]) -> Res
 def choose_folder(usual: Path, out: Path | None) -> Path:
     """The folder of the trials, never that of an earlier search."""
     if out is not None:
-        if (out / TRIALS).exists():
+        if _holds_search(out):
             raise UsageError(
-                f"--out {out}: holds the trials of an earlier search: choose another folder"
+                f"--out {out}: holds the trials of an earlier search: choose another folder, or go "
+                "on with it by --resume"
             )
         return out
-    folder = usual
-    for number in itertools.count(2):
-        if not (folder / TRIALS).exists():
-            break
-        folder = usual.with_name(f"{usual.name}-{number}")
-    return folder
+    return next(folder for folder in _number_folders(usual) if not _holds_search(folder))
+
+
+def find_newest(usual: Path) -> Path:
+    """The folder of the newest search; that of the first one if there is none."""
+    earlier = [usual, *itertools.takewhile(_holds_search, _number_folders(usual))]
+    return earlier[-1]
+
+
+def _number_folders(usual: Path) -> Iterator[Path]:
+    numbered = (usual.with_name(f"{usual.name}-{number}") for number in itertools.count(2))
+    return itertools.chain([usual], numbered)
+
+
+def _holds_search(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (SEARCH, TRIALS))
 
 
 def _try(training: Training, train: Examples, val: Validation, report: "_Report") -> History:
