@@ -107,7 +107,7 @@ DATED = (".weights.h5", "applied.json", "set51/metadata.json")
 # holds times; reads.json counts the reads of killed commands too.
 CHANGING = (
     "state.json", ".weights.h5", "history.csv", "curves.png", "metrics.json", "recipe.json",
-    "verdicts.json", "reads.json", "applied.json", "trials.csv",
+    "verdicts.json", "reads.json", "applied.json", "trials.csv", "search.json",
     "set51/metadata.json",
 )  # fmt: skip
 FIFTYONE_ID = re.compile(r'[0-9a-f]{24}|"_rand": [0-9.e-]+')

@@ -66,11 +66,12 @@ def prepare(folder: Path, dataset: Path) -> None:
     """A folded workspace for each side."""
     if all((folder / side).is_dir() for side in SIDES):
         return
-    shutil.rmtree(folder, ignore_errors=True)
     first, second = (folder / side for side in SIDES)
+    making = folder / ".making"
+    for unfinished in (first, making):
+        shutil.rmtree(unfinished, ignore_errors=True)
     for words in (["build", str(dataset)], ["inspect"], ["dedup"], ["fold", "--k", str(FOLDS)]):
         run_program(ROOT, "curate", [*words, "-w", str(first)], folder.parent)
-    making = second.with_name(".making")
     shutil.copytree(first, making)
     making.rename(second)
 

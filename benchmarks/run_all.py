@@ -5,10 +5,9 @@ Not among them: `quality.py`, `label_issues.py`, `independent_model.py`, `poster
 `relabel.py fer2013`, which need crowd votes that Candid does not ship; `posterior.py clean` and
 `studies.py` (sixty hours), which need CK+48;
 `many_files.py` and `large_set.py`, which draw 300,000 files; `contact_sheet.py`, which needs an
-eye; `code_style.py` and `chain_cost.py`, which compare with an earlier checkout; and what measures
-nothing by itself: `fer2013_candid.py`,
-`small_model.py`, `leaderboard.py`; and `apply_curation.py`, which needs the rows and Kaggle's
-archive.
+eye; `code_style.py`, `chain_cost.py` and `oof_cost.py`, which compare with an earlier checkout;
+what measures nothing by itself: `fer2013_candid.py`, `small_model.py`, `leaderboard.py`; and
+`apply_curation.py`, which needs the rows and Kaggle's archive.
 """
 
 import subprocess

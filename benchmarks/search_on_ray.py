@@ -356,8 +356,8 @@ def measure_naming(batches: int = 20) -> float:
     parts = [candidates[s : s + pairs.BATCH] for s in range(0, len(rows), pairs.BATCH)]
     with tempfile.TemporaryDirectory() as cache:
         options = pairs.SearchOptions(cache=Path(cache))
-        verifier = pairs._Verifier(Thumbnails([images], 48), options)
         start = time.process_time()
+        verifier = pairs._Verifier(Thumbnails([images], 48), options)
         for part in parts:
             verifier._name_shard(part)
         return (time.process_time() - start) / len(rows)

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from bars import make_workspace
+from conftest import call_curate
 from scipy.stats import ks_2samp
 from typer.testing import CliRunner, Result
 
@@ -396,10 +398,11 @@ def test_ctrl_c_keeps_the_best_of_the_trials_that_are_done(
 
 
 def test_a_search_that_was_broken_off_goes_on_with_its_trials(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import optuna
 
+    root = Path(shutil.copytree(workspace.root, tmp_path / "ws"))
     scores = {0: 0.25, 1: 0.75, 2: None, 3: 0.5, 4: 0.125}
     calls = itertools.count()
 
@@ -417,14 +420,14 @@ def test_a_search_that_was_broken_off_goes_on_with_its_trials(
     monkeypatch.setattr(
         optuna, "create_study", lambda **options: studies.append(real(**options)) or studies[-1]
     )
-    words = ("tune", "-w", workspace.root, "--recipe", "five-layer", "--epochs", "1")
+    words = ("tune", "-w", root, "--recipe", "five-layer", "--epochs", "1")
     assert call(*words, "--resume").stderr.endswith(
         "five-layer: holds no search: leave --resume out to search anew\n"
     )
     assert call(*words, "--trials", "3").exit_code == 130
-    folder = workspace.root / "tuning" / "five-layer"
+    folder = root / "tuning" / "five-layer"
     before = pd.read_csv(folder / "trials.csv")
-    other = call(*words, "--resume", "--seed", "1")
+    other = call(*words, "--resume", "--trials", "4", "--seed", "1")
     assert other.stderr.endswith(
         "five-layer: was searched with seed 0, now it is 1: make them equal, or leave --resume out "
         "to search anew\n"
@@ -440,8 +443,14 @@ def test_a_search_that_was_broken_off_goes_on_with_its_trials(
     assert after["learning_rate"].is_unique
     assert [trial.state.name for trial in studies[-1].trials[:2]] == ["PRUNED", "COMPLETE"]
     assert studies[-1].best_value == 0.75
-    whole = call(*words, "--trials", "4", "--resume")
-    assert whole.stderr.endswith("five-layer: has 4 trials: name more by --trials\n")
+    best = (folder / "best.json").read_bytes()
+    (folder / "best.json").unlink()  # of a process that was killed behind its last trial
+    assert call(*words, "--trials", "4", "--resume").exit_code == 0
+    assert (folder / "best.json").read_bytes() == best
+    decided = call_curate("decide", "bars/happy/05.png", "--drop", "-w", root)
+    assert decided.exit_code == 0, decided.output
+    changed = call(*words, "--trials", "5", "--resume")
+    assert "was searched with manifest.csv of SHA-256" in changed.stderr
     (folder / "search.json").write_text("{}")
     damaged = call(*words, "--trials", "5", "--resume")
     assert damaged.exit_code == 1

@@ -250,8 +250,9 @@ def _keep_best(found: dict[tuple[int, int], Pair], verified: Iterable[Pair]) -> 
         found[pair.first, pair.second] = min(known, pair, key=_rank)
 
 
-def _rank(pair: Pair) -> tuple[float, float, int, str]:
-    return -pair.score, pair.mismatch, len(pair.transform), pair.transform
+def _rank(pair: Pair) -> tuple[float, float, int, str, float, str]:
+    simplest = len(pair.transform), pair.transform
+    return -pair.score, pair.mismatch, *simplest, pair.unmarked, pair.inverse
 
 
 def _to_pairs(part: Candidates, verified: Verified) -> Iterator[Pair]:

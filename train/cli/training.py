@@ -103,7 +103,7 @@ def oof(
         typer.Option(
             min=1,
             help="Passes of each network over the other folds.",
-            show_default="8, more of few rows",
+            show_default="the recipe's, more of few rows",
         ),
     ] = None,
     batch_size: Annotated[
@@ -111,7 +111,7 @@ def oof(
         typer.Option(
             min=1,
             help="Images per step of each network.",
-            show_default="the recipe's, 64 where it is open",
+            show_default="the recipe's; where it is open, 128, or 64 of few rows",
         ),
     ] = None,
     within: Annotated[

@@ -104,7 +104,7 @@ def is_empty(folder: Path) -> bool:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep other commands out of a run's folder while it trains; the lock ends with the process.
+    """Keep others out of the folder of a run or search while it trains, until the process ends.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import UsageError
+from curate.errors import UsageError, shorten
 from curate.files import record_bytes, write_atomically
 from curate.workspace.manifest import table_bytes
 from train.runs.errors import read_json, reading
@@ -47,7 +47,8 @@ class Search:
 
     Attributes
     ----------
-    request : everything on which a trial depends, as plain JSON values
+    request : everything on which a trial depends, as plain JSON values; the first that differs is
+        named where a search cannot go on
     trials : those that are finished, in their order
     """
 
@@ -59,6 +60,11 @@ class Search:
     def table(self) -> pd.DataFrame:
         """What trials.csv holds."""
         return pd.DataFrame([trial.row for trial in self.trials])
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether any training has come to the end of an epoch."""
+        return any(trial.scores for trial in self.trials)
 
     def write(self) -> None:
         """Write the record, then the table that is made of it."""
@@ -99,11 +105,12 @@ def read_search(folder: Path, request: Mapping[str, Any]) -> Search:
         trials = [FinishedTrial(**trial) for trial in record["trials"]]
         make_trials(trials)
     wanted = json.loads(json.dumps(request))
-    for name in sorted(known.keys() | wanted.keys()):
+    for name in {**wanted, **known}:
         if known.get(name) != wanted.get(name):
+            was, now = (shorten(str(each.get(name))) for each in (known, wanted))
             raise UsageError(
-                f"--resume: {folder}: was searched with {name} {known.get(name)}, now it is "
-                f"{wanted.get(name)}: make them equal, or {FIX}"
+                f"--resume: {folder}: was searched with {name} {was}, now it is {now}: make them "
+                f"equal, or {FIX}"
             )
     return Search(folder, request, trials)
 

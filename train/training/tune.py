@@ -8,7 +8,7 @@ T. Akiba et al., Optuna, KDD 2019 (TPE sampler; trials below the median of their
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,13 +23,21 @@ from curate.stderr import open_bar
 from curate.workspace.workspace import Workspace
 from train.backend import choose_precision, keras
 from train.data.batches import Validation, make_validation
-from train.data.dataset import Examples, load_images, read_dataset, select_examples
+from train.data.dataset import Dataset, Examples, Images, load_images, read_dataset, select_examples
 from train.evaluation.metrics import find_best, format_percent
 from train.evaluation.plots import plot_trials
 from train.models.build import build_model
-from train.recipes.recipe import Recipe, find_targets, override, resolve_batch_size, to_json
-from train.runs.folder import write_json
+from train.recipes.recipe import (
+    Recipe,
+    find_targets,
+    format_value,
+    option_fields,
+    override,
+    resolve_batch_size,
+)
+from train.runs.folder import is_locked, lock_folder, write_json
 from train.training.checkpoint import Checkpoint
+from train.training.command import list_targets
 from train.training.fit import DivergedError, History, Training, fit_model, make_model
 from train.training.search_record import (
     SEARCH,
@@ -80,30 +88,62 @@ def tune_recipe(
     Raises
     ------
     UsageError  if Optuna is not installed, an earlier search lies in the folder, or the one that is
-        to go on had other options
+        to go on had other options or data
+    RunError  if its record is damaged, or another command trains there
     DivergedError  if training diverged in every trial
     """
     if find_spec("optuna") is None:
         raise UsageError("tune: Optuna is not installed: `pip install 'candid-fer[tune]'`")
-    import optuna
-
     dataset = read_dataset(workspace, recipe, options.class_view)
     policy, _ = choose_precision(options.precision)
     recipe = resolve_batch_size(recipe, dataset.train_rows)
     build_model(recipe, len(dataset.classes))  # so that an error comes before anything is written
-    search = _open_search(workspace, recipe, options, policy)
-    left = options.trials - len(search.trials)
+    request = _list_request(dataset, recipe, options.seed, policy)
+    usual = workspace.root / "tuning" / recipe.name
+    choose = find_search if options.resumes else choose_folder
+    folder = choose(usual, options.out)
     if dry_run:
+        finished = read_search(folder, request).trials if options.resumes else []
+        left = max(0, options.trials - len(finished))
         return Result(
             f"tune: would train {left} models of {recipe.name} for {recipe.epochs} epochs "
-            f"-> {search.folder}"
+            f"-> {folder}"
         )
-    images = load_images(workspace, dataset.manifest, recipe.size)
+    ensure_folder(folder)
+    with lock_folder(folder):
+        search = read_search(folder, request) if options.resumes else Search(folder, request, [])
+        search.write()
+        images = load_images(workspace, dataset.manifest, recipe.size)
+        return _go_on(search, dataset, images, recipe, options)
+
+
+def _list_request(dataset: Dataset, recipe: Recipe, seed: int, policy: str) -> dict[str, Any]:
+    """Everything on which a trial depends; what names a search comes first."""
+    fields = [item.name for item in option_fields() if not item.name.startswith("oof_")]
+    is_file = recipe.weights not in ("none", "imagenet")
+    return {
+        "recipe": recipe.name,
+        "manifest.csv of SHA-256": dataset.sha256,
+        "classes": dataset.class_view or "all",
+        "seed": seed,
+        "precision": f"{policy} by {keras.backend.backend()}",
+        "class weights": dataset.class_weights or "none",
+        "targets of SHA-256": list_targets(dataset) or "none",
+        "weights of SHA-256": sha256_of(Path(recipe.weights)) if is_file else "none",
+        **{name: format_value(getattr(recipe, name)) for name in fields},
+    }
+
+
+def _go_on(
+    search: Search, dataset: Dataset, images: Images, recipe: Recipe, options: TuneOptions
+) -> Result:
+    """Train the models that are left, and write the best of all."""
+    import optuna
+
+    policy, _ = choose_precision(options.precision)
     train = select_examples(dataset, images, "train", recipe)
     val_examples = select_examples(dataset, images, "val", recipe)
     val = make_validation(recipe, len(dataset.classes), val_examples)
-    ensure_folder(search.folder)
-    search.write()
 
     def judge(trial: Any) -> float:
         tried = _draw_recipe(trial, recipe)
@@ -113,9 +153,8 @@ def tune_recipe(
         history = _try(training, shown, val, report)
         best = history[find_best(history, recipe.monitor) - 1] if history else {}
         is_pruned = report.is_pruned or not history
-        scores = [epoch["val_accuracy"] for epoch in history]
         row = _trial_row(trial.number, tried, history, best)
-        search.trials.append(finish_trial(trial, scores, row, is_pruned=is_pruned))
+        search.trials.append(finish_trial(trial, report.scores, row, is_pruned=is_pruned))
         search.write()
         if is_pruned:
             raise optuna.TrialPruned
@@ -123,31 +162,12 @@ def tune_recipe(
 
     study = _create_study(recipe, options.seed, search.trials)
     try:
-        study.optimize(judge, n_trials=left)
+        study.optimize(judge, n_trials=max(0, options.trials - len(search.trials)))
     except KeyboardInterrupt:
-        if any(trial.scores for trial in search.trials):
+        if search.has_scores:
             _write_best(search, recipe)
         raise
     return _write_best(search, recipe)
-
-
-def _open_search(workspace: Workspace, recipe: Recipe, options: TuneOptions, policy: str) -> Search:
-    """A new search, or the one that is to go on: what a trial depends on must be as it was."""
-    usual = workspace.root / "tuning" / recipe.name
-    request = to_json(recipe) | {
-        "class_view": options.class_view,
-        "seed": options.seed,
-        "precision": policy,
-        "manifest": f"of SHA-256 {sha256_of(workspace.manifest)[:12]}",
-    }
-    if not options.resumes:
-        return Search(choose_folder(usual, options.out), request, [])
-    search = read_search(options.out or find_newest(usual), request)
-    if len(search.trials) >= options.trials:
-        raise UsageError(
-            f"--resume: {search.folder}: has {len(search.trials)} trials: name more by --trials"
-        )
-    return search
 
 
 def _create_study(recipe: Recipe, seed: int, trials: Sequence[FinishedTrial]) -> Any:
@@ -241,30 +261,30 @@ def _write_best(search: Search, recipe: Recipe) -> Result:
 
 
 def choose_folder(usual: Path, out: Path | None) -> Path:
-    """The folder of the trials, never that of an earlier search."""
+    """The folder of a new search, never that of an earlier one."""
     if out is not None:
-        if _holds_search(out):
+        if _holds_trials(out):
             raise UsageError(
                 f"--out {out}: holds the trials of an earlier search: choose another folder, or go "
                 "on with it by --resume"
             )
         return out
-    return next(folder for folder in _number_folders(usual) if not _holds_search(folder))
-
-
-def find_newest(usual: Path) -> Path:
-    """The folder of the newest search; that of the first one if there is none."""
-    earlier = [usual, *itertools.takewhile(_holds_search, _number_folders(usual))]
-    return earlier[-1]
-
-
-def _number_folders(usual: Path) -> Iterator[Path]:
     numbered = (usual.with_name(f"{usual.name}-{number}") for number in itertools.count(2))
-    return itertools.chain([usual], numbered)
+    return next(each for each in itertools.chain([usual], numbered) if not _holds_trials(each))
 
 
-def _holds_search(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (SEARCH, TRIALS))
+def find_search(usual: Path, out: Path | None) -> Path:
+    """The folder of the search that is to go on: the newest one of the recipe, unless named."""
+    if out is not None:
+        return out
+    every = [usual, *usual.parent.glob(f"{usual.name}-*")]
+    searches = [folder for folder in every if (folder / SEARCH).exists()]
+    return max(searches, key=lambda each: (each / SEARCH).stat().st_mtime_ns, default=usual)
+
+
+def _holds_trials(folder: Path) -> bool:
+    """Whether a new search must not begin there: one that was killed in its first trial may be."""
+    return (folder / TRIALS).exists() or is_locked(folder)
 
 
 def _try(training: Training, train: Examples, val: Validation, report: "_Report") -> History:
@@ -288,10 +308,12 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no t
     def __init__(self, trial: Any):
         super().__init__()
         self.trial, self.is_pruned = trial, False
+        self.scores: list[float] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Report val accuracy."""
         assert logs is not None
-        self.trial.report(logs["val_accuracy"], epoch)
+        self.scores.append(float(logs["val_accuracy"]))
+        self.trial.report(self.scores[-1], epoch)
         if self.trial.should_prune():
             self.is_pruned = self.model.stop_training = True

@@ -1,7 +1,7 @@
 """Decisions about images: their fields, how a batch of them is made, which of them are undone.
 
-Lines of the journal come in, and go out. Nothing is read or written here: the file is `journal`'s,
-what follows for the manifest is `verdicts`'.
+Lines of the journal come in, and go out. Nothing is read or written here (`file.py` does it), and
+what follows for the manifest is in `verdicts.py`.
 
 A session of `curate relabel` is one batch, and each key pressed in it a batch within, named
 `SESSION.KEY`: one key can be undone alone, or the whole session by its name. A `refused` line voids
