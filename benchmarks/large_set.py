@@ -49,6 +49,7 @@ QUALITY = 88
 FULL = 300_000
 MOMENTS = (0.25, 0.5, 0.75)  # of the time of an undisturbed run
 KILLED = ("build", "inspect", "dedup")
+SECONDS_BETWEEN = 2  # looks at the memory: twice a second took 4 % of two cores
 SCALING = ROOT / "docs" / "scaling.md"
 
 
@@ -228,7 +229,7 @@ def measure(words: Sequence[str], workspace: Path) -> dict[str, float]:
 
 
 class Memory(threading.Thread):
-    """Watches the memory of a process and its workers together, twice a second.
+    """Watches the memory of a process and its workers together, every two seconds.
 
     A page that several of them share counts once (PSS, as Linux measures it); 0 elsewhere.
     """
@@ -240,7 +241,7 @@ class Memory(threading.Thread):
         self.is_over = threading.Event()
 
     def run(self) -> None:
-        while not self.is_over.wait(0.5):
+        while not self.is_over.wait(SECONDS_BETWEEN):
             self.peak_mb = max(self.peak_mb, self._sum())
 
     def _sum(self) -> float:

@@ -248,31 +248,51 @@ def _correlate_trimmed(a: Floats, b: Floats, weight: Floats, trim: float, rounds
     The `trim` share of the pixels, those that differ most, is left out; `rounds` times.
     """
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    score, x, y = _correlate(a, b, weight)
+    is_seen = weight > 0
+    last = a.shape[1] - 1 - np.floor(trim * is_seen.sum(axis=1)).astype(np.int64)
+    places = np.unique(last)
+    found = _correlate(a, b, weight)
     for _ in range(rounds):
-        differs = np.where(weight > 0, np.abs(x - y), -1)
-        last = differs.shape[1] - 1 - np.floor(trim * (weight > 0).sum(axis=1)).astype(np.int64)
-        places = np.unique(last)
+        differs = np.where(is_seen, np.abs(found.x - found.y), -1)
         # One place in order is found faster than all, many are not.
         ordered = np.partition(differs, places, axis=1) if len(places) == 1 else np.sort(differs)
         bound = ordered[np.arange(len(a)), last]
-        score, x, y = _correlate(a, b, weight * (differs <= bound[:, None]))
-    return score
+        found = _correlate(a, b, weight * (differs <= bound[:, None]))
+    return found.score
 
 
-def _correlate(a: Floats, b: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
-    """(n,) correlation, and both images normalised (n, pixels)."""
-    total = weight.sum(axis=1, keepdims=True) + np.float32(1e-6)
-    x, y = _standardise(a, weight, total), _standardise(b, weight, total)
-    return (x * y * weight).sum(axis=1), x, y
+@dataclass(frozen=True)
+class _Correlated:
+    """(n,) weighted correlation of two images; (n, pixels) both with mean 0."""
+
+    score: Floats
+    centred: tuple[Floats, Floats]
+    length: tuple[Floats, Floats]
+
+    @property
+    def x(self) -> Floats:
+        """The first image, of length 1."""
+        return self.centred[0] / self.length[0][:, None]
+
+    @property
+    def y(self) -> Floats:
+        """The second image, of length 1."""
+        return self.centred[1] / self.length[1][:, None]
 
 
-def _standardise(flat: Floats, weight: Floats, total: Floats) -> Floats:
-    """(n, pixels) with mean 0 and length 1 under each image's weights, whose sum is `total`."""
-    flat = flat - (flat * weight).sum(axis=1, keepdims=True) / total
-    length = np.sqrt((flat * flat * weight).sum(axis=1, keepdims=True)) + np.float32(1e-6)
-    standardised: Floats = flat / length
-    return standardised
+def _correlate(a: Floats, b: Floats, weight: Floats) -> _Correlated:
+    total = weight.sum(axis=1) + np.float32(1e-6)
+    a, b = (each - (_dot(each, weight) / total)[:, None] for each in (a, b))
+    weighed = a * weight
+    product, square = _dot(weighed, b), _dot(weighed, a)
+    np.multiply(b, weight, out=weighed)
+    length = tuple(np.sqrt(each) + np.float32(1e-6) for each in (square, _dot(weighed, b)))
+    return _Correlated(product / (length[0] * length[1]), (a, b), (length[0], length[1]))
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    """(n,) sums of products over the last axis, each of its row alone."""
+    return np.asarray(np.einsum("ij,ij->i", a, b), np.float32)
 
 
 def _warp(images: Floats, affine: Floats) -> Floats:
