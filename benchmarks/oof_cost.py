@@ -4,9 +4,10 @@
 
 BEFORE_CHECKOUT is a clone of the repository at the commit to compare with. Each fold is trained by
 both, one right after the other and in turns the first, with the default models and options; CPU
-seconds are user and system time of every process. The wrong labels are those of `label_issues.py`
-by all votes at hand. What is finished is kept in FOLDER, so a killed run goes on. Writes the
-section `oof_cost` of RESULTS.md.
+seconds are user and system time of every process. `--k 2` takes a quarter of the time: a model then
+learns from half of the images. The wrong labels are those of `label_issues.py` by all votes at
+hand. What is finished is kept in FOLDER, so a killed run goes on. Writes the section `oof_cost` of
+RESULTS.md.
 """
 
 import argparse
@@ -34,7 +35,6 @@ from curate.workspace.receipts import read_receipts
 from curate.workspace.votes import read_votes
 from curate.workspace.workspace import Workspace
 
-FOLDS = 5
 SIDES = ("before", "after")
 
 
@@ -46,23 +46,24 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("votes", type=Path)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--k", type=int, default=5, help="folds")
     options = parser.parse_args()
     folder = options.folder.resolve()
     checkouts = {"before": options.before.resolve(), "after": ROOT}
-    prepare(folder, options.dataset.resolve())
+    prepare(folder, options.dataset.resolve(), options.k)
     notes = folder / "seconds.json"
     seconds = json.loads(notes.read_text()) if notes.is_file() else {}
-    for fold in range(FOLDS):
+    for fold in range(options.k):
         for side in SIDES[:: -1 if fold % 2 else 1]:
             key = f"{side} {fold}"
             if key not in seconds:
                 seconds[key] = train(checkouts[side], folder / side, fold)
                 write_atomically(notes, json.dumps(seconds, indent=1).encode())
             print(f"{key}: {seconds[key]:.0f} CPU-seconds", flush=True)
-    write(folder, seconds, options.votes, describe_commit(options.before))
+    write(folder, seconds, options, describe_commit(options.before))
 
 
-def prepare(folder: Path, dataset: Path) -> None:
+def prepare(folder: Path, dataset: Path, folds: int) -> None:
     """A folded workspace for each side."""
     if all((folder / side).is_dir() for side in SIDES):
         return
@@ -70,7 +71,7 @@ def prepare(folder: Path, dataset: Path) -> None:
     making = folder / ".making"
     for unfinished in (first, making):
         shutil.rmtree(unfinished, ignore_errors=True)
-    for words in (["build", str(dataset)], ["inspect"], ["dedup"], ["fold", "--k", str(FOLDS)]):
+    for words in (["build", str(dataset)], ["inspect"], ["dedup"], ["fold", "--k", str(folds)]):
         run_program(ROOT, "curate", [*words, "-w", str(first)], folder.parent)
     shutil.copytree(first, making)
     making.rename(second)
@@ -91,11 +92,13 @@ def run_program(checkout: Path, program: str, words: list[str], folder: Path) ->
     return run_command(command, cwd=folder, env={"PYTHONPATH": str(checkout)}).cpu_seconds
 
 
-def write(folder: Path, seconds: Mapping[str, float], votes: Path, commit: str) -> None:
+def write(
+    folder: Path, seconds: Mapping[str, float], options: argparse.Namespace, commit: str
+) -> None:
     rows, scores, judged = [], {}, {}
     for side in SIDES:
         _, folded, tables, classes = read_workspace(Workspace(folder / side))
-        judged = judge_by_crowd(folded, read_votes(votes))
+        judged = judge_by_crowd(folded, read_votes(options.votes))
         evidence = gather_evidence(folded, list(tables.values()), classes)
         scores[side] = SCORES["combined"](evidence)
         models = read_receipts(folder / side)["oof"]["options"]["models"]
@@ -105,14 +108,14 @@ def write(folder: Path, seconds: Mapping[str, float], votes: Path, commit: str) 
             for rule in ("strict", "majority")
         ]
         agreement = f"{100 * agree(evidence.believed, evidence.labels):.1f} %"
-        spent = f"{sum(seconds[f'{side} {fold}'] for fold in range(FOLDS)):,.0f}"
+        spent = f"{sum(seconds[f'{side} {fold}'] for fold in range(options.k)):,.0f}"
         rows.append([side, " + ".join(named), spent, agreement, *found])
-    ratios = [seconds[f"after {fold}"] / seconds[f"before {fold}"] for fold in range(FOLDS)]
+    ratios = [seconds[f"after {fold}"] / seconds[f"before {fold}"] for fold in range(options.k)]
     body = (
-        f"`before` is {commit}. A fold takes {np.mean(ratios):.2f} times the CPU time "
-        f"({min(ratios):.2f} to {max(ratios):.2f} by fold); strict AP less that of before: "
-        f"{compare(judged, scores['after'], scores['before'])}, with 95 % of 1,000 bootstrap "
-        f"draws, on {judged['counted'].sum():,} images with votes. Measured by "
+        f"`before` is {commit}; {options.k} folds. A fold takes {np.mean(ratios):.2f} times the "
+        f"CPU time ({min(ratios):.2f} to {max(ratios):.2f} by fold); strict AP less that of "
+        f"before: {compare(judged, scores['after'], scores['before'])}, with 95 % of 1,000 "
+        f"bootstrap draws, on {judged['counted'].sum():,} images with votes. Measured by "
         f"`python benchmarks/oof_cost.py` on {describe_machine()}."
     )
     header = [
