@@ -29,7 +29,7 @@ class FinishedTrial:
     ----------
     params : what was drawn, by the name of the field
     distributions : what it was drawn from, in Optuna's own JSON
-    scores : val accuracy of each epoch, 0 to 1; empty if training diverged
+    scores : val accuracy of each epoch that Optuna was shown, 0 to 1
     is_pruned : whether it was given up early, or diverged
     row : of trials.csv
     """
@@ -64,7 +64,7 @@ class Search:
     @property
     def has_scores(self) -> bool:
         """Whether any training has come to the end of an epoch."""
-        return any(trial.scores for trial in self.trials)
+        return any(trial.row["epochs"] for trial in self.trials)
 
     def write(self) -> None:
         """Write the record, then the table that is made of it."""

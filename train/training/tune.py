@@ -102,16 +102,17 @@ def tune_recipe(
     usual = workspace.root / "tuning" / recipe.name
     choose = find_search if options.resumes else choose_folder
     folder = choose(usual, options.out)
+    search = read_search(folder, request) if options.resumes else Search(folder, request, [])
     if dry_run:
-        finished = read_search(folder, request).trials if options.resumes else []
-        left = max(0, options.trials - len(finished))
+        left = max(0, options.trials - len(search.trials))
         return Result(
             f"tune: would train {left} models of {recipe.name} for {recipe.epochs} epochs "
             f"-> {folder}"
         )
     ensure_folder(folder)
     with lock_folder(folder):
-        search = read_search(folder, request) if options.resumes else Search(folder, request, [])
+        if options.resumes:
+            search = read_search(folder, request)  # as another command may have left it meanwhile
         search.write()
         images = load_images(workspace, dataset.manifest, recipe.size)
         return _go_on(search, dataset, images, recipe, options)
