@@ -45,9 +45,9 @@ def test_an_open_batch_is_large_where_an_epoch_has_a_hundred_steps_of_it() -> No
     assert resolve_batch_size(override(FAST, learning_rate=0.02), 12_800).learning_rate == 0.04
 
 
-def test_models_of_oof_have_the_small_batch_and_fast_three_stages() -> None:
+def test_models_of_oof_are_the_recipes_but_for_three_stages_of_fast() -> None:
     (fast,) = choose_models("fast")
-    assert (fast.widths, fast.batch_size, fast.learning_rate) == ((48, 96, 192), 64, 5e-3)
+    assert fast == replace(FAST, widths=(48, 96, 192))
     assert choose_models("five-layer") == [FIVE_LAYER]
 
 
