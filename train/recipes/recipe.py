@@ -134,7 +134,7 @@ class Recipe:
         6,
         "Passes of each model of `train oof`.",
         "enough to rank label issues; longer training learns the wrong labels by heart. By Muon as "
-        "good as eight by Adam, for a fifth less CPU time (`benchmarks/oof_cost.py`)",
+        "good as eight by Adam, for less CPU time (`benchmarks/oof_cost.py`)",
         AT_LEAST_1,
     )
     oof_steps: int = _default(
