@@ -7,7 +7,7 @@ both, one right after the other and in turns the first, with the default models 
 seconds are user and system time of every process. `--k 2` takes a quarter of the time: a model then
 learns from half of the images. The wrong labels are those of `label_issues.py` by all votes at
 hand. What is finished is kept in FOLDER, so a killed run goes on. Writes the section `oof_cost` of
-RESULTS.md.
+RESULTS.md after each fold; what the models find is in it once all folds are trained.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
                 seconds[key] = train(checkouts[side], folder / side, fold)
                 write_atomically(notes, json.dumps(seconds, indent=1).encode())
             print(f"{key}: {seconds[key]:.0f} CPU-seconds", flush=True)
-    write(folder, seconds, options, describe_commit(options.before))
+        write(folder, seconds, fold + 1, options)
 
 
 def prepare(folder: Path, dataset: Path, folds: int) -> None:
@@ -93,12 +93,37 @@ def run_program(checkout: Path, program: str, words: list[str], folder: Path) ->
 
 
 def write(
-    folder: Path, seconds: Mapping[str, float], options: argparse.Namespace, commit: str
+    folder: Path, seconds: Mapping[str, float], folds: int, options: argparse.Namespace
 ) -> None:
+    """The section of RESULTS.md, with so many folds trained by both sides."""
+    spent = {side: [seconds[f"{side} {fold}"] for fold in range(folds)] for side in SIDES}
+    ratios = np.divide(spent["after"], spent["before"])
+    found, difference = [[], []], ""
+    header = ["", f"CPU s of {folds} of {options.k} folds"]
+    if folds == options.k:
+        found, difference = measure_found(folder, read_votes(options.votes))
+        header += [
+            "models", "they and the copies agree with the given labels", "strict AP", "majority AP",
+        ]  # fmt: skip
+    rows = [
+        [side, f"{sum(spent[side]):,.0f}", *cells] for side, cells in zip(SIDES, found, strict=True)
+    ]
+    body = (
+        f"`before` is {describe_commit(options.before)}. A fold takes {np.mean(ratios):.2f} times "
+        f"the CPU time ({min(ratios):.2f} to {max(ratios):.2f} by fold).{difference} Measured by "
+        f"`python benchmarks/oof_cost.py` on {describe_machine()}."
+    )
+    text = f"## What `train oof` costs\n\n{body}\n\n{to_table(header, rows)}"
+    replace_section(RESULTS, "oof_cost", text)
+    print(text, flush=True)
+
+
+def measure_found(folder: Path, votes: dict[str, str]) -> tuple[list[list[str]], str]:
+    """For each side its models and what they find; and the difference in strict AP."""
     rows, scores, judged = [], {}, {}
     for side in SIDES:
         _, folded, tables, classes = read_workspace(Workspace(folder / side))
-        judged = judge_by_crowd(folded, read_votes(options.votes))
+        judged = judge_by_crowd(folded, votes)
         evidence = gather_evidence(folded, list(tables.values()), classes)
         scores[side] = SCORES["combined"](evidence)
         models = read_receipts(folder / side)["oof"]["options"]["models"]
@@ -108,23 +133,12 @@ def write(
             for rule in ("strict", "majority")
         ]
         agreement = f"{100 * agree(evidence.believed, evidence.labels):.1f} %"
-        spent = f"{sum(seconds[f'{side} {fold}'] for fold in range(options.k)):,.0f}"
-        rows.append([side, " + ".join(named), spent, agreement, *found])
-    ratios = [seconds[f"after {fold}"] / seconds[f"before {fold}"] for fold in range(options.k)]
-    body = (
-        f"`before` is {commit}; {options.k} folds. A fold takes {np.mean(ratios):.2f} times the "
-        f"CPU time ({min(ratios):.2f} to {max(ratios):.2f} by fold); strict AP less that of "
-        f"before: {compare(judged, scores['after'], scores['before'])}, with 95 % of 1,000 "
-        f"bootstrap draws, on {judged['counted'].sum():,} images with votes. Measured by "
-        f"`python benchmarks/oof_cost.py` on {describe_machine()}."
+        rows.append([" + ".join(named), agreement, *found])
+    difference = compare(judged, scores["after"], scores["before"])
+    return rows, (
+        f" Strict AP less that of before: {difference}, with 95 % of 1,000 bootstrap draws, on "
+        f"{judged['counted'].sum():,} images with votes."
     )
-    header = [
-        "", "models", "CPU s", "they and the copies agree with the given labels", "strict AP",
-        "majority AP",
-    ]  # fmt: skip
-    text = f"## What `train oof` costs\n\n{body}\n\n{to_table(header, rows)}"
-    replace_section(RESULTS, "oof_cost", text)
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -217,6 +217,7 @@ def test_a_model_takes_the_steps_of_its_recipe_and_a_schedule_for_few_epochs() -
     small, large = shorten(wide, 1000), shorten(wide, 28_000)
     assert (small.batch_size, small.epochs) == (64, -(-1000 // 16))
     assert (large.batch_size, large.epochs) == (128, wide.oof_epochs)
+    assert shorten(wide, 12_800).epochs == wide.oof_epochs
     assert large.learning_rate == 2 * small.learning_rate
     assert (large.optimizer, large.schedule) == ("muon", "linear")
     changed = shorten(five_layer, 28_000)

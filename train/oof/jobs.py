@@ -28,7 +28,13 @@ from train.data.dataset import Examples, encode_labels, list_classes, load_image
 from train.data.tta import plan_mirror, plan_shifts
 from train.oof import hog_model
 from train.oof.progress import ProgressSlot
-from train.recipes.recipe import WARMUP_SCHEDULES, Recipe, resolve_batch_size, to_json
+from train.recipes.recipe import (
+    SMALL_BATCH,
+    WARMUP_SCHEDULES,
+    Recipe,
+    resolve_batch_size,
+    to_json,
+)
 
 # Facts alone: a decision about one image must not make every model train again.
 INPUT_COLUMNS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
@@ -253,7 +259,8 @@ def to_model_json(model: OofModel) -> dict[str, Any]:
 def shorten(recipe: Recipe, rows: int) -> Recipe:
     """The recipe as it is trained on so many rows: few epochs, plain cross-entropy."""
     sized = resolve_batch_size(recipe, rows)
-    steps = -(-rows // sized.batch_size) or 1
+    # A step of twice the images at twice the rate does the work of two.
+    steps = -(-rows // (recipe.batch_size or SMALL_BATCH)) or 1
     epochs = max(recipe.oof_epochs, -(-recipe.oof_steps // steps))
     # The other schedules are made for many epochs, or need a val split.
     schedule = recipe.schedule if recipe.schedule in WARMUP_SCHEDULES else "cosine"
