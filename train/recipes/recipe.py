@@ -133,8 +133,7 @@ class Recipe:
     oof_epochs: int = _default(
         6,
         "Passes of each model of `train oof`.",
-        "enough to rank label issues; longer training learns the wrong labels by heart. By Muon as "
-        "good as eight by Adam, for less CPU time (`benchmarks/oof_cost.py`)",
+        "enough to rank label issues; longer training learns the wrong labels by heart",
         AT_LEAST_1,
     )
     oof_steps: int = _default(
