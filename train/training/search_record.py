@@ -1,4 +1,4 @@
-"""search.json: what a search of `train tune` was asked for, and its finished trials.
+"""search.json: the request of a search by `train tune`, and its finished trials.
 
 The file is written whole before the first trial and after each. A search that was broken off goes
 on from it: Optuna gets the finished trials, as if it had just made them.
@@ -94,7 +94,7 @@ def read_search(folder: Path, request: Mapping[str, Any]) -> Search:
     Raises
     ------
     RunError  if the record is damaged
-    UsageError  if there is none, or it was asked for something else
+    UsageError  if there is none, or its request was another one
     """
     file = folder / SEARCH
     if not file.exists():
@@ -119,16 +119,16 @@ def make_trials(trials: Sequence[FinishedTrial]) -> list[Any]:
     """The trials as Optuna keeps them."""
     import optuna
 
+    states = optuna.trial.TrialState
     made = []
     for trial in trials:
-        state = optuna.trial.TrialState.PRUNED if trial.is_pruned else None
         distributions = {
             name: optuna.distributions.json_to_distribution(text)
             for name, text in trial.distributions.items()
         }
         made.append(
             optuna.trial.create_trial(
-                state=state or optuna.trial.TrialState.COMPLETE,
+                state=states.PRUNED if trial.is_pruned else states.COMPLETE,
                 value=None if trial.is_pruned else float(trial.row["val_accuracy"]),
                 params=trial.params,
                 distributions=distributions,

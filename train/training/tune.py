@@ -278,7 +278,8 @@ def find_search(usual: Path, out: Path | None) -> Path:
     """The folder of the search that is to go on: the newest one of the recipe, unless named."""
     if out is not None:
         return out
-    every = [usual, *usual.parent.glob(f"{usual.name}-*")]
+    numbered = usual.parent.glob(f"{usual.name}-[0-9]*")  # not those of `fernet5-improved`
+    every = [usual, *numbered]
     searches = [folder for folder in every if (folder / SEARCH).exists()]
     return max(searches, key=lambda each: (each / SEARCH).stat().st_mtime_ns, default=usual)
 
