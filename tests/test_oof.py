@@ -26,7 +26,7 @@ from train.evaluation.evaluate import evaluate_runs, has_copy_in_train, predict_
 from train.oof import command as oof
 from train.oof.command import OofOptions, choose_models, predict_out_of_fold
 from train.oof.hog_model import Hog
-from train.oof.jobs import Job, JobCall, run_job, shorten
+from train.oof.jobs import Job, JobCall, run_job, shorten_recipe
 from train.oof.join import join_jobs
 from train.recipes.presets import RECIPES
 from train.training import fit
@@ -208,19 +208,19 @@ def test_seeds_are_averaged_and_a_fold_is_calibrated_on_the_others(tmp_path: Pat
 def test_a_model_learns_from_the_given_labels_alone() -> None:
     softened = replace(choose_models("long")[0], label_smoothing=0.1)
     assert softened.self_distillation > 0
-    model = shorten(softened, 1000)
+    model = shorten_recipe(softened, 1000)
     assert (model.label_smoothing, model.self_distillation) == (0, 0)
 
 
 def test_a_model_takes_the_steps_of_its_recipe_and_a_schedule_for_few_epochs() -> None:
     wide, five_layer = (choose_models(name)[0] for name in ("long", "five-layer"))
-    small, large = shorten(wide, 1000), shorten(wide, 28_000)
+    small, large = shorten_recipe(wide, 1000), shorten_recipe(wide, 28_000)
     assert (small.batch_size, small.epochs) == (64, -(-1000 // 16))
     assert (large.batch_size, large.epochs) == (128, wide.oof_epochs)
-    assert shorten(wide, 12_800).epochs == wide.oof_epochs
+    assert shorten_recipe(wide, 12_800).epochs == wide.oof_epochs
     assert large.learning_rate == 2 * small.learning_rate
     assert (large.optimizer, large.schedule) == ("muon", "linear")
-    changed = shorten(five_layer, 28_000)
+    changed = shorten_recipe(five_layer, 28_000)
     assert (five_layer.schedule, changed.schedule) == ("plateau", "cosine")
     assert (changed.optimizer, changed.batch_size) == ("adam", five_layer.batch_size)
 
@@ -270,7 +270,9 @@ def test_quick_is_a_smaller_network_and_two_views(
     full, none = choose_models("five-layer,hog")
     quick, same = choose_models("five-layer,hog", quick=True)
     assert (full.widths, full.oof_views) == ((32, 64, 128), 10)
-    assert quick == replace(full, widths=(22, 43, 86), oof_epochs=4, oof_steps=0, oof_views=2)
+    assert (quick.oof_epochs, quick.oof_steps, quick.oof_views) == (4, 0, 2)
+    assert [shorten_recipe(quick, rows).epochs for rows in (100, 28_000, 240_000)] == [4, 4, 2]
+    assert quick.widths == (22, 43, 86)
     assert none == same == Hog()
     tta_views: list[Any] = []
 
@@ -442,7 +444,7 @@ def test_a_split_that_leaks_is_not_trained_on(copy: Workspace) -> None:
     done = call("run", "-w", copy.root)
     assert done.exit_code == 1
     assert (
-        "1 duplicate_groups cross a split (first: bars/sad/00.png); run `curate split` again"
+        "1 duplicate_group crosses a split (first: bars/sad/00.png); run `curate split` again"
         in done.stderr
     )
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
 from curate.errors import SourceError, UsageError
+from curate.files import seal
 from curate.images.decode import pixel_hash
 from curate.stderr import open_bar
 from curate.workspace.class_views import find_class_view
@@ -335,6 +336,11 @@ def test_weights_are_read_from_a_file_and_a_wrong_one_is_named(tmp_path: Path) -
     )
     with pytest.raises(SourceError, match="no weights of fast for 4 classes"):
         build_model(replace(small, weights=str(file)), 4)
+    sealed = bytearray(seal(file.read_bytes()))
+    sealed[len(sealed) // 2] ^= 1
+    file.write_bytes(sealed)
+    with pytest.raises(SourceError, match="its checksum does not fit, so the file is damaged"):
+        build_model(replace(small, weights=str(file)), 3)
     with pytest.raises(SourceError, match="there is no such file: give a file of weights"):
         build_model(replace(small, weights=str(tmp_path / "none.h5")), 3)
     with pytest.raises(UsageError, match="recipe fast has no pretrained base"):
@@ -399,6 +405,7 @@ def test_there_is_an_option_for_every_field_that_training_reads() -> None:
         "model",
         "oof_epochs",
         "oof_steps",
+        "oof_images",
         "oof_views",
     }
 

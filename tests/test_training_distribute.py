@@ -28,7 +28,7 @@ from train.data.dataset import Examples
 from train.data.tf_batches import stream_dataset
 from train.models.build import build_model
 from train.models.self_distillation import SelfDistilledModel
-from train.oof import aum as margins
+from train.oof import margins
 from train.recipes.presets import RECIPES
 from train.training import distribute, tune
 from train.training.fit import DivergedError, uses_tf_data

@@ -14,11 +14,12 @@ targets of a training (`train run --targets`): what they believe of a train row 
 of val or test. They predict the rows of all splits, and the table has a column `within` besides.
 
 There is no val split here: the number of epochs is fixed and small (`oof_epochs`, more for a small
-dataset: `oof_steps`), towards the given labels by plain cross-entropy, and a schedule that is not
-made for so few epochs gives way to the cosine.
+dataset: `oof_steps`, fewer for a large one: `oof_images`), towards the given labels by plain
+cross-entropy, and a schedule that is not made for so few epochs gives way to the cosine.
 """
 
 import os
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,8 +27,9 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from curate import engine
-from curate.errors import ManifestError, UsageError
+from curate.errors import ManifestError, UsageError, amount
 from curate.files import write_atomically
+from curate.result import format_counts
 from curate.stderr import print_notes
 from curate.workspace.invariants import require_laws, require_split
 from curate.workspace.manifest import table_bytes
@@ -55,8 +57,9 @@ from train.recipes.recipe import Recipe, override
 
 # The changes of --quick, beside two thirds of the channels. On one fold of FER2013 (by Adam) two
 # epochs of all channels took as long and agreed with 53 % of the given labels, four epochs of two
-# thirds of the channels with 56 %, six epochs of half of them with 56 %.
-QUICK = {"oof_epochs": 4, "oof_steps": 0, "oof_views": 2}
+# thirds of the channels with 56 %, six epochs of half of them with 56 %. An epoch of
+# a large set shows as many images as several of a small one: two epochs of 240,000 rows are enough.
+QUICK = {"oof_epochs": 4, "oof_steps": 0, "oof_images": 400_000, "oof_views": 2}
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def choose_models(
     ----------
     epochs : exact number of epochs of each network; None for the recipe's
     batch_size : images per step of each network; None for the recipe's
-    quick : smaller networks, four epochs, two TTA views
+    quick : smaller networks, four epochs, fewer of a large set, two TTA views
 
     Raises
     ------
@@ -170,7 +173,7 @@ def choose_models(
     if quick:
         changes |= QUICK
     elif epochs is not None:
-        changes |= {"oof_epochs": epochs, "oof_steps": 0}
+        changes |= {"oof_epochs": epochs, "oof_steps": 0, "oof_images": 0}
     models: list[OofModel] = []
     for name in dict.fromkeys(name.strip() for name in names.split(",")):
         if name == Hog.name:
@@ -219,9 +222,10 @@ def _run_jobs(
     steps = sum(count_steps(job.model, train_rows[job.fold]) for job in jobs)
     # The long jobs first, so that no core waits for the last of them alone.
     ordered = sorted(jobs, key=lambda job: isinstance(job.model, Hog))
-    progress_file = jobs[0].file.parent.parent / f"progress-{os.getpid()}.bin"
+    # Random, since machines that share the folder may share process numbers too.
+    progress_file = jobs[0].file.parent.parent / f"progress-{secrets.token_hex(8)}.bin"
     calls = [JobCall(workspace.root, job, progress_file, slot) for slot, job in enumerate(ordered)]
-    with show_progress(progress_file, len(calls), steps, f"train oof, {len(calls)} jobs"):
+    with show_progress(progress_file, len(calls), steps, f"train oof, {amount(len(calls), 'job')}"):
         for _ in engine.map(run_job, calls, what="", engine=options.engine_name, workers=workers):
             pass
 
@@ -321,7 +325,7 @@ def _format_summary(
     done = f"{finished} of {counts['jobs']} jobs done ({trained} trained now, {seconds:.0f} s)"
     if not files:
         return f"oof: {done}; {counts['left']} are left before predictions can be written"
-    return f"oof: {done}; {counts['rows']:,} rows predicted -> {', '.join(files)}"
+    return f"oof: {done}; {amount(counts['rows'], 'row')} predicted -> {', '.join(files)}"
 
 
 def _format_plan(manifest: pd.DataFrame, missing: Sequence[Job], jobs: int) -> str:
@@ -330,12 +334,12 @@ def _format_plan(manifest: pd.DataFrame, missing: Sequence[Job], jobs: int) -> s
     for job in missing:
         labels = manifest.loc[select_train_rows(manifest, job.fold, job.within), "given_label"]
         counts = count_labels(labels)
-        per_class = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        per_class = format_counts(counts)
         held_out = int((manifest["fold"] == job.fold).sum())
-        epochs = f"{job.model.epochs} epochs on " if isinstance(job.model, Recipe) else ""
+        epochs = f"{amount(job.model.epochs, 'epoch')} on " if isinstance(job.model, Recipe) else ""
         lines.append(
             f"  {job.model.name}, seed {job.seed}, fold {job.fold}: "
-            f"{epochs}{sum(counts.values()):,} rows ({per_class}), predicts {held_out:,}"
+            f"{epochs}{amount(sum(counts.values()), 'row')} ({per_class}), predicts {held_out:,}"
         )
     steps = sum(
         count_steps(job.model, int(select_train_rows(manifest, job.fold, job.within).sum()))

@@ -40,8 +40,8 @@ from train.recipes.recipe import (
 INPUT_COLUMNS = ("pixel_hash", "given_label", "fold", "quality", "duplicate_group")
 # Fields of a model that do not change its training; the epochs are in `epochs`.
 _NOT_TRAINED = (
-    "about", "published", "source", "classes", "oof_epochs", "oof_steps", "targets",
-    "belief_weight",
+    "about", "published", "source", "classes", "oof_epochs", "oof_steps",
+    "oof_images", "targets", "belief_weight",
 )  # fmt: skip
 
 OofModel = Recipe | hog_model.Hog
@@ -130,7 +130,9 @@ def plan_jobs(
         )
     jobs = []
     for requested in models:
-        model = shorten(requested, fewest_rows) if isinstance(requested, Recipe) else requested
+        model = (
+            shorten_recipe(requested, fewest_rows) if isinstance(requested, Recipe) else requested
+        )
         folder = workspace.cache / "oof" / _digest(model, manifest, precision, within)
         for seed in seeds:
             for fold in folds:
@@ -192,7 +194,7 @@ def _train_network(
     # Keras takes seconds to import, and a run that finds every job done does not need it.
     from train.backend import choose_precision, use_one_thread
     from train.evaluation import predict
-    from train.oof.aum import MarginRecorder
+    from train.oof.margins import MarginRecorder
     from train.training import fit
 
     use_one_thread()
@@ -256,12 +258,14 @@ def to_model_json(model: OofModel) -> dict[str, Any]:
     return hog_model.to_json(model) if isinstance(model, hog_model.Hog) else to_json(model)
 
 
-def shorten(recipe: Recipe, rows: int) -> Recipe:
+def shorten_recipe(recipe: Recipe, rows: int) -> Recipe:
     """The recipe as it is trained on so many rows: few epochs, plain cross-entropy."""
     sized = resolve_batch_size(recipe, rows)
     # A step of twice the images at twice the rate does the work of two.
     steps = -(-rows // (recipe.batch_size or SMALL_BATCH)) or 1
     epochs = max(recipe.oof_epochs, -(-recipe.oof_steps // steps))
+    if recipe.oof_images:
+        epochs = min(epochs, -(-recipe.oof_images // max(rows, 1)))
     # The other schedules are made for many epochs, or need a val split.
     schedule = recipe.schedule if recipe.schedule in WARMUP_SCHEDULES else "cosine"
     return replace(
@@ -270,7 +274,10 @@ def shorten(recipe: Recipe, rows: int) -> Recipe:
 
 
 def _digest(model: OofModel, manifest: pd.DataFrame, precision: str, within: str) -> str:
-    """16 hex digits of everything on which a job depends except its seed and fold."""
+    """16 hex digits of what a job depends on beside its seed, its fold and its machine.
+
+    Under precision `auto` another machine may compute in another one; name it to have one for all.
+    """
     fields = to_model_json(model)
     settings = {name: value for name, value in fields.items() if name not in _NOT_TRAINED}
     facts = manifest[["path", *INPUT_COLUMNS]]

@@ -142,6 +142,12 @@ class Recipe:
         "on 1,500 drawn faces a network needs 200 steps to learn anything at all",
         AT_LEAST_0,
     )
+    oof_images: int = _default(
+        0,
+        "Images that each model of `train oof` is shown at most, in whole epochs; 0 is no limit.",
+        "the epochs alone count; `--quick` sets a limit, which sets of over 130,000 rows reach",
+        AT_LEAST_0,
+    )
     oof_views: int = _default(
         10,
         "Views of each image that `train oof` averages: 2 (itself and mirrored) or 10 (also "
