@@ -217,7 +217,7 @@ def test_a_wrong_column_or_table_is_one_line_with_the_way_out_and_reads_no_test(
     tables = {
         "no_path.csv": ("name,skin\na,b\n", "must have `path` and others, each once"),
         "foreign.csv": ("path,skin\nx/1.png,a\n", "write them as the manifest does, as in bars/"),
-        "twice.csv": ("path,skin\nx/1.png,a\nx/1.png,a\n", "1 paths are listed twice"),
+        "twice.csv": ("path,skin\nx/1.png,a\nx/1.png,a\n", "1 path is listed twice"),
         "two.csv": ("path,label\nbars/angry/20.png,a\n", "two columns 'label': rename one"),
     }
     cases = {"colour": f"must be {', '.join(COLUMNS)}, or a CSV file with a column `path`"}
@@ -232,3 +232,11 @@ def test_a_wrong_column_or_table_is_one_line_with_the_way_out_and_reads_no_test(
             assert message in done.stderr
             assert len(done.stderr.splitlines()) == 1
     assert not (run / "reads.json").exists()
+
+
+@pytest.mark.parametrize("values", [0.9999 + np.arange(40) / 1e6, 1990 + np.arange(40) / 100])
+def test_quarters_of_numbers_that_differ_late_keep_their_names_apart(values: np.ndarray) -> None:
+    names = pd.Series(cut_quarters(values))
+    assert names.value_counts().tolist() == [10, 10, 10, 10]
+    low = float(names[0].removeprefix("below ").replace(",", ""))
+    assert values[9] <= low <= values[10]

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from bars import make_workspace
+from bars import CLASSES, make_workspace
 from typer.testing import CliRunner, Result
 
 from curate.workspace.manifest import write_manifest
 from curate.workspace.workspace import Workspace
+from train.backend import keras
 from train.cli.training import app
 from train.evaluation.metrics import find_best
 from train.recipes.presets import FAST
@@ -395,7 +396,7 @@ def test_several_seeds_report_mean_and_spread_and_resume_goes_on_with_all_of_the
     assert done.exit_code == 0, done.output
     first, second, last = done.output.splitlines()
     assert first.startswith("run: fast, finished before: val accuracy ")
-    assert second.startswith("run: fast, 1 epochs (best 1), ")
+    assert second.startswith("run: fast, 1 epoch (best 1), ")
     assert last.startswith("run: fast, 2 seeds: val accuracy ")
     assert " ± " in last
     seeds = [
@@ -417,3 +418,74 @@ def test_a_folder_that_a_killed_command_left_empty_is_in_nobodys_way(tmp_path: P
     (folder / "metrics.json").write_text("{}")
     with pytest.raises(RunError, match="already exists"):
         make_folder(tmp_path, "own", is_given=True)
+
+
+def test_a_run_broken_off_in_its_first_epoch_starts_from_its_weights_again(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = copy.root / "runs" / "whole" / "best.weights.h5"
+    words = (*SMALL, "--epochs", "1", "--weights", weights)
+    assert call("run", "-w", copy.root, "--name", "warm", *words).exit_code == 0
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "on_epoch_begin", stop, raising=False)
+        assert call("run", "-w", copy.root, "--name", "torn", *words).exit_code == 130
+    changed = weights.with_name("kept.h5")
+    weights.rename(changed)
+    refused = call("run", "-w", copy.root, "--resume", "--name", "torn")
+    assert refused.exit_code == 1
+    assert f"--weights {weights}: has changed since this training began" in refused.stderr
+    changed.rename(weights)
+    done = call("run", "-w", copy.root, "--resume", "--name", "torn")
+    assert done.exit_code == 0, done.output
+    one, two = (pd.read_csv(copy.root / "runs" / name / "history.csv") for name in ("warm", "torn"))
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+
+
+def test_what_the_weights_at_the_start_have_learned_counts_as_learned(copy: Workspace) -> None:
+    runs = copy.root / "runs"
+    manifest = copy.read()
+    turned = manifest["split"].replace({"train": "test", "test": "train"})
+    write_manifest(copy.manifest, manifest.assign(split=turned))
+    weights = runs / "whole" / "best.weights.h5"
+    words = (*SMALL, "--epochs", "1", "--weights", weights)
+    assert call("run", "-w", copy.root, "--name", "warm", *words).exit_code == 0
+    record = read_run_record(runs / "warm")
+    learned = set(record.read_learned_rows()["path"])
+    assert learned == set(manifest["path"][manifest["split"].isin(["train", "test"])])
+    done = call("evaluate", runs / "warm", "--tta", "1", "-w", copy.root)
+    assert "0 rows have no" in done.output
+    assert "learned from: the split has changed since" in done.output
+
+
+def test_class_weights_that_change_between_two_seeds_are_refused(
+    copy: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "w.csv"
+    table.write_text("class,weight\n" + "".join(f"{name},1.5\n" for name in CLASSES))
+    real = Checkpoint.on_epoch_end
+
+    def change(self: Any, number: int, logs: Any = None) -> None:
+        real(self, number, logs)
+        table.write_text("class,weight\n" + "".join(f"{name},2.5\n" for name in CLASSES))
+
+    monkeypatch.setattr(Checkpoint, "on_epoch_end", change)
+    words = (*SMALL, "--epochs", "1", "--class-weights", table)
+    done = call("run", "-w", copy.root, "--seeds", "2", "--name", "series", *words)
+    assert done.exit_code == 1
+    assert "the class weights have changed since this training began" in done.stderr
+
+
+def test_a_full_disk_is_one_line_whatever_hdf5_raises(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: Any) -> None:
+        raise RuntimeError("Unable to flush file\n(errno = 28, 'No space left on device')")
+
+    monkeypatch.setattr(keras.Model, "save_weights", fill)
+    done = call("run", "-w", copy.root, "--name", "full", *SMALL)
+    assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
+    assert "cannot be written (No space left on device): free or unlock the disk" in done.stderr

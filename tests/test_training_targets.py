@@ -13,9 +13,11 @@ from bars import CLASSES, list_bytes, make_workspace
 from typer.testing import CliRunner, Result
 
 from curate.errors import PredictionsError, UsageError
+from curate.stderr import print_notes
 from curate.workspace.class_views import find_class_view
 from curate.workspace.manifest import write_manifest
 from curate.workspace.predictions import PREFIX, WITHIN, write_predictions
+from curate.workspace.receipts import StageResult, new_receipt, write_receipt
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.data.dataset import Examples, read_dataset, select_examples
@@ -173,7 +175,10 @@ def test_classes_are_merged_by_the_view_and_foreign_ones_are_left_out() -> None:
     )
     paths = pd.Series(["a/2", "a/1"])
     merged = share_beliefs(
-        Beliefs(table, {}), paths, ["positive", "negative"], find_class_view("polarity")
+        Beliefs(table, {}, "train again"),
+        paths,
+        ["positive", "negative"],
+        find_class_view("polarity"),
     )
     # Contempt is of no group: .3 positive and .3 negative are left; of the other row, nothing.
     assert merged.round(6).tolist() == [[0, 0], [0.5, 0.5]]
@@ -217,7 +222,7 @@ def test_a_table_made_before_the_split_changed_is_refused(
     write_manifest(workspace.manifest, manifest.reset_index(drop=True))
     with pytest.raises(
         PredictionsError,
-        match=r"learned from 1 rows that are in val or test now, or copies of them "
+        match=r"learned from 1 row that is in val or test now, or copied there "
         r"\(first: bars/happy/05.png\): the split has changed since: run `train oof --within",
     ):
         read_beliefs(workspace, workspace.read(), targets)
@@ -236,8 +241,8 @@ def test_a_copy_that_was_learned_counts_as_the_row_itself(workspace: Workspace) 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda table: table.iloc[1:], "1 rows are missing (first: bars/angry/00.png)"),
-        (lambda table: pd.concat([table, table.iloc[:1]]), "1 rows are listed twice"),
+        (lambda table: table.iloc[1:], "1 row missing (first: bars/angry/00.png)"),
+        (lambda table: pd.concat([table, table.iloc[:1]]), "1 row listed twice"),
         (lambda table: table.assign(p_sad="x"), "72 rows hold no probability"),
         (lambda table: table.assign(p_sad=0.9), "72 rows do not sum to 1"),
         (lambda table: table.assign(p_calm=0.0), "unknown classes (calm)"),
@@ -416,3 +421,25 @@ def test_within_train_needs_a_split(workspace: Workspace) -> None:
         1,
         "train: manifest.csv: no row has a split; run `curate split` first\n",
     )
+
+
+def test_a_posterior_of_other_given_labels_is_refused_and_an_older_one_noted(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_posterior(workspace)
+    manifest = workspace.read()
+    receipt = new_receipt(
+        workspace.root, "flag", manifest, input_columns=("given_label", "human"), inputs=(),
+        options={}, result=StageResult(""),
+    )  # fmt: skip
+    write_receipt(workspace.root, receipt, seconds=0)
+    read_beliefs(workspace, manifest, "posterior")
+    print_notes()
+    assert capsys.readouterr().err == ""
+    judged = manifest.assign(reason=["human", *manifest["reason"][1:]])
+    read_beliefs(workspace, judged, "posterior")
+    print_notes()
+    assert "is of before later changes or verdicts" in capsys.readouterr().err
+    other = manifest.assign(given_label=[*manifest["given_label"][1:], "sad"])
+    with pytest.raises(PredictionsError, match="the given labels have changed since"):
+        read_beliefs(workspace, other, "posterior")

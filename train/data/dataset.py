@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.class_weights import Scheme, weigh_classes
-from curate.errors import ManifestError, UsageError
+from curate.errors import ManifestError, UsageError, amount
 from curate.images.thumbnails import load_thumbnails
 from curate.labels import TRAINED_CLASSES
 from curate.workspace.class_views import apply_class_view, find_class_view
@@ -261,9 +261,9 @@ def encode_labels(labels: "pd.Series[str]", classes: Sequence[str], where: str) 
     if unknown:
         count = int(labels.isin(unknown).sum())
         raise ManifestError(
-            f"{where}: {count} rows have the labels {', '.join(unknown)}, which are not classes of "
-            f"the model ({', '.join(classes)}): relabel or drop them, or train a model with these "
-            "classes"
+            f"{where}: {amount(count, 'row has', 'rows have')} the labels {', '.join(unknown)}, "
+            f"which are not classes of the model ({', '.join(classes)}): relabel or drop them, or "
+            "train a model with these classes"
         )
     index = {name: k for k, name in enumerate(classes)}
     return np.array([index[name] for name in labels], np.int64)

@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from curate.errors import ManifestError, PredictionsError
+from curate.errors import ManifestError, PredictionsError, amount
 from curate.files import sha256_of
+from curate.stderr import note_once
 from curate.workspace.class_views import ClassView
 from curate.workspace.manifest import kept_rows
 from curate.workspace.predictions import (
@@ -27,6 +28,7 @@ from curate.workspace.predictions import (
     read_predictions,
     read_probabilities,
 )
+from curate.workspace.receipts import digest_column, is_stale, read_receipts
 from curate.workspace.votes import share_votes, votes_of
 from curate.workspace.workspace import Workspace
 
@@ -47,10 +49,12 @@ class Beliefs:
     ----------
     table : path -> one column of probabilities per class; each row sums to 1
     files : path inside the workspace -> SHA-256, of the tables that were read
+    again : the commands that make them again
     """
 
     table: pd.DataFrame
     files: Mapping[str, str]
+    again: str
 
 
 def read_beliefs(workspace: Workspace, manifest: pd.DataFrame, targets: str) -> Beliefs:
@@ -85,7 +89,8 @@ def read_beliefs(workspace: Workspace, manifest: pd.DataFrame, targets: str) -> 
         )
     columns = [PREFIX + name for name in classes]
     mean = np.mean([table[columns].to_numpy(np.float64) for table in tables], axis=0)
-    return Beliefs(pd.DataFrame(mean, pd.Index(tables[0]["path"]), classes), digests)
+    table = pd.DataFrame(mean, pd.Index(tables[0]["path"]), classes)
+    return Beliefs(table, digests, AGAIN[targets])
 
 
 def _read_table(file: Path, manifest: pd.DataFrame, targets: str) -> pd.DataFrame:
@@ -96,6 +101,7 @@ def _read_table(file: Path, manifest: pd.DataFrame, targets: str) -> pd.DataFram
                 f"it better than the models: {AGAIN['oof']}, `curate relabel --random 200`, then "
                 "`curate flag`"
             )
+        _require_present(file, manifest)
         # The rows of test too: they show whether the split has changed since.
         is_kept = (manifest["status"] == "keep") & (manifest["split"] != "")
         paths = manifest.loc[is_kept | (manifest["fold"] != ""), "path"]
@@ -104,6 +110,22 @@ def _read_table(file: Path, manifest: pd.DataFrame, targets: str) -> pd.DataFram
         table = read_predictions(file, manifest)
     require_unseen(table, manifest, file.name, AGAIN[targets])
     return table
+
+
+def _require_present(file: Path, manifest: pd.DataFrame) -> None:
+    """Raise PredictionsError for a posterior of other given labels; note other changes since."""
+    root = file.parent.parent
+    receipt = read_receipts(root).get("flag")
+    if receipt is None:
+        return
+    label = receipt["reads"].get("given_label")
+    if label not in (None, digest_column(manifest, "given_label")):
+        raise PredictionsError(
+            f"{file}: the given labels have changed since `curate flag` wrote it: run `curate "
+            "flag` again"
+        )
+    if is_stale(root, manifest, receipt):
+        note_once(f"{file}: is of before later changes or verdicts; `curate flag` makes it anew")
 
 
 def require_unseen(table: pd.DataFrame, manifest: pd.DataFrame, where: str, remedy: str) -> None:
@@ -125,9 +147,10 @@ def require_unseen(table: pd.DataFrame, manifest: pd.DataFrame, where: str, reme
     is_seen = learned["path"].isin(held_out["path"]) | learned["duplicate_group"].isin(groups)
     if is_seen.any():
         raise PredictionsError(
-            f"{where}: its models learned from {int(is_seen.sum()):,} rows that are in val or test "
-            f"now, or copies of them (first: {learned['path'][is_seen].iloc[0]}): the split has "
-            f"changed since: {remedy}"
+            f"{where}: its models learned from "
+            f"{amount(is_seen.sum(), 'row that is', 'rows that are')} in val or test now, or "
+            f"copied there (first: {learned['path'][is_seen].iloc[0]}): the split has changed "
+            f"since: {remedy}"
         )
 
 
@@ -146,8 +169,8 @@ def share_beliefs(
     missing = paths[~paths.isin(beliefs.table.index)]
     if len(missing):
         raise PredictionsError(
-            f"{', '.join(beliefs.files)}: {len(missing)} rows to train on are missing "
-            f"(first: {missing.iloc[0]}): {AGAIN[POSTERIOR]}"
+            f"{', '.join(beliefs.files)}: {amount(len(missing), 'row')} of train or val missing "
+            f"(first: {missing.iloc[0]}): {beliefs.again}"
         )
     index = {name: k for k, name in enumerate(classes)}
     shares = np.zeros((len(paths), len(classes)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.errors import UsageError
+from curate.errors import UsageError, amount
 from curate.files import sha256_of
 from curate.result import Result
 from curate.workspace.class_views import format_class_view
@@ -149,7 +149,8 @@ def _format_summary(counts: Mapping[str, Any]) -> str:
     before, after = (format_percent(value) for value in counts["accuracy"])
     points = f"{100 * counts['gain']:+.1f} {format_interval(counts['interval'])} points"
     return (
-        f"compare: {counts['second']} against {counts['first']} on {counts['rows']:,} rows: "
-        f"accuracy {after} against {before}, {points}; {counts['won']:,} rows won, "
-        f"{counts['lost']:,} lost; McNemar p = {counts['p_value']:.2g}"
+        f"compare: {counts['second']} against {counts['first']} on "
+        f"{amount(counts['rows'], 'row')}: accuracy {after} against {before}, {points}; "
+        f"{amount(counts['won'], 'row')} won, {counts['lost']:,} lost; McNemar p = "
+        f"{counts['p_value']:.2g}"
     )

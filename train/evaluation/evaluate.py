@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.errors import amount
 from curate.result import Result
-from curate.workspace.receipts import read_receipts
+from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Rows
 from train.data.tta import count_views, plan_tta, require_views
@@ -112,11 +113,28 @@ def evaluate_runs(
     table = write_evaluation(folder, run_set, mean_probs, metrics, scored)
     summary = f"{format_summary(metrics)}{run_set.format_outside()} -> {folder}"
     shown = _format_tables(table, scored, slices)
-    result = Result(summary, metrics | {"folder": str(folder)}, shown)
+    notes = _note_learned(run_set, rows)
+    result = Result(summary, metrics | {"folder": str(folder)}, shown, notes)
     is_one_run = len(run_set.records) == 1
     if rows == "test" and run_set.is_home and is_one_run and classes is None:
         write_evaluation_receipt(run_set, result, time.perf_counter() - start)
     return result
+
+
+def _note_learned(run_set: RunSet, rows: str) -> list[str]:
+    """A note if rows that are held out now are among those that a model learned from."""
+    if rows not in ("val", "test"):
+        return []
+    learned = pd.concat([record.read_learned_rows() for record in run_set.records])
+    held_out = run_set.manifest.loc[run_set.rows, ["path", "pixel_hash"]]
+    seen = len(held_out.merge(learned.drop_duplicates()))
+    if not seen:
+        return []
+    return [
+        f"evaluate: {amount(seen, 'row is', 'rows are')} in {rows} now that {run_set.name} learned "
+        "from: the split has changed since, or its weights are of such a run; trust the accuracy "
+        "of the rows without a copy in train"
+    ]
 
 
 def _score_slices(
@@ -204,17 +222,20 @@ def score_majority(targets: Rows, classes: Sequence[str]) -> dict[str, Any]:
 
 def find_rows_without_copy(run_set: RunSet) -> Mask:
     """(N,) whether a selected row has no copy among the rows that the models were trained on."""
-    train_rows = pd.concat([record.read_train_rows() for record in run_set.records])
+    train_rows = pd.concat([record.read_learned_rows() for record in run_set.records])
     return ~has_copy_in_train(run_set.manifest, train_rows)[run_set.rows]
 
 
 def knows_near_copies(run_set: RunSet) -> bool:
-    """Whether `curate dedup` has searched this workspace for near duplicates too.
+    """Whether `curate dedup` has searched these images for near duplicates too.
 
-    It does so without `--exact-only`.
+    It does so without `--exact-only`; images that came later have not been searched.
     """
-    receipt = read_receipts(run_set.workspace.root).get("dedup", {})
-    return bool(receipt.get("options", {}).get("near", False))
+    root = run_set.workspace.root
+    receipt = read_receipts(root).get("dedup")
+    if receipt is None or is_stale(root, run_set.manifest, receipt):
+        return False
+    return bool(receipt["options"].get("near", False))
 
 
 def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> Mask:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.errors import ManifestError, UsageError, examples
+from curate.errors import ManifestError, UsageError, amount, examples
+from curate.result import format_counts
 from curate.workspace.class_views import GROUPS, apply_class_view, find_class_view
 from curate.workspace.invariants import require_split
 from curate.workspace.manifest import SPLITS
@@ -101,9 +102,8 @@ class RunSet:
         if not self.class_views:
             return ""
         names, outside = " and ".join(self.class_views), self.outside
-        total = f"{sum(outside.values()):,} kept rows are outside of it"
-        counts = ", ".join(f"{name} {count:,}" for name, count in outside.items())
-        return f"; view {names}: {total}" + (f" ({counts})" if counts else "")
+        total = f"{amount(sum(outside.values()), 'kept row is', 'kept rows are')} outside of it"
+        return f"; view {names}: {total}" + (f" ({format_counts(outside)})" if outside else "")
 
     def read_images(self, size: int) -> Images:
         """The images of all rows of the manifest, at `size` pixels a side."""
@@ -311,7 +311,7 @@ def _select_rows(manifest: pd.DataFrame, rows: str) -> Rows:
     if len(numbers):
         return numbers
     if rows == "all":
-        raise ManifestError("manifest.csv: there is no kept row: run `curate build`")
+        raise ManifestError("manifest.csv: no row is kept: `curate status` shows why")
     raise ManifestError(
         f"manifest.csv: no kept row has split {rows}: "
         "run `curate split` first, or choose --rows all"

@@ -188,7 +188,7 @@ def plot_trials(table: pd.DataFrame, title: str) -> bytes:
 
     Parameters
     ----------
-    table : per trial: learning_rate, batch_size, val_accuracy, and stopped ("true" or empty)
+    table : per trial: learning_rate, batch_size, val_accuracy, and stopped ("true" or "false")
     """
     figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axes = figure.subplots()

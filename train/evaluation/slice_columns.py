@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.csv_text import find_form, read_csv
-from curate.errors import SourceError, UsageError, examples
+from curate.errors import SourceError, UsageError, amount, examples
 from curate.workspace.manifest import sources_of, subject_keys
 from curate.workspace.votes import votes_of
 from train.data.dataset import Images, Pixels
@@ -103,8 +103,8 @@ def read_table(run_set: RunSet, name: str) -> dict[str, Names]:
     doubled = table.loc[table["path"].duplicated(), "path"].tolist()
     if doubled:
         raise SourceError(
-            f"{file}: {len(doubled)} paths are listed twice (first: {doubled[0]}): keep one row of "
-            "each"
+            f"{file}: {amount(len(doubled), 'path is', 'paths are')} listed twice (first: "
+            f"{doubled[0]}): keep one row of each"
         )
     if not table["path"].isin(paths).any():
         raise SourceError(
@@ -138,13 +138,32 @@ def cut_quarters(numbers: Numbers) -> Names:
     """
     known = numbers[np.isfinite(numbers)]
     bounds = np.unique(np.quantile(known, QUARTERS)) if len(known) else np.empty(0)
-    texts = [f"{bound:,.0f}" if bound >= 1000 else f"{bound:.4g}" for bound in bounds]
+    texts = _format_bounds(bounds)
     names = [f"below {texts[0]}" if texts else ""]
     names += [f"{low} to {high}" for low, high in itertools.pairwise(texts)]
     names += [f"{texts[-1]} and more"] if texts else []
     places = np.searchsorted(bounds, np.nan_to_num(numbers), side="right")
     slices = np.array(names, dtype=object)[places]
     return np.where(np.isfinite(numbers), slices, "").astype(object)
+
+
+def _format_bounds(bounds: Numbers) -> list[str]:
+    """The bounds, as short as keeps them apart and leaves each near its place."""
+    for digits in range(4, 17):
+        texts = [_format_bound(float(bound), digits) for bound in bounds]
+        read = np.array([float(text.replace(",", "")) for text in texts])
+        if np.all(np.abs(read - bounds) <= _gap(bounds)):
+            return texts
+    return [repr(float(bound)) for bound in bounds]
+
+
+def _format_bound(bound: float, digits: int) -> str:
+    return f"{bound:,.{digits - 4}f}" if abs(bound) >= 1000 else f"{bound:.{digits}g}"
+
+
+def _gap(bounds: Numbers) -> float:
+    """A tenth of the smallest distance of two bounds."""
+    return float(np.diff(bounds).min()) / 10 if len(bounds) > 1 else np.inf
 
 
 def measure_brightness(images: Pixels) -> Numbers:

@@ -6,6 +6,8 @@ Input: the metrics that `train evaluate` writes to metrics.json. Output: text.
 from collections.abc import Mapping
 from typing import Any
 
+from curate.errors import amount
+from curate.result import format_counts
 from train.data.dataset import count_labels
 from train.evaluation.metrics import format_interval, format_percent
 from train.evaluation.open_runs import RunSet
@@ -21,8 +23,7 @@ RUN_SCORES = {
 
 def format_plan(run_set: RunSet, tta: str) -> str:
     """The summary of a dry run."""
-    counts = count_labels(run_set.viewed.loc[run_set.rows, "label"])
-    labels = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    labels = format_counts(count_labels(run_set.viewed.loc[run_set.rows, "label"]))
     rows = f"{len(run_set.rows):,} {run_set.selection} rows ({labels})"
     return f"evaluate: would score {run_set.name} on {rows} by --tta {tta}"
 
@@ -75,7 +76,7 @@ def _format_copies(metrics: Mapping[str, Any]) -> str:
     if metrics["near_copies_known"]:
         copy = "copy"
     accuracy = f", accuracy {format_percent(scores['accuracy'])}" if scores["rows"] else ""
-    return f"{scores['rows']:,} rows have no {copy} in train{accuracy}"
+    return f"{amount(scores['rows'], 'row has', 'rows have')} no {copy} in train{accuracy}"
 
 
 def _format_reads(metrics: Mapping[str, Any]) -> str:

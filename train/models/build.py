@@ -5,9 +5,11 @@ Input of a network: (N, S, S, 1) uint8 grey, 0-255. Output: (N, K) class probabi
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError, UsageError, first_line
+from curate.files import holds_seal
 from train.backend import FLOAT32, use_precision
 from train.models import fast, fernet, five_layer, pretrained
 from train.recipes.recipe import PRETRAINED, Recipe
@@ -38,7 +40,7 @@ def build_model(recipe: Recipe, classes: int, precision: str = FLOAT32) -> Any:
             model = NETWORKS[recipe.model](recipe, classes)
     except ValueError as error:
         raise UsageError(
-            f"recipe {recipe.name}: these fields make no network ({pretrained.first_line(error)}): "
+            f"recipe {recipe.name}: these fields make no network ({first_line(error)}): "
             "change --widths, --size or --dense-units"
         ) from error
     # The builder of a pretrained network has loaded a file that holds only the base.
@@ -51,6 +53,11 @@ def build_model(recipe: Recipe, classes: int, precision: str = FLOAT32) -> Any:
 def load_run_weights(model: Any, recipe: Recipe, classes: int) -> None:
     """Load the weights of another run with the same network and number of classes."""
     pretrained.require_file(recipe.weights)
+    if holds_seal(Path(recipe.weights)) is False:
+        raise SourceError(
+            f"--weights {recipe.weights}: its checksum does not fit, so the file is damaged: "
+            "name those of another run, or --weights none"
+        )
     try:
         # Keras warns about layers that do not fit; the error below reports it.
         with warnings.catch_warnings(action="ignore"):
@@ -58,6 +65,6 @@ def load_run_weights(model: Any, recipe: Recipe, classes: int) -> None:
     except (ValueError, OSError, KeyError) as error:
         raise SourceError(
             f"--weights {recipe.weights}: no weights of {recipe.model} for {classes} classes "
-            f"({pretrained.first_line(error)}): give the best.weights.h5 of such a run, "
+            f"({first_line(error)}): give the best.weights.h5 of such a run, "
             "or --weights none"
         ) from error

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError, UsageError, first_line
 from train.backend import keras
 from train.models.layers import norm_relu, softmax_output
 from train.recipes.recipe import Recipe
@@ -115,9 +115,3 @@ def require_file(weights: str) -> None:
             f"--weights {weights}: there is no such file: give a file of weights, "
             "or --weights imagenet or none"
         )
-
-
-def first_line(error: Exception) -> str:
-    """The first line of a library's message, at most 160 characters."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:160]

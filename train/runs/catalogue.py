@@ -5,7 +5,16 @@ write.
 """
 
 from curate.catalogue import WrittenFile
-from train.runs.folder import CURVES, HISTORY, METRICS, RECIPE, TENSORBOARD, TRAIN_ROWS, WEIGHTS
+from train.runs.folder import (
+    CURVES,
+    HISTORY,
+    METRICS,
+    RECIPE,
+    START_ROWS,
+    TENSORBOARD,
+    TRAIN_ROWS,
+    WEIGHTS,
+)
 from train.runs.read_counter import TEST_READS
 
 _IMAGE = {"path": "path of the image in manifest.csv", "label": "the label that counts"}
@@ -18,6 +27,12 @@ RUN: tuple[WrittenFile, ...] = (
         TRAIN_ROWS,
         "run",
         "the images that the model learned from",
+        columns={"path": _IMAGE["path"], "pixel_hash": "of its pixels, to find copies of it later"},
+    ),
+    WrittenFile(
+        START_ROWS,
+        "run --weights",
+        "the images that the weights at its start had learned",
         columns={"path": _IMAGE["path"], "pixel_hash": "of its pixels, to find copies of it later"},
     ),
     WrittenFile(
@@ -113,25 +128,6 @@ EVALUATION: tuple[WrittenFile, ...] = (
         },
     ),
     WrittenFile("evaluation-<rows>/calibration.png", "evaluate", "the bins, drawn"),
-    WrittenFile(
-        "evaluation-<rows>/slices.csv",
-        "evaluate --by",
-        "scores of parts of the rows",
-        columns={
-            "column": "what the rows are parted by",
-            "slice": "its value in this part",
-            "rows": "images of the slice",
-            "accuracy": "0 to 1",
-            "low": "lower end of its interval; empty for a slice of few images",
-            "high": "upper end of its interval",
-            "expected": "accuracy if each class were predicted as well as in all rows",
-            "p_value": "of no worse than the other rows, corrected; empty where it is not tested",
-            "worse": "true where the slice is worse than chance would have it",
-            "all_rows": "images that have a slice of the column",
-            "all_right": "those of them that are predicted right",
-            "detectable": "a slice of this size is found in 9 of 10 draws at this accuracy",
-        },
-    ),
     WrittenFile(
         "comparison-<rows>-<run>.json", "compare", "whether one run is better by more than chance"
     ),

@@ -20,7 +20,7 @@ from curate.labels import TRAINED_CLASSES
 from curate.workspace.class_views import find_class_view
 from train.recipes.recipe import Recipe, from_json
 from train.runs.errors import RunError, read_json, reading
-from train.runs.folder import METRICS, RECIPE, TRAIN_ROWS, WEIGHTS
+from train.runs.folder import METRICS, RECIPE, START_ROWS, TRAIN_ROWS, WEIGHTS
 
 # A record that lacks `workspace` belongs to a run in the folder `runs` of its workspace.
 DEFAULT_WORKSPACE = "../.."
@@ -78,6 +78,8 @@ class RunRecord:
     series : the series of seeds that the run belongs to, or None
     targets : path inside the workspace -> SHA-256 of the tables that its loss aims at; often none
     train_rows_sha256 : of the table of the train rows; empty in a record of an earlier version
+    start_rows_sha256 : of the table of the rows that its `--weights` had learned; empty without
+    weights_sha256 : of the file of `--weights`; empty without one
     """
 
     folder: Path
@@ -96,6 +98,8 @@ class RunRecord:
     series: Series | None
     targets: Mapping[str, str]
     train_rows_sha256: str = ""
+    start_rows_sha256: str = ""
+    weights_sha256: str = ""
 
     @property
     def weights(self) -> Path:
@@ -113,11 +117,24 @@ class RunRecord:
 
     def read_train_rows(self) -> pd.DataFrame:
         """path and pixel_hash of every row that the model was trained on."""
-        file, columns = self.folder / TRAIN_ROWS, ["path", "pixel_hash"]
-        with reading(file):
-            if self.train_rows_sha256 not in ("", sha256_of(file)):
-                raise ValueError("it was changed after the training")
-            return pd.read_csv(file, dtype=str, keep_default_na=False, usecols=columns)
+        return _read_rows(self.folder / TRAIN_ROWS, self.train_rows_sha256)
+
+    def read_learned_rows(self) -> pd.DataFrame:
+        """`read_train_rows`, and the rows that the weights at its start had learned."""
+        rows = self.read_train_rows()
+        if not self.start_rows_sha256:
+            return rows
+        start = _read_rows(self.folder / START_ROWS, self.start_rows_sha256)
+        return pd.concat([rows, start], ignore_index=True).drop_duplicates(ignore_index=True)
+
+
+def _read_rows(file: Path, digest: str) -> pd.DataFrame:
+    """path and pixel_hash of a table of rows; an empty digest fits any."""
+    with reading(file):
+        if digest not in ("", sha256_of(file)):
+            raise ValueError("it was changed after the training")
+        columns = ["path", "pixel_hash"]
+        return pd.read_csv(file, dtype=str, keep_default_na=False, usecols=columns)
 
 
 def read_run_record(folder: Path) -> RunRecord:
@@ -148,6 +165,8 @@ def read_run_record(folder: Path) -> RunRecord:
             workspace=_read_path(values, "workspace", DEFAULT_WORKSPACE),
             series=_read_series(series) if series is not None else None,
             train_rows_sha256=_read(values, "train_rows_sha256", str, ""),
+            start_rows_sha256=_read(values, "start_rows_sha256", str, ""),
+            weights_sha256=_read(values, "weights_sha256", str, ""),
             targets=_read_targets(values),
         )
 

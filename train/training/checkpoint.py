@@ -5,6 +5,8 @@ there after every epoch. A run that was killed goes on after its last finished e
 same result as an uninterrupted one.
 """
 
+import errno
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -35,7 +37,8 @@ class State:
     Attributes
     ----------
     best, best_epoch : the best score of val (higher is better) and its epoch, counted from 1
-    plateau_best, since_cut : best score and epochs since the plateau schedule cut the rate
+    plateau_best : the best score by the plateau schedule, to which a small gain is none
+    since_cut : epochs since that score, or since the rate was cut if that was later
     rate : the learning rate
     file : name of the file with the weights and the moments of the optimizer
     seconds, cpu_seconds : sums over all processes of the run, each from its first batch to its last
@@ -213,9 +216,18 @@ def remove_states(folder: Path, but: str = "") -> None:
 
 
 def save_weights(model: Any, file: Path) -> None:
-    """Write the weights and their checksum to a temporary file and rename it."""
+    """Write the weights and their checksum to a temporary file and rename it.
+
+    Raises
+    ------
+    WorkspaceError  if the disk is full or the folder cannot be written
+    """
     with new_sealed_file(file, ".weights.h5") as temporary:
-        model.save_weights(str(temporary))
+        try:
+            model.save_weights(str(temporary))
+        except (RuntimeError, OSError) as error:  # HDF5 has texts of many lines of its own
+            number = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+            raise OSError(getattr(error, "errno", None) or number, os.strerror(number)) from error
 
 
 def _load_whole(network: Any, file: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError
+from curate.errors import EXIT_INTERRUPTED, CandidError, UsageError, amount
 from curate.files import sha256_of, write_atomically
 from curate.result import Result, format_counts
 from curate.stderr import open_bar, print_line, print_notes
@@ -40,6 +40,7 @@ from train.data.dataset import (
 )
 from train.evaluation.metrics import format_percent, score_predictions
 from train.evaluation.plots import plot_curves
+from train.models.pretrained import is_run_weights
 from train.recipes.recipe import Recipe, find_targets, resolve_batch_size, to_json
 from train.runs.errors import RunError
 from train.runs.folder import (
@@ -47,6 +48,7 @@ from train.runs.folder import (
     HISTORY,
     METRICS,
     RECIPE,
+    START_ROWS,
     TRAIN_ROWS,
     WEIGHTS,
     count_cpu_seconds,
@@ -64,7 +66,7 @@ from train.runs.folder import (
     write_json,
 )
 from train.runs.load import load_model
-from train.runs.record import RunRecord, Series, format_resume_command
+from train.runs.record import RunRecord, Series, format_resume_command, read_run_record
 from train.training.checkpoint import Checkpoint, State, read_state, remove_states
 from train.training.distribute import find_worker, open_strategy, require_strategy
 from train.training.fit import (
@@ -153,6 +155,48 @@ class Plan:
     worker: int = 0
 
 
+@dataclass(frozen=True)
+class Began:
+    """What a training began with: each run of a series has it, and each part of a run.
+
+    Attributes
+    ----------
+    manifest_sha256 : of the manifest
+    class_weights : class -> weight, or None for none
+    targets : path -> SHA-256 of the tables that the loss aims at
+    weights_sha256 : of the file of `--weights`; empty without one, and in an earlier record
+    """
+
+    manifest_sha256: str
+    class_weights: dict[str, float] | None
+    targets: Mapping[str, str]
+    weights_sha256: str
+
+
+def find_beginning(recipe: Recipe, dataset: Dataset) -> Began:
+    """What a training of the recipe begins with now."""
+    file = Path(recipe.weights)
+    weights_sha256 = sha256_of(file) if file.is_file() else ""
+    return Began(dataset.sha256, dataset.class_weights, list_targets(dataset), weights_sha256)
+
+
+def _require_unchanged(workspace: Workspace, recipe: Recipe, began: Began, now: Began) -> None:
+    """Raise RunError if a file has changed since the training began."""
+    changed = {
+        f"{workspace.manifest}: has": began.manifest_sha256 != now.manifest_sha256,
+        "the class weights have": began.class_weights != now.class_weights,
+        f"{workspace.predictions}: the tables of --targets {recipe.targets} have": (
+            began.targets != now.targets
+        ),
+        f"--weights {recipe.weights}: has": began.weights_sha256 not in ("", now.weights_sha256),
+    }
+    for what, is_changed in changed.items():
+        if is_changed:
+            raise RunError(
+                f"{what} changed since this training began: train anew under another --name"
+            )
+
+
 def train_run(
     workspace: Workspace, recipe: Recipe, options: RunOptions, *, dry_run: bool = False
 ) -> Result:
@@ -170,17 +214,14 @@ def prepare(
     options: RunOptions,
     *,
     resumed: RunRecord | None = None,
-    manifest_sha256: str | None = None,
-    targets: Mapping[str, str] | None = None,
+    began: Began | None = None,
 ) -> Plan:
     """Read and check everything that decides a run; nothing is written.
 
     Parameters
     ----------
     resumed : the record of the run to go on with
-    manifest_sha256 : of the manifest with which the run, or the first of its series, began; None
-        for the first
-    targets : path -> SHA-256 of the tables that its loss aims at, likewise
+    began : what the run, or the first of its series, began with; None for the first
 
     Raises
     ------
@@ -189,8 +230,7 @@ def prepare(
         splits
     WorkspaceError  if the recipe wants class weights and no fitting ones exist
     PredictionsError  if the tables that its loss aims at do not fit
-    RunError  if the folder is taken, or manifest, class weights or tables of targets have changed
-        since the run began
+    RunError  if the folder is taken, or what the training began with has changed since
     """
     worker = 0
     if options.tensorboard:
@@ -202,25 +242,13 @@ def prepare(
     if resumed is None and options.name is not None and worker == 0:
         require_free(folder)
     dataset = read_dataset(workspace, recipe, options.class_view)
-    if manifest_sha256 not in (None, dataset.sha256):
-        raise RunError(
-            f"{workspace.manifest}: has changed since this training began: train anew under "
-            "another --name"
-        )
-    if targets is not None and targets != list_targets(dataset):
-        raise RunError(
-            f"{workspace.predictions}: the tables of --targets {recipe.targets} have changed since "
-            "this training began: train anew under another --name"
-        )
+    now = find_beginning(recipe, dataset)
+    if began is not None:
+        _require_unchanged(workspace, recipe, began, now)
     if resumed is None:
         precision, reason = choose_precision(options.precision)
     else:
         precision, reason = resumed.precision, resumed.precision_reason
-        if resumed.class_weights != dataset.class_weights:
-            raise RunError(
-                f"{folder}: the class weights have changed since this run began: train anew, "
-                "without --resume"
-            )
     recipe = resolve_batch_size(recipe, dataset.train_rows)
     _warn_of_untrained(dataset, options)
     return Plan(workspace, recipe, options, dataset, folder, precision, reason, resumed, worker)
@@ -254,7 +282,7 @@ def describe(plan: Plan) -> Result:
     for split in ("train", "val"):
         select_examples(plan.dataset, no_images, split, plan.recipe)
     per_split = "; ".join(
-        f"{split} {sum(counts.values()):,} rows ({format_counts(counts)})"
+        f"{split} {amount(sum(counts.values()), 'row')} ({format_counts(counts)})"
         for split, counts in plan.dataset.counts.items()
     )
     return Result(
@@ -378,7 +406,9 @@ def _plan_training(plan: Plan, strategy: Any = None) -> Training:
     recipe, dataset = plan.recipe, plan.dataset
     seed, rows = (plan.options.seed,), dataset.train_rows
     training = Training(recipe, len(dataset.classes), rows, seed, plan.precision, strategy)
-    return continue_from_state(training) if plan.resumed else training
+    # A run that was broken off in its first epoch has no state yet, and starts as it began.
+    has_state = plan.resumed is not None and read_state(plan.resumed.folder) is not None
+    return continue_from_state(training) if has_state else training
 
 
 def _load_examples(plan: Plan) -> tuple[Examples, Examples]:
@@ -400,6 +430,9 @@ def _write_record(plan: Plan, train_examples: Examples) -> None:
         "class_weights": dataset.class_weights,
         "rows": dataset.counts,
     }
+    began = find_beginning(plan.recipe, dataset)
+    if began.weights_sha256:
+        record["weights_sha256"] = began.weights_sha256
     if dataset.beliefs:
         record["targets"] = list_targets(dataset)
     if options.class_view:
@@ -423,7 +456,26 @@ def _write_record(plan: Plan, train_examples: Examples) -> None:
     }
     rows = dataset.manifest.loc[train_examples.rows, ["path", "pixel_hash"]]
     write_atomically(folder / TRAIN_ROWS, table_bytes(rows))
-    write_json(folder / RECIPE, record | {"train_rows_sha256": sha256_of(folder / TRAIN_ROWS)})
+    record["train_rows_sha256"] = sha256_of(folder / TRAIN_ROWS)
+    learned = _read_start_rows(plan.recipe)
+    if learned is not None:
+        write_atomically(folder / START_ROWS, table_bytes(learned))
+        record["start_rows_sha256"] = sha256_of(folder / START_ROWS)
+    write_json(folder / RECIPE, record)
+
+
+def _read_start_rows(recipe: Recipe) -> pd.DataFrame | None:
+    """path and pixel_hash of what the run of `--weights` had learned; None without such a run."""
+    if not is_run_weights(recipe.weights):
+        return None
+    folder = Path(recipe.weights).parent
+    if not (folder / RECIPE).is_file():
+        print_line(
+            f"run: what {recipe.weights} has learned is not known, as its run is not beside it: "
+            "accuracy without copies in train may be too good"
+        )
+        return None
+    return read_run_record(folder).read_learned_rows()
 
 
 def _fit(
@@ -523,7 +575,7 @@ def _format_summary(plan: Plan, metrics: Mapping[str, Any]) -> str:
     under_mask = f" under mask {recipe.mask}" if recipe.mask != "none" else ""
     by = f" by {VAL_LABELS[recipe.targets]}" if recipe.targets in VAL_LABELS else ""
     return (
-        f"run: {recipe.name}, {metrics['epochs']} epochs (best {metrics['best_epoch']}), "
+        f"run: {recipe.name}, {amount(metrics['epochs'], 'epoch')} (best {metrics['best_epoch']}), "
         f"val accuracy{under_mask}{by} {format_percent(scores['accuracy'])}, "
         f"macro F1 {format_percent(scores['macro_f1'])}, "
         f"in {plan.precision} ({plan.precision_reason}), {metrics['seconds']:.0f} s"

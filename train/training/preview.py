@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.files import write_atomically
+from curate.files import require_own, write_atomically
 from curate.result import Result
 from curate.workspace.workspace import Workspace
 from train.data.batches import plan_epoch, stream_batches
@@ -39,6 +39,7 @@ def preview_batch(
     """
     dataset = read_dataset(workspace, recipe, class_view)
     file = out or workspace.root / "previews" / f"{recipe.name}.png"
+    require_own(file, b"\x89png")
     if dry_run:
         return Result(f"preview: would draw a batch of {recipe.name} -> {file}")
     images = load_images(workspace, dataset.manifest, recipe.size)

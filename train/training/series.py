@@ -28,10 +28,11 @@ from train.runs.record import (
     read_run_record,
 )
 from train.training.command import (
+    Began,
     RunOptions,
     describe,
+    find_beginning,
     find_runs_folder,
-    list_targets,
     prepare,
     require_free,
     train,
@@ -41,6 +42,12 @@ from train.training.distribute import find_worker
 # Options whose value a resumed run takes from its record.
 RESUMED_OPTIONS = (
     "recipe", "seed", "seeds", "precision", "strategy", "stream", "tensorboard", "classes", "group",
+)  # fmt: skip
+
+# What the runs of a series have in common.
+SHARED = (
+    "recipe", "series", "manifest_sha256", "targets", "class_weights", "class_view",
+    "weights_sha256",
 )  # fmt: skip
 
 
@@ -61,12 +68,12 @@ def train_series(
         for folder in series.list_folders(runs):
             require_free(folder)
     results: list[Result] = []
-    manifest_sha256, targets = None, None
+    began = None
     for seed in series.seeds:
         one = replace(options, seed=seed, series=series)
-        plan = prepare(workspace, recipe, one, manifest_sha256=manifest_sha256, targets=targets)
+        plan = prepare(workspace, recipe, one, began=began)
         result = describe(plan) if dry_run else train(plan)
-        manifest_sha256, targets = plan.dataset.sha256, list_targets(plan.dataset)
+        began = began or find_beginning(recipe, plan.dataset)
         if "folder" in result.counts:  # its name is numbered if that of the plan was taken
             name = Path(result.counts["folder"]).name.removesuffix(series.suffix(seed))
             series, options = replace(series, name=name), replace(options, name=name)
@@ -174,6 +181,8 @@ def require_same_options(
         (f"--{name}", began[name], values[name]) for name in RESUMED_OPTIONS if name in requested
     ]
     fields = [item.name for item in option_fields() if item.name in requested]
+    if requested.get("batch_size") == 0:  # left open: the record has what the data decided
+        fields.remove("batch_size")
     changed = override(record.recipe, **{name: requested[name] for name in fields})
     pairs += [
         (format_option(name), getattr(record.recipe, name), getattr(changed, name))
@@ -206,9 +215,7 @@ def require_run_of_series(record: RunRecord, folder: Path, seed: int) -> None:
     if not _has_run(folder):
         return
     other = read_run_record(folder)
-    found = other.recipe, other.seed, other.series, other.manifest_sha256, other.targets
-    wanted = record.recipe, seed, record.series, record.manifest_sha256, record.targets
-    if found != wanted:
+    if other.seed != seed or any(getattr(other, name) != getattr(record, name) for name in SHARED):
         raise RunError(
             f"{folder}: is not seed {seed} of this run: move it away, or train anew under another "
             "--name"
@@ -226,8 +233,9 @@ def _resume_run(
         record.recipe,
         options,
         resumed=read_run_record(folder) if is_unfinished(folder) else None,
-        manifest_sha256=record.manifest_sha256,
-        targets=record.targets,
+        began=Began(
+            record.manifest_sha256, record.class_weights, record.targets, record.weights_sha256
+        ),
     )
     return describe(plan) if dry_run else train(plan)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.errors import UsageError
+from curate.errors import UsageError, amount
 from curate.files import ensure_folder, sha256_of, write_atomically
 from curate.result import Result
 from curate.stderr import open_bar
@@ -106,8 +106,8 @@ def tune_recipe(
     if dry_run:
         left = max(0, options.trials - len(search.trials))
         return Result(
-            f"tune: would train {left} models of {recipe.name} for {recipe.epochs} epochs "
-            f"-> {folder}"
+            f"tune: would train {amount(left, 'model')} of {recipe.name} for "
+            f"{amount(recipe.epochs, 'epoch')} -> {folder}"
         )
     ensure_folder(folder)
     with lock_folder(folder):
@@ -238,7 +238,9 @@ def _write_best(search: Search, recipe: Recipe) -> Result:
         )
     write_atomically(
         folder / "trials.png",
-        plot_trials(table, f"{recipe.name}: {len(table)} trials of {recipe.epochs} epochs"),
+        plot_trials(
+            table, f"{recipe.name}: {amount(len(table), 'trial')} of {recipe.epochs} epochs"
+        ),
     )
     best = table.iloc[int(table["val_accuracy"].argmax())]
     counts = {
@@ -255,8 +257,9 @@ def _write_best(search: Search, recipe: Recipe) -> Result:
     write_json(folder / "best.json", counts)
     scored, of_recipe = float(best["val_accuracy"]), float(table["val_accuracy"][0])
     summary = (
-        f"tune: {recipe.name}, {len(table)} trials: best val accuracy {format_percent(scored)} "
-        f"with {found} (the recipe itself: {format_percent(of_recipe)}) -> {folder}"
+        f"tune: {recipe.name}, {amount(len(table), 'trial')}: best val accuracy "
+        f"{format_percent(scored)} with {found} (the recipe itself: {format_percent(of_recipe)}) "
+        f"-> {folder}"
     )
     return Result(summary, counts)
 
