@@ -136,3 +136,17 @@ def test_the_intended_use_is_printed_once_and_in_the_help(copy: Workspace, tmp_p
         text = " ".join(call(name, "--help").stdout.split())
         assert "not what a person feels" in text
         assert "The EU AI Act forbids emotion recognition" in text
+
+
+def test_masks_of_an_earlier_manifest_are_left_out(copy: Workspace) -> None:
+    run = copy.root / "runs" / "bars"
+    words = ("--rows", "all", "--patch", "24", "-w", copy.root)
+    assert call("occlude", run, *words).exit_code == 0
+    absent = "'train occlude' has not run"
+    assert call("card", run).exit_code == 0
+    assert absent not in show((run / "README.md").read_text())
+    file = run / "occlusion-all" / "metrics.json"
+    write_json(file, load_record(file) | {"manifest_sha256": "0" * 64})
+    done = call("card", run)
+    assert "is of an earlier manifest than the scores, so left out" in done.stderr
+    assert absent in show((run / "README.md").read_text())

@@ -122,7 +122,7 @@ def evaluate(
         slices=SliceOptions(by or (), worst),
         dry_run=dry_run,
     )
-    print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 def compare(
@@ -196,7 +196,7 @@ def occlude(
         seed=seed,
         dry_run=dry_run,
     )
-    print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 def saliency(
@@ -288,7 +288,7 @@ def predict(
         out=out,
         dry_run=dry_run,
     )
-    print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 def timeline(

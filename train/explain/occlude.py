@@ -86,6 +86,7 @@ def occlude_run(
     folder = run_set.records[0].folder / name
     counts = {
         "run": run_set.name, "rows": len(run_set.rows), "patch": side, "sample": len(sampled.rows),
+        "manifest_sha256": run_set.manifest_sha256,
         "test_reads": reads, "masks": {row["mask"]: row for row in scores.masks.to_dict("records")},
     }  # fmt: skip
     _write(folder, run_set, scores, pixels)

@@ -82,6 +82,7 @@ def map_saliency(
     row_counts = {name: len(numbers) for name, numbers in drawn.items()}
     counts = {
         "run": run_set.name, "rows": row_counts, "test_reads": reads,
+        "manifest_sha256": run_set.manifest_sha256,
         "hidden_share": HIDDEN_SHARE, "deletion": scores.to_dict("index"),
     }  # fmt: skip
     write_json(folder / METRICS, counts | {"seed": seed})

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from curate.csv_text import is_formula
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, amount, examples
 from curate.files import MAX_NAME_BYTES, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, encode_png, read_image
 from curate.pages.cards import NOTE
@@ -204,14 +204,14 @@ def format_faces(table: pd.DataFrame, classes: Sequence[str]) -> str:
 
 def _format_plan(predictor: Predictor, images: int, out: Path | None) -> str:
     where = f" -> {out}" if out else ""
-    return f"predict: would read {images:,} pictures with {predictor.name}{where}"
+    return f"predict: would read {amount(images, 'picture')} with {predictor.name}{where}"
 
 
 def _format_others(others: Sequence[Path]) -> str:
     if not others:
         return ""
     named = examples([str(file) for file in others])
-    return f"; {len(others):,} other files of the folders are no pictures ({named})"
+    return f"; {amount(len(others), 'file')} other than pictures in the folders ({named})"
 
 
 def _format_summary(
@@ -220,4 +220,6 @@ def _format_summary(
     none = f"; no face in {len(without)} ({examples(without)})" if without else ""
     unreadable = f"; {len(problems)} unreadable ({examples(problems, 1)})" if problems else ""
     where = f" -> {out}" if out else ""
-    return f"predict: {faces:,} faces in {images:,} pictures{none}{unreadable}{where}"
+    return (
+        f"predict: {amount(faces, 'face')} in {amount(images, 'picture')}{none}{unreadable}{where}"
+    )

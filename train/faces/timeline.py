@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.errors import SourceError, UsageError
+from curate.errors import SourceError, UsageError, amount
 from curate.files import MAX_NAME_BYTES, remove_quietly, shorten_name, write_atomically
 from curate.pages.cards import NOTE
 from curate.result import Result
@@ -109,8 +109,9 @@ def make_timeline(
     samples = _sample_faces(video, options.per_second, detector, predictor.size)
     if not samples.cut:
         raise SourceError(
-            f"{video}: no face in {len(samples.frames)} frames{_format_lost(samples.count)}: "
-            "sample more with --per-second, or --no-detect"
+            f"{video}: no face in "
+            f"{amount(len(samples.frames), 'frame')}{_format_lost(samples.count)}: sample more "
+            "with --per-second, or --no-detect"
         )
     if (folder / SOURCE).is_file() and not options.annotate:
         remove_quietly(folder / VIDEO)  # its boxes would be those of an earlier call
@@ -246,7 +247,8 @@ def _summarize(
         text = ", ".join(f"{name} {100 * share:.0f} %" for name, share in most_frequent)
         parts.append(f"face {track} {text}")
     frames, count = len(samples.frames), samples.count
-    found = f"{frames:,} frames, {len(tracks)} faces: {'; '.join(parts)}{_format_lost(count)}"
+    total = f"{amount(frames, 'frame')}, {amount(len(tracks), 'face')}"
+    found = f"{total}: {'; '.join(parts)}{_format_lost(count)}"
     counts = {
         "video": str(video),
         "frames": frames,

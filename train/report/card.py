@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from curate.errors import amount
 from curate.files import write_atomically
 from curate.pages.cards import CARD, INTENDED_USE, mark_card, name_licence, require_own_card
 from curate.pages.render import render_card
@@ -24,7 +25,7 @@ from curate.workspace.workspace import Workspace
 from train.evaluation.evaluation_files import REMEDY, read_slices
 from train.evaluation.metrics import format_interval, format_percent
 from train.evaluation.slices import HEADINGS, list_cells
-from train.report.explanations import Table, read_masks
+from train.report.explanations import Table, is_of, read_masks
 from train.runs.errors import read_json, reading
 from train.runs.find import find_newest_run
 from train.runs.folder import METRICS
@@ -104,6 +105,8 @@ def read_evaluation(folder: Path) -> Evaluation:
     with reading(file, REMEDY):
         scores, values = _list_scores(metrics)
         rows = int(metrics["rows"])
+    occlusion = folder.parent / f"occlusion-{name}"
+    is_present = is_of(occlusion, str(metrics.get("manifest_sha256", "")))
     return Evaluation(
         name=name,
         rows=rows,
@@ -111,7 +114,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         values=values,
         classes=_read_classes(folder / "per_class.csv"),
         slices=_read_worse(folder),
-        masks=read_masks(folder.parent / f"occlusion-{name}" / "masks.csv"),
+        masks=read_masks(occlusion / "masks.csv") if is_present else None,
     )
 
 
@@ -121,7 +124,7 @@ def _list_scores(metrics: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, 
     copy = "copy" if metrics["near_copies_known"] else "exact copy (near ones are not known)"
     texts = {"accuracy, all rows": _with_interval(metrics, "accuracy")}
     values = {"accuracy, all rows": float(metrics["accuracy"])}
-    name = f"accuracy, {others['rows']:,} rows with no {copy} in train"
+    name = f"accuracy, {amount(others['rows'], 'row')} with no {copy} in train"
     texts[name] = "no such row"
     if others["rows"]:
         texts[name] = _with_interval(others, "accuracy")
@@ -207,7 +210,7 @@ def _describe_training(record: RunRecord, rows: int, sources: list[str]) -> list
     weights = "none" if record.class_weights is None else "by class"
     mask = record.recipe.mask
     return [
-        f"Trained on {rows:,} images of {', '.join(sources)}, {record.started_at}; targets "
+        f"Trained on {amount(rows, 'image')} of {', '.join(sources)}, {record.started_at}; targets "
         f"{record.recipe.targets}, class weights {weights}, mask {mask}.",
         f"Val chose {chosen}; then {on_val}.",
         f"SHA-256 of the manifest: {record.manifest_sha256}. 'curate card' describes the data.",

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.errors import UsageError
-from curate.files import write_atomically
+from curate.errors import UsageError, amount
+from curate.files import require_own, write_atomically
 from curate.pages.charts import LineChart, make_line_chart
 from curate.pages.render import render_page
 from curate.result import Result
@@ -64,15 +64,18 @@ def report_runs(
     Raises
     ------
     RunError  if a run is missing, damaged, or was not evaluated on these rows
-    UsageError  if there are too many runs, or one is named twice
+    UsageError  if there are too many runs, one is named twice, or `out` is a file but no page
     """
     require_selection(rows)
     folders = list(runs) or [find_newest_run(workspace.root / "runs")]
     _require_different(folders)
     opened = [_open_run(folder, rows, scored_in) for folder in folders]
     file = out or folders[0] / FILE
+    require_own(file, b"<!doctype html")
     if dry_run:
-        return Result(f"report: would write {len(folders)} runs -> {file}", {"file": str(file)})
+        return Result(
+            f"report: would write {amount(len(folders), 'run')} -> {file}", {"file": str(file)}
+        )
     shown = [_show_run(run, rows, has_images=has_images) for run in opened]
     names = [folder.name for folder in folders]
     page = render_page(
@@ -89,7 +92,9 @@ def report_runs(
     ).encode()
     write_atomically(file, page)
     counts = {"file": str(file), "bytes": len(page), "runs": names}
-    return Result(f"report: {len(folders)} runs, {len(page) / 1e6:.1f} MB -> {file}", counts)
+    return Result(
+        f"report: {amount(len(folders), 'run')}, {len(page) / 1e6:.1f} MB -> {file}", counts
+    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class OpenedRun:
 
 def _require_different(folders: Sequence[Path]) -> None:
     if len(folders) > MOST_RUNS:
-        raise UsageError(f"report: {len(folders)} runs: name at most {MOST_RUNS}")
+        raise UsageError(f"report: {amount(len(folders), 'run')}: name at most {MOST_RUNS}")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UsageError("report: a run is named twice: name each once")
 

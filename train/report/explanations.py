@@ -12,10 +12,12 @@ import pandas as pd
 
 from curate.images.decode import UnreadableImageError, read_image
 from curate.images.embed import shrink, to_data_url
+from curate.stderr import note_once
 from train.evaluation.evaluation_files import read_slices
 from train.evaluation.metrics import format_percent
 from train.evaluation.slices import HEADINGS, SLICES_FILE, list_cells
 from train.runs.errors import read_json, reading
+from train.runs.folder import METRICS
 
 PICTURE_SIDE = 900  # pixels of a drawn picture: its text can be read
 PICTURES = {
@@ -39,6 +41,23 @@ class Picture:
 
     title: str
     image: str
+
+
+def is_of(folder: Path, manifest_sha256: str) -> bool:
+    """Whether what `train occlude` or `saliency` wrote there is of the manifest of the scores.
+
+    An earlier version did not write of which they are.
+    """
+    file = folder / METRICS
+    if not file.is_file():
+        return False
+    command = folder.name.partition("-")[0].replace("occlusion", "occlude")
+    remedy = f"run `train {command}` again"
+    digests = {manifest_sha256, read_json(file, remedy).get("manifest_sha256", "")}
+    is_present = len(digests - {""}) < 2
+    if not is_present:
+        note_once(f"{folder}: is of an earlier manifest than the scores, so left out: {remedy}")
+    return is_present
 
 
 def read_masks(file: Path) -> Table | None:
@@ -94,9 +113,9 @@ def show_slices(evaluation: Path) -> Table | None:
 def read_pictures(folders: Mapping[str, Path]) -> list[Picture]:
     """The pictures that are there and can be read."""
     pictures: list[Picture] = []
-    for kind, titles in PICTURES.items():
-        for name, title in titles.items():
-            file = folders[kind] / name
+    for kind, folder in folders.items():
+        for name, title in PICTURES[kind].items():
+            file = folder / name
             if file.is_file():
                 pictures += _read_picture(file, title)
     return pictures

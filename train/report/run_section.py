@@ -27,6 +27,7 @@ from train.report.explanations import (
     PICTURES,
     Picture,
     Table,
+    is_of,
     read_deletion,
     read_masks,
     read_pictures,
@@ -92,6 +93,8 @@ def read_section(
         about, scores = _describe(record, metrics), list_scores(metrics)
     suffix = evaluation.name.removeprefix("evaluation-")
     folders = {kind: evaluation.parent / f"{kind}-{suffix}" for kind in PICTURES}
+    digest = str(metrics.get("manifest_sha256", ""))
+    folders = {kind: folder for kind, folder in folders.items() if is_of(folder, digest)}
     return RunSection(
         name=name,
         about=about,
@@ -100,8 +103,8 @@ def read_section(
         confusion=_read_confusion(evaluation / "confusion.csv"),
         classes=_draw_classes(evaluation / "per_class.csv"),
         calibration=_draw_calibration(evaluation / "calibration.csv"),
-        masks=read_masks(folders["occlusion"] / "masks.csv"),
-        deletion=read_deletion(folders["saliency"] / METRICS),
+        masks=read_masks(folders["occlusion"] / "masks.csv") if "occlusion" in folders else None,
+        deletion=read_deletion(folders["saliency"] / METRICS) if "saliency" in folders else None,
         slices=show_slices(evaluation),
         pictures=read_pictures(folders) if has_images else [],
     )
