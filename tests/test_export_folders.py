@@ -49,6 +49,34 @@ def test_the_folder_holds_the_kept_images_under_the_label_that_counts(finished, 
     )  # and relabelled this
 
 
+def test_the_table_replaces_an_earlier_one_and_nothing_else(finished, curate, tmp_path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("path,label\na.png,sad\n")
+    before = read_files(finished.root)
+    for target in (finished.journal, finished.manifest, finished.root / "issues.csv", mine):
+        result = curate("export", "csv", target, "-w", finished.root)
+        assert result.exit_code == 2
+        assert "would write another kind of file: name a new one" in result.stderr
+    assert read_files(finished.root) == before
+    assert mine.read_text() == "path,label\na.png,sad\n"
+    for form in ("plain", "ferplus"):
+        done = curate("export", "csv", tmp_path / "new.csv", "--format", form, "-w", finished.root)
+        assert done.exit_code == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "folder", "imagefolder"])
+def test_a_split_that_breaks_a_law_leaves_no_workspace(finished, curate, tmp_path, form):
+    dropped = finished.read().query("reason == 'exact_copy'")["path"].iloc[0]
+    assert curate("decide", dropped, "--keep", "-w", finished.root).exit_code == 0
+    result = curate("export", form, tmp_path / "out", "-w", finished.root)
+    assert result.exit_code == 1
+    assert "run `curate split` again" in result.stderr
+    assert not (tmp_path / "out").exists()
+    result = curate("publish", tmp_path / "curation", "-w", finished.root)
+    assert "run `curate split` again" in result.stderr
+    assert not (tmp_path / "curation").exists()
+
+
 def test_a_second_export_changes_nothing_and_one_after_a_decision_moves_the_image(
     finished, curate, tmp_path
 ):

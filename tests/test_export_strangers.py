@@ -106,7 +106,7 @@ def test_a_key_in_a_named_folder_is_no_picture_and_is_not_shipped(
     move_root(received, home)
     forge_row(received, ".ssh/id_rsa", sha256_of(home / ".ssh" / "id_rsa"))
     line = ship(curate, received, tmp_path / "out", "export", "folder")
-    assert "1 kept images are missing (set/sad/b.png)" in line
+    assert "1 kept image is missing (set/sad/b.png)" in line
     (home / "sad").mkdir()
     shutil.copy(home / "Pictures" / "passport.png", home / "sad" / "b.png")
     for kind in ("folder", "fiftyone"):
@@ -128,7 +128,7 @@ def test_a_picture_that_was_overwritten_after_build_is_not_shipped_under_its_old
     for kind in ("folder", "fiftyone"):
         line = ship(curate, received, tmp_path / "out", "export", kind)
         assert line == (
-            "curate: 1 kept images have changed or are no pictures (set/happy/a.png: has other "
+            "curate: 1 kept image changed or not readable (set/happy/a.png: has other "
             "bytes than `curate build` has recorded): run `curate build` again, or drop them with "
             "`curate decide PATH --drop`\n"
         )

@@ -153,7 +153,7 @@ def test_a_hash_that_is_none_is_refused(published: Path, curate: Curate) -> None
         "publish", published / "curation", "--withdraw", "me", "-w", published / "manifests"
     )
     assert done.exit_code == 1
-    assert "--withdraw: 1 texts are no pixel hash (first: me)" in done.stderr
+    assert "--withdraw: 1 text is no pixel hash (first: me)" in done.stderr
     assert read_files(published) == before
 
 
@@ -215,6 +215,19 @@ def test_a_workspace_without_copies_known_is_refused(
     assert done.exit_code == 1
     assert "run `curate dedup` first" in done.stderr
     assert not (tmp_path / "curation").exists()
+
+
+def test_the_probabilities_of_images_that_flag_has_not_ranked_are_not_published(
+    built: Workspace, curate: Curate, tmp_path: Path
+) -> None:
+    assert curate("dedup", "-w", built.root, "-j", "1").exit_code == 0
+    paths = built.read()["path"]
+    issues = pd.DataFrame({"path": paths, "issue_rank": "1", "error_probability": "0.990000"})
+    issues.to_csv(built.root / "issues.csv", index=False)
+    done = curate("publish", tmp_path / "curation", "-w", built.root, "-j", "1")
+    assert done.exit_code == 0, done.stderr
+    labels = pd.read_csv(tmp_path / "curation" / "labels.csv", dtype=str, keep_default_na=False)
+    assert set(labels["error_probability"]) <= {""}
 
 
 def test_a_split_of_an_earlier_publishing_goes_with_its_name(

@@ -209,10 +209,26 @@ def test_an_own_verdict_counts_before_the_published_one(
     done = call_curate("decide", theirs, "--drop", "--by", "me", "-w", workspace.root)
     assert done.exit_code == 0
     done = call_curate("apply", published / "curation", "--by", "me", "-w", workspace.root)
-    assert "1 verdicts of this workspace differ from the curation's" in done.stderr
+    assert "the curation contradicts 1 verdict of this workspace" in done.stderr
     row = workspace.read().set_index("path").loc[theirs]
     assert (row["status"], row["reason"]) == ("drop", "human")
     assert {line.by for line in workspace.read_journal()} == {"me"}
+
+
+def test_an_image_that_a_person_kept_and_the_split_leaves_out_is_named(
+    published: Path, target: Callable[[str], Workspace], tiny_faces: Path
+) -> None:
+    workspace = target("png")
+    manifest = workspace.read()
+    original = originals(tiny_faces, "png", manifest["path"])
+    curated = Workspace(published / "manifests").read()
+    dropped = curated["path"][curated["reason"] == "near_copy"].iloc[0]
+    copy = manifest["path"][original.index(dropped)]
+    done = call_curate("decide", copy, "--label", "sad", "--by", "ann", "-w", workspace.root)
+    assert done.exit_code == 0
+    done = call_curate("apply", published / "curation", "--by", "bob", "-w", workspace.root)
+    assert f"1 image that a person here has kept left out all the same ({copy})" in done.stderr
+    assert workspace.read().set_index("path").at[copy, "status"] == "drop"
 
 
 def test_another_split_is_applied_after_an_undo_and_official_ones_keep_what_they_hold(
@@ -251,7 +267,7 @@ def test_a_withdrawn_or_foreign_picture_is_left_out_and_the_rest_is_applied(
     workspace = Workspace(Path(shutil.copytree(forms["png"], tmp_path / "png")))
     story = apply(workspace, published)
     assert "46 of 47 images matched" in story
-    assert "1 images left out" in story
+    assert "1 image left out" in story
     row = workspace.read().query(f"pixel_hash == '{gone}'").iloc[0]
     assert (row["status"], row["reason"], row["split"]) == ("drop", "human", "")
     assert workspace.read_journal()[-1].note == "not in the curation"
@@ -370,7 +386,7 @@ def test_a_curation_that_was_tampered_with_is_refused_with_the_way_out(
     done = call_curate("apply", folder, "-w", workspace.root)
     message = {
         "table": "so it is not as it was published: take an untouched copy of the curation",
-        "law": "laws are broken (splits/clean-60-20-20.csv",
+        "law": "law is broken (splits/clean-60-20-20.csv",
         "schema": "schema 0, and this version of Candid reads schema 1: publish it again",
     }[how]
     assert done.exit_code == 1

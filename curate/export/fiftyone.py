@@ -30,6 +30,7 @@ from curate.fiftyone_host.mongod import find_mongod, start_mongod
 from curate.files import new_temporary_folder
 from curate.result import Result
 from curate.stderr import cannot_write
+from curate.workspace.invariants import require_whole_split
 from curate.workspace.manifest import kept_rows
 from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
@@ -45,7 +46,9 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     WorkspaceError  if the folder holds other files than an earlier export, or images are missing
     """
     require_fiftyone()
-    kept = kept_rows(workspace.read())
+    manifest = workspace.read()
+    require_whole_split(manifest)
+    kept = kept_rows(manifest)
     exported = list_files(kept, locate_named(workspace, kept["path"]))
     require_free(target)
     require_images(exported)

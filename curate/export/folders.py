@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import WorkspaceError, examples
+from curate.errors import WorkspaceError, amount, examples
 from curate.export.table import Format, format_export, label_table
 from curate.files import TEMPORARY, remove_quietly, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, decode_image, encode_png, read_recorded
 from curate.result import Result
 from curate.stderr import with_progress
+from curate.workspace.invariants import require_whole_split
 from curate.workspace.manifest import export_bytes, kept_rows, split_face
 from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
@@ -55,9 +56,12 @@ def export_folder(workspace: Workspace, target: Path, *, form: Format, dry_run: 
 
     Raises
     ------
+    ManifestError  if the split breaks a law
     WorkspaceError  as `write_folders`
     """
-    kept = kept_rows(workspace.read())
+    manifest = workspace.read()
+    require_whole_split(manifest)
+    kept = kept_rows(manifest)
 
     def list_tables(table: pd.DataFrame) -> dict[str, bytes]:
         return {LABELS: export_bytes(table)}
@@ -176,8 +180,8 @@ def require_images(exported: list[ExportedImage]) -> None:
     missing = [item.path for item in exported if not item.file.is_file()]
     if missing:
         raise WorkspaceError(
-            f"{len(missing)} kept images are missing ({examples(missing)}): bring them back, "
-            "or run `curate build` again"
+            f"{amount(len(missing), 'kept image is', 'kept images are')} missing "
+            f"({examples(missing)}): bring them back, or run `curate build` again"
         )
     changed = []
     for item in with_progress(exported, "images"):
@@ -187,7 +191,7 @@ def require_images(exported: list[ExportedImage]) -> None:
             changed.append(f"{item.path}: {problem}")
     if changed:
         raise WorkspaceError(
-            f"{len(changed)} kept images have changed or are no pictures ({examples(changed)}): "
+            f"{amount(len(changed), 'kept image')} changed or not readable ({examples(changed)}): "
             "run `curate build` again, or drop them with `curate decide PATH --drop`"
         )
 

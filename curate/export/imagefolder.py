@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import ManifestError, examples
+from curate.errors import ManifestError, amount, examples
 from curate.export.folders import write_folders
 from curate.export.table import Format
 from curate.result import Result
+from curate.workspace.invariants import require_whole_split
 from curate.workspace.manifest import SPLITS, export_bytes, kept_rows
 from curate.workspace.workspace import Workspace
 
@@ -29,12 +30,15 @@ def export_imagefolder(
     ManifestError  if a kept row has no split: `datasets` would take one from the file's name
     WorkspaceError  as `write_folders`
     """
-    kept = kept_rows(workspace.read())
+    manifest = workspace.read()
+    require_whole_split(manifest)
+    kept = kept_rows(manifest)
     unsplit = kept.loc[kept["split"] == "", "path"]
     if len(unsplit):
         raise ManifestError(
-            f"manifest.csv: {len(unsplit):,} kept rows have no split ({examples(list(unsplit))}), "
-            "which an imagefolder needs: run `curate split --ratios 70 15 15`, or export a folder"
+            f"manifest.csv: {amount(len(unsplit), 'kept row has', 'kept rows have')} no split "
+            f"({examples(list(unsplit))}), which an imagefolder needs: run `curate split --ratios "
+            "70 15 15`, or export a folder"
         )
     return write_folders(workspace, kept, target, _list_metadata, form=form, dry_run=dry_run)
 

@@ -10,30 +10,46 @@ from typing import Literal
 
 import pandas as pd
 
-from curate.errors import UsageError
-from curate.files import write_atomically
+from curate.errors import UsageError, amount
+from curate.files import require_own, write_atomically
 from curate.labels import VOCABULARY
-from curate.result import Result
+from curate.result import Result, format_counts
+from curate.workspace.invariants import require_whole_split
 from curate.workspace.manifest import export_bytes, kept_rows
 from curate.workspace.votes import share_votes, votes_of
 from curate.workspace.workspace import Workspace
 
 Format = Literal["plain", "ferplus"]
 
+_HEADER = b"path,file,label,split"
 # The order of FER+'s own table (Barsoum et al., ICMI 2016).
 FERPLUS_ORDER = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
 
 
 def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
-    """Write one table of the kept rows: path, file, label, split (and p_<class> for ferplus)."""
-    kept = kept_rows(workspace.read())
+    """Write one table of the kept rows: path, file, label, split (and p_<class> for ferplus).
+
+    Raises
+    ------
+    UsageError  if the target is a folder, or a file that is no earlier export
+    ManifestError  if the split breaks a law
+    """
+    manifest = workspace.read()
+    require_whole_split(manifest)
+    kept = kept_rows(manifest)
     locate = workspace.locate()
     table = label_table(kept, [str(locate(path).absolute()) for path in kept["path"]], form)
-    if target.is_dir():
-        raise UsageError(f"{target}: is a folder: name a file for `curate export csv`")
+    _require_own(target)
     if not dry_run:
         write_atomically(target, export_bytes(table))
     return format_export(table, kept, str(target))
+
+
+def _require_own(target: Path) -> None:
+    """Raise UsageError for a file that `curate export csv` has not written."""
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder: name a file for `curate export csv`")
+    require_own(target, _HEADER)
 
 
 def label_table(kept: pd.DataFrame, files: list[str], form: Format) -> pd.DataFrame:
@@ -63,9 +79,8 @@ def format_export(table: pd.DataFrame, kept: pd.DataFrame, where: str) -> Result
     """The summary of an export; a soft label has a share above 0 for several classes."""
     is_share = table.filter(like="p_") != "0.000000"
     soft = int((is_share.sum(axis=1) > 1).sum())
-    label_counts = kept["label"].value_counts().sort_index()
-    labels = ", ".join(f"{name} {count:,}" for name, count in label_counts.items())
+    labels = format_counts(kept["label"].value_counts().sort_index().to_dict())
     return Result(
-        f"export: {len(kept):,} images ({labels}), {soft:,} with soft labels -> {where}",
+        f"export: {amount(len(kept), 'image')} ({labels}), {soft:,} with soft labels -> {where}",
         counts={"rows": len(kept), "soft": soft, "target": where},
     )

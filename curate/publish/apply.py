@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import WorkspaceError, examples
+from curate.errors import WorkspaceError, amount, examples
 from curate.files import ignore_sigint, write_atomically
 from curate.publish.check import broken_laws
 from curate.publish.curation import Curation, read_curation
@@ -111,8 +111,8 @@ def _read(folder: Path) -> Curation:
     broken = broken_laws(curation)
     if broken:
         raise WorkspaceError(
-            f"{folder}: {len(broken)} laws are broken ({broken[0]}): `curate publish --check "
-            f"{folder}` lists them; take an untouched copy of the curation"
+            f"{folder}: {amount(len(broken), 'law is', 'laws are')} broken ({broken[0]}): `curate "
+            f"publish --check {folder}` lists them; take an untouched copy of the curation"
         )
     return curation
 
@@ -246,10 +246,10 @@ def _summarize(plan: _Plan, *, rows: int, dry_run: bool) -> Result:
     }
     summary = (
         f"apply: {plan.header.note}: {matched:,} of {rows:,} images matched "
-        f"({counts['exact']:,} by their pixels, {counts['lossy']:,} lossy copies), "
-        f"{counts['ambiguous']:,} ambiguous, {counts['unmatched']:,} unmatched, "
-        f"{missing:,} of the curation not here; {counts['verdicts']:,} verdicts, "
-        f"{made.left_out:,} images left out"
+        f"({counts['exact']:,} by their pixels, "
+        f"{amount(counts['lossy'], 'lossy copy', 'lossy copies')}), {counts['ambiguous']:,} "
+        f"ambiguous, {counts['unmatched']:,} unmatched, {missing:,} of the curation not here; "
+        f"{amount(counts['verdicts'], 'verdict')}, {amount(made.left_out, 'image')} left out"
     )
     batch = plan.header.batch
     end = "nothing changed"
@@ -267,17 +267,24 @@ def _list_notes(plan: _Plan) -> list[str]:
     if is_ambiguous.any():
         paths = list(plan.before["path"][is_ambiguous])
         notes.append(
-            f"apply: {len(paths):,} images fit several of the curation, and neither label nor "
-            f"split chooses ({examples(paths)}): they are left out"
+            f"apply: {amount(len(paths), 'image fits', 'images fit')} several of the curation, and "
+            f"neither label nor split chooses ({examples(paths)}): they are left out"
         )
     if plan.made.other_label:
         notes.append(
-            f"apply: {plan.made.other_label:,} matched images have another given label here than "
-            "in the curation"
+            f"apply: {amount(plan.made.other_label, 'matched image has', 'matched images have')} "
+            "another given label here than in the curation"
+        )
+    if plan.made.own_left_out:
+        left_out = plan.made.own_left_out
+        notes.append(
+            f"apply: {amount(len(left_out), 'image')} that a person here has kept left out all the "
+            f"same ({examples(left_out)}): split {plan.split} does not hold them, and a copy may "
+            "be in another part of it"
         )
     if plan.made.own:
         notes.append(
-            f"apply: {plan.made.own:,} verdicts of this workspace differ from the curation's, and "
-            "count before them"
+            "apply: the curation contradicts "
+            f"{amount(plan.made.own, 'verdict')} of this workspace, which count before it"
         )
     return notes

@@ -17,7 +17,7 @@ from curate.publish.schema import CLEAN, KEY, columns_of, sort_rows
 from curate.publish.splits import NO_COPY, NO_EXACT, count_parts
 from curate.publish.tables import find_listed, link_published
 from curate.result import Result
-from curate.workspace.invariants import require_no_findings
+from curate.workspace.invariants import require_no_broken_law
 from curate.workspace.journal.decisions import MACHINE, VERDICTS
 from curate.workspace.manifest import QUALITIES, REASONS, SPLITS, source_of
 
@@ -61,9 +61,7 @@ def check_folder(folder: Path) -> Result:
     FoundError  if a law is broken
     """
     curation = read_curation(folder)
-    require_no_findings(
-        broken_laws(curation, read_withdrawn(folder)), f"laws of {folder} are broken"
-    )
+    require_no_broken_law(broken_laws(curation, read_withdrawn(folder)), f" of {folder}")
     images, tables = len(curation.images), len(curation.tables)
     summary = (
         f"publish: {curation.title}: {images:,} images, {tables} tables: every digest and every "

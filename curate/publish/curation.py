@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from curate.csv_text import read_cell
-from curate.errors import WorkspaceError, first_line, shorten
+from curate.errors import WorkspaceError, amount, first_line, shorten
 from curate.files import (
     SIGNATURE,
     ignore_sigint,
@@ -26,6 +26,8 @@ from curate.files import (
     write_atomically,
 )
 from curate.publish.schema import (
+    DIGITS,
+    LEAST_DIGITS,
     OFFICIAL,
     RECORD,
     SCHEMA,
@@ -39,7 +41,7 @@ from curate.workspace.manifest import export_bytes
 
 MOST_BYTES = 1 << 30  # of one file; a million images take 0.2 GB
 _COUNTS = ("rows", "unreadable")  # of each source
-_HASH = re.compile("[0-9a-f]{16,64}")
+_HASH = re.compile(f"[0-9a-f]{{{LEAST_DIGITS},{DIGITS}}}")
 AGAIN = "take an untouched copy of the curation, or `curate publish` it again"
 
 
@@ -206,7 +208,7 @@ def read_curation(folder: Path) -> Curation:
         tables[name] = parse_table(folder / name, data, columns_of(name))
         if len(tables[name]) != expected["rows"]:
             raise WorkspaceError(
-                f"{folder / name}: {len(tables[name]):,} rows, and {RECORD} has "
+                f"{folder / name}: {amount(len(tables[name]), 'row')}, and {RECORD} has "
                 f"{expected['rows']}: {AGAIN}"
             )
     return Curation(record, tables)
@@ -250,8 +252,8 @@ def require_hashes(where: str, hashes: frozenset[str]) -> frozenset[str]:
     wrong = [each for each in sorted(hashes) if not _HASH.fullmatch(each)]
     if wrong:
         raise WorkspaceError(
-            f"{where}: {len(wrong)} texts are no pixel hash (first: {shorten(wrong[0])}): copy "
-            "pixel_sha256 from images.csv"
+            f"{where}: {amount(len(wrong), 'text is', 'texts are')} no pixel hash (first: "
+            f"{shorten(wrong[0])}): copy pixel_sha256 from images.csv"
         )
     return hashes
 

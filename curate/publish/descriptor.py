@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from curate.duplicates.descriptors import dct_rows
 from curate.images.decode import Pixels
 
 SIDE = 48
@@ -32,7 +33,7 @@ Floats = npt.NDArray[np.float32]
 
 def describe(images: Pixels) -> Floats:
     """(N, 48, 48) uint8 grey -> (N, C) coefficients in steps, modulo `LEVELS`, not rounded."""
-    basis = _dct_basis()
+    basis = dct_rows(_FREQUENCIES)
     down, across = np.array(_list_frequencies()).T
     found = np.empty((len(images), COEFFICIENTS), np.float32)
     for start in range(0, len(images), _BLOCK):
@@ -83,14 +84,6 @@ def explain_descriptor() -> dict[str, object]:
         "levels, a hex digit each: the number of its step modulo the levels. It confirms a lossy "
         "copy of a picture; no picture can be made of it",
     }
-
-
-def _dct_basis() -> npt.NDArray[np.float64]:
-    """(F, 48): the lowest rows of the orthonormal type-II DCT."""
-    frequency, sample = np.arange(_FREQUENCIES)[:, None], np.arange(SIDE)[None, :]
-    basis = np.sqrt(2 / SIDE) * np.cos(np.pi * frequency * (2 * sample + 1) / (2 * SIDE))
-    basis[0] /= np.sqrt(2)
-    return np.asarray(basis)
 
 
 def _list_frequencies() -> list[tuple[int, int]]:

@@ -39,6 +39,8 @@ class Replay:
     lines : the decisions
     own : images whose verdict of here counts before the curation's
     left_out : images that are in no part of the split
+    own_left_out : paths of those that a person here has kept: they are dropped all the same, since
+        a copy of theirs may be in another part
     other_label : matched images with another given label than the curation's
     """
 
@@ -47,6 +49,7 @@ class Replay:
     lines: Sequence[Decision]
     own: int
     left_out: int
+    own_left_out: Sequence[str]
     other_label: int
 
 
@@ -101,6 +104,11 @@ def replay(
             strict=True,
         )
     ]
+    people = {
+        path
+        for path, decision in current_decisions(facts, journal).by_path.items()
+        if not is_machine(decision.by)
+    }
     differs = match.is_matched & (rows["given_label"] != manifest["given_label"]).to_numpy()
     return Replay(
         facts=facts,
@@ -108,6 +116,7 @@ def replay(
         lines=lines,
         own=own,
         left_out=int(is_outside.sum()),
+        own_left_out=[path for path in derived["path"][is_outside] if path in people],
         other_label=int(differs.sum()),
     )
 

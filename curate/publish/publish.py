@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.duplicates.pair_table import read_pairs
-from curate.errors import ManifestError, WorkspaceError
+from curate.duplicates.pair_table import read_pairs, require_copies
+from curate.errors import WorkspaceError, amount
 from curate.files import write_atomically
 from curate.publish.curation import (
     Curation,
@@ -36,8 +36,9 @@ from curate.publish.splits import count_parts, split_tables
 from curate.publish.tables import image_table, key_rows, label_table, pair_table
 from curate.result import Result
 from curate.workspace.explained import derive_checked
+from curate.workspace.invariants import require_whole_split
 from curate.workspace.manifest import export_bytes, sources_of
-from curate.workspace.receipts import digest_column, read_receipts
+from curate.workspace.receipts import read_receipts
 from curate.workspace.snapshots import STAGES
 from curate.workspace.workspace import Workspace
 
@@ -49,7 +50,8 @@ def publish(
 
     Raises
     ------
-    ManifestError  if there is no manifest, or dedup has not run since the images changed
+    ManifestError  if there is no manifest, dedup has not run since the images changed, or the
+        split breaks a law
     JournalError  if the journal does not explain the manifest
     WorkspaceError  if the folder holds something else, or a table cannot be read or written
     """
@@ -58,6 +60,7 @@ def publish(
     withdrawn = read_withdrawn(folder) | require_hashes("--withdraw", added)
     derived = derive_checked(workspace)
     require_copies(workspace, derived.after)
+    require_whole_split(derived.after)
     about = describe_curation(folder, options, list(sources_of(derived.after["path"]).unique()))
     layouts = {name: each.get("layout", "") for name, each in workspace.read_sources().items()}
     rows = key_rows(derived.after, layouts, withdrawn, about["pixel_sha256"]["digits"])
@@ -66,7 +69,10 @@ def publish(
         "images.csv": image_table(rows, [descriptors[path] for path in rows["path"]]),
         "pairs.csv": pair_table(rows, read_pairs(workspace.pairs)),
         "labels.csv": label_table(
-            rows, derived.after, derived.journal, _read_error_probability(workspace)
+            rows,
+            derived.after,
+            derived.journal,
+            _read_error_probability(workspace, derived.after),
         ),
     }
     stages = read_options(workspace)
@@ -105,17 +111,6 @@ def require_own(folder: Path, workspace: Workspace) -> None:
         raise WorkspaceError(f"{folder}: holds {what}: name a new folder")
 
 
-def require_copies(workspace: Workspace, manifest: pd.DataFrame) -> None:
-    """Raise ManifestError unless dedup has run on these images."""
-    receipt = read_receipts(workspace.root).get("dedup", {"reads": {}, "outputs": {}})
-    digests = {**receipt["reads"], **receipt["outputs"]}
-    columns = ("pixel_hash", "duplicate_group")
-    if any(digests.get(name) != digest_column(manifest, name) for name in columns):
-        raise ManifestError(
-            "manifest.csv: the copies are not known yet, or no longer: run `curate dedup` first"
-        )
-
-
 def _read_descriptors(
     workspace: Workspace, manifest: pd.DataFrame, workers: int | None, *, dry_run: bool
 ) -> dict[str, str]:
@@ -125,14 +120,19 @@ def _read_descriptors(
     return dict(zip(manifest["path"], texts, strict=True))
 
 
-def _read_error_probability(workspace: Workspace) -> dict[str, str]:
-    """Path -> probability that the given label is wrong; nothing before flag has run."""
+def _read_error_probability(workspace: Workspace, manifest: pd.DataFrame) -> dict[str, str]:
+    """Path -> probability that the given label is wrong, of the rows that flag has ranked.
+
+    A table of earlier images, whose ranks build has taken out of the manifest, is not read.
+    """
     file = workspace.root / "issues.csv"
-    if not file.is_file():
+    ranks = manifest.loc[manifest["issue_rank"] != "", ["path", "issue_rank"]]
+    if ranks.empty or not file.is_file():
         return {}
     try:
         issues = pd.read_csv(file, dtype=str, keep_default_na=False)
-        return dict(zip(issues["path"], issues["error_probability"], strict=True))
+        ranked = ranks.merge(issues, on=["path", "issue_rank"])
+        return dict(zip(ranked["path"], ranked["error_probability"], strict=True))
     except (OSError, ValueError, KeyError) as error:
         raise WorkspaceError(f"{file}: is no table of flag: run `curate flag` again") from error
 
@@ -153,9 +153,9 @@ def _summarize(folder: Path, curation: Curation, changed: Sequence[str]) -> Resu
     splits = ", ".join(record["splits"]) or "none"
     withdrawn = f", {record['withdrawn']:,} withdrawn" if record["withdrawn"] else ""
     summary = (
-        f"publish: {curation.title}: {rows['images.csv']:,} images{withdrawn}, "
-        f"{rows['pairs.csv']:,} pairs, {rows['labels.csv']:,} labels; splits: {splits}; "
-        f"{len(changed)} files changed -> {folder}/"
+        f"publish: {curation.title}: {amount(rows['images.csv'], 'image')}{withdrawn}, "
+        f"{amount(rows['pairs.csv'], 'pair')}, {amount(rows['labels.csv'], 'label')}; splits: "
+        f"{splits}; {amount(len(changed), 'file')} changed -> {folder}/"
     )
     counts = {"rows": rows, "changed": list(changed), "splits": record["splits"]}
     notes = [] if record["splits"] else ["publish: no split yet: run `curate split` for one"]
