@@ -7,12 +7,16 @@ gives the header most columns; Excel's line `sep=;` names it.
 
 import codecs
 import csv
+import io
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+
+import pandas as pd
 
 from curate.errors import SourceError
 from curate.files import open_regular, read_bounded
@@ -98,6 +102,33 @@ def read_csv(file: Path, form: CsvForm) -> Iterator[list[str]]:
         raise _no_text(file, error) from error
     except OSError as error:
         raise _cannot_read(file, error) from error
+
+
+def read_frame(file: Path) -> pd.DataFrame:
+    """The whole table as text: an empty cell is an empty string.
+
+    Raises
+    ------
+    SourceError  if the bytes are no text, or over `MAX_TEXT_BYTES`
+    OSError  if it cannot be opened or is no regular file
+    ValueError  if pandas finds no table in it, or a row has more cells than the header
+    """
+    data, form = read_bounded(file, MAX_TEXT_BYTES), find_form(file)
+    with warnings.catch_warnings():
+        # Without `index_col` the cells of a row that is too long move into other columns.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            return pd.read_csv(
+                io.BytesIO(data),
+                dtype=str,
+                keep_default_na=False,
+                encoding=form.encoding,
+                sep=form.delimiter,
+                skiprows=form.skipped_lines,
+                index_col=False,
+            ).fillna("")
+        except pd.errors.ParserWarning as warning:
+            raise ValueError("rows have more cells than the header") from warning
 
 
 def read_text(file: Path, encoding: str = "utf-8", *, errors: str = "replace") -> str:

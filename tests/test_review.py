@@ -14,11 +14,11 @@ from sklearn.metrics import cohen_kappa_score
 from tables import make_manifest
 
 from curate.review.agreement import compare_reviewers, format_agreement
-from curate.review.merge import interleave
 from curate.review.reliability import cohen_kappa
 from curate.review.reviewers import ADJUDICATED, disagreements, own_verdicts
 from curate.workspace.journal.decisions import ACTIONS, Decision, drop_undone
 from curate.workspace.journal.file import to_line
+from curate.workspace.journal.order import unite
 from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.workspace import Workspace
 
@@ -186,11 +186,11 @@ def test_a_refused_image_of_a_batch_does_not_count():
 
 @given(journals("ann"), journals("bob"))
 def test_merging_is_idempotent_and_gives_the_same_in_both_directions(ann, bob):
-    merged = interleave(ann, bob)
-    assert merged == interleave(bob, ann)
-    assert interleave(merged, bob) == interleave(merged, ann) == merged
+    merged = unite(ann, bob)
+    assert merged == unite(bob, ann)
+    assert unite(merged, bob) == unite(merged, ann) == merged
     assert [made for made in merged if made.by == "ann"] == ann
-    assert derive_verdicts(ROWS, merged).equals(derive_verdicts(ROWS, interleave(bob, merged)))
+    assert derive_verdicts(ROWS, merged).equals(derive_verdicts(ROWS, unite(bob, merged)))
 
 
 @given(journals("ann"), journals("bob"), st.integers(0, 8))
@@ -198,8 +198,8 @@ def test_a_copied_workspace_whose_journal_went_on_merges_back_in_the_order_of_bo
     ann, bob, shared
 ):
     copied = [*ann[:shared], *bob]
-    merged = interleave(ann, copied)
-    assert merged == interleave(copied, ann)
+    merged = unite(ann, copied)
+    assert merged == unite(copied, ann)
     assert sorted(merged, key=str) == sorted([*ann, *bob], key=str)
     for journal in (ann, copied):
         assert [made for made in merged if made in journal] == journal
@@ -218,7 +218,7 @@ def test_merge_adds_the_lines_of_a_copied_workspace_and_queues_what_differs(
     assert read_files(finished.root) == before
     result = curate("merge", other.journal, "-w", finished.root)
     summary = (
-        "merge: 2 of 4 lines added, 6 in all; 1 images in disagreement; "
+        "merge: 2 of 4 lines added, 6 in all; 1 image in disagreement; "
         "review them with `curate relabel --disagreements`"
     )
     assert (result.stdout, dry.stdout) == (
@@ -334,4 +334,4 @@ def test_two_lines_of_one_batch_are_both_merged():
     path, other = ROWS["path"][:2]
     batch = [line("bob", 1, path, "drop", batch="b"), line("bob", 1, other, "drop", batch="b")]
     later = replace(line("ann", 1, path, "keep"), batch="c")
-    assert interleave([later], batch) == [*batch, later]
+    assert unite([later], batch) == [*batch, later]

@@ -16,7 +16,7 @@ from curate.review.decide import _summarize
 from curate.workspace.journal.decisions import new_decisions, undo_batch
 from curate.workspace.journal.file import append_decisions
 from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
-from curate.workspace.manifest import kept_rows
+from curate.workspace.manifest import kept_rows, write_manifest
 from curate.workspace.receipts import read_receipts
 
 COPY = "tiny/train/happy/copy.png"
@@ -58,7 +58,7 @@ def test_many_decisions_come_from_a_table_in_one_batch(finished, curate, tmp_pat
 def test_a_dry_decision_prints_what_would_change_and_records_nothing(finished, curate):
     before = finished.journal.read_bytes()
     result = curate("decide", "tiny/train/sad/0.png", "--drop", "-n", "-w", finished.root)
-    assert "1 decisions, " in result.stdout
+    assert "1 decision, " in result.stdout
     assert finished.journal.read_bytes() == before
 
 
@@ -212,6 +212,17 @@ def test_check_holds_on_a_finished_workspace_and_finds_what_is_broken(finished, 
     )
 
 
+def test_an_edit_by_hand_before_the_first_decision_is_named_as_such(built, curate):
+    assert curate("dedup", "-w", built.root, "-j", "1").exit_code == 0
+    assert not built.journal.is_file()
+    rows = built.read()
+    rows.loc[0, ["label", "status", "reason"]] = ["fear", "keep", "human"]
+    write_manifest(built.manifest, rows)
+    result = curate("check", "-w", built.root)
+    assert "the manifest was edited by hand" in result.stderr
+    assert "journal is missing" not in result.stderr
+
+
 def test_check_hashes_the_files_again(built, curate, tiny_faces, tmp_path):
     import shutil
 
@@ -221,10 +232,8 @@ def test_check_hashes_the_files_again(built, curate, tiny_faces, tmp_path):
     (tmp_path / "tiny/train/sad/1.png").write_bytes(b"other")
     result = curate("check", "--files", "-w", built.root)
     assert result.exit_code == 3
-    assert "1 image files are gone since the build (first: tiny/train/sad/0.png)" in result.stderr
-    assert (
-        "1 image files are changed since the build (first: tiny/train/sad/1.png)" in result.stderr
-    )
+    assert "1 image file is gone since the build (first: tiny/train/sad/0.png)" in result.stderr
+    assert "1 image file is changed since the build (first: tiny/train/sad/1.png)" in result.stderr
 
 
 def test_a_receipt_tells_what_ran_on_what_with_which_result(finished):

@@ -306,7 +306,7 @@ def test_a_session_records_nothing_once_its_journal_has_lost_lines(finished: Wor
     session.states()
     for lose in (finished.journal.unlink, lambda: finished.journal.write_bytes(b"")):
         lose()
-        with pytest.raises(JournalError, match="2 decisions that this session has read are gone"):
+        with pytest.raises(JournalError, match="2 decisions are gone that this session has read"):
             session.decide(new_batch("R1", name="s.k1"), [DecisionRequest(FACE, "drop")])
         assert not finished.journal.exists() or finished.journal.read_bytes() == b""
         finished.journal.write_bytes(data)
@@ -333,13 +333,51 @@ def test_rows_that_contradict_each_other_are_refused_and_equal_ones_are_one_deci
         result = curate("decide", "--from", table, "-w", finished.root)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr == (
-            f"curate: {table}: 1 images have rows that contradict each other "
+            f"curate: {table}: 1 image has rows that contradict each other "
             f"({FACE}: {verdicts}): leave one row for each image\n"
         )
     assert read_files(finished.root) == before
     table.write_text(f"path,action,label\n{FACE},drop,\n{FACE},drop,\n")
-    assert "1 decisions" in curate("decide", "--from", table, "-w", finished.root).stdout
-    assert "1 decisions" in curate("decide", OTHER, OTHER, "--drop", "-w", finished.root).stdout
+    assert "1 decision" in curate("decide", "--from", table, "-w", finished.root).stdout
+    assert "1 decision" in curate("decide", OTHER, OTHER, "--drop", "-w", finished.root).stdout
+
+
+def test_a_table_is_read_as_people_type_it_and_never_as_something_else(
+    finished: Workspace, curate: Curate, tmp_path: Path
+) -> None:
+    table, before = tmp_path / "d.csv", read_files(finished.root)
+    given = finished.read().set_index("path").at[FACE, "given_label"]
+    other = "fear" if given != "fear" else "sad"
+    for text, message in (
+        (f"path,action,label\n{FACE},keep,{other}\n", f"({FACE}: {other}): write relabel"),
+        (f"path,action,label\n{FACE},drop,{given}\n", "a label that the action does not give"),
+        (f"path,action,label\n{FACE},{OTHER},relabel,sad\n", "more cells than the header"),
+        (f"path,action\n{FACE},relabel\n", "1 column is missing (label)"),
+    ):
+        table.write_text(text)
+        result = curate("decide", "--from", table, "-w", finished.root)
+        assert result.exit_code == 1
+        assert message in result.stderr
+    assert read_files(finished.root) == before
+    table.write_text(f"Path,Action,Label\n{FACE}, Relabel ,Fear\n,,\n")
+    assert "1 decision" in curate("decide", "--from", table, "-w", finished.root).stdout
+    assert finished.read().set_index("path").at[FACE, "label"] == "fear"
+    table.write_text(f"path,action\n{FACE},drop\n")
+    assert "1 decision" in curate("decide", "--from", table, "-w", finished.root).stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_table_of_decisions_may_be_as_a_spreadsheet_saves_it(
+    finished: Workspace, curate: Curate, tmp_path: Path, encoding: str
+) -> None:
+    table = tmp_path / "d.csv"
+    table.write_text(f"path;action;label\r\n{FACE};relabel;fear\r\n", encoding=encoding)
+    assert "1 decision" in curate("decide", "--from", table, "-w", finished.root).stdout
+    table.write_text(f"path;verdict\r\n{FACE};fear\r\n", encoding=encoding)
+    result = curate("decide", "--from", table, "-w", finished.root)
+    assert result.stderr.endswith(
+        "1 column is missing (action): save it with the columns path, action, label\n"
+    )
 
 
 # Names

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tables import make_manifest
 
-from curate.review.merge import interleave
 from curate.review.reviewers import ADJUDICATED, disagreements
 from curate.workspace.journal.decisions import Decision, new_decisions
 from curate.workspace.journal.file import append_decisions, parse_journal, read_journal, to_line
@@ -22,6 +21,7 @@ from curate.workspace.journal.order import (
     parse_order,
     set_orders,
     set_seen,
+    unite,
 )
 from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.workspace import Workspace
@@ -56,7 +56,7 @@ def histories(draw):  # type: ignore[no-untyped-def]
     )
     for number, (here, kind, hour) in enumerate(steps):
         if kind >= 0:  # take in the journal of that number
-            journals[here] = interleave(journals[here], journals[kind])
+            journals[here] = unite(journals[here], journals[kind])
             continue
         lines = [
             line(f"R{here}", hour, f"b{number}", path=PATHS[k], label="happy") for k in range(-kind)
@@ -70,7 +70,7 @@ def all_merged(journals: list[list[Decision]]) -> list[list[Decision]]:
     """The three journals merged in every order and grouping."""
     found = []
     for a, b, c in itertools.permutations(journals):
-        found += [interleave(interleave(a, b), c), interleave(a, interleave(b, c))]
+        found += [unite(unite(a, b), c), unite(a, unite(b, c))]
     return found
 
 
@@ -83,7 +83,7 @@ def test_merging_gives_one_journal_in_every_order_and_no_line_before_what_its_jo
     first, *others = all_merged(journals)
     data = b"".join(map(to_line, first))
     assert all(b"".join(map(to_line, other)) == data for other in others)
-    assert interleave(first, journals[0]) == interleave(first, first) == first
+    assert unite(first, journals[0]) == unite(first, first) == first
     assert parse_journal(data, "j") == first
     place = {made: number for number, made in enumerate(first)}
     for made in first:
@@ -99,9 +99,9 @@ def test_journals_without_orders_merge_alike_in_both_directions_and_keep_their_o
 ) -> None:
     """Two of them: of lines of earlier versions more is not known."""
     one, two, _ = ([replace(made, order="", seen="") for made in each] for each in history[0])
-    merged = interleave(one, two)
-    assert b"".join(map(to_line, merged)) == b"".join(map(to_line, interleave(two, one)))
-    assert interleave(merged, two) == merged
+    merged = unite(one, two)
+    assert b"".join(map(to_line, merged)) == b"".join(map(to_line, unite(two, one)))
+    assert unite(merged, two) == merged
     own = [made for made in merged if made in one and made not in two]
     assert own == [made for made in one if made not in two]
 
@@ -125,13 +125,13 @@ def test_a_fast_clock_does_not_win_over_those_who_corrected_it() -> None:
     base = append([], line("R0", 11, "r0", label="sad"))
     ann = append(base, line("A", 10, "a", label="fear"))
     bob = append(base, line("B", 10, "b", label="happy"))
-    for merged in (interleave(ann, bob), interleave(bob, ann)):
+    for merged in (unite(ann, bob), unite(bob, ann)):
         assert [made.batch for made in merged] == ["r0", "a", "b"]
         assert current_decisions(ROWS, merged).by_path[PATHS[0]].label == "happy"
     # Of two who did not know of each other the later clock counts, then the name of the batch.
     early = append(base, line("B", 12, "b", label="happy"))
     late = append(base, line("A", 13, "a", label="fear"))
-    assert interleave(late, early)[-1].batch == interleave(early, late)[-1].batch == "a"
+    assert unite(late, early)[-1].batch == unite(early, late)[-1].batch == "a"
 
 
 def test_three_workspaces_whose_clocks_disagree_end_with_one_journal(
@@ -172,8 +172,8 @@ def test_two_equal_lines_are_two_lines_of_which_the_second_counts_after_an_undo(
     made = line("ann", 1, "b")
     undo = Decision("u", "ann", AT.format(2), "undo", undoes="b")
     journal = append(append(append([], made), undo), made)
-    assert interleave(journal, journal) == interleave(journal, journal[:2]) == journal
-    assert PATHS[0] in current_decisions(ROWS, interleave(journal[:1], journal)).by_path
+    assert unite(journal, journal) == unite(journal, journal[:2]) == journal
+    assert PATHS[0] in current_decisions(ROWS, unite(journal[:1], journal)).by_path
 
 
 def test_a_forged_order_ends_no_journal(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_lines_put_together_by_hand_are_read_in_their_order(tmp_path: Path) -> N
     bob = append(base, line("B", 10, "b", label="happy"))
     file = tmp_path / "decisions.jsonl"
     file.write_bytes(b"".join(map(to_line, [*bob, *ann[1:]])))
-    assert read_journal(file) == interleave(ann, bob)
+    assert read_journal(file) == unite(ann, bob)
 
 
 def test_a_journal_of_an_earlier_version_goes_on_behind_its_own_lines(tmp_path: Path) -> None:
@@ -219,8 +219,8 @@ def test_one_reviewer_on_two_machines_disagrees_until_it_is_settled() -> None:
     base = append([], line("R1", 9, "r0", label="sad"))
     here = append(base, line("R1", 10, "a", label="fear"))
     there = append(base, line("R1", 11, "b", label="happy"))
-    merged = interleave(here, there)
-    assert merged == interleave(there, here)
+    merged = unite(here, there)
+    assert merged == unite(there, here)
     assert disagreements(ROWS, merged) == {PATHS[0]: {"R1": "happy", "R1 (a)": "fear"}}
     # Whoever decides now has both before them.
     again = append(merged, line("R1", 1, "c", label="fear"))
@@ -229,7 +229,7 @@ def test_one_reviewer_on_two_machines_disagrees_until_it_is_settled() -> None:
     undo = Decision("u", "R1", AT.format(2), "undo", undoes="c")
     assert disagreements(ROWS, append(again, undo)) == disagreements(ROWS, merged)
     # The same verdict twice is none, and neither is one after the other.
-    assert disagreements(ROWS, interleave(here, append(base, line("R1", 11, "b")))) == {}
+    assert disagreements(ROWS, unite(here, append(base, line("R1", 11, "b")))) == {}
     assert disagreements(ROWS, append(here, line("R1", 1, "c", label="happy"))) == {}
 
 
@@ -238,7 +238,7 @@ def test_a_verdict_that_an_adjudication_had_not_seen_is_in_disagreement_with_it(
     settled = append(both, replace(line("C", 12, "c", label="sad"), note=ADJUDICATED))
     assert disagreements(ROWS, settled) == {}
     meanwhile = append(both, line("A", 10, "a2", label="angry"))
-    merged = interleave(settled, meanwhile)
+    merged = unite(settled, meanwhile)
     assert current_decisions(ROWS, merged).by_path[PATHS[0]].batch == "c"
     assert disagreements(ROWS, merged) == {PATHS[0]: {"A": "angry", "B": "happy", "C (c)": "sad"}}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curate.errors import PredictionsError
+from curate.errors import PredictionsError, amount
 from curate.result import Result
 from curate.workspace.journal.decisions import MACHINE, Decision, is_machine, new_batch
 from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
@@ -110,8 +110,8 @@ def _summarize(made: list[Decision], chosen: pd.DataFrame, after: pd.DataFrame) 
     labels = int((after["reason"] == "machine").sum())
     summary = (
         f"decide: {len(made):,} suggestions accepted by {first.by}, about {right:,} of them right; "
-        f"{labels:,} labels are by machines now; batch {first.batch}, `curate undo {first.batch}` "
-        "takes it back"
+        f"{amount(labels, 'label is', 'labels are')} by machines now; batch {first.batch}, `curate "
+        f"undo {first.batch}` takes it back"
     )
     counts = {
         "batch": first.batch,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import printable_cell
+from curate.errors import amount, printable_cell
 from curate.label_issues.consensus import NO_VOTE
 from curate.review.ballot import Ballot, fit_ballot, gather_ballot, read_believed
 from curate.review.reliability import cohen_kappa, fleiss_kappa, krippendorff_alpha
@@ -218,17 +218,21 @@ def format_agreement(found: Comparison) -> str:
         label = f"{printable_cell(change.by):<16}{change.given:<12}{change.verdict:<12}"
         lines.append(f"{label}{change.images:>6,}")
     lines += [
-        printable_cell(f"{machine.by}: {machine.images:,} labels, compared with nobody")
+        printable_cell(f"{machine.by}: {amount(machine.images, 'label')}, compared with nobody")
         for machine in found.machines
     ]
     if found.settled:
-        lines += ["", f"{found.settled:,} images settled by consensus"]
+        lines += ["", f"{amount(found.settled, 'image')} settled by consensus"]
     if found.disagreements:
         count = len(found.disagreements)
-        lines += ["", f"{count:,} images in disagreement", *list_disputed(found.disagreements)]
+        lines += [
+            "",
+            f"{amount(count, 'image')} in disagreement",
+            *list_disputed(found.disagreements),
+        ]
     count = sum(change.images for change in found.changes)
-    changed = f"{count:,} labels changed or images dropped"
-    lines.append(f"agreement: {len(found.pairs)} pairs of reviewers, {changed}")
+    changed = f"{amount(count, 'label')} changed or images dropped"
+    lines.append(f"agreement: {amount(len(found.pairs), 'pair')} of reviewers, {changed}")
     return "\n".join(lines)
 
 
@@ -248,8 +252,8 @@ def _format_reviewers(found: Comparison) -> list[str]:
         group = found.group
         lines += [
             "",
-            f"{group.reviewers} reviewers: Fleiss' kappa {_number(group.fleiss_kappa)} on the "
-            f"{group.images_of_all:,} images that all judged, Krippendorff's alpha "
+            f"{amount(group.reviewers, 'reviewer')}: Fleiss' kappa {_number(group.fleiss_kappa)} "
+            f"on the {amount(group.images_of_all, 'image')} that all judged, Krippendorff's alpha "
             f"{_number(group.krippendorff_alpha)} on the {group.images_of_two:,} that two judged",
         ]
     if found.reviewers:

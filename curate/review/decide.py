@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.csv_text import read_cell
-from curate.errors import JournalError, UsageError, examples
+from curate.csv_text import read_cell, read_frame
+from curate.errors import JournalError, UsageError, amount, examples, first_line
 from curate.result import Result
 from curate.review.accept import AT_LEAST, accept
 from curate.review.consensus import AT_LEAST as CONSENSUS_AT_LEAST
@@ -68,10 +68,10 @@ def decide(
     Raises
     ------
     UsageError  unless exactly one kind of decision is requested, by a person
-    JournalError  if an image, class or batch is unknown, or the journal does not explain the
-        manifest; nothing is recorded then
-        or disagreements are settled and nothing shows who is right
-    PredictionsError  if suggestions are accepted and there are none of now
+    JournalError  if an image, class or batch is unknown, if the journal does not explain the
+        manifest, or if nothing shows who is right about disagreements that are to be settled;
+        nothing is recorded then
+    PredictionsError  if suggestions are accepted and `flag` has made none of the present files
     """
     action = _read_action(options)
     require_person(by)
@@ -162,18 +162,35 @@ def _read_wanted(options: DecideOptions, action: str) -> list[tuple[str, str, st
 
 def _read_table(file: Path) -> list[tuple[str, str, str]]:
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = read_frame(file)
     except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
         raise JournalError(
-            f"{file}: cannot be read as a CSV with the columns path, action, label"
+            f"{file}: cannot be read ({reason}): save it as CSV with the columns path, action, "
+            "label"
         ) from error
+    table = _clean(table)
     missing = [name for name in ("path", "action", "label") if name not in table.columns]
     if missing:
-        raise JournalError(f"{file}: columns missing ({examples(missing)}): path, action, label")
+        raise JournalError(
+            f"{file}: {amount(len(missing), 'column is', 'columns are')} missing "
+            f"({examples(missing)}): save it with the columns path, action, label"
+        )
     paths = table["path"].map(read_cell)
     wanted = list(dict.fromkeys(zip(paths, table["action"], table["label"], strict=True)))
     _require_one_verdict(wanted, file)
     return wanted
+
+
+def _clean(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without blank rows and the case and spaces that people type; no label is none."""
+    table = table.rename(columns=lambda name: str(name).strip().lower())
+    table = table[(table != "").any(axis=1)].copy()
+    for name in ("action", "label"):
+        if name in table:
+            table[name] = table[name].str.strip().str.lower()
+    is_labelled = "label" in table or (table.get("action", pd.Series()) == "relabel").any()
+    return table if is_labelled else table.assign(label="")
 
 
 def _require_one_verdict(wanted: Sequence[tuple[str, str, str]], file: Path) -> None:
@@ -185,8 +202,8 @@ def _require_one_verdict(wanted: Sequence[tuple[str, str, str]], file: Path) -> 
             f"{action} {label}".strip() for path, action, label in wanted if path == twice[0]
         ]
         raise JournalError(
-            f"{file}: {len(twice)} images have rows that contradict each other "
-            f"({twice[0]}: {examples(verdicts)}): leave one row for each image"
+            f"{file}: {amount(len(twice), 'image has', 'images have')} rows that contradict each "
+            f"other ({twice[0]}: {examples(verdicts)}): leave one row for each image"
         )
 
 
@@ -202,10 +219,10 @@ def _summarize(made: Sequence[Decision], before: pd.DataFrame, after: pd.DataFra
 def _format(found: Recorded) -> Result:
     made = found.made
     batch, action = made[0].batch, made[0].action
-    what = f"undid {made[0].undoes}" if action == "undo" else f"{len(made):,} decisions"
+    what = f"undid {made[0].undoes}" if action == "undo" else f"{amount(len(made), 'decision')}"
     rows = f"{found.kept:,} of {found.rows:,} rows kept"
     return Result(
-        f"decide: {what}, {found.changed:,} verdicts changed, {rows}; batch {batch}",
+        f"decide: {what}, {amount(found.changed, 'verdict')} changed, {rows}; batch {batch}",
         counts={
             "batch": batch,
             "decisions": len(made),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from curate.files import ignore_sigint
-from curate.workspace.explained import VERDICTS
+from curate.workspace.explained import VERDICT_COLUMNS
 from curate.workspace.journal.decisions import Decision
 from curate.workspace.journal.file import append_locked, lock_journal
 from curate.workspace.journal.verdicts import derive_verdicts
@@ -87,7 +87,7 @@ def record_lightly(
             return None
         after = derive_verdicts(part.rows, [*part.lines, *made])
         kept = _count_kept(index) - len(kept_rows(before)) + len(kept_rows(after))
-        changed = int((before[VERDICTS] != after[VERDICTS]).any(axis=1).sum())
+        changed = int((before[VERDICT_COLUMNS] != after[VERDICT_COLUMNS]).any(axis=1).sum())
         if not dry_run:
             _append(workspace, index, part, made)
         return Recorded(made, changed, kept, index.record["tallies"]["totals"]["rows"])

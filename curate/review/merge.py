@@ -9,7 +9,7 @@ the whole file.
 from collections.abc import Sequence
 from pathlib import Path
 
-from curate.errors import JournalError
+from curate.errors import JournalError, amount
 from curate.files import ignore_sigint, write_atomically
 from curate.result import Result
 from curate.review.agreement import list_disputed
@@ -56,17 +56,12 @@ def merge(workspace: Workspace, other: Path, *, dry_run: bool) -> Result:
     return _summarize(workspace, ours, theirs, merged, notes)
 
 
-def interleave(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision]:
-    """Both journals in the order of `unite`; a line of both comes once."""
-    return unite(ours, theirs)
-
-
 def _unite(
     workspace: Workspace, theirs: Sequence[Decision]
 ) -> tuple[list[Decision], list[Decision]]:
     """Our lines, and the lines of both; JournalError if they do not explain the manifest."""
     ours = workspace.read_journal()
-    merged = interleave(ours, theirs)
+    merged = unite(ours, theirs)
     derived, paths = survey(workspace)
     if paths or find_lost(workspace, derived.journal):
         # Their journal may be the copy that brings back what ours has lost.
@@ -101,7 +96,7 @@ def _summarize(
     taken, queue = len(merged) - len(ours), len(disputed)
     machines = sum(is_machine(line.by) for line in set(merged) - set(ours))
     lines = f"{taken:,} of {len(theirs):,} lines added, {len(merged):,} in all"
-    summary = f"merge: {lines}; {queue:,} images in disagreement"
+    summary = f"merge: {lines}; {amount(queue, 'image')} in disagreement"
     if machines:
         summary += f"; {machines:,} of the added lines are by machines and disagree with nobody"
     if queue:

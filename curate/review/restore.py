@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from curate.errors import JournalError, UsageError, examples
+from curate.errors import JournalError, UsageError, amount, examples
 from curate.files import ignore_sigint
 from curate.result import Result
 from curate.review.reviewers import RESTORED
@@ -53,8 +53,9 @@ def discard(workspace: Workspace, count: int, *, by: str, dry_run: bool) -> Resu
     ) -> list[Decision]:
         if len(paths) != count:
             raise UsageError(
-                f"discard: {len(paths):,} verdicts are not explained by the journal, not {count:,} "
-                f"({examples(paths) or 'none'}): look at them with `curate journal restore -n`"
+                f"discard: {amount(len(paths), 'verdict is', 'verdicts are')} not explained by the "
+                f"journal, not {count:,} ({examples(paths) or 'none'}): look at them with `curate "
+                "journal restore -n`"
             )
         header = new_batch(by, note="given up: not explained by the journal")
         lines = _lines_that_give(manifest, journal, paths, header)
@@ -97,7 +98,7 @@ def _settle(
                 write_derived(workspace, manifest, after, data=data)
     what = "recorded in the journal" if command == "restore" else "given up"
     batch = lines[0].batch if lines else ""
-    summary = f"journal {command}: {len(paths):,} verdicts {what}"
+    summary = f"journal {command}: {amount(len(paths), 'verdict')} {what}"
     if batch:
         undo = batch if command == "restore" else lines[-1].batch
         summary += f"; batch {undo}, `curate undo {undo}` takes it back"
@@ -114,7 +115,7 @@ def _restore_lines(
     useless = list(rows.loc[is_useless, "path"])
     if useless:
         raise JournalError(
-            f"{len(useless)} images cannot be read, so no model can learn from them "
+            f"{amount(len(useless), 'image')} cannot be read, so no model can learn from them "
             f"({examples(useless)}): set their status to drop and their reason to unreadable in "
             f"the manifest, or `curate journal discard --verdicts {len(paths)}`"
         )

@@ -10,17 +10,16 @@ tie is no majority. A face whose majority is `unknown` or `NF`, or that has none
 is counted and passed over.
 """
 
-import io
 import json
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from curate.csv_text import MAX_TEXT_BYTES, find_form
-from curate.errors import SourceError, examples
-from curate.files import read_bounded
+from curate.csv_text import read_frame
+from curate.errors import SourceError, amount, examples
 from curate.labels import VOCABULARY, canonical_label
+from curate.result import format_counts
 from curate.workspace.manifest import split_face
 
 ANSWERS = {"unknown": "unknown", "nf": "NF"}
@@ -39,17 +38,8 @@ def read_votes(file: Path) -> dict[str, str]:
     SourceError  if the file is no such table
     """
     try:
-        data = read_bounded(file, MAX_TEXT_BYTES)
-        form = find_form(file)
-        table = pd.read_csv(
-            io.BytesIO(data),
-            dtype=str,
-            keep_default_na=False,
-            encoding=form.encoding,
-            sep=form.delimiter,
-            skiprows=form.skipped_lines,
-        )
-    except (OSError, ValueError, UnicodeDecodeError) as error:
+        table = read_frame(file)
+    except (OSError, ValueError) as error:
         raise SourceError(
             f"{file}: cannot be read as a CSV of votes: write one `path` column and one column per "
             "class"
@@ -67,8 +57,8 @@ def read_votes(file: Path) -> dict[str, str]:
     bad = table.loc[no_count | table["path"].duplicated(), "path"]
     if len(bad):
         raise SourceError(
-            f"{file}: {len(bad)} rows hold no whole counts, or a path that is listed twice "
-            f"(first: {examples(list(bad), 1)}): correct them"
+            f"{file}: {amount(len(bad), 'row holds', 'rows hold')} no whole counts, or a path that "
+            f"is listed twice (first: {examples(list(bad), 1)}): correct them"
         )
     names = list(answers.values())
     rows = zip(table["path"], counts.astype(int).to_numpy().tolist(), strict=True)
@@ -87,7 +77,7 @@ def _name_answers(file: Path, table: pd.DataFrame) -> dict[str, str]:
     classes = len(set(answers.values()))
     if classes < len(answers):
         raise SourceError(
-            f"{file}: {len(answers)} columns are {classes} classes "
+            f"{file}: {amount(len(answers), 'column is', 'columns are')} {classes} classes "
             f"({examples(list(answers), 8)}): keep one column per class"
         )
     return answers
@@ -199,10 +189,10 @@ def label_by_crowd(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         "differ from the dataset's own"
     ]
     if len(left_out):
-        named = ", ".join(f"{name} {count:,}" for name, count in left_out.items())
+        named = format_counts(left_out.to_dict())
         notes.append(
-            f"labels: {int(left_out.sum()):,} faces have no label by the crowd "
-            f"and were passed over ({named})"
+            f"labels: {amount(int(left_out.sum()), 'face has', 'faces have')} no label by the "
+            f"crowd and were passed over ({named})"
         )
     return rows.assign(given_label=answers)[is_class], notes
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from curate.errors import JournalError, examples
+from curate.errors import JournalError, amount, examples
 from curate.labels import VOCABULARY
 from curate.names import clean_name, mend_halves
 from curate.workspace.manifest import split_face
@@ -116,12 +116,13 @@ def new_decisions(
 
     Parameters
     ----------
-    wanted : (path, action, label) each; the label is empty unless the action is relabel
+    wanted : (path, action, label) each; the label is empty unless the action is relabel, or that
+        of the row if it is keep
 
     Raises
     ------
-    JournalError  if nothing is wanted, a path is not in the manifest, an action is unknown, or a
-        relabel names no class
+    JournalError  if nothing is wanted, a path is not in the manifest, an action is unknown, a
+        relabel names no class, or another action names a class that it would not give
     """
     _check_wanted(manifest, wanted)
     rows = manifest.set_index("path")
@@ -152,17 +153,17 @@ def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]
     unknown = [path for path, _, _ in wanted if path not in known]
     if unknown:
         raise JournalError(
-            f"{len(unknown)} paths are not in the manifest ({examples(unknown)}): "
-            "copy them from its path column"
+            f"{amount(len(unknown), 'path is', 'paths are')} not in the manifest "
+            f"({examples(unknown)}): copy them from its path column"
         )
     _check_readable(manifest, wanted)
     actions = [action for _, action, _ in wanted if action not in VERDICTS]
     if actions:
         raise JournalError(
-            f"{len(actions)} actions are unknown ({examples(actions)}): "
+            f"{amount(len(actions), 'action is', 'actions are')} unknown ({examples(actions)}): "
             "keep, relabel, drop or unsure"
         )
-    _check_labels(wanted)
+    _check_labels(manifest, wanted)
 
 
 def _check_readable(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
@@ -171,18 +172,35 @@ def _check_readable(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str
     useless = [path for path in used if path in unreadable]
     if useless:
         raise JournalError(
-            f"{len(useless)} images cannot be read, so no model can learn from them "
+            f"{amount(len(useless), 'image')} cannot be read, so no model can learn from them "
             f"({examples(useless)}): drop them"
         )
 
 
-def _check_labels(wanted: Sequence[tuple[str, str, str]]) -> None:
+def _check_labels(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
     labels = [label for _, action, label in wanted if action == "relabel"]
     foreign = [label for label in labels if label not in VOCABULARY]
     if foreign:
         raise JournalError(
-            f"{len(foreign)} labels are no class ({examples(foreign)}): "
+            f"{amount(len(foreign), 'label is', 'labels are')} no class ({examples(foreign)}): "
             f"choose one of {', '.join(VOCABULARY)}"
+        )
+    _check_idle_labels(manifest, wanted)
+
+
+def _check_idle_labels(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
+    """Raise JournalError for a label beside an action that would not give it."""
+    others = {path: label for path, action, label in wanted if label and action != "relabel"}
+    if not others:
+        return
+    kept = {path for path, action, _ in wanted if action == "keep"}
+    rows = manifest[manifest["path"].isin(others)]
+    present = dict(zip(rows["path"], rows["label"], strict=True))
+    odd = [path for path in others if path not in kept or others[path] != present[path]]
+    if odd:
+        raise JournalError(
+            f"{amount(len(odd), 'row has', 'rows have')} a label that the action does not give "
+            f"({odd[0]}: {others[odd[0]]}): write relabel, or leave the label empty"
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from curate.errors import amount
 from curate.workspace.journal.decisions import Decision, drop_undone, is_machine, name_kept_labels
 from curate.workspace.manifest import split_face
 
@@ -146,3 +147,11 @@ def _find_moved(
         if len(paths) == 1:
             moved[line.path, line.sha256] = paths[0]
     return moved
+
+
+def describe_stale(stale: Sequence[Decision]) -> str:
+    """One line about decisions whose image is gone or has changed since, and what to do."""
+    return (
+        f"{amount(len(stale), 'decision is', 'decisions are')} stale, their images gone or changed "
+        f"(first: {stale[0].path}, batch {stale[0].batch}); undo the batch or bring the images back"
+    )
