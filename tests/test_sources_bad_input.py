@@ -44,7 +44,7 @@ def test_class_folders_without_a_picture_are_refused(curate: Curate, tmp_path: P
     result = curate("build", tmp_path / "set", "-w", tmp_path / "ws")
     suffixes = ".bmp, .gif, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp"
     message = (
-        f"{tmp_path}/set: 1 class folders without one picture ({suffixes}): unpack the pictures "
+        f"{tmp_path}/set: 1 class folder without one picture ({suffixes}): unpack the pictures "
         "there, or name their folder"
     )
     assert_refused(result, message)
@@ -162,7 +162,7 @@ def test_a_name_with_a_control_character_is_refused(
     root = make_set(tmp_path / "set", "happy/a.png", f"happy/{name}")
     result = curate("build", root, "-w", tmp_path / "ws")
     assert_refused(
-        result, f"{root}: 1 file names are not plain text ({f'happy/{name}'!r}): rename them"
+        result, f"{root}: 1 file name is not plain text ({f'happy/{name}'!r}): rename them"
     )
 
 
@@ -171,7 +171,7 @@ def test_a_name_that_is_not_utf8_is_refused(curate: Curate, tmp_path: Path) -> N
     shutil.copy(root / "happy/a.png", os.fsencode(root) + b"/happy/\xff.png")
     result = curate("build", root, "-w", tmp_path / "ws")
     assert_refused(
-        result, f"{root}: 1 file names are not plain text ('happy/\\udcff.png'): rename them"
+        result, f"{root}: 1 file name is not plain text ('happy/\\udcff.png'): rename them"
     )
 
 
@@ -181,7 +181,7 @@ def test_a_hash_number_after_the_suffix_is_no_picture_and_is_counted(
     root = make_set(tmp_path / "set", "happy/a.png", "happy/b.png")
     (root / "happy/b.png").rename(root / "happy/b.png#2")
     result = curate("build", root, "-w", tmp_path / "ws", "-j", "1")
-    assert result.stderr == "set: 1 files are no pictures and were skipped (happy/b.png#2)\n"
+    assert result.stderr == "set: skipped 1 file other than pictures (happy/b.png#2)\n"
     assert list(Workspace(tmp_path / "ws").read()["path"]) == ["set/happy/a.png"]
 
 
@@ -191,9 +191,7 @@ def test_linked_folders_are_not_entered_and_are_named(curate: Curate, tmp_path: 
     (root / "sad" / "self").symlink_to("self", target_is_directory=True)
     result = curate("build", root, "-w", tmp_path / "ws", "-j", "1")
     assert result.exit_code == 0
-    assert (
-        result.stderr == "set: 2 files are no pictures and were skipped (happy/loop/, sad/self)\n"
-    )
+    assert result.stderr == "set: skipped 2 files other than pictures (happy/loop/, sad/self)\n"
     assert list(Workspace(tmp_path / "ws").read()["path"]) == ["set/happy/a.png", "set/sad/b.png"]
 
 
@@ -229,7 +227,7 @@ def test_a_picture_that_went_away_since_the_build_is_named(
     found = curate("check", "--files", "-w", tmp_path / "ws")
     assert found.exit_code == 3
     assert (
-        "1 image files are gone since the build (first: set/happy/b.png); run `curate build` again"
+        "1 image file is gone since the build (first: set/happy/b.png); run `curate build` again"
         in found.stderr
     )
 
@@ -271,15 +269,17 @@ LOOKS_LIKE = (
         ),
         (
             [FER_HEADER, "3,1 2 3,Training"],
-            " row 0: 3 pixels where 2304 from 0 to 255 should be: restore the file",
+            " row 0: 3 pixels where 2304 should be: restore the file; faces of another size are "
+            "read from .npz or pictures",
         ),
         (
             [FER_HEADER, f"3,{PIXELS} 7,Training"],
-            " row 0: 2305 pixels where 2304 from 0 to 255 should be: restore the file",
+            " row 0: 2305 pixels where 2304 should be: restore the file; faces of another size are "
+            "read from .npz or pictures",
         ),
         (
             [FER_HEADER, f"3,{PIXELS[:-3]} 256,Training"],
-            " row 0: 2304 pixels where 2304 from 0 to 255 should be: restore the file",
+            " row 0: 256 is no grey level from 0 to 255: restore the file",
         ),
         (
             [FER_HEADER, "3,one two,Training"],
@@ -287,7 +287,8 @@ LOOKS_LIKE = (
         ),
         (
             [FER_HEADER, f"3,{'9' * 30},Training"],
-            " row 0: 1 pixels where 2304 from 0 to 255 should be: restore the file",
+            " row 0: 1 pixels where 2304 should be: restore the file; faces of another size are "
+            "read from .npz or pictures",
         ),
         (
             [FER_HEADER, "3"],

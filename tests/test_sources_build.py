@@ -88,7 +88,7 @@ def test_a_split_that_file_names_alone_have_is_said(tmp_path: Path) -> None:
     built = build_rows(tmp_path, write_faces(tmp_path / "faces", names))
     assert built.rows["source_split"].tolist() == ["train", "test", ""]
     assert [note for note in built.notes if "`curate split` makes your own" in note] == [
-        "faces: 2 pictures lie in no folder of a split and are named as in FER2013 (Training_…, "
+        "faces: 2 pictures lie in no folder of a split, named as in FER2013 (Training_…, "
         "PublicTest_…, PrivateTest_…): the split that the name has counts as the dataset's; "
         "`curate split` makes your own"
     ]
@@ -148,8 +148,8 @@ def test_an_archives_outer_folder_is_passed_through_and_odd_files_are_named(tmp_
     built = build_rows(tmp_path, f"mine={root}")
     assert list(built.rows["path"]) == ["mine/happy/a.png", "mine/sad/b.png"]
     assert built.notes == [
-        "mine: 1 files are no pictures and were skipped (happy/notes.txt)",
-        "mine: 1 pictures lie outside of a class folder and were skipped (stray.png)",
+        "mine: skipped 1 file other than pictures (happy/notes.txt)",
+        "mine: skipped 1 picture outside of a class folder (stray.png)",
     ]
 
 
@@ -158,7 +158,7 @@ def test_a_label_outside_of_the_vocabulary_is_refused_until_it_is_mapped(tmp_pat
     with pytest.raises(
         SourceError,
         match=(
-            r"set: 1 labels outside the vocabulary \(bored\): name their class with `--map "
+            r"set: 1 label outside the vocabulary \(bored\): name their class with `--map "
             "bored=CLASS`"
         ),
     ):
@@ -227,6 +227,13 @@ def test_two_sources_of_one_name_are_refused(tmp_path):
     first, second = (write_faces(tmp_path / name / "set", ["happy/1.png"]) for name in "xy")
     with pytest.raises(UsageError, match="two sources are named 'set'"):
         build_rows(tmp_path, first, second)
+
+
+def test_a_path_may_hold_the_sign_that_names_a_source(tmp_path):
+    folder = write_faces(tmp_path / "run=3" / "set", ["happy/1.png"])
+    assert build_rows(tmp_path, folder).rows["path"].tolist() == ["set/happy/1.png"]
+    with pytest.raises(UsageError, match=r"'a b' cannot name a source: .* as in `name=PATH`"):
+        build_rows(tmp_path, f"a b={folder}")
 
 
 def test_votes_are_counted_per_class_and_survive_a_rebuild(tmp_path, curate, kaggle):

@@ -36,7 +36,7 @@ def test_folders_of_any_name_are_read_with_map_which_the_refusal_names(
     spellings = [f"{names[0]}=angry", f"{names[1]}=happy"]
     found = list_source(root, spellings=spellings)
     assert sorted(row.given_label for row in found.rows) == ["angry", "happy"]
-    with pytest.raises(SourceError, match=r"1 labels outside the vocabulary .*`--map"):
+    with pytest.raises(SourceError, match=r"1 label outside the vocabulary .*`--map"):
         list_source(root, spellings=spellings[:1])
 
 
@@ -142,7 +142,7 @@ def test_classes_beside_the_splits_are_refused_until_skip_leaves_them_out(
     if folder != "happy":
         found = list_source(root, spellings=maps, skipped=[folder])
         assert len(found.rows) == 2
-        assert found.notes == (f"1 folders are left out and were skipped ({folder})",)
+        assert found.notes == (f"skipped 1 folder left out by --skip ({folder})",)
 
 
 def test_pictures_without_a_class_beside_the_splits_are_counted(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_pictures_without_a_class_beside_the_splits_are_counted(tmp_path: Path) 
     found = list_source(root)
     assert labels_of(found) == {"train/happy/a.png": "happy train"}
     assert found.notes == (
-        "2 pictures lie outside of a class folder and were skipped (e.png, test/d.png)",
-        "2 folders hold pictures that are not part of this layout and were skipped "
+        "skipped 2 pictures outside of a class folder (e.png, test/d.png)",
+        "skipped 2 folders with pictures that are no part of this layout "
         "(unlabelled: 1, unlabelled/deep: 1)",
     )
 
@@ -160,7 +160,7 @@ def test_pictures_without_a_class_beside_the_splits_are_counted(tmp_path: Path) 
 def test_a_second_dataset_beside_the_one_that_was_recognised_is_counted(tmp_path: Path) -> None:
     root = draw(tmp_path / "both", "KDEF/AF01/AF01ANS.JPG", "other/happy/a.png")
     notes = list_source(draw(root, "AF02/AF02HAS.JPG")).notes
-    assert "1 pictures have no name of KDEF's form and were skipped (other/happy/a.png)" in notes
+    assert "skipped 1 picture without a name of KDEF's form (other/happy/a.png)" in notes
 
 
 def test_a_split_in_a_split_is_refused(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_skip_leaves_a_class_folder_in_another_one_out(tmp_path: Path) -> None:
         list_source(root, spellings=["sad2=sad"])
     found = list_source(root, spellings=["sad2=sad"], skipped=["sad"])
     assert labels_of(found) == {"train/happy/a.png": "happy train", "train/sad2/c.png": "sad train"}
-    assert found.notes == ("1 folders are left out and were skipped (train/happy/x/sad)",)
+    assert found.notes == ("skipped 1 folder left out by --skip (train/happy/x/sad)",)
 
 
 def test_a_folder_in_a_class_folder_that_is_no_other_class_is_read(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_pictures_are_known_by_their_content_whatever_their_suffix(tmp_path: Pat
     found = list_source(root)
     assert len(found.rows) == 1 + 2 * len(formats)
     assert found.notes == (
-        "3 files are no pictures and were skipped "
+        "skipped 3 files other than pictures "
         "(happy/P5 but no picture.txt, happy/b.txt, happy/c.heic)",
     )
 
@@ -262,7 +262,9 @@ def test_pictures_of_a_kind_that_is_not_decoded_are_counted_in_every_layout(
         (root / stray).parent.mkdir(exist_ok=True)
         (root / stray).write_bytes(b"\0\0\0\x18ftypheic")
     text = "\n".join(list_source(root, spellings=["0=happy", "1=sad"]).notes)
-    counts = re.findall(r"([0-9]+) files are (?:no pictures|pictures or videos)", text)
+    counts = re.findall(
+        r"skipped ([0-9]+) files? (?:other than pictures|of a kind of picture or video)", text
+    )
     assert sum(map(int, counts)) == 2
     assert Path(strays[0]).name in text
 
@@ -277,10 +279,9 @@ def test_archives_mac_folders_and_empty_folders_are_passed_by_and_noted(tmp_path
     found = list_source(root)
     assert labels_of(found) == {"happy/a.png": "happy", "sad/b.png": "sad"}
     assert found.notes == (
-        "2 folders are empty and were skipped (deep, fear)",
-        "2 archives were not opened and were skipped (archive.zip, faces/images.tar.gz)",
-        "2 folders were added by a Mac and hold no picture and were skipped "
-        "(__MACOSX, faces/__MACOSX)",
+        "skipped 2 empty folders (deep, fear)",
+        "skipped 2 archives that nobody has unpacked (archive.zip, faces/images.tar.gz)",
+        "skipped 2 folders added by a Mac, without a picture (__MACOSX, faces/__MACOSX)",
     )
 
 
@@ -295,7 +296,7 @@ def test_skip_leaves_a_label_out_and_the_refusal_names_it(tmp_path: Path, curate
     done = curate("build", f"s={root}", "--skip", "Ahegao", *words)
     assert (done.exit_code, done.stderr) == (
         0,
-        "s: 1 folders are left out and were skipped (Ahegao)\n",
+        "s: skipped 1 folder left out by --skip (Ahegao)\n",
     )
     assert curate("build", *words).exit_code == 0  # remembered
     assert list(Workspace(tmp_path / "ws").read()["given_label"]) == ["happy", "sad"]
@@ -309,9 +310,7 @@ def test_skip_works_where_labels_are_in_names_and_numbers(tmp_path: Path) -> Non
     jaffe = draw(tmp_path / "jaffe", "KA.AN1.39.tiff", "KA.HA1.29.tiff")
     found = list_source(jaffe, skipped=["AN"])
     assert labels_of(found) == {"KA.HA1.29.tiff": "happy"}
-    assert found.notes == (
-        "1 faces have a label that --skip leaves out and were skipped (KA.AN1.39.tiff)",
-    )
+    assert found.notes == ("skipped 1 face with a label that --skip leaves out (KA.AN1.39.tiff)",)
     numbers = draw(tmp_path / "numbers", *(f"{k}/a.png" for k in range(7)))
     assert len(list_source(numbers, codes="fer2013", skipped=["6"]).rows) == 6
 
@@ -320,7 +319,7 @@ def test_skip_leaves_a_whole_part_out(tmp_path: Path) -> None:
     root = draw(tmp_path / "set", "train/happy/a.png", "test/happy/b.png", "test/sad/b.png")
     found = list_source(root, skipped=["test"])
     assert labels_of(found) == {"train/happy/a.png": "happy train"}
-    assert found.notes == ("1 folders are left out and were skipped (test)",)
+    assert found.notes == ("skipped 1 folder left out by --skip (test)",)
     assert found.left_out == {"test"}
 
 

@@ -163,7 +163,7 @@ def test_a_name_on_two_lines_of_one_part_has_no_votes_unless_they_agree(
     ]
     root = write_export(tmp_path / "export", lines)
     notes = build(root, write_votes(tmp_path / "fer2013new.csv", lines))
-    assert "1 names of FER2013Train are on two lines with other votes and were skipped" in notes
+    assert "skipped 1 name of FER2013Train on two lines with other votes" in notes
     assert set(read_votes(tmp_path)) == {
         "FER2013Train/fer0000000.png",
         "FER2013Train/fer0000002.png",
@@ -280,7 +280,7 @@ def test_an_export_without_its_lists_is_refused_with_the_way_out(
     root = write_export(tmp_path / "export", make_lines(NINE, {3}, ["happy"] * 9))
     (root / "FER2013Valid/label.csv").unlink()
     votes = write_votes(tmp_path / "fer2013new.csv", make_lines(NINE, {3}, ["happy"] * 9))
-    assert "1 pictures of FER2013Valid are in no line of its label.csv" in build(root, votes)
+    assert "skipped 1 picture of FER2013Valid in no line of its label.csv" in build(root, votes)
     for list_ in root.glob("*/label.csv"):
         list_.unlink()
     assert "no label.csv in FER2013Train or FER2013Valid" in build(root, votes)

@@ -33,7 +33,7 @@ def test_fer2013_skips_copies_that_were_altered_to_enlarge_a_class(tmp_path: Pat
         "validation/surprised/PublicTest_2.jpg": "surprise val",
     }
     assert built.notes == [
-        "s: 1 pictures are altered copies of others and were skipped "
+        "s: skipped 1 picture made by altering another one "
         "(test/disgusted/PrivateTest_11895083.jpg0.jpg)"
     ]
 
@@ -47,7 +47,7 @@ def test_fer2013_with_an_unknown_class_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(
         SourceError,
-        match=r"fer: 1 labels outside the vocabulary \(bored\): name their class with `--map",
+        match=r"fer: 1 label outside the vocabulary \(bored\): name their class with `--map",
     ):
         build(root)
 
@@ -116,7 +116,7 @@ def test_the_images_variant_of_fer2013_with_an_unknown_class_is_refused(tmp_path
         "images/train/none/1.jpg",
         "images/validation/angry/2.jpg",
     )
-    with pytest.raises(SourceError, match=r"images: 1 labels outside the vocabulary \(none\)"):
+    with pytest.raises(SourceError, match=r"images: 1 label outside the vocabulary \(none\)"):
         build(root)
 
 
@@ -131,7 +131,7 @@ def test_train_csv_is_the_training_part_and_the_faces_of_test_csv_have_no_label(
     assert values_of(built, "given_label", "source_split") == {
         "Training/00000.png": "angry train", "Training/00001.png": "neutral train",
     }  # fmt: skip
-    assert built.notes == ["s: 3 pictures of test.csv have no label and were skipped"]
+    assert built.notes == ["s: skipped 3 pictures of test.csv without a label"]
     with pytest.raises(
         SourceError, match=r"test.csv: has no emotions, so no labels: name train.csv or fer2013.csv"
     ):
@@ -165,7 +165,7 @@ def test_ferplus_own_export_is_labelled_by_its_majority(tmp_path: Path) -> None:
         ),
     }
     assert built.notes == [
-        "s: 2 faces have no majority, or one for unknown or NF, and were skipped "
+        "s: skipped 2 faces without a majority, or with one for unknown or NF "
         "(FER2013Train/fer0000002.png, FER2013Train/fer0000003.png)"
     ]
 
@@ -219,7 +219,7 @@ def test_ckplus_takes_first_frame_and_last_three_of_labelled_sequences_only(
         "S010/001/S010_001_00000004.png": "surprise S010 001 7",
     }
     assert built.notes == [
-        "s: 1 sequences have no emotion file, so no label, and were skipped (S005/002)"
+        "s: skipped 1 sequence without an emotion file, so without a label (S005/002)"
     ]
 
 
@@ -282,7 +282,7 @@ def test_ck48_has_person_and_sequence_from_the_names(tmp_path: Path) -> None:
     draw(root, "CK+48/anger/face.png")
     with pytest.raises(
         SourceError,
-        match=r"ck: 1 file names name no person \(anger/face.png\): must be like S010_004_",
+        match=r"ck: 1 file name names no person \(anger/face.png\): must be like S010_004_",
     ):
         build(root)
 

@@ -72,7 +72,7 @@ def test_the_automatic_list_is_read_too_and_a_face_without_its_picture_is_counte
         "Automatically_Annotated_Images/1/a.jpg": "happy 1 auto"
     }
     assert built.notes == [
-        "s: 1 faces of automatically_annotated.csv have no picture on disk and were skipped "
+        "s: skipped 1 face of automatically_annotated.csv without a picture on disk "
         "(Automatically_Annotated_Images/1/b.jpg)"
     ]
 
@@ -154,9 +154,7 @@ def test_affectnets_npy_tree_is_read_with_codes_as_numbers_or_text(
     ]
     assert labels["val_set/images/1.jpg"] == "happy val"
     assert len(labels) == 2 * classes
-    assert built.notes == [
-        "s: 1 pictures have no _exp.npy and were skipped (train_set/images/99.jpg)"
-    ]
+    assert built.notes == ["s: skipped 1 picture without an _exp.npy (train_set/images/99.jpg)"]
 
 
 @pytest.mark.parametrize(
@@ -195,12 +193,12 @@ def test_in_kaggles_labels_csv_the_list_wins_over_the_folder_which_is_kept(tmp_p
         "happy/image1.jpg": "happy happy",
     }
     assert built.notes == [
-        "s: 1 faces of labels.csv have no picture on disk and were skipped (happy/gone.jpg)",
-        "s: 1 pictures are not in labels.csv and were skipped (sad/image2.jpg)",
+        "s: skipped 1 face of labels.csv without a picture on disk (happy/gone.jpg)",
+        "s: skipped 1 picture missing in labels.csv (sad/image2.jpg)",
         "s: 1 of 3 faces lie in another class's folder: labels.csv wins",
     ]
     write(root / "labels.csv", ",pth,label,relFCs", "0,anger/image0000006.jpg,dull,0.87")
-    with pytest.raises(SourceError, match=r"labels.csv: 1 labels outside the vocabulary \(dull\)"):
+    with pytest.raises(SourceError, match=r"labels.csv: 1 label outside the vocabulary \(dull\)"):
         build(root)
 
 

@@ -100,9 +100,7 @@ def test_jaffe_has_person_and_expression_from_the_names(tmp_path: Path) -> None:
         "KA.AN1.39.tiff": "angry KA", "UY.NE3.139.tiff": "neutral UY",
         "YM.SU1.1.tiff.bmp": "surprise YM",
     }  # fmt: skip
-    assert built.notes == [
-        "s: 1 pictures have no name of JAFFE's form and were skipped (extra.png)"
-    ]
+    assert built.notes == ["s: skipped 1 picture without a name of JAFFE's form (extra.png)"]
 
 
 def test_a_jaffe_of_unknown_expressions_is_no_known_layout(tmp_path: Path) -> None:
@@ -127,9 +125,7 @@ def test_kdef_knows_one_person_in_two_sessions(tmp_path: Path) -> None:
         "AF01/AF01ANS.JPG": "angry F01 AN", "BF01/BF01AFHL.JPG": "fear F01 AF",
         "AM01/AM01SUFR.JPG": "surprise M01 SU",
     }  # fmt: skip
-    assert built.notes == [
-        "s: 1 pictures have no name of KDEF's form and were skipped (AM31/AM31V.JPG)"
-    ]
+    assert built.notes == ["s: skipped 1 picture without a name of KDEF's form (AM31/AM31V.JPG)"]
 
 
 def test_a_kdef_with_other_names_is_no_known_layout(tmp_path: Path) -> None:
@@ -155,8 +151,7 @@ def test_sfew_keeps_a_movie_together(tmp_path: Path, kind: str) -> None:
         f"Val{kind}/Sad/About_a_Boy_000519240_00000005.png": "sad val About_a_Boy",
     }
     assert built.notes == [
-        "s: 1 pictures of Test have no label and were skipped "
-        "(Test/Whatever_000519240_00000005.png)"
+        "s: skipped 1 picture of Test without a label (Test/Whatever_000519240_00000005.png)"
     ]
 
 
@@ -168,7 +163,7 @@ def test_sfew_reads_the_aligned_faces_where_both_are_there_and_refuses_a_name_wi
     built = build(root)
     assert list(values_of(built, "path")) == [f"Train_Aligned_Faces/{name}", f"Val/{name}"]
     assert built.notes == [
-        "s: 1 folders hold the frames that the aligned faces were cut from and were skipped (Train)"
+        "s: skipped 1 folder of frames that the aligned faces were cut from (Train)"
     ]
     draw(root, "Val/Sad/face.png")
     with pytest.raises(
@@ -202,10 +197,9 @@ def test_expw_cuts_each_face_of_a_picture_by_top_left_right_bottom(tmp_path: Pat
         read_grey(root / "image/origin/party_1.jpg", "20 10 40 40", 40) == whole[10:50, 20:60]
     ).all()
     assert built.notes == [
-        "s: 1 faces of label.lst have no picture on disk and were skipped (gone_3.jpg#0)",
-        "s: 1 faces are on several lines: the first counts; the others are repeats and were "
-        "skipped (party_1.jpg#0)",
-        "s: 1 faces have a box without an area and were skipped (alone_2.jpg#1)",
+        "s: skipped 1 face of label.lst without a picture on disk (gone_3.jpg#0)",
+        "s: 1 face is on several lines, of which the first counts (party_1.jpg#0)",
+        "s: skipped 1 face with a box without an area (alone_2.jpg#1)",
     ]
 
 

@@ -157,14 +157,14 @@ def test_affectnets_codes_without_a_class_are_counted_and_another_order_has_none
     root = make_numbered(tmp_path / "set", [str(k) for k in range(11)])
     found = list_source(root, codes="official")
     assert [row.given_label for row in found.rows] == list(OFFICIAL)
-    assert found.notes[0].startswith("3 faces have codes 8 to 10, no class, and were skipped (")
+    assert found.notes[0].startswith("skipped 3 faces with a code of 8 to 10, no class (")
     with pytest.raises(SourceError, match=r"'10' is no code of this order.*`--skip 10`$"):
         list_source(root, codes="alphabetical")
 
 
 def test_a_folder_beside_the_numbers_is_refused_until_skip_leaves_it_out(tmp_path: Path) -> None:
     root = make_numbered(tmp_path / "set", [*(str(k) for k in range(7)), "output"])
-    with pytest.raises(SourceError, match=r"1 labels outside the vocabulary \(output\)"):
+    with pytest.raises(SourceError, match=r"1 label outside the vocabulary \(output\)"):
         list_source(root, codes="fer2013")
     assert len(list_source(root, codes="fer2013", skipped=["output"]).rows) == 7
     mapped = list_source(root, codes="fer2013", spellings=["output=contempt"])

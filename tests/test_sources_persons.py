@@ -65,7 +65,7 @@ def test_ck_names_beside_jaffe_names_are_both_known_and_a_name_without_person_is
 ) -> None:
     root = draw(tmp_path / "set", "angry/S010_004_00000017.png", "angry/KA.AN1.39.tiff")
     assert [row.subject for row in list_source(root).rows] == ["KA", "S010"]
-    with pytest.raises(SourceError, match=r"1 file names name no person \(angry/face.png\)"):
+    with pytest.raises(SourceError, match=r"1 file name names no person \(angry/face.png\)"):
         list_source(draw(root, "angry/face.png"))
 
 
@@ -74,7 +74,7 @@ def test_a_file_name_with_another_expression_than_its_folder_is_noted(tmp_path: 
     found = list_source(root)
     assert labels_of(found)["train/happy/AF01ANS.JPG"] == "happy train"
     assert found.notes == (
-        "1 file names have another expression than their folder or list, which wins "
+        "1 file name has another expression than the folder or list, which wins "
         "(train/happy/AF01ANS.JPG)",
     )
 

@@ -35,9 +35,7 @@ def test_tables_beside_the_whole_one_are_counted_and_others_are_refused(tmp_path
     write(root / "fer2013.csv", "emotion,pixels,Usage", *pixel_lines([0, 1], ["Training"] * 2))
     built = build(root)
     assert len(built.rows) == 2
-    assert "s: 1 pixel tables beside fer2013.csv hold its rows and were skipped (train.csv)" in (
-        built.notes
-    )
+    assert "s: skipped 1 pixel table beside fer2013.csv with its rows (train.csv)" in (built.notes)
     (root / "fer2013.csv").rename(root / "all.csv")
     with pytest.raises(
         SourceError, match=r"holds 2 pixel tables .*: name one, as in `curate build"
@@ -65,7 +63,7 @@ def test_rows_without_an_emotion_are_counted_and_the_others_keep_their_number(
     table = write(tmp_path / "set" / "fer2013.csv", "emotion,pixels,Usage", *lines)
     built = build(table)
     assert list(values_of(built, "path")) == ["Training/00000.png", "Training/00002.png"]
-    assert built.notes[0] == "s: 1 rows of fer2013.csv have no label and were skipped"
+    assert built.notes[0] == "s: skipped 1 row of fer2013.csv without a label"
 
 
 def test_a_table_without_usage_has_no_split(tmp_path: Path) -> None:
@@ -137,7 +135,7 @@ def test_arrays_of_labels_are_words_or_mapped_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=FACES, labels=words, split=np.array(["train", "test"] * 3))
     built = build(tmp_path / "a.npz")
     assert len(built.rows) == 5
-    assert "s: 1 rows of a.npz have no label and were skipped" in built.notes
+    assert "s: skipped 1 row of a.npz without a label" in built.notes
     parts = {"x_train": FACES[:4], "y_train": np.array([0, 1, 0, 1]), "x_test": FACES[4:]}
     np.savez(tmp_path / "b.npz", **parts, y_test=np.array([1, 0]))
     with pytest.raises(SourceError, match=r"2 labels outside the vocabulary \(0, 1\): .*--map 0=C"):
@@ -211,7 +209,7 @@ def test_ckplus_labels_in_file_names_are_read(tmp_path: Path) -> None:
         "sadness_S012_001_00000003.png": "sad S012 001",
     }  # fmt: skip
     assert built.notes == [
-        "s: 1 pictures have no label in their name and were skipped (S012_001_00000004.png)"
+        "s: skipped 1 picture without a label in the name (S012_001_00000004.png)"
     ]
 
 
@@ -227,3 +225,10 @@ def test_the_test_names_of_rafdb_have_four_digits(tmp_path: Path) -> None:
         "test/4/test_0001_aligned.jpg": "happy test",
         "train/4/train_00001_aligned.jpg": "happy train",
     }
+
+
+def test_an_archive_with_two_arrays_of_one_role_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "faces.npz"
+    np.savez(file, pixels=FACES, images=FACES, labels=np.array(["sad"] * len(FACES)))
+    with pytest.raises(SourceError, match="pixels and images may both hold the pixels: save it with"):
+        build(file)

@@ -54,7 +54,7 @@ def test_a_table_is_read_by_columns_of_known_names_or_named_ones(
         (
             ["path,label", "a.png,7"],
             [],
-            r"1 labels outside the vocabulary \(7\): name their class with `--map 7=CLASS`",
+            r"1 label outside the vocabulary \(7\): name their class with `--map 7=CLASS`",
         ),
         (
             ["path,label", "../a.png,sad"],
@@ -89,7 +89,7 @@ def test_a_table_is_read_by_columns_of_known_names_or_named_ones(
         (
             ["path,label", "a.png,sad", "a.png,fear"],
             [],
-            r"t.csv: 1 faces are listed twice \(a.png\): list each picture once",
+            r"t.csv: 1 face is listed twice \(a.png\): list each picture once",
         ),
     ],
 )
@@ -112,3 +112,15 @@ def test_a_column_of_an_unknown_role_is_wrong_usage(tmp_path: Path) -> None:
         UsageError, match=r"build: --column path: must be ROLE=NAME, as in path=filename"
     ):
         build(table, columns=["path"])
+
+
+def test_a_second_column_that_may_hold_the_labels_is_noted(tmp_path: Path, curate: Curate) -> None:
+    draw(tmp_path, "a.png", "b.png")
+    table = tmp_path / "t.csv"
+    table.write_text("path,label,emotion\na.png,sad,happy\nb.png,happy,sad\n")
+    words = ("build", f"s={table}", "-w", tmp_path / "ws", "-j", 1)
+    noted = "the labels are those of column label, not of emotion: `--column label=NAME`"
+    assert noted in curate(*words).stderr
+    assert noted not in curate(*words, "--column", "label=emotion").stderr
+    rows = Workspace(tmp_path / "ws").read()
+    assert rows["given_label"].tolist() == ["happy", "sad"]

@@ -124,7 +124,7 @@ def test_a_row_without_a_label_is_no_row_and_is_counted(tmp_path: Path) -> None:
     table = write(root / "t.csv", "image,label", "a.png,sad", "b.png,", "c.png,nan")
     built = build(table)
     assert values_of(built, "given_label") == {"a.png": "sad"}
-    assert built.notes[0] == "s: 2 rows of t.csv have no label and were skipped"
+    assert built.notes[0] == "s: skipped 2 rows of t.csv without a label"
 
 
 def test_the_lists_of_affectnet_count_rows_without_a_label(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_the_lists_of_affectnet_count_rows_without_a_label(tmp_path: Path) -> No
     assert_layout(root, "affectnet_kaggle")
     built = build(root)
     assert values_of(built, "given_label") == {"anger/a.jpg": "angry"}
-    assert "s: 1 rows of labels.csv have no label and were skipped" in built.notes
+    assert "s: skipped 1 row of labels.csv without a label" in built.notes
     first = draw(tmp_path / "first", *(f"Manually_Annotated_Images/1/{k}.jpg" for k in "ab"))
     lines = [f"1/{k}.jpg,0,0,40,40,1;2,{code},0,0" for k, code in (("a", "1"), ("b", ""))]
     write(first / "Manually_Annotated_file_lists/training.csv", *lines)

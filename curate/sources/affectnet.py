@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from curate.errors import SourceError, shorten
+from curate.errors import SourceError, amount, shorten
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.affectnet_labels import NO_CLASS, label_codes
 from curate.sources.tables.pictures import clip_box, find_top, keep_present
@@ -105,7 +105,8 @@ def _note_skipped(name: str, listed: Sequence[Face]) -> list[str]:
         notes.append(f"{table}: faces without a class were skipped: {', '.join(skipped)}")
     if boxless:
         notes.append(
-            f"{table}: {boxless:,} faces have no usable box: the whole picture is the face"
+            f"{table}: {amount(boxless, 'face has', 'faces have')} no usable box: the whole "
+            "picture is the face"
         )
     return notes
 

@@ -69,7 +69,7 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
         (
             *note_unlabelled(len(every) - len(listed), [table]),
             *notes,
-            *note_skipped(sorted(unlisted), "pictures are not in labels.csv"),
+            *note_skipped(sorted(unlisted), "picture", "missing in labels.csv"),
             *_note_contradictions(present),
         ),
         frozenset(unlisted),

@@ -76,8 +76,8 @@ def _note_unlabelled(faces: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
     codeless = [f"{part}/images/{name}" for part, name, code in faces if not code]
     no_class = [f"{part}/images/{name}" for part, name, code in faces if code in NO_CLASS]
     return (
-        *note_skipped(codeless, "pictures have no _exp.npy"),
-        *note_skipped(no_class, "faces have codes 8 to 10, no class,"),
+        *note_skipped(codeless, "picture", "without an _exp.npy"),
+        *note_skipped(no_class, "face", "with a code of 8 to 10, no class"),
     )
 
 

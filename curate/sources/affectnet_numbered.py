@@ -69,7 +69,7 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
         if row.source_label in label_of
     ]
     unlabelled = [row.path for row in listing.rows if row.source_label not in label_of]
-    notes = note_skipped(unlabelled, "faces have codes 8 to 10, no class,")
+    notes = note_skipped(unlabelled, "face", "with a code of 8 to 10, no class")
     noted = listing.noted.union(unlabelled)
     return replace(listing, rows=found, notes=(*listing.notes, *notes), noted=noted)
 

@@ -64,7 +64,7 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
             unlabelled.append(sequence.relative_to(images).as_posix())
         else:
             found += _choose_frames(images, sequence, code, options)
-    notes = note_skipped(unlabelled, "sequences have no emotion file, so no label,")
+    notes = note_skipped(unlabelled, "sequence", "without an emotion file, so without a label")
     return Listing(images, found, notes, noted=frozenset(unlabelled))
 
 

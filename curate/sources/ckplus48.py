@@ -11,7 +11,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, amount, examples
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing
 from curate.sources.tables.person_names import find_person
@@ -44,9 +44,9 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     nameless = [path for path, person in person_of.items() if person is None]
     if nameless:
         raise SourceError(
-            f"{root}: {len(nameless)} file names name no person ({examples(nameless)}): must be "
-            "like S010_004_00000017.png, or the person could be on both sides of a split; "
-            "remove or rename them"
+            f"{root}: {amount(len(nameless), 'file name names', 'file names name')} no person "
+            f"({examples(nameless)}): must be like S010_004_00000017.png, or the person could be "
+            "on both sides of a split; remove or rename them"
         )
     named = [
         replace(row, subject=person.subject, sequence=person.sequence)

@@ -55,7 +55,7 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
         if match
     ]
     nameless = [path for path, match in matches.items() if not match]
-    return Listing(top, found, note_skipped(nameless, "pictures have no label in their name"))
+    return Listing(top, found, note_skipped(nameless, "picture", "without a label in the name"))
 
 
 def _match(name: str) -> re.Match[str] | None:

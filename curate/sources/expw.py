@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.csv_text import read_text
-from curate.errors import SourceError
+from curate.errors import SourceError, amount, examples
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.pictures import clip_box, find_top, keep_present, note_skipped
 
@@ -48,10 +48,10 @@ def rows(root: Path, options: LayoutOptions) -> Listing:  # noqa: ARG001 - codes
     first = {face.path: face for face in reversed(faces)}  # the first line of each face
     flat = [path for path, face in first.items() if not face.box]
     present, notes = keep_present([face for face in first.values() if face.box], top, str(table))
-    repeats = "faces are on several lines: the first counts; the others are repeats"
-    notes += note_skipped(repeated, repeats) + note_skipped(
-        flat, "faces have a box without an area"
-    )
+    if repeated:
+        lines = f"{amount(len(repeated), 'face is', 'faces are')} on several lines"
+        notes += (f"{lines}, of which the first counts ({examples(repeated)})",)
+    notes += note_skipped(flat, "face", "with a box without an area")
     return Listing(top, present, notes)
 
 

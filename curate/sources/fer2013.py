@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from curate.errors import amount
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing
 from curate.sources.tables.pictures import list_names, note_skipped
@@ -55,13 +56,13 @@ def mark_usages(listing: Listing) -> Listing:
         for row in listing.rows
         if not _ALTERED.search(row.path)
     ]
-    notes = note_skipped(altered, "pictures are altered copies of others")
+    notes = note_skipped(altered, "picture", "made by altering another one")
     by_name = sum(not row.source_split and bool(usage_of(row.path)) for row in listing.rows)
     if by_name:
         notes += (
-            f"{by_name:,} pictures lie in no folder of a split and are named as in FER2013 "
-            "(Training_…, PublicTest_…, PrivateTest_…): the split that the name has counts as the "
-            "dataset's; `curate split` makes your own",
+            f"{amount(by_name, 'picture lies', 'pictures lie')} in no folder of a split, named "
+            "as in FER2013 (Training_…, PublicTest_…, PrivateTest_…): the split that the "
+            "name has counts as the dataset's; `curate split` makes your own",
         )
     noted = listing.noted.union(altered)
     return replace(listing, rows=found, notes=(*listing.notes, *notes), noted=noted)

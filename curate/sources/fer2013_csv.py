@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, amount, examples
 from curate.sources.layout import LayoutOptions, Listing
 from curate.sources.tables.pictures import note_skipped, unwrap
 from curate.sources.tables.pixel_tables import (
@@ -71,7 +71,7 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     notes = (
         *note_unlabelled(found.total - len(found.rows), labelled),
         *(note for table in chosen if table not in labelled for note in _count_unlabelled(table)),
-        *note_skipped(beside, f"pixel tables beside {chosen[0].name} hold its rows"),
+        *note_skipped(beside, "pixel table", f"beside {chosen[0].name} with its rows"),
     )
     return Listing(
         options.unpack_to or labelled[0].parent,
@@ -134,4 +134,4 @@ def _has_labels(table: Path) -> bool:
 def _count_unlabelled(table: Path) -> tuple[str, ...]:
     """A note with the number of pictures of a table without emotions."""
     count = sum(1 for _ in read_rows(table, ("pixels",), looks_like=LOOKS_LIKE))
-    return (f"{count:,} pictures of {table.name} have no label and were skipped",)
+    return (f"skipped {amount(count, 'picture')} of {table.name} without a label",)

@@ -66,9 +66,9 @@ def rows(root: Path, options: LayoutOptions) -> Listing:  # noqa: ARG001 - votes
         listed = {face.path for face in faces} | set(ambiguous)
         unlisted = [path for path in _list_pictures(top, part) if path not in listed]
         notes += missing
-        notes += note_skipped(ambiguous, f"names of {part} are on two lines with other votes")
-        notes += note_skipped(unlisted, f"pictures of {part} are in no line of its label.csv")
-    notes += note_skipped(undecided, "faces have no majority, or one for unknown or NF,")
+        notes += note_skipped(ambiguous, "name", f"of {part} on two lines with other votes")
+        notes += note_skipped(unlisted, "picture", f"of {part} in no line of its label.csv")
+    notes += note_skipped(undecided, "face", "without a majority, or with one for unknown or NF")
     return Listing(top, found, tuple(notes))
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from curate import engine
-from curate.errors import SourceError, UsageError, examples
+from curate.errors import SourceError, UsageError, amount, examples
 from curate.images.decode import Pixels, UnreadableImageError, read_grey
 from curate.sources.fer2013 import USAGES
 from curate.sources.fer2013_csv import CODES, FILES
@@ -199,8 +199,8 @@ def _explain(reasons: Sequence[str], listing: Listing, table: CrowdTable) -> str
     if not known:
         return (
             f"the row numbers of these {len(listing.rows):,} pictures among its "
-            f"{len(table.votes):,} rows are unknown, so they are matched by pixels: put the whole "
-            "fer2013.csv beside the votes or name it with --pixels"
+            f"{amount(len(table.votes), 'row is', 'rows are')} unknown, so they are matched by "
+            "pixels: put the whole fer2013.csv beside the votes or name it with --pixels"
         )
     return f"{known[0]}; or join by pixels: name the challenge's fer2013.csv with --pixels"
 
@@ -240,8 +240,8 @@ def _apply(join: _Join, listing: Listing, table: CrowdTable) -> tuple[Listing, l
     notes = [_summarize(len(joined), unmatched, join.how), *agreement]
     if differing:
         notes.append(
-            f"{len(differing):,} pictures have other votes in the source ({examples(differing)}): "
-            "those of --votes count"
+            f"{amount(len(differing), 'picture has', 'pictures have')} other votes in the source "
+            f"({examples(differing)}): those of --votes count"
         )
     return replace(listing, rows=joined), notes
 

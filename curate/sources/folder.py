@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, amount, examples
 from curate.images.decode import SUFFIXES
 from curate.labels import canonical_label, canonical_labels, compose, write_option
 from curate.sources.layout import LayoutOptions, Listing, SourceRow, unknown_layout
@@ -98,16 +98,16 @@ def list_pictures(root: Path, top: Path, options: LayoutOptions) -> Listing:
             found.append(_read_inner_folders(row, inner, classes, root))
     if not found:
         raise SourceError(
-            f"{root}: {len(folders)} class folders without one picture "
+            f"{root}: {amount(len(folders), 'class folder')} without one picture "
             f"({', '.join(sorted(SUFFIXES))}): unpack the pictures there, or name their folder"
         )
     left_out -= {""}
     strays = _list_strays(top)
     notes = (
-        *note_skipped(others, "files are no pictures"),
-        *note_skipped(sorted(left_out), "folders are left out"),
-        *note_skipped(strays, "pictures lie outside of a class folder"),
-        *note_skipped(_list_empty(top), "folders are empty"),
+        *note_skipped(others, "file", "other than pictures"),
+        *note_skipped(sorted(left_out), "folder", "left out by --skip"),
+        *note_skipped(strays, "picture", "outside of a class folder"),
+        *note_skipped(_list_empty(top), "empty folder"),
     )
     left_names = frozenset(path.rpartition("/")[2] for path in left_out)
     return Listing(top, found, notes, frozenset((*others, *left_out, *strays)), left_names)

@@ -48,5 +48,5 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
         if match
     ]
     nameless = [path for path, match in matches.items() if not match]
-    notes = note_skipped(nameless, "pictures have no name of KDEF's form")
+    notes = note_skipped(nameless, "picture", "without a name of KDEF's form")
     return Listing(top, found, notes, frozenset(nameless))

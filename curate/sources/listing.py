@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from curate.errors import SourceError, examples
+from curate.errors import SourceError, amount, examples
 from curate.labels import LEFT_OUT, canonical_label, compose, write_option
 from curate.sources.layout import Layout, LayoutOptions, Listing, SourceRow
 from curate.sources.tables.person_names import find_person
@@ -45,7 +45,9 @@ def list_faces(layout: Layout, root: Path, options: LayoutOptions) -> Listing:
     named = [_name_person(row) for row in found]
     notes = (
         *listing.notes,
-        *note_skipped([row.path for row in left_out], "faces have a label that --skip leaves out"),
+        *note_skipped(
+            [row.path for row in left_out], "face", "with a label that --skip leaves out"
+        ),
         *_note_other_expressions(named),
         *note_unread(root, listing),
     )
@@ -100,8 +102,8 @@ def _note_other_expressions(rows: Sequence[SourceRow]) -> tuple[str, ...]:
     if not apart:
         return ()
     return (
-        f"{len(apart):,} file names have another expression than their folder or list, which wins "
-        f"({examples(apart)})",
+        f"{amount(len(apart), 'file name has', 'file names have')} another expression than the "
+        f"folder or list, which wins ({examples(apart)})",
     )
 
 
@@ -109,13 +111,14 @@ def _check_names(paths: Sequence[str], root: Path) -> None:
     odd = [repr(path) for path in paths if _CONTROL.search(path) or not _is_utf8(path)]
     if odd:
         raise SourceError(
-            f"{root}: {len(odd)} file names are not plain text ({examples(odd)}): rename them"
+            f"{root}: {amount(len(odd), 'file name is', 'file names are')} not plain text "
+            f"({examples(odd)}): rename them"
         )
     twice = [a for a, b in pairwise(paths) if a == b]
     if twice:
         raise SourceError(
-            f"{root}: {len(twice)} faces are listed twice ({examples(twice)}): "
-            "list each picture once"
+            f"{root}: {amount(len(twice), 'face is', 'faces are')} listed twice "
+            f"({examples(twice)}): list each picture once"
         )
 
 

@@ -135,7 +135,7 @@ def _find_file(root: Path) -> Path | None:
 
 def _read_parts(file: Path) -> Iterator[_Part]:
     arrays = _load(file)
-    parts = _name_parts(list(arrays))
+    parts = _name_parts(file, list(arrays))
     if not parts or not all({"pixels", "label"} <= set(part) for part in parts.values()):
         raise SourceError(
             f"{file}: no arrays of pixels and labels for each part (it has "
@@ -152,7 +152,7 @@ def _read_parts(file: Path) -> Iterator[_Part]:
         yield _Part(split, pixels, texts["label"], texts.get("split", []), is_emotion)
 
 
-def _name_parts(names: Sequence[str]) -> dict[str, dict[str, str]]:
+def _name_parts(file: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Split (empty for the whole file) -> role -> name of its array."""
     parts: dict[str, dict[str, str]] = {}
     for name in names:
@@ -160,7 +160,12 @@ def _name_parts(names: Sequence[str]) -> dict[str, dict[str, str]]:
         roles = [ROLES[word] for word in words if word in ROLES]
         splits = list(filter(None, map(word_split, words)))
         if len(roles) == 1:
-            parts.setdefault(splits[0] if splits else "", {})[roles[0]] = name
+            part = parts.setdefault(splits[0] if splits else "", {})
+            other = part.setdefault(roles[0], name)
+            if other != name:
+                raise SourceError(
+                    f"{file}: {other} and {name} may both hold the {roles[0]}: save it without one"
+                )
     return parts
 
 

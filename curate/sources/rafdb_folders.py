@@ -68,7 +68,7 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     _refuse_contradictions(top, found)
     notes = (
         *listing.notes,
-        *note_skipped(nameless, "pictures have no name of RAF-DB's form"),
+        *note_skipped(nameless, "picture", "without a name of RAF-DB's form"),
         *note_counts(found),
     )
     return replace(listing, rows=found, notes=notes, noted=listing.noted.union(nameless))

@@ -68,8 +68,8 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     ]
     unlabelled = [path for _, folder, path in pictures if folder not in label_of]
     notes = (
-        *note_skipped(unlabelled, "pictures of Test have no label"),
-        *note_skipped(beside, "folders hold the frames that the aligned faces were cut from"),
+        *note_skipped(unlabelled, "picture", "of Test without a label"),
+        *note_skipped(beside, "folder", "of frames that the aligned faces were cut from"),
     )
     outside = {part.relative_to(top).as_posix() for part in parts if part not in read}
     return Listing(top, found, notes, frozenset({*unlabelled, *outside}))

@@ -121,9 +121,23 @@ def list_table(
     notes = (
         *note_unlabelled(len(records) - len(labelled), [table]),
         *missing,
+        *_note_rivals(table, label, header, options.columns),
         *(() if columns.boxes else note_unused(header, table)),
     )
     return present, notes
+
+
+def _note_rivals(
+    table: Path, label: str, header: Sequence[str], given: Mapping[str, str]
+) -> tuple[str, ...]:
+    """A note if another column may hold the labels and the user has named none."""
+    rivals = [name for name in KNOWN["label"] if name in header and name != label]
+    if not rivals or "label" in given:
+        return ()
+    return (
+        f"{table.name}: the labels are those of column {label}, not of {', '.join(rivals)}: "
+        "`--column label=NAME` names another",
+    )
 
 
 def _number_faces(rows: Sequence[SourceRow]) -> list[SourceRow]:

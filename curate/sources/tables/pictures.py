@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from curate.errors import SourceError, examples, shorten
-from curate.files import open_regular
+from curate.errors import SourceError, amount, examples, shorten
+from curate.files import read_start
 from curate.images.decode import MAGIC, SUFFIXES
 from curate.sources.layout import SourceRow
 from curate.workspace.manifest import split_face
@@ -147,15 +147,6 @@ def is_pointer(file: Path) -> bool:
     return read_start(file).startswith(_POINTERS)
 
 
-def read_start(file: Path) -> bytes:
-    """The first 64 bytes; empty if there is no such file, or it is no regular one."""
-    try:
-        with open(open_regular(file), "rb", buffering=0) as stream:  # noqa: PTH123 - a descriptor
-            return stream.read(64)
-    except OSError:
-        return b""
-
-
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == MAC_FOLDER
 
@@ -166,9 +157,18 @@ def _refuse(error: OSError) -> NoReturn:
     ) from error
 
 
-def note_skipped(paths: Sequence[str], why: str) -> tuple[str, ...]:
-    """One note with the number of skipped paths and the reason; none without a path."""
-    return (f"{len(paths):,} {why} and were skipped ({examples(paths)})",) if paths else ()
+def note_skipped(paths: Sequence[str], what: str, which: str = "") -> tuple[str, ...]:
+    """One note with the number of skipped paths; none without a path.
+
+    Parameters
+    ----------
+    what : the singular of what they are, such as `picture`
+    which : the reason, true of one and of many: `without a label`
+    """
+    if not paths:
+        return ()
+    skipped = " ".join(filter(None, (amount(len(paths), what), which)))
+    return (f"skipped {skipped} ({examples(paths)})",)
 
 
 def keep_present(
@@ -193,8 +193,8 @@ def keep_present(
             f"{listed_in}: none of its {len(rows):,} pictures is below {top} "
             f"(first: {shorten(rows[0].path)}): unpack the pictures there"
         )
-    why = f"faces of {Path(listed_in).name} have no picture on disk"
-    return present, note_skipped([shorten(row.path) for row in missing], why)
+    which = f"of {Path(listed_in).name} without a picture on disk"
+    return present, note_skipped([shorten(row.path) for row in missing], "face", which)
 
 
 def clip_box(x: float, y: float, right: float, bottom: float) -> str:

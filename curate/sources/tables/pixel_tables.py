@@ -183,10 +183,14 @@ def parse_pixels(text: str, where: str) -> Pixels:
             f"{where}: pixels hold something that is no number: restore the file"
         ) from error
     is_level = (values >= 0) & (values <= 255) & (values % 1 == 0)
-    if len(values) != SIDE * SIDE or not is_level.all():
+    if len(values) != SIDE * SIDE:
         raise SourceError(
-            f"{where}: {len(values)} pixels where {SIDE * SIDE} from 0 to 255 should be: "
-            "restore the file"
+            f"{where}: {len(values)} pixels where {SIDE * SIDE} should be: restore the file; faces "
+            "of another size are read from .npz or pictures"
+        )
+    if not is_level.all():
+        raise SourceError(
+            f"{where}: {values[~is_level][0]:g} is no grey level from 0 to 255: restore the file"
         )
     return values.astype(np.uint8).reshape(SIDE, SIDE)
 

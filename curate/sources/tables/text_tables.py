@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from curate.csv_text import CsvForm, find_form, read_csv, read_text
-from curate.errors import SourceError, examples, shorten
+from curate.errors import SourceError, amount, examples, shorten
 from curate.sources.tables.parquet_tables import read_parquet, write_cell
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".parquet")
@@ -95,7 +95,7 @@ def note_unlabelled(count: int, tables: Sequence[Path]) -> tuple[str, ...]:
     if not count:
         return ()
     names = examples([table.name for table in tables])
-    return (f"{count:,} rows of {names} have no label and were skipped",)
+    return (f"skipped {amount(count, 'row')} of {names} without a label",)
 
 
 def _open_rows(file: Path) -> Iterator[list[str]]:

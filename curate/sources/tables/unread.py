@@ -53,10 +53,11 @@ def note_unread(root: Path, listing: Listing) -> tuple[str, ...]:
         *_note_folders(root, unread),
         *note_skipped(
             _list_kind(paths, root, _FOREIGN),
-            "files are pictures or videos of a kind that is not decoded",
+            "file",
+            "of a kind of picture or video that is not decoded",
         ),
-        *note_skipped(_list_kind(paths, root, ARCHIVES), "archives were not opened"),
-        *note_skipped(macs, "folders were added by a Mac and hold no picture"),
+        *note_skipped(_list_kind(paths, root, ARCHIVES), "archive", "that nobody has unpacked"),
+        *note_skipped(macs, "folder", "added by a Mac, without a picture"),
     )
 
 
@@ -180,4 +181,4 @@ def _note_folders(root: Path, unread: Mapping[Path, Sequence[str]]) -> tuple[str
         for folder, count in sorted(counts.items())
         if count
     ]
-    return note_skipped(shown, "folders hold pictures that are not part of this layout")
+    return note_skipped(shown, "folder", "with pictures that are no part of this layout")
