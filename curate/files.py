@@ -20,17 +20,19 @@ import glob
 import hashlib
 import json
 import os
+import platform
 import secrets
 import shutil
 import signal
 import stat
 import threading
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from curate.errors import WorkspaceError
+from curate.errors import UsageError, WorkspaceError
 from curate.stderr import CACHE, cannot_write, note_change, note_once
 
 MAX_NAME_BYTES = 255  # of a file's name, in every usual file system
@@ -124,11 +126,17 @@ def create_file(file: Path, data: bytes = b"") -> None:
 
 def _name_temporary(file: Path, suffix: str) -> Path:
     """A name for a temporary file; a digest takes the place of a name that would be too long."""
-    end = f".{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+    end = f".{_name_host()}-{os.getpid()}-{secrets.token_hex(8)}{suffix}"
     name = f".{file.name}{end}"
     if len(os.fsencode(name)) > MAX_NAME_BYTES:
         name = f".{_digest(file.name)}{end}"
     return file.with_name(name)
+
+
+@cache
+def _name_host() -> str:
+    """A short digest of the name of this machine."""
+    return _digest(platform.node())
 
 
 def _make_parents(file: Path) -> list[Path]:
@@ -161,13 +169,19 @@ def _digest(name: str) -> str:
 
 
 def _remove_leftovers(file: Path, suffix: str) -> None:
-    """Remove the temporary files of killed writers of this file, but not those of live ones."""
+    """Remove the temporary files of killed writers of this file, but not those of live ones.
+
+    Those of other machines that share the folder stay: only they know which writer is alive.
+    """
     names = (glob.escape(file.name), _digest(file.name))
     patterns = [f".{name}.*{suffix}" for name in names]
     for leftover in chain.from_iterable(map(file.parent.glob, patterns)):
-        # PID-RANDOM; earlier versions wrote PID alone.
-        pid = leftover.name.removesuffix(suffix).rpartition(".")[2].partition("-")[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not _is_alive(int(pid)):
+        # HOST-PID-RANDOM; earlier versions wrote PID-RANDOM, or PID alone.
+        parts = leftover.name.removesuffix(suffix).rpartition(".")[2].split("-")
+        host, pid = parts[:2] if len(parts) == 3 else (_name_host(), parts[0])
+        if host != _name_host() or not pid.isdigit():
+            continue
+        if int(pid) != os.getpid() and not _is_alive(int(pid)):
             if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
@@ -321,6 +335,28 @@ def open_regular(file: Path | str) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def read_start(file: Path) -> bytes:
+    """The first 64 bytes; empty if there is no such file, or it is no regular one."""
+    try:
+        with open(open_regular(file), "rb", buffering=0) as stream:
+            return stream.read(64)
+    except OSError:
+        return b""
+
+
+def require_own(file: Path, start: bytes) -> None:
+    """Raise UsageError for a file that exists and does not begin as what shall replace it.
+
+    Parameters
+    ----------
+    start : in lower case
+    """
+    if file.exists() and not read_start(file).lstrip().lower().startswith(start):
+        raise UsageError(
+            f"{file}: exists, and this command would write another kind of file: name a new one"
+        )
 
 
 def _require_regular(mode: int, file: Path | str) -> None:

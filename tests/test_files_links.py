@@ -38,7 +38,8 @@ def test_a_temporary_name_cannot_be_foreseen_and_is_new(tmp_path: Path) -> None:
             names.add(temporary.name)
     assert len(names) == 50
     for name in names:
-        assert re.fullmatch(rf"\.manifest\.csv\.{os.getpid()}-[0-9a-f]{{16}}\.tmp", name)
+        ends = rf"\.manifest\.csv\.[0-9a-f]{{16}}-{os.getpid()}-[0-9a-f]{{16}}\.tmp"
+        assert re.fullmatch(ends, name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -48,7 +49,9 @@ def test_a_link_at_the_temporary_name_is_not_followed(
     """Even for who guesses 64 random bits."""
     monkeypatch.setattr("curate.files.secrets.token_hex", lambda _: "0" * 16)
     file = tmp_path / "manifest.csv"
-    for name in (f".manifest.csv.{os.getpid()}.tmp", f".manifest.csv.{os.getpid()}-{'0' * 16}.tmp"):
+    with new_temporary(file) as temporary:
+        guessed = temporary.name
+    for name in (f".manifest.csv.{os.getpid()}.tmp", guessed):
         (tmp_path / name).symlink_to(victim)
     with pytest.raises(WorkspaceError, match="cannot be written"):
         write_atomically(file, b"new")
@@ -159,11 +162,16 @@ def test_the_name_of_a_temporary_file_is_never_too_long(tmp_path: Path) -> None:
 
 def test_the_temporary_file_of_a_killed_writer_is_removed_under_both_names(tmp_path: Path) -> None:
     dead = 2**22 + 1  # over the largest process number of Linux
-    for name in (f".a.csv.{dead}.tmp", f".a.csv.{dead}-0123456789abcdef.tmp"):
-        (tmp_path / name).write_bytes(b"half")
-    (tmp_path / f".a.csv.{os.getppid()}-0123456789abcdef.tmp").write_bytes(b"of a live one")
+    random = "0123456789abcdef"
+    with new_temporary(tmp_path / "b", ".tmp") as temporary:
+        own_host = temporary.name.split(".")[2].partition("-")[0]
+    for end in (dead, f"{dead}-{random}", f"{own_host}-{dead}-{random}"):
+        (tmp_path / f".a.csv.{end}.tmp").write_bytes(b"half")
+    live = {f".a.csv.{os.getppid()}-{random}.tmp", f".a.csv.00other00-{dead}-{random}.tmp"}
+    for name in live:  # another machine that shares the folder knows whether its writer lives
+        (tmp_path / name).write_bytes(b"of a live one")
     write_atomically(tmp_path / "a.csv", b"new")
-    assert len(list(tmp_path.iterdir())) == 2
+    assert {file.name for file in tmp_path.iterdir()} == live | {"a.csv"}
 
 
 def test_no_module_makes_a_temporary_name_of_its_own() -> None:

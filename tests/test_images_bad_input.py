@@ -136,7 +136,7 @@ def test_a_picture_of_a_hundred_million_pixels_is_a_finding_and_takes_under_a_gi
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == (
-        "set: 1 unreadable images are recorded as such (happy/huge.png: 10000x10000 is over "
+        "set: 1 unreadable image is recorded as such (happy/huge.png: 10000x10000 is over "
         "50,000,000 pixels)\n"
     )
     assert int(done.stdout.splitlines()[-1]) * 1024 < 1e9

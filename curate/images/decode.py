@@ -172,7 +172,7 @@ def read_grey(file: Path, box: str = "", size: int = 48) -> Pixels:
 
     Returns
     -------
-    (size, size) uint8 grey (ITU-R 601 luma), area-averaged when shrunk, bilinear when enlarged; the
+    (size, size) uint8 grey (ITU-R 601 luma), area-averaged if both sides shrink, else bilinear; the
     aspect ratio is not kept
 
     Raises

@@ -6,6 +6,7 @@ decoded again after a kill, and a changed image is never read from an old shard.
 shards too, with a stamp of each file: one is taken if every file still has its stamp.
 """
 
+import contextlib
 import hashlib
 import io
 import os
@@ -239,7 +240,8 @@ def _take_built(names: Sequence[ShardNames], files: Sequence[File]) -> None:
         if name.looked_at.is_file():
             name.built.unlink(missing_ok=True)
         elif name.built.is_file() and read_seen(name, inside) is not None:
-            name.built.replace(name.looked_at)
+            with contextlib.suppress(FileNotFoundError):  # another command has just taken it
+                name.built.replace(name.looked_at)
 
 
 def _read_shards(
