@@ -152,7 +152,6 @@ def print_result(
     as_json: bool,
     dry_run: bool = False,
     notes: Iterable[str] = (),
-    table: str = "",
 ) -> None:
     """Print the result of a command that returns a `Result`.
 
@@ -161,15 +160,14 @@ def print_result(
     as_json : print one JSON object, the counts with "story" (the summary) and "dry_run"
     dry_run : add to the summary that nothing was written
     notes : lines for stderr, below those of the result
-    table : text above the summary
     """
     for note in (*result.notes, *notes):
         print_note(note)
     if as_json:
         typer.echo(json.dumps({"story": result.summary, "dry_run": dry_run, **result.counts}))
     else:
-        if table:
-            typer.echo(_show(table))
+        if result.table:
+            typer.echo(_show(result.table))
         dry = " (dry run: nothing written)" if dry_run else ""
         typer.echo(_show(result.summary + dry))
 

@@ -86,6 +86,14 @@ def examples(values: Sequence[object], most: int = 3) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
+def amount(count: int, one: str, many: str = "") -> str:
+    """The count with its noun, and a verb if there is one: `amount(2, "row is", "rows are")`.
+
+    Without `many` the plural is `one` with an s.
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def first_line(error: Exception, longest: int = 120) -> str:
     """The first line of the error's text; a KeyError holds only the key."""
     line = next(iter(str(error).splitlines()), "").strip() or type(error).__name__

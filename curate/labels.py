@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from curate.errors import SourceError, examples, shorten
+from curate.errors import SourceError, amount, examples, shorten
 
 VOCABULARY = ("angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
@@ -64,9 +64,10 @@ def canonical_labels(
     if unknown:
         shown = examples([shorten(name) for name in unknown])
         raise SourceError(
-            f"{where}: {len(unknown)} labels outside the vocabulary ({shown}): name their class "
-            f"with {write_option('--map', f'{unknown[0]}={guess_class(unknown[0])}')}, or leave "
-            f"them out with {write_option('--skip', unknown[0])} (classes: {', '.join(VOCABULARY)})"
+            f"{where}: {amount(len(unknown), 'label')} outside the vocabulary ({shown}): name "
+            f"their class with {write_option('--map', f'{unknown[0]}={guess_class(unknown[0])}')}, "
+            f"or leave them out with {write_option('--skip', unknown[0])} (classes: "
+            f"{', '.join(VOCABULARY)})"
         )
     return {name: str(known[name]) for name in names}
 

@@ -23,6 +23,6 @@ class Result:
     notes: Sequence[str] = ()
 
 
-def format_counts(counts: Mapping[str, int]) -> str:
+def format_counts(counts: Mapping[Any, int]) -> str:
     """`angry 16, happy 1,500`."""
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())

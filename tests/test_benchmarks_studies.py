@@ -35,6 +35,7 @@ def test_every_training_is_a_command_of_today() -> None:
         for command in job.commands
         if command.startswith("train run")
     }
+    assert trainings
     for command in trainings:
         done = CliRunner().invoke(app, [*command.split()[1:], "-w", "nowhere"])
         assert "nowhere" in done.output, done.output  # not an unknown or refused option

@@ -63,13 +63,18 @@ def test_what_trains_and_scores_is_not_loaded_to_refuse(built: Workspace, words:
 
 
 def test_every_command_has_a_full_sentence_and_every_option_a_help():
-    runner = CliRunner()
-    commands = [command.callback.__name__ for command in app.registered_commands]
-    for name in commands:
-        text = runner.invoke(app, [name, "--help"]).output
-        first = text.split("\n\n")[1].strip()
-        assert "." in first, name
-        assert first[0].isupper(), name
+    for command in walk(typer.main.get_command(app)):
+        first = command.help.split("\n\n")[0]
+        assert first[0].isupper(), command.name
+        assert first.endswith("."), command.name
+        assert all(getattr(each, "help", None) for each in command.params), command.name
+
+
+def walk(command):
+    """The command and all below it, such as `journal restore`."""
+    yield command
+    for each in getattr(command, "commands", {}).values():
+        yield from walk(each)
 
 
 @pytest.mark.parametrize("program", ["curate", "train"])

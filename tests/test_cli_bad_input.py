@@ -113,7 +113,7 @@ def test_sure_is_accepted_at_both_ends_of_its_range(curate: Curate, built: Works
         ),
         (
             f"{FIRST} --label glad",
-            f"1 labels are no class (glad): choose one of {', '.join(VOCABULARY)}",
+            f"1 label is no class (glad): choose one of {', '.join(VOCABULARY)}",
         ),
         ("--undo nothing", "no batch 'nothing' in the journal (newest: {batches})"),
         ("--from {table}", "2 actions are unknown (polish, undo): keep, relabel, drop or unsure"),

@@ -52,6 +52,15 @@ def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
     assert [(command, describe_unknown(command)) for command in unknown] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_module_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(
+        r"`((?:curate|train|benchmarks|tests|examples)/[\w/]+\.py)`", page.read_text()
+    )
+    gone = {name for name in named if "NAME" not in name and not (ROOT / name).is_file()}
+    assert gone <= {"curate/reports/classes.py"}  # CONTRIBUTING's example of a new module
+
+
 def test_the_readme_shows_what_the_tables_hold() -> None:
     import headline
 

@@ -164,7 +164,7 @@ def test_predict_finds_faces_and_writes_a_table_and_pictures(
         done = call("predict", *files, "-w", bars.root, "--out", tmp_path / "out", "--json")
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
-    assert result["story"].startswith("predict: 1 faces in 3 pictures; 2 unreadable (")
+    assert result["story"].startswith("predict: 1 face in 3 pictures; 2 unreadable (")
     assert result["unreadable"][1] == f"{closed}: Permission denied"
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert table["image"].tolist() == [str(astronaut)]
@@ -277,7 +277,7 @@ def test_a_timeline_of_bars_changes_where_the_bars_change(bars: Workspace, tmp_p
     words = ("timeline", video, "-w", bars.root, "--no-detect", "--out", out)
     done = call(*words, "--smooth", "0.4", "--annotate")
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("timeline: bars.avi: 20 frames, 1 faces: face 1 ")
+    assert done.stdout.startswith("timeline: bars.avi: 20 frames, 1 face: face 1 ")
     table = pd.read_csv(out / "timeline.csv")
     assert table["seconds"].tolist() == pytest.approx([k / 5 for k in range(20)])
     assert set(table["predicted"][:9]) == {"angry"}

@@ -89,7 +89,7 @@ def test_predict_reads_a_folder_and_counts_what_it_passes_over(bars, folder):
         assert len(found["faces"]) == 3
         assert len(found["unreadable"]) == 1
         assert found["not_pictures"] == [str(folder / "readme.txt")]
-        assert "1 other files of the folders are no pictures" in found["story"]
+        assert "1 file other than pictures in the folders" in found["story"]
     assert sorted(file.name for file in out.iterdir()) == [
         "1-faces.png", "2-faces.png", "3-faces.png", "predictions.csv",
     ]  # fmt: skip

@@ -204,7 +204,7 @@ def test_an_independent_model_alone_needs_no_folds(finished: Workspace, tmp_path
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda table: table.iloc[2:], "outside.csv: 2 rows are missing (first: "),
+        (lambda table: table.iloc[2:], "outside.csv: 2 rows missing (first: "),
         (lambda table: table.assign(fold="1"), "outside.csv: has folds, so its model was trained"),
         (lambda table: table.assign(p_happy="?"), "rows hold no probability"),
         (lambda table: table[["path"]].assign(p_contempt=1), "predicts no class of this manifest"),

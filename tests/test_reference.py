@@ -38,6 +38,12 @@ def find_entry(name: str, catalogue: Sequence[WrittenFile]) -> WrittenFile | Non
     )
 
 
+def test_every_file_is_catalogued_once() -> None:
+    for catalogue in (WORKSPACE, EXPORTS, CURATION, RUN, EVALUATION, FACES, TUNING):
+        names = [each.name for each in catalogue]
+        assert len(set(names)) == len(names)
+
+
 def list_gaps(folder: Path, catalogue: Sequence[WrittenFile]) -> Iterator[str]:
     """Each file and column below the folder that is not described, and each described in vain."""
     for name in read_files(folder):

@@ -168,6 +168,8 @@ def test_two_kinds_of_queue_at_once_are_refused():
         UsageError, match="choose one of --issues, --random, --conflicts, --disagreements, --group"
     ):
         choose(issues=True, conflicts=True)
+    with pytest.raises(UsageError, match="--random N and --top N both say how many images"):
+        choose(random=2, top=1)
 
 
 def test_a_blind_reviewer_gets_no_opinion_of_others():
@@ -223,6 +225,15 @@ HOW = "write COLUMN==VALUE with a column of the manifest, as in 'label==sad'"
         ("mood==sad", f"cannot read 'mood==sad': {HOW}"),
         ("label is sad", f"cannot read 'label is sad': {HOW}"),
         ("label<sad", "'sad' in 'label<sad' is not a number: < compares numbers"),
+        (
+            "label!=sad or split==test",
+            "'sad or split==test' is more than one value: join clauses by `and`, and put a value "
+            "with such signs in quotes",
+        ),
+        (
+            "label==Sad",
+            "'Sad' is no value of column label: see its values in manifest.csv",
+        ),
     ],
 )
 def test_a_condition_that_cannot_be_read_is_quoted(condition, message):
@@ -772,7 +783,7 @@ def test_a_stale_decision_is_reported_and_a_broken_line_is_an_error(finished, re
     result = relabel("-n")
     assert (result.exit_code, result.stderr) == (
         0,
-        "relabel: 1 decisions are stale, their images gone or changed "
+        "relabel: 1 decision is stale, their images gone or changed "
         f"(first: {line['path']}, batch {line['batch']}); "
         "undo the batch or bring the images back\n",
     )

@@ -115,7 +115,7 @@ def test_what_has_not_run_is_named_and_the_crowd_counted(curate: Curate, built: 
     assert "has 73.3 % of them in the mean" in text
     (built.root / "runs" / "r").mkdir(parents=True)
     (built.root / "runs" / "r" / "reads.json").write_text('{"test_reads": 3, "reads": []}')
-    assert "Reads of test: 3, by 1 runs" in show_card(curate, built)
+    assert "Reads of test: 3, by 1 run of" in show_card(curate, built)
     assert read_head((built.root / "card" / CARD).read_text())["annotations_creators"]
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import Curate, read_files
+from tables import make_manifest
 
 from curate.pages.charts import list_ticks, make_bar_chart, make_line_chart
 from curate.reports.album import Album
 from curate.reports.audit import Leak
 from curate.reports.sampling import take_over_kinds
 from curate.reports.sections import face_map
-from curate.reports.sections.balance import compare_balance
+from curate.reports.sections.balance import compare_balance, count_classes
 from curate.reports.sections.leakage import bound_score, read_scores
 from curate.reports.sections.next_steps import list_receipts
 from curate.reports.sections.suspects import explain, format_votes, show_suspects
@@ -336,3 +337,11 @@ def test_a_group_is_described_by_its_images(finished: Workspace) -> None:
     pairs = pd.read_csv(finished.pairs, dtype=str, keep_default_na=False)
     near = measure_likeness(grouped, pairs)[group]
     assert 0.9 < near.score < 1
+
+
+def test_a_class_that_only_decisions_gave_has_a_row_of_its_own() -> None:
+    manifest = make_manifest([{}, {}, {"given_label": "sad"}])
+    manifest = manifest.assign(label=["contempt", "happy", "sad"], status="keep")
+    columns, rows = count_classes(manifest)
+    now = columns.index("label now")
+    assert {name: counts[now] for name, counts in rows} == {"contempt": 1, "happy": 1, "sad": 1}

@@ -175,7 +175,7 @@ def test_models_that_do_not_fit_are_named_and_left_out(curate, faces):
     table.write_text(table.read_text().rpartition("\ns/")[0] + "\n")
     result = curate("decide", "--consensus", "-n", "--json", "-w", faces.root)
     assert json.loads(result.stdout)["by"] == "consensus:votes"
-    assert "the verdicts are counted without models: net.csv: 1 folded rows" in result.stderr
+    assert "the verdicts are counted without models: net.csv: 1 folded row" in result.stderr
 
 
 def test_two_reviewers_without_a_model_cannot_be_settled(curate, finished):

@@ -301,7 +301,7 @@ def test_the_current_folder_is_a_source_and_its_workspace_is_no_part_of_it(
     assert len(rows_of(root / "manifests")) == 4
     (root / "more.zip").touch()
     noted = curate("build", name, "-w", "manifests", "-j", 1).stderr
-    assert noted == "a: 1 archives were not opened and were skipped (more.zip)\n"
+    assert noted == "a: skipped 1 archive that nobody has unpacked (more.zip)\n"
 
 
 # FER+

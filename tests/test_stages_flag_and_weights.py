@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 from tables import make_manifest
@@ -101,10 +102,19 @@ def test_the_score_of_the_dynamics_needs_them_and_is_the_mean_of_the_models_that
 
 def test_tables_of_different_classes_are_refused():
     manifest, table = predicted()
-    with pytest.raises(PredictionsError, match="hold different classes"):
+    with pytest.raises(PredictionsError, match="angry, happy, sad, another one angry, happy, sad,"):
         flag(manifest, [table, table.assign(p_fear=0.0)])
     with pytest.raises(PredictionsError, match="none found: run `train oof`"):
         flag(manifest, [])
+
+
+def test_the_order_of_the_columns_of_a_table_is_free():
+    manifest, table = predicted()
+    permuted = table[[*table.columns[:-3], *reversed(table.columns[-3:])]]
+    assert [*permuted.columns] != [*table.columns]
+    one = flag(manifest, [table, table])
+    other = flag(manifest, [table, permuted])
+    pd.testing.assert_frame_equal(one.columns, other.columns)
 
 
 def test_a_row_predicted_by_a_model_that_saw_its_copy_is_refused():
@@ -178,7 +188,7 @@ def test_weights_count_the_kept_rows_of_train_alone():
     rows["split"] = ["train", "", "train", "test"]
     with pytest.raises(
         ManifestError,
-        match=r"1 kept rows have no split \(first: s/001.png\); run `curate split` again",
+        match=r"1 kept row has no split \(first: s/001.png\); run `curate split` again",
     ):
         weights(rows)
 

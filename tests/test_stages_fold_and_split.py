@@ -8,7 +8,8 @@ from tables import make_manifest
 from curate.errors import UsageError
 from curate.stages import fold, split
 from curate.stages.split import parse_ratios
-from curate.stages.stratify import assign_parts, link_rows
+from curate.stages.stratify import assign_parts
+from curate.workspace.links import link_rows
 
 FER2013 = (4953, 547, 5121, 8989, 6198, 6077, 4002)
 
@@ -131,7 +132,7 @@ def test_the_shipped_split_is_kept_but_for_photographs_that_cross_it():
     )
     result = split.split(rows, from_source=True)
     assert list(result.columns["split"]) == ["test", "test", "train", "val"]
-    assert "1 rows moved" in result.summary
+    assert "1 row moved" in result.summary
 
 
 def test_a_fold_holds_dropped_copies_too_but_no_unreadable_image():
@@ -140,3 +141,22 @@ def test_a_fold_holds_dropped_copies_too_but_no_unreadable_image():
     folds = list(fold.fold(rows, 2).columns["fold"])
     assert folds[0] == folds[1] != ""
     assert folds[4] == ""
+
+
+def test_a_part_far_from_its_share_is_noted():
+    people = [{"subject": name} for name in "ABCDEFGHIJ" for _ in range(6)]
+    result = split.split(make_manifest(people), [98, 1, 1])
+    assert [note for note in result.notes if "were requested" in note] == [
+        f"split: {name} has 0.0 % of the rows where 1 % were requested: copies and the images of "
+        "a subject stay together; other --ratios fit better"
+        for name in ("val", "test")
+    ]
+    alone = split.split(make_manifest([{} for _ in range(60)]), [70, 15, 15])
+    assert not [note for note in alone.notes if "were requested" in note]
+
+
+def test_a_split_before_the_copies_are_known_is_noted(built, curate):
+    noted = "the copies among these images are not known"
+    assert noted in curate("split", "-w", built.root).stderr
+    assert curate("dedup", "-w", built.root, "-j", "1").exit_code == 0
+    assert noted not in curate("split", "-w", built.root).stderr

@@ -256,8 +256,8 @@ def test_a_torn_law_is_named_with_the_stage_that_mends_it():
     torn = manifest.assign(fold=["0", "1"], split=["train", ""])
     torn = derive_verdicts(torn.assign(duplicate_of="", duplicate_kind=""), [])
     assert broken_laws(torn) == [
-        "1 duplicate_groups cross a fold (first: s/000.png); run `curate fold` again",
-        "1 kept rows have no split (first: s/001.png); run `curate split` again",
+        "1 duplicate_group crosses a fold (first: s/000.png); run `curate fold` again",
+        "1 kept row has no split (first: s/001.png); run `curate split` again",
     ]
 
 

@@ -49,23 +49,23 @@ def test_a_command_without_a_workspace_names_the_first_step_and_writes_nothing(
         ),
         (
             "path,happy\na,-1\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
+            "1 row holds no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy\na,1.5\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
+            "1 row holds no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy\na,many\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
+            "1 row holds no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy\na,\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
+            "1 row holds no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy\na,1\na,2\n",
-            "1 rows hold no whole counts, or a path that is listed twice (first: a): correct them",
+            "1 row holds no whole counts, or a path that is listed twice (first: a): correct them",
         ),
         (
             "path,happy,happiness\na,1,2\n",
@@ -151,23 +151,23 @@ RULE = f"a manifest has exactly the columns of manifests/README.md: {REMEDY}"
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ("wrong column", f"manifest.csv: 1 columns missing (given_label): {RULE}"),
-        ("missing column", f"manifest.csv: 1 columns missing (split): {RULE}"),
+        ("wrong column", f"manifest.csv: 1 column missing (given_label): {RULE}"),
+        ("missing column", f"manifest.csv: 1 column missing (split): {RULE}"),
         ("extra column", f"manifest.csv: foreign columns (x): {RULE}"),
         ("doubled column", f"manifest.csv: foreign columns (path.1): {RULE}"),
         ("unsorted", f"manifest.csv: the rows are not sorted by path: {REMEDY}"),
         (
             "doubled path",
-            f"manifest.csv: 1 rows with a path that is listed twice (first: {FIRST}): {REMEDY}",
+            f"manifest.csv: 1 row with a path that is listed twice (first: {FIRST}): {REMEDY}",
         ),
-        ("bad hash", f"manifest.csv: 1 rows with a malformed sha256 (first: {FIRST}): {REMEDY}"),
+        ("bad hash", f"manifest.csv: 1 row with a malformed sha256 (first: {FIRST}): {REMEDY}"),
         (
             "bad label",
-            f"manifest.csv: 1 rows with a malformed given_label (first: {FIRST}): {REMEDY}",
+            f"manifest.csv: 1 row with a malformed given_label (first: {FIRST}): {REMEDY}",
         ),
         (
             "climbing path",
-            "manifest.csv: 1 rows with a path with `.` or `..` in it (first: tiny/../x.png)",
+            "manifest.csv: 1 row with a path with `.` or `..` in it (first: tiny/../x.png)",
         ),
         ("not utf-8", "{file}: not a CSV table ('utf-8' codec can't decode byte 0xff"),
         ("cut in a row", "{file}: the last row is cut off: " + REMEDY + "\n"),
@@ -296,7 +296,7 @@ def test_a_decision_about_a_changed_image_is_stale_listed_and_not_applied(
     assert curate("build", "-w", workspace.root, "-j", "1").exit_code == 0
     assert read_row(workspace.root, "tiny/train/sad/1.png")["label"] == "sad"
     message = (
-        "1 laws are broken:\n  1 decisions are stale, their images gone or changed "
+        "1 law is broken:\n  1 decision is stale, their images gone or changed "
         f"(first: tiny/train/sad/1.png, batch {batch}); undo the batch or bring the images back"
     )
     assert_refused(curate("check", "-w", workspace.root), message, code=3)
@@ -355,14 +355,13 @@ def edit_predictions(file: Path, edit: str) -> None:
     [
         (
             "missing rows",
-            f"2 folded rows are not predicted (first: {FIRST}): run `train oof` again",
+            f"2 folded rows not predicted (first: {FIRST}): run `train oof` again",
         ),
         (
             "foreign row",
-            "1 rows are not in the folds of the manifest (first: tiny/none.png): run `train oof` "
-            "again",
+            "1 row not in the folds of the manifest (first: tiny/none.png): run `train oof` again",
         ),
-        ("repeated row", f"1 rows are listed twice (first: {FIRST}): run `train oof` again"),
+        ("repeated row", f"1 row listed twice (first: {FIRST}): run `train oof` again"),
         ("unknown class", f"unknown classes (glad): classes are {', '.join(VOCABULARY)}"),
         ("absent class", "no column for p_happy: predict every class"),
         ("no model", "columns missing (model): a table has path, model, fold, p_<class>…"),
@@ -373,13 +372,13 @@ def edit_predictions(file: Path, edit: str) -> None:
         ),
         (
             "logits",
-            "1 rows do not sum to 1 (first: tiny/test/disgust/1.png, 7.950): write softmax "
+            "1 row does not sum to 1 (first: tiny/test/disgust/1.png, 7.950): write softmax "
             "outputs, not logits",
         ),
-        ("nan", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
-        ("word", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
-        ("negative", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
-        ("infinite", "1 rows hold no probability (first: tiny/test/disgust/1.png): predict again"),
+        ("nan", "1 row holds no probability (first: tiny/test/disgust/1.png): predict again"),
+        ("word", "1 row holds no probability (first: tiny/test/disgust/1.png): predict again"),
+        ("negative", "1 row holds no probability (first: tiny/test/disgust/1.png): predict again"),
+        ("infinite", "1 row holds no probability (first: tiny/test/disgust/1.png): predict again"),
     ],
 )
 def test_bad_predictions_are_refused(

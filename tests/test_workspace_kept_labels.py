@@ -15,7 +15,6 @@ from curate.demo.drawing import draw_face
 from curate.label_issues.error_model import collect_verdicts
 from curate.relabel.session import Image
 from curate.relabel.session_journal import DecisionRequest, SessionJournal
-from curate.review.merge import interleave
 from curate.review.reviewers import own_verdicts
 from curate.stages.dedup import group_duplicates
 from curate.workspace.journal.decisions import (
@@ -26,6 +25,7 @@ from curate.workspace.journal.decisions import (
     undo_batch,
 )
 from curate.workspace.journal.file import append_decisions, parse_line, read_journal, to_line
+from curate.workspace.journal.order import unite
 from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.workspace import Workspace
 
@@ -183,7 +183,7 @@ def test_a_merge_keeps_what_each_reviewer_saw_in_either_direction(sad):
     ours = decide(sad, [], "keep", by="ann")
     theirs = decide(relabel_source(sad, "fear"), [], "keep", by="bob")
     theirs = [replace(line, at=f"9{line.at}") for line in theirs]
-    for merged in (interleave(ours, theirs), interleave(theirs, ours)):
+    for merged in (unite(ours, theirs), unite(theirs, ours)):
         now = relabel_source(sad, "happy")
         assert label_of(now, merged) == "fear"
         assert own_verdicts(now, merged) == {"ann": {PATH: "sad"}, "bob": {PATH: "fear"}}

@@ -23,7 +23,7 @@ from curate.review import light as review_light
 from curate.review.decide import DecideOptions, decide
 from curate.review.history import _list_records, read_log
 from curate.review.light import MakeLines, record_lightly
-from curate.workspace.explained import VERDICTS, Derived, derive_checked, write_derived
+from curate.workspace.explained import VERDICT_COLUMNS, Derived, derive_checked, write_derived
 from curate.workspace.journal.decisions import BatchHeader, Decision, new_decisions, undo_batch
 from curate.workspace.journal.file import append_decisions, read_bytes
 from curate.workspace.journal.verdicts import derive_verdicts
@@ -196,7 +196,7 @@ def answer_whole(workspace: Workspace, questions: Questions) -> list[object]:
 def decide_whole(derived: Derived, path: str, batch: str) -> object:
     made = make_lines(path, batch)(derived.after, derived.journal)
     after = derive_verdicts(derived.after, [*derived.journal, *made])
-    changed = (after[VERDICTS] != derived.after[VERDICTS]).any(axis=1).sum()
+    changed = (after[VERDICT_COLUMNS] != derived.after[VERDICT_COLUMNS]).any(axis=1).sum()
     return len(made), int(changed), int((after["status"] == "keep").sum()), len(after)
 
 

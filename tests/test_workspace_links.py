@@ -58,16 +58,18 @@ def test_a_planted_crossing_through_a_dropped_copy_fails_the_check_and_every_rea
     whole = people.assign(split=["train", "", "train", "train", "", "train"])
     assert broken_laws(whole, "split") == []
     torn = people.assign(split=["train", "", "train", "train", "", "test"])
-    law = "1 sets of rows that copies link cross a split (first: a/0.png); run `curate split` again"
+    law = (
+        "linked by copies across a split: 1 set of rows (first: a/0.png); run `curate split` again"
+    )
     assert broken_laws(torn, "split") == [law]
-    with pytest.raises(ManifestError, match="sets of rows that copies link cross a split"):
+    with pytest.raises(ManifestError, match="linked by copies across a split"):
         require_split(torn)
 
 
 def test_a_crossing_that_a_key_shows_is_listed_once(people):
     torn = people.assign(split=["train", "", "train", "test", "", "train"])
     assert broken_laws(torn, "split") == [
-        "1 subjects cross a split (first: b/A); run `curate split` again"
+        "1 subject crosses a split (first: b/A); run `curate split` again"
     ]
 
 

@@ -38,7 +38,7 @@ def restore(
     from curate.workspace.workspace import Workspace
 
     result = stage.restore(Workspace(workspace), by=by, dry_run=dry_run)
-    print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
+    print_result(result, as_json=as_json, dry_run=dry_run)
 
 
 @app.command()
@@ -62,4 +62,4 @@ def discard(
     from curate.workspace.workspace import Workspace
 
     result = stage.discard(Workspace(workspace), verdicts, by=by, dry_run=dry_run)
-    print_result(result, as_json=as_json, dry_run=dry_run, table=result.table)
+    print_result(result, as_json=as_json, dry_run=dry_run)

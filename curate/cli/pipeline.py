@@ -4,6 +4,7 @@ In: the options of a command. Out: the result that its stage returns, printed. `
 commands of review, `publish.py` those of a published curation.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -376,6 +377,7 @@ def split(
 
     All images of a duplicate group, and all of a subject, are in one part.
     """
+    from curate.duplicates.pair_table import knows_copies
     from curate.stages import split as stage
     from curate.workspace.class_views import name_class_view
     from curate.workspace.run import run_stage
@@ -384,10 +386,17 @@ def split(
     class_view = name_class_view(classes, group)
     options: dict[str, Any] = {"ratios": ratios, "from_source": from_source, "seed": seed}
     options |= {"by_subject": True} if by_subject else {}
+    files = Workspace(workspace)
+
+    def split_noting_copies(manifest: Any) -> Any:
+        found = stage.split(manifest, **options, class_view=class_view)
+        notes = [] if knows_copies(files, manifest) else [stage.COPIES_UNKNOWN]
+        return replace(found, notes=[*found.notes, *notes])
+
     result = run_stage(
-        Workspace(workspace),
+        files,
         "split",
-        partial(stage.split, **options, class_view=class_view),
+        split_noting_copies,
         input_columns=stage.INPUT_COLUMNS,
         options=options | ({"view": class_view} if class_view else {}),
         dry_run=dry_run,
@@ -473,13 +482,13 @@ def check(
 ) -> None:
     """Verify every law of the design; exit code 3 and a list when one is broken."""
     from curate.reports import check as stage
-    from curate.workspace.invariants import require_no_findings
+    from curate.workspace.invariants import require_no_broken_law
     from curate.workspace.workspace import Workspace
 
     findings = stage.check_workspace(Workspace(workspace), files=files)
     if as_json:
         print_report(findings, "", as_json=True)
-    require_no_findings(findings, "laws are broken")
+    require_no_broken_law(findings)
     if not as_json:
         print_line("check: every law holds")
 

@@ -171,7 +171,7 @@ def _inspect(folder: Path, *, check: bool, diff: Path | None, as_json: bool) -> 
         raise UsageError("publish: --check and --diff exclude each other: name one")
     both = [read_curation(each) for each in (diff, folder)] if diff else []
     result = compare(*both) if both else check_folder(folder)
-    print_result(result, as_json=as_json, table=result.table)
+    print_result(result, as_json=as_json)
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -50,7 +50,7 @@ def transform(images: Pixels) -> Floats:
     half = halve(images)
     plain = np.stack([cv2.medianBlur(image, 3) for image in half]) if len(half) else half
     # The basis of the full size, summed over pairs of pixels: as if the images were enlarged again.
-    basis = _dct_rows(WIDE).reshape(WIDE, SIDE // 2, 2).sum(axis=2).astype(np.float32)
+    basis = dct_rows(WIDE).reshape(WIDE, SIDE // 2, 2).sum(axis=2).astype(np.float32)
     coefficients = np.asarray(basis @ plain.astype(np.float32) @ basis.T, np.float32)
     return coefficients.reshape(len(images), WIDE * WIDE)
 
@@ -104,7 +104,7 @@ def _maps() -> npt.NDArray[np.float64]:
     The derivatives are by the coefficients of x, y and 1 in the new x, then in the new y; x and y
     in half widths, differences in pixels.
     """
-    low, wide = _dct_rows(LOW), _dct_rows(WIDE)
+    low, wide = dct_rows(LOW), dct_rows(WIDE)
     same: npt.NDArray[np.float64] = np.eye(SIDE)
     slope: npt.NDArray[np.float64] = np.gradient(same, axis=0)
     place: npt.NDArray[np.float64] = np.diag((np.arange(SIDE) - (SIDE - 1) / 2) / (SIDE / 2))
@@ -120,7 +120,7 @@ def _maps() -> npt.NDArray[np.float64]:
     return maps
 
 
-def _dct_rows(count: int) -> npt.NDArray[np.float64]:
+def dct_rows(count: int) -> npt.NDArray[np.float64]:
     """(count, 48) the lowest rows of the orthonormal DCT-II of 48 samples."""
     frequency, sample = np.arange(count)[:, None], np.arange(SIDE)[None]
     angle = np.pi * frequency * (2 * sample + 1) / (2 * SIDE)

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import WorkspaceError
+from curate.errors import ManifestError, WorkspaceError
+from curate.workspace.receipts import digest_column, read_receipts
+from curate.workspace.workspace import Workspace
 
 PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]
 
@@ -31,3 +33,19 @@ def read_pairs(file: Path, *, may_lack: bool = False) -> pd.DataFrame:
     if list(pairs.columns) != PAIR_COLUMNS:
         raise WorkspaceError(f"{file}: holds no verified pairs: run `curate dedup` again")
     return pairs
+
+
+def require_copies(workspace: Workspace, manifest: pd.DataFrame) -> None:
+    """Raise ManifestError unless dedup has run on these images."""
+    if not knows_copies(workspace, manifest):
+        raise ManifestError(
+            "manifest.csv: the copies are not known yet, or no longer: run `curate dedup` first"
+        )
+
+
+def knows_copies(workspace: Workspace, manifest: pd.DataFrame) -> bool:
+    """Whether dedup has run on these images."""
+    receipt = read_receipts(workspace.root).get("dedup", {"reads": {}, "outputs": {}})
+    digests = {**receipt["reads"], **receipt["outputs"]}
+    columns = ("pixel_hash", "duplicate_group")
+    return all(digests.get(name) == digest_column(manifest, name) for name in columns)

@@ -12,7 +12,7 @@ import pandas as pd
 from curate.errors import ManifestError, examples
 from curate.stderr import notes_as_warnings
 from curate.workspace.class_views import apply_class_view, find_class_view
-from curate.workspace.explained import VERDICTS, require_explained
+from curate.workspace.explained import VERDICT_COLUMNS, require_explained
 from curate.workspace.manifest import kept_rows
 from curate.workspace.workspace import Workspace, read_class_weights
 
@@ -57,7 +57,7 @@ class Curation:
         """`label`, `status` (keep, drop) and `reason` of every image; the label of a drop may be
         empty.
         """
-        return self._rows.set_index("path")[VERDICTS]
+        return self._rows.set_index("path")[VERDICT_COLUMNS]
 
     @property
     def splits(self) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from curate.label_issues.scores import Probs
 
@@ -70,7 +71,7 @@ def find_consensus(votes: Votes, classes: int, believed: Probs | None = None) ->
         prior, factor = _fit_prior(probs, believed)
         # What a verdict adds to its class: the log-odds of a right one against each wrong one.
         weight = np.log(quality / ((1 - quality) / (classes - 1)))
-        after = _softmax(prior + np.einsum("nrk,r->nk", given, weight))
+        after = softmax(prior + np.einsum("nrk,r->nk", given, weight), axis=1)
         moved = float(np.abs(after - probs).max(initial=0))
         probs = after
         if moved < CONVERGED:
@@ -112,16 +113,10 @@ def _fit_prior(probs: Probs, believed: Probs | None) -> tuple[Probs, float]:
     logs = np.log(np.maximum(believed[is_known], LEAST_PROB))
     best, best_gain = (np.zeros_like(logs) + shares, 0.0), -np.inf
     for factor in FACTORS:
-        shift = shares - np.log(_softmax(factor * logs).mean(axis=0) + LEAST_PROB)
-        scaled = np.log(_softmax(factor * logs + shift))
+        shift = shares - np.log(softmax(factor * logs, axis=1).mean(axis=0) + LEAST_PROB)
+        scaled = np.log(softmax(factor * logs + shift, axis=1))
         gain = float((probs[is_known] * scaled).sum())
         if gain > best_gain:
             best, best_gain = (scaled, float(factor)), gain
     prior[is_known] = best[0]
     return prior, best[1]
-
-
-def _softmax(logits: Probs) -> Probs:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Probs = powers / powers.sum(axis=1, keepdims=True)
-    return found

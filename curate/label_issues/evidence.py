@@ -99,9 +99,10 @@ def common_classes(
             "predictions: none found: run `train oof`, or name a file with --predictions"
         )
     lists = [class_names(table) for table in predictions]
-    if any(names != lists[0] for names in lists):
+    other = [names for names in lists if set(names) != set(lists[0])]
+    if other:
         raise PredictionsError(
-            f"predictions: the tables hold different classes ({lists[0]} and others): "
-            "use models of one class list"
+            f"predictions: one table holds the classes {', '.join(lists[0])}, another one "
+            f"{', '.join(other[0])}: use models of one class list"
         )
     return lists[0]

@@ -81,7 +81,7 @@ class Posterior:
     ----------
     probs : (N, K) that a person would give the class; each row sums to 1; a row with a verdict gets
         the one of a map that was fitted without the verdicts on it and its copies
-    gain : held-out log-likelihood of a verdict beyond that of today's rule, in nats; positive is
+    gain : held-out log-likelihood of a verdict beyond that of the error model, in nats; positive is
         better
     agreement_gain : share of the held-out verdicts that the first class agrees with, less that of
         the given labels
@@ -100,7 +100,7 @@ class Posterior:
 
     @property
     def is_of_use(self) -> bool:
-        """Whether held-out verdicts are predicted better than by today's rule, everywhere.
+        """Whether held-out verdicts are predicted better than by the error model, everywhere.
 
         And no worse than by the given labels: a set whose labels are right must not lose them.
         """
@@ -159,12 +159,12 @@ class CellSums:
 
 
 def fit_posterior(clues: Clues, verdicts: Labels, rule: Probs, seed: int = 0) -> Posterior | None:
-    """Fit the map, and compare it with today's rule.
+    """Fit the map, and compare it with the error model.
 
     Parameters
     ----------
     verdicts : (N,) class index of the verdict, `NO_VERDICT` for none
-    rule : (N, K) the class probabilities of today's rule, fitted without a row's own verdict
+    rule : (N, K) the class probabilities of the error model, fitted without a row's own verdict
 
     Returns
     -------
@@ -210,7 +210,7 @@ def _fit(clues: Clues, verdicts: Labels, rule: Probs, known: Labels, seed: int) 
 
 
 def spread_error(believed: Probs, labels: Labels, error: Probs) -> Probs:
-    """(N, K) today's rule as class probabilities.
+    """(N, K) the error model as class probabilities.
 
     The given label has 1 minus the error probability, the other classes share the rest as believed.
     """

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from curate.errors import CandidError, ServiceError
+from curate.errors import CandidError, ServiceError, amount
 from curate.fiftyone_host.private import make_private
 from curate.fiftyone_host.processes import open_listener
 from curate.files import ignore_sigint
@@ -101,7 +101,7 @@ def relabel(
 
 def _summarize_queue(session: Session) -> Result:
     counts = _count_queue(session)
-    summary = f"relabel: {counts['images']:,} images, {counts['decided']:,} decided"
+    summary = f"relabel: {amount(counts['images'], 'image')}, {counts['decided']:,} decided"
     return Result(f"{summary}; the first to review: {counts['first']}", counts=counts)
 
 
@@ -180,7 +180,7 @@ def _recover_killed_session(
 
 def _print_address(services: Services, seconds: float, print_line: PrintLine) -> None:
     counts, port = _count_queue(services.session), services.session.port
-    images = f"{counts['images']:,} images, {counts['decided']:,} decided"
+    images = f"{amount(counts['images'], 'image')}, {counts['decided']:,} decided"
     print_line(f"relabel: {images}, ready in {seconds:.1f} s")
     print_line(f"  open    {services.address}")
     tunnel = f"ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import WorkspaceError
+from curate.errors import WorkspaceError, amount
 from curate.labels import VOCABULARY
 from curate.relabel.app_labels import AppLabels
 from curate.relabel.session import Session
@@ -80,7 +80,7 @@ def _is_changed_elsewhere(
     Another command may have derived the verdicts of decided images and of their copies meanwhile:
     they follow from the journal.
     """
-    verdicts = list(owned_by("apply"))
+    verdicts = list(owned_by("verdicts"))
     facts = [name for name in at_start.columns if name not in verdicts]
     if not now[facts].equals(at_start[facts]):
         return True
@@ -125,7 +125,7 @@ def summarize_session(
 
 def _format_counts(counts: Mapping[str, Any], seconds: float) -> str:
     summary = (
-        f"relabel: {counts['decisions']:,} images decided in {seconds:.0f} s "
+        f"relabel: {amount(counts['decisions'], 'image')} decided in {seconds:.0f} s "
         f"({counts['relabel']:,} relabelled, {counts['keep']:,} kept, {counts['drop']:,} dropped, "
         f"{counts['unsure']:,} unsure)"
     )

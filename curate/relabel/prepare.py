@@ -18,8 +18,8 @@ from curate.relabel.queue import Selection, average_predictions, choose_rows, de
 from curate.relabel.session import Image, Session, session_files
 from curate.review.reviewers import ADJUDICATED, disagreements, require_person
 from curate.workspace.explained import require_explained
-from curate.workspace.journal.decisions import Decision, new_batch
-from curate.workspace.journal.verdicts import current_decisions
+from curate.workspace.journal.decisions import new_batch
+from curate.workspace.journal.verdicts import current_decisions, describe_stale
 from curate.workspace.predictions import read_posterior, read_predictions
 from curate.workspace.receipts import note_changed_predictions, note_unlike_receipt
 from curate.workspace.workspace import Workspace
@@ -61,7 +61,7 @@ def prepare_session(workspace: Workspace, options: RelabelOptions) -> tuple[Sess
     images = _describe_images(workspace, manifest[manifest["path"].isin(shown)])
     notes += _note_missing([images[row.path].file for row in queue])
     notes += _note_changed([images[row.path] for row in queue])
-    notes += _note_stale(current.stale)
+    notes += [describe_stale(current.stale)] if current.stale else []
     files = session_files(workspace, options.by)
     session = Session(
         batch=new_batch(options.by).batch,
@@ -135,16 +135,6 @@ def _is_changed(image: Image) -> bool:
     with contextlib.suppress(OSError):  # a missing one has a note of its own
         return hash_picture(Path(image.file)) != image.sha256
     return False
-
-
-def _note_stale(stale: Sequence[Decision]) -> list[str]:
-    if not stale:
-        return []
-    first = f"first: {stale[0].path}, batch {stale[0].batch}"
-    return [
-        f"{len(stale)} decisions are stale, their images gone or changed ({first}); "
-        "undo the batch or bring the images back"
-    ]
 
 
 def draw_for_browser(images: Mapping[str, Image], folder: Path) -> dict[str, Image]:

@@ -100,6 +100,10 @@ def _require_one_kind(selection: Selection) -> None:
         raise UsageError(
             "relabel: choose one of --issues, --random, --conflicts, --disagreements, --group"
         )
+    if selection.random is not None and selection.top is not None:
+        raise UsageError(
+            "relabel: --random N and --top N both say how many images: leave --top out"
+        )
 
 
 def _is_narrowed(selection: Selection) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from curate.errors import JournalError
+from curate.errors import JournalError, amount
 from curate.relabel.session import Image, Session
 from curate.review.reviewers import ADJUDICATED
 from curate.workspace.journal.decisions import (
@@ -216,8 +216,9 @@ class SessionJournal:
         self._catch_up()
         if self._gone:
             raise JournalError(
-                f"{self.file}: {len(self._gone):,} decisions that this session has read are gone, "
-                "so nothing is recorded: bring the journal back, or end the session"
+                f"{self.file}: {amount(len(self._gone), 'decision is', 'decisions are')} gone that "
+                "this session has read, so nothing is recorded: bring the journal back, or end the "
+                "session"
             )
 
     def _read_new(self) -> tuple[bytes, bool]:

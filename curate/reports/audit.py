@@ -5,13 +5,12 @@ a copy of a leaked image, so its score on that image is too high. Exact means pi
 copy is any other image of the same duplicate group.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import pandas as pd
 
+from curate.duplicates.pair_table import require_copies
 from curate.errors import ManifestError
-from curate.workspace.receipts import digest_column, read_receipts
 from curate.workspace.workspace import Workspace
 
 HELD_OUT = ("val", "test")
@@ -51,18 +50,8 @@ def audit_workspace(workspace: Workspace) -> list[Leak]:
     ManifestError  if dedup has not run, or not since the images changed
     """
     manifest = workspace.read()
-    receipt = read_receipts(workspace.root).get("dedup", {"reads": {}, "outputs": {}})
-    if _has_changed(manifest, {**receipt["reads"], **receipt["outputs"]}):
-        raise ManifestError(
-            "manifest.csv: the copies are not known yet, or no longer: run `curate dedup` first"
-        )
+    require_copies(workspace, manifest)
     return audit(manifest)
-
-
-def _has_changed(manifest: pd.DataFrame, digests: Mapping[str, str]) -> bool:
-    """Whether a column on which the copies rest differs from the one that dedup left."""
-    columns = ("pixel_hash", "duplicate_group")
-    return any(digests.get(name) != digest_column(manifest, name) for name in columns)
 
 
 def audit(manifest: pd.DataFrame) -> list[Leak]:

@@ -22,7 +22,7 @@ from curate.review.agreement import Comparison, compare_reviewers
 from curate.review.reviewers import own_verdicts
 from curate.sources.layout import LAYOUTS, load_layout
 from curate.stderr import note_once
-from curate.workspace.manifest import SPLITS, kept_rows, sources_of
+from curate.workspace.manifest import SPLITS, kept_rows, sources_of, subject_keys
 from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.votes import choose_majority, votes_of
 from curate.workspace.workspace import Workspace
@@ -136,7 +136,7 @@ def gather_facts(workspace: Workspace) -> CardFacts:
         classes=_share_classes(manifest),
         parts=_count_parts(manifest),
         sides=_measure_sides(manifest),
-        subjects=len(set(manifest["subject"]) - {""}),
+        subjects=len(set(subject_keys(manifest)) - {""}),
         qualities=dict(Counter(manifest["quality"][manifest["quality"] != ""])),
         conflicts=int((manifest["label_conflict"] == "true").sum()),
         crowd=_count_votes(manifest),

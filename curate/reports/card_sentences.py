@@ -5,6 +5,7 @@ In: the facts. Out: plain text; what is not known or has not run has a sentence 
 
 from collections.abc import Sequence
 
+from curate.errors import amount
 from curate.pages.render import format_percent
 from curate.reports.audit import Leak
 from curate.reports.card_facts import CardFacts, Source, count_dropped
@@ -30,7 +31,7 @@ def describe_set(facts: CardFacts) -> str:
     status = facts.status
     sources = ", ".join(source.name for source in facts.sources)
     return (
-        f"Face images with an expression each, of {sources}: {status.rows:,} images, "
+        f"Face images with an expression each, of {sources}: {amount(status.rows, 'image')}, "
         f"{status.kept:,} of them kept by Candid, in {len(facts.classes)} classes."
     )
 
@@ -39,7 +40,7 @@ def describe_source(source: Source) -> str:
     """Where the images of one source come from."""
     layout = f"read as layout {source.layout}" if source.layout else "its layout is not recorded"
     looks = f" ({source.looks_like})" if source.looks_like else ""
-    return f"{source.name}: {source.rows:,} images, {source.kept:,} kept; {layout}{looks}."
+    return f"{source.name}: {amount(source.rows, 'image')}, {source.kept:,} kept; {layout}{looks}."
 
 
 def describe_licence(licence: str | None) -> str:
@@ -66,7 +67,8 @@ def describe_annotators(facts: CardFacts) -> list[str]:
     if not facts.status.decisions:
         return [*sentences, "Reviewers of this curation: none; no person has decided on an image."]
     count = f"{facts.reviewers} with verdicts of their own"
-    decided = f"{facts.status.decisions:,} images have a person's decision that counts now"
+    has = amount(facts.status.decisions, "image has", "images have")
+    decided = f"{has} a person's decision that counts now"
     sentences.append(f"Reviewers of this curation: {count}; {decided}.")
     return [*sentences, *_describe_agreement(facts.comparison)]
 
@@ -76,14 +78,14 @@ def _describe_agreement(found: Comparison) -> list[str]:
     sentences = []
     for number, pair in enumerate((each for each in found.pairs if each.images), 1):
         sentences.append(
-            f"Pair {number} of reviewers: {pair.images:,} images in common, {pair.agreed:,} "
-            f"verdicts alike, Cohen's kappa {_number(pair.kappa)}."
+            f"Pair {number} of reviewers: {amount(pair.images, 'image')} in common, "
+            f"{pair.agreed:,} verdicts alike, Cohen's kappa {_number(pair.kappa)}."
         )
     if found.group:
         group = found.group
         sentences.append(
             f"All {group.reviewers} reviewers: Fleiss' kappa {_number(group.fleiss_kappa)} on "
-            f"{group.images_of_all:,} images that all judged, Krippendorff's alpha "
+            f"{amount(group.images_of_all, 'image')} that all judged, Krippendorff's alpha "
             f"{_number(group.krippendorff_alpha)} on {group.images_of_two:,} that two and more did."
         )
     if found.disagreements or found.settled:
@@ -140,8 +142,9 @@ def describe_copies(facts: CardFacts) -> str:
         return "Copies: not searched; 'curate dedup' has not run."
     exact, near = (count_dropped(facts, [name]) for name in ("exact_copy", "near_copy"))
     return (
-        f"Copies: {exact:,} exact and {near:,} near copies were dropped; {facts.conflicts:,} "
-        f"images are in groups of copies under two given labels.{_note_stale(facts, 'dedup')}"
+        f"Copies: {exact:,} exact and {amount(near, 'near copy was', 'near copies were')} dropped; "
+        f"{facts.conflicts:,} images are in groups of copies under two given "
+        f"labels.{_note_stale(facts, 'dedup')}"
     )
 
 
@@ -191,7 +194,7 @@ def describe_reads(facts: CardFacts) -> str:
     if not facts.reads:
         return "Reads of test: none by a run of this workspace."
     total = sum(count for _, count in facts.reads)
-    return f"Reads of test: {total:,}, by {len(facts.reads)} runs of this workspace."
+    return f"Reads of test: {total:,}, by {amount(len(facts.reads), 'run')} of this workspace."
 
 
 def describe_sizes(facts: CardFacts) -> str:

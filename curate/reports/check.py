@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from curate.errors import amount
 from curate.stderr import with_progress
 from curate.workspace.explained import Derived, describe_unexplained, survey
 from curate.workspace.invariants import broken_laws
-from curate.workspace.journal.verdicts import current_decisions
+from curate.workspace.journal.verdicts import current_decisions, describe_stale
 from curate.workspace.light.index import find_lost, find_misfit
 from curate.workspace.manifest import sources_of
 from curate.workspace.workspace import Workspace
@@ -50,11 +51,7 @@ def _check_verdicts(
     broken += filter(None, (find_lost(workspace, derived.journal), find_misfit(workspace)))
     stale = current_decisions(derived.before, derived.journal).stale
     if stale:
-        broken.append(
-            f"{len(stale)} decisions are stale, their images gone or changed "
-            f"(first: {stale[0].path}, batch {stale[0].batch}); "
-            "undo the batch or bring the images back"
-        )
+        broken.append(describe_stale(stale))
     return broken
 
 
@@ -83,7 +80,7 @@ def _check_files(workspace: Workspace, manifest: pd.DataFrame) -> list[str]:
     for change, paths in (("gone", gone), ("changed", changed)):
         if paths:
             broken.append(
-                f"{len(paths)} image files are {change} since the build (first: {paths[0]}); "
-                "run `curate build` again"
+                f"{amount(len(paths), 'image file is', 'image files are')} {change} since the "
+                f"build (first: {paths[0]}); run `curate build` again"
             )
     return broken

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from curate.duplicates.pair_table import read_pairs
+from curate.errors import amount
 from curate.files import write_atomically
 from curate.pages.render import render_page
 from curate.reports.album import Album, to_records
@@ -106,7 +107,7 @@ def write_leaks(workspace: Workspace, *, page: bool, table: bool) -> list[str]:
         contents[workspace.root / "audit.html"] = html.encode()
     for file, data in contents.items():
         write_atomically(file, data)
-    return [f"audit: {len(leaks):,} leaked rows -> {file}" for file in contents]
+    return [f"audit: {amount(len(leaks), 'leaked row')} -> {file}" for file in contents]
 
 
 def _list_split(
@@ -174,7 +175,7 @@ def _render_page(workspace: Workspace, manifest: pd.DataFrame, leaks: pd.DataFra
         for same_label, words in (("false", "another label"), ("true", "the same label")):
             rows = of_split[of_split["same_label"] == same_label]
             shown = _take_evenly(rows, SHOWN)
-            title = f"{split}: {len(rows):,} rows whose nearest copy in train has {words}"
+            title = f"{split}: {amount(len(rows), 'row')} whose nearest copy in train has {words}"
             images, copy_images = (album.show_all(shown[name]) for name in ("path", "copy"))
             pictured = shown.assign(image=images, copy_image=copy_images)
             sections.append(LeakSection(f"{title}, {len(shown)} shown", to_records(pictured)))

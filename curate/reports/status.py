@@ -17,7 +17,7 @@ import pandas as pd
 from curate.errors import PredictionsError
 from curate.labels import VOCABULARY
 from curate.workspace.class_views import format_class_view
-from curate.workspace.explained import VERDICTS, count_behind, survey
+from curate.workspace.explained import VERDICT_COLUMNS, count_behind, survey
 from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.light.build import keep_index
 from curate.workspace.light.columns import digest_changed
@@ -136,7 +136,7 @@ def _read_of_index(workspace: Workspace, index: Index) -> Status | None:
         after = derive_verdicts(part.rows, part.lines)
         now = count_all(after, current_decisions(after, part.lines))
         tallies = replace_part(tallies, before, now)
-        if not after[VERDICTS].equals(part.rows[VERDICTS]):
+        if not after[VERDICT_COLUMNS].equals(part.rows[VERDICT_COLUMNS]):
             digests = {**digests, **digest_changed(index.blocks, part.numbers, after)}
     if tallies["machine_labels"]:
         return None

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from curate import engine
-from curate.errors import examples
+from curate.errors import amount, examples
 from curate.images.decode import ImageFacts
 from curate.images.looks import LOOK, Looks, keep_looks
 from curate.sources.layout import Listing
@@ -58,14 +58,15 @@ def measure_source(
     notes = []
     if measured.resumed:
         notes.append(
-            f"{measured.resumed:,} pictures were measured by a build that did not finish, "
-            "and not read again"
+            f"{amount(measured.resumed, 'picture was', 'pictures were')} measured by a build that "
+            "did not finish, and not read again"
         )
     pairs = zip(listing.rows, facts, strict=True)
     unreadable = [f"{row.path}: {fact.problem}" for row, fact in pairs if fact.problem]
     if unreadable:
         notes.append(
-            f"{len(unreadable)} unreadable images are recorded as such ({examples(unreadable)})"
+            f"{amount(len(unreadable), 'unreadable image is', 'unreadable images are')} recorded "
+            f"as such ({examples(unreadable)})"
         )
         notes += _note_pointers(files, measured.facts)
     return facts, notes, Seen([f"{name}/{row.path}" for row in rows], measured)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import SourceError, UsageError, WorkspaceError, examples, shorten
+from curate.errors import SourceError, UsageError, WorkspaceError, amount, examples, shorten
 from curate.labels import write_option
 from curate.workspace.manifest import owned_by, sources_of
 from curate.workspace.places import read_places, require_named
@@ -103,7 +103,9 @@ def note_others(
         way_out = f"leave them out with {write_option('--forget', name)}"
         if not root.exists():
             way_out = f"its folder {root} is gone: bring it back, or {way_out}"
-        notes.append(f"{name}: {count:,} rows of an earlier build stay; {way_out}")
+        notes.append(
+            f"{name}: {amount(count, 'row stays', 'rows stay')} from an earlier build; {way_out}"
+        )
     return notes
 
 
@@ -131,6 +133,8 @@ def _name_sources(wanted: Sequence[str]) -> dict[str, Path]:
     roots: dict[str, Path] = {}
     for text in wanted:
         name, mark, path = text.partition("=")
+        if "/" in name or Path(text).expanduser().exists():
+            mark = ""  # the sign is part of the path
         root = Path(path if mark else text).expanduser()
         if not mark:
             name = _name_of(root)
@@ -148,7 +152,8 @@ def _check_name(name: str) -> None:
     """Raise UsageError for a name that is no name of a folder."""
     if not re.fullmatch(r"[\w][\w.-]*", name):
         raise UsageError(
-            f"build: '{name}' cannot name a source: use letters, digits, `.`, `-` and `_`"
+            f"build: '{name}' cannot name a source: use letters, digits, `.`, `-` and `_`, "
+            "as in `name=PATH`"
         )
 
 

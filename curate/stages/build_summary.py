@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import examples
+from curate.errors import amount, examples
 from curate.result import format_counts
 from curate.workspace.manifest import SPLITS, sources_of, split_face
 
@@ -42,7 +42,7 @@ def format_rows(counts: Mapping[str, Any]) -> str:
     per_split = format_counts({name: splits[name] for name in COLUMNS if name in splits})
     read = "pictures not read" if unreadable is None else f"{unreadable:,} unreadable"
     return (
-        f"build: {counts['rows']:,} rows ({per_class}){per_source}; "
+        f"build: {amount(counts['rows'], 'row')} ({per_class}){per_source}; "
         f"source split: {per_split}; {read}"
     )
 
@@ -113,7 +113,7 @@ def count_changed_labels(
         return counts, ""
     path, label = changed[0]
     return counts, (
-        f"; {len(changed):,} given labels changed since the last build (first: {path}, "
+        f"; {amount(len(changed), 'given label')} changed since the last build (first: {path}, "
         f"{given[path]}, now {label}), people have decided on {of_these:,} of these images and "
         "their decisions stand"
     )

@@ -23,6 +23,7 @@ from curate.duplicates.copies import SURE, Pair, find_copies
 from curate.duplicates.pair_table import PAIR_COLUMNS
 from curate.duplicates.pairs import SearchOptions, find_pairs
 from curate.duplicates.search_cache import read_comparison, write_comparison
+from curate.errors import amount
 from curate.images.thumbnails import ChosenThumbnails, load_thumbnails
 from curate.workspace.manifest import group_keys, owned_by
 from curate.workspace.receipts import StageResult
@@ -69,11 +70,11 @@ def dedup(
     table = _pairs_table(manifest, pairs, copies)
     counts = count_copies(manifest, columns) | {"look_pairs": int((table["band"] == "look").sum())}
     summary = (
-        f"dedup: {len(manifest):,} rows, {counts['groups']:,} groups, "
-        f"{counts['surplus']:,} surplus images{_format_redundant(counts)}; "
-        f"{counts['conflict_rows']:,} rows of {counts['conflict_groups']:,} groups "
-        "in label conflict; "
-        f"{counts['look_pairs']:,} pairs to look at (band look in pairs.csv)"
+        f"dedup: {amount(len(manifest), 'row')}, {amount(counts['groups'], 'group')}, "
+        f"{amount(counts['surplus'], 'surplus image')}{_format_redundant(counts)}; "
+        f"{amount(counts['conflict_rows'], 'row')} of "
+        f"{amount(counts['conflict_groups'], 'group')} in label conflict; "
+        f"{amount(counts['look_pairs'], 'pair')} to look at (band look in pairs.csv)"
     )
     return StageResult(summary, columns=columns, tables={"pairs.csv": table}, counts=counts)
 
@@ -81,7 +82,7 @@ def dedup(
 def _format_redundant(counts: Mapping[str, int]) -> str:
     """How many of the surplus images are redundant, and why the others are not."""
     exact, near = counts["exact"], counts["near"]
-    text = f": {exact:,} exact and {near:,} near copies are redundant"
+    text = f": {exact:,} exact and {amount(near, 'near copy is', 'near copies are')} redundant"
     others = counts["surplus"] - exact - near
     return f"{text}, {others:,} not (another label, no direct copy, decided)" if others else text
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.errors import PredictionsError
+from curate.errors import PredictionsError, amount
 from curate.label_issues.error_model import (
     calibrate,
     is_enough,
@@ -337,7 +337,9 @@ def _format_numbers(values: Probs | None, count: int) -> list[str]:
 
 def _format_summary(counts: Mapping[str, Any], score: str, models: int, precision: float) -> str:
     errors, plural = counts["errors"], "s" * (models > 1)
-    ranked = f"flag: {counts['ranked']:,} rows ranked by {score} over {models} model{plural}"
+    ranked = (
+        f"flag: {amount(counts['ranked'], 'row')} ranked by {score} over {models} model{plural}"
+    )
     marked = (
         f"{counts['suggested']:,} suggestions; "
         f"{counts['wrong']:,} marked wrong and {counts['ambiguous']:,} ambiguous"
@@ -348,10 +350,10 @@ def _format_summary(counts: Mapping[str, Any], score: str, models: int, precisio
             "(not calibrated: judge a random sample of 200, and run flag again)"
         )
     return (
-        f"{ranked}; about {errors['count']:,} labels are wrong "
-        f"({errors['low']:,} to {errors['high']:,}, 95 %, "
-        f"from {counts['verdicts']:,} verdicts); {marked} at a precision of {100 * precision:g} %"
-        f"{_format_posterior(counts['posterior'])}"
+        f"{ranked}; about {amount(errors['count'], 'label is', 'labels are')} wrong "
+        f"({errors['low']:,} to {errors['high']:,}, 95 %, from "
+        f"{amount(counts['verdicts'], 'verdict')}); {marked} at a precision of {100 * precision:g} "
+        f"%{_format_posterior(counts['posterior'])}"
     )
 
 
@@ -369,4 +371,4 @@ def _format_posterior(posterior: Mapping[str, Any]) -> str:
         )
     if posterior["gain"] > 0:
         return "; no class posterior, since held-out verdicts agree more with the given labels"
-    return f"; the class posterior is no better than today's rule ({gain}), which is kept"
+    return f"; the class posterior predicts no better than the error model ({gain}), which is kept"

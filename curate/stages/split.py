@@ -7,11 +7,14 @@ not leak, and are counted apart.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from curate.errors import ManifestError, UsageError
+from curate.errors import ManifestError, UsageError, amount
+from curate.result import format_counts
 from curate.stages.large_units import warn_of_units
 from curate.stages.stratify import assign_parts
 from curate.workspace.class_views import (
@@ -27,6 +30,12 @@ from curate.workspace.untrained import count_untrained, warn_of_untrained
 
 INPUT_COLUMNS = ("label", "status", "subject", "sequence", "duplicate_group", "source_split")
 RATIOS = (70.0, 15.0, 15.0)  # percent of train, val, test
+COPIES_UNKNOWN = (
+    "split: the copies among these images are not known, so some may be in two parts: run `curate "
+    "dedup`, then split again"
+)
+FAR_OFF = 0.05  # of all rows, between the requested and the real share of a part
+FEW = 3  # rows; a small set cannot be parted as requested
 
 
 def parse_ratios(ratios: Sequence[float]) -> tuple[float, float, float]:
@@ -93,8 +102,25 @@ def split_by_ratios(
     outside = "outside: " + kept["label"]
     labels, _ = pd.factorize(kept["label"].map(class_view.class_of).fillna(outside), sort=True)
     units = _units_of_kept(manifest)
-    part = assign_parts(labels, units, parse_ratios(ratios), seed)
-    return _result(manifest, pd.Series(np.array(SPLITS)[part]), class_view, "")
+    shares = parse_ratios(ratios)
+    part = assign_parts(labels, units, shares, seed)
+    result = _result(manifest, pd.Series(np.array(SPLITS)[part]), class_view, "")
+    return replace(result, notes=[*_note_sizes(part, shares), *result.notes])
+
+
+def _note_sizes(part: npt.NDArray[np.int64], shares: Sequence[float]) -> list[str]:
+    """A note for each part far from the share that was requested: groups cannot be divided."""
+    notes = []
+    for number, (name, share) in enumerate(zip(SPLITS, shares, strict=True)):
+        got = float((part == number).mean())
+        off = abs(got - share)
+        if (off > FAR_OFF and off * len(part) > FEW) or (not got and share * len(part) > 0.5):
+            notes.append(
+                f"split: {name} has {100 * got:.1f} % of the rows where {100 * share:g} % were "
+                "requested: copies and the images of a subject stay together; other --ratios fit "
+                "better"
+            )
+    return notes
 
 
 def split_from_source(manifest: pd.DataFrame, class_view: ClassView) -> StageResult:
@@ -112,15 +138,15 @@ def split_from_source(manifest: pd.DataFrame, class_view: ClassView) -> StageRes
     without = kept.loc[kept["source_split"] == "", "path"]
     if len(without):
         raise ManifestError(
-            f"manifest.csv: {len(without)} kept rows have no split in their source "
-            f"(first: {without.iloc[0]}): use --ratios instead of --from-source"
+            f"manifest.csv: {amount(len(without), 'kept row has', 'kept rows have')} no split in "
+            f"their source (first: {without.iloc[0]}): use --ratios instead of --from-source"
         )
     order = pd.Series(range(len(SPLITS)), index=SPLITS)
     units = _units_of_kept(manifest)
     most_held_out = kept["source_split"].map(order).groupby(units).transform("max")
     parts = most_held_out.map(dict(enumerate(SPLITS)))
     moved = int((parts != kept["source_split"]).sum())
-    note = f"; {moved:,} rows moved so that no photograph or subject crosses the splits"
+    note = f"; {amount(moved, 'row')} moved so that no photograph or subject crosses the splits"
     return _result(manifest, parts, class_view, note)
 
 
@@ -135,12 +161,11 @@ def _require_subjects(manifest: pd.DataFrame) -> None:
     kept = kept_rows(manifest)
     nameless = kept.loc[kept["subject"] == "", "path"]
     if len(nameless):
-        counts = sources_of(nameless).value_counts().sort_index()
-        named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        named = format_counts(sources_of(nameless).value_counts().sort_index().to_dict())
         raise ManifestError(
-            f"manifest.csv: {len(nameless):,} kept rows name no person ({named}; "
-            f"first: {nameless.iloc[0]}): their dataset does not name its subjects, so a person "
-            "may cross the splits; leave --by-subject out, or the source"
+            f"manifest.csv: {amount(len(nameless), 'kept row names', 'kept rows name')} no person "
+            f"({named}; first: {nameless.iloc[0]}): their dataset does not name its subjects, so a "
+            "person may cross the splits; leave --by-subject out, or the source"
         )
 
 

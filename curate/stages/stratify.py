@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from curate.workspace.links import link_rows as link_rows  # a split takes both from here
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 

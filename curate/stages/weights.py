@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from curate.class_weights import Scheme, weigh_classes
-from curate.errors import ManifestError
+from curate.errors import ManifestError, amount
 from curate.workspace.class_views import apply_class_view, find_class_view, format_outside
 from curate.workspace.invariants import require_laws
 from curate.workspace.manifest import kept_rows
@@ -41,7 +41,8 @@ def weights(
     labels = kept.loc[kept["split"] == "train", "label"] if has_split else kept["label"]
     if labels.empty:
         raise ManifestError(
-            "manifest.csv: no kept row is in the train split: run `curate split` again"
+            "manifest.csv: no kept row is in the train split: run `curate split` with a share for "
+            "it, as in `--ratios 70 15 15`"
         )
     classes = sorted(set(labels))
     counts = labels.value_counts().reindex(classes).to_numpy(dtype=np.int64)
@@ -53,7 +54,7 @@ def weights(
     named = ", ".join(f"{name} {value:.2f}" for name, value in weight_of.items())
     outside = format_outside(manifest, view)
     return StageResult(
-        f"weights: {scheme} on {len(labels):,} rows of {of}: {named}{outside}",
+        f"weights: {scheme} on {amount(len(labels), 'row')} of {of}: {named}{outside}",
         tables={TABLE: pd.DataFrame(table, dtype=str)},
         counts={name: round(value, 6) for name, value in weight_of.items()},
     )

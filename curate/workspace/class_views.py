@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from curate.errors import ManifestError, UsageError
+from curate.errors import ManifestError, UsageError, amount
 from curate.labels import VOCABULARY
+from curate.result import format_counts
 
 CLASS_SETS = {
     "5": ("angry", "fear", "happy", "neutral", "sad"),  # the seed study's
@@ -120,9 +121,8 @@ def format_outside(manifest: pd.DataFrame, class_view: ClassView) -> str:
     if not class_view.name:
         return ""
     counts = count_outside(manifest, class_view)
-    named = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    in_classes = f" ({named})" if named else ""
+    in_classes = f" ({format_counts(counts)})" if counts else ""
     return (
-        f"; view {class_view.name}: {sum(counts.values()):,} kept rows are outside of it"
-        f"{in_classes}"
+        f"; view {class_view.name}: {amount(sum(counts.values()), 'kept row is', 'kept rows are')} "
+        f"outside of it{in_classes}"
     )

@@ -30,7 +30,7 @@ from curate.workspace.manifest import write_manifest
 from curate.workspace.workspace import Workspace
 
 Stamp = list[tuple[int, int, int]]
-VERDICTS = ["label", "status", "reason"]
+VERDICT_COLUMNS = ["label", "status", "reason"]
 MOST_READS = 20  # of a manifest that others write at the same time
 BY_PEOPLE = ("human", "machine")  # the reasons of verdicts that only the journal explains
 
@@ -200,8 +200,10 @@ def _refuse(workspace: Workspace, journal: Sequence[Decision], paths: Sequence[s
 def _name_cause(workspace: Workspace) -> str:
     data, known = read_bytes(workspace.journal), read_basis(workspace)
     if not data.strip():
+        if known and all(size == 0 for size, _ in known.journals):
+            return "the manifest was edited by hand"
         return "the journal is " + ("empty" if workspace.journal.is_file() else "missing")
-    if known and not known.find_head(data):
+    if known and known.find_head(data) is None:
         return "the journal has lost lines or is another one"
     return "the journal has lost lines, or the manifest was edited by hand"
 
@@ -227,7 +229,7 @@ def _find(derived: Derived, known: Basis | None) -> list[str]:
 
 
 def _differ(manifest: pd.DataFrame, other: pd.DataFrame) -> "pd.Series[bool]":
-    return (manifest[VERDICTS] != other[VERDICTS]).any(axis=1)
+    return (manifest[VERDICT_COLUMNS] != other[VERDICT_COLUMNS]).any(axis=1)
 
 
 def _was_given(manifest: pd.DataFrame, journal: Sequence[Decision]) -> "pd.Series[bool]":
@@ -280,7 +282,7 @@ def line_for(row: Mapping[Hashable, str], **header: str) -> Decision:
 
 def digest_verdicts(manifest: pd.DataFrame) -> str:
     """SHA-256 of the paths and verdicts."""
-    rows = manifest[["path", *VERDICTS]].to_numpy().tolist()
+    rows = manifest[["path", *VERDICT_COLUMNS]].to_numpy().tolist()
     text = "\n".join("\t".join(row) for row in rows)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 

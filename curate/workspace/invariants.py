@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import FoundError, ManifestError
+from curate.errors import FoundError, ManifestError, amount
 from curate.workspace.links import Units, link_kept_units, link_units
 from curate.workspace.manifest import group_keys, kept_rows
 
@@ -44,10 +44,17 @@ def require_split(manifest: pd.DataFrame) -> None:
     require_laws(manifest, "split")
 
 
-def require_no_findings(findings: list[str], what: str) -> None:
-    """Raise FoundError (exit code 3) that lists the findings, one a line."""
+def require_whole_split(manifest: pd.DataFrame) -> None:
+    """`require_split`, but a manifest without any split is well: what leaves the workspace."""
+    if (manifest["split"] != "").any():
+        require_laws(manifest, "split")
+
+
+def require_no_broken_law(findings: list[str], of: str = "") -> None:
+    """Raise FoundError (exit code 3) that lists the broken laws, one a line."""
     if findings:
-        raise FoundError(f"{len(findings)} {what}:\n  " + "\n  ".join(findings))
+        broken = amount(len(findings), f"law{of} is", f"laws{of} are")
+        raise FoundError(f"{broken} broken:\n  " + "\n  ".join(findings))
 
 
 def _crossings(
@@ -72,8 +79,8 @@ def _crossings(
             known += crossing.index.tolist()
             first = min(crossing.tolist())
             found.append(
-                f"{crossing.nunique()} {name}s cross a {part} (first: {first}); "
-                f"run `curate {part}` again"
+                f"{amount(crossing.nunique(), f'{name} crosses', f'{name}s cross')} a {part} "
+                f"(first: {first}); run `curate {part}` again"
             )
     keys = group_keys(manifest)
     if not ((keys["duplicate_group"] != "") & (keys["subject"] + keys["sequence"] != "")).any():
@@ -82,7 +89,7 @@ def _crossings(
     linked = _find_crossing(rows[part], unit[~unit.isin(set(unit[known]))])
     if len(linked):
         found.append(
-            f"{linked.nunique()} sets of rows that copies link cross a {part} "
+            f"linked by copies across a {part}: {amount(linked.nunique(), 'set')} of rows "
             f"(first: {rows['path'][linked.index[0]]}); run `curate {part}` again"
         )
     return found
@@ -107,7 +114,7 @@ def _all_kept_rows_are_split(manifest: pd.DataFrame) -> list[str]:
     without = kept.loc[kept["split"] == "", "path"]
     if len(without) in (0, len(kept)):
         return []
-    return [_format_breach(without, "kept rows have no split", "split")]
+    return [_format_breach(without, ("kept row has", "kept rows have"), "no split", "split")]
 
 
 def _copies_point_to_kept_rows(manifest: pd.DataFrame) -> list[str]:
@@ -118,7 +125,11 @@ def _copies_point_to_kept_rows(manifest: pd.DataFrame) -> list[str]:
     wrong = copies.loc[label_at != copies["label"], "path"]
     if wrong.empty:
         return []
-    return [_format_breach(wrong, "copies point to no kept row of their label", "dedup")]
+    return [
+        _format_breach(
+            wrong, ("copy points", "copies point"), "to no kept row of that label", "dedup"
+        )
+    ]
 
 
 def _conflicts_are_marked(manifest: pd.DataFrame) -> list[str]:
@@ -127,14 +138,14 @@ def _conflicts_are_marked(manifest: pd.DataFrame) -> list[str]:
     wrong = grouped.loc[(labels > 1) != (grouped["label_conflict"] == "true"), "path"]
     if wrong.empty:
         return []
-    return [_format_breach(wrong, "rows with a wrong label_conflict", "dedup")]
+    return [_format_breach(wrong, ("row has", "rows have"), "a wrong label_conflict", "dedup")]
 
 
 def _ranks_are_dense(manifest: pd.DataFrame) -> list[str]:
     ranks = manifest.loc[manifest["issue_rank"] != "", "issue_rank"].astype(int).sort_values()
     if list(ranks) == list(range(1, len(ranks) + 1)):
         return []
-    return [f"{len(ranks)} issue ranks are not 1..{len(ranks)}; run `curate flag` again"]
+    return [f"the issue ranks are not 1 to {len(ranks):,}; run `curate flag` again"]
 
 
 def _suggestions_are_known(manifest: pd.DataFrame) -> list[str]:
@@ -142,11 +153,16 @@ def _suggestions_are_known(manifest: pd.DataFrame) -> list[str]:
     wrong = manifest.loc[~manifest["suggested_label"].isin(known), "path"]
     if wrong.empty:
         return []
-    return [_format_breach(wrong, "suggested labels are no class of this manifest", "flag")]
+    return [
+        _format_breach(
+            wrong, ("suggested label is", "suggested labels are"), "no class here", "flag"
+        )
+    ]
 
 
-def _format_breach(paths: "pd.Series[str]", what: str, stage: str) -> str:
-    return f"{len(paths)} {what} (first: {paths.iloc[0]}); run `curate {stage}` again"
+def _format_breach(paths: "pd.Series[str]", subject: tuple[str, str], what: str, stage: str) -> str:
+    count = amount(len(paths), *subject)
+    return f"{count} {what} (first: {paths.iloc[0]}); run `curate {stage}` again"
 
 
 _Law = Callable[[pd.DataFrame], list[str]]

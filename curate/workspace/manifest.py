@@ -7,7 +7,6 @@ laws between rows and stages are in `curate.workspace.invariants`.
 
 import csv
 import io
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Literal
 import pandas as pd
 
 from curate.csv_text import escape_cell
-from curate.errors import ManifestError, examples
+from curate.errors import ManifestError, amount, examples, first_line
 from curate.files import note_if_changed, write_watched
 from curate.labels import VOCABULARY
 
@@ -67,9 +66,9 @@ COLUMNS = (
     Column("issue_rank", "flag", f"({_COUNT})?"),
     Column("suggested_label", "flag", f"({_CLASS})?"),
     Column("issue", "flag", f"({'|'.join(ISSUES)})?"),
-    Column("label", "apply", f"({_CLASS})?"),
-    Column("status", "apply", "(keep|drop)?"),
-    Column("reason", "apply", f"({'|'.join(REASONS)})?"),
+    Column("label", "verdicts", f"({_CLASS})?"),
+    Column("status", "verdicts", "(keep|drop)?"),
+    Column("reason", "verdicts", f"({'|'.join(REASONS)})?"),
     Column("split", "split", f"({'|'.join(SPLITS)})?"),
 )
 NAMES = tuple(column.name for column in COLUMNS)
@@ -99,7 +98,7 @@ def read_manifest(file: Path) -> pd.DataFrame:
     try:
         frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8")
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise ManifestError(f"{file}: not a CSV table ({_first_line(error)}): {REMEDY}") from error
+        raise ManifestError(f"{file}: not a CSV table ({first_line(error)}): {REMEDY}") from error
     check_rows(frame, where=file.name)
     note_if_changed(file, data)
     return frame
@@ -215,7 +214,7 @@ def _check_header(frame: pd.DataFrame, where: str) -> None:
         return
     what = f"foreign columns ({examples(foreign)})"
     if missing:
-        what = f"{len(missing)} columns missing ({examples(missing)})"
+        what = f"{amount(len(missing), 'column')} missing ({examples(missing)})"
     raise ManifestError(
         f"{where}: {what}: a manifest has exactly the columns of manifests/README.md: {REMEDY}"
     )
@@ -246,9 +245,5 @@ def _refuse(bad: "pd.Series[bool]", frame: pd.DataFrame, where: str, what: str) 
     if bad.any():
         rows = frame.loc[bad, "path"]
         raise ManifestError(
-            f"{where}: {len(rows)} rows with {what} (first: {rows.iloc[0]}): {REMEDY}"
+            f"{where}: {amount(len(rows), 'row')} with {what} (first: {rows.iloc[0]}): {REMEDY}"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return re.split(r"[\r\n]", str(error))[0][:120]

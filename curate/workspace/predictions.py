@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curate.errors import PredictionsError, examples
+from curate.errors import PredictionsError, amount, examples
 from curate.files import seal, write_atomically
 from curate.labels import VOCABULARY
 from curate.workspace.manifest import table_bytes
@@ -67,20 +67,22 @@ def read_predictions(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
             f"{file}: no such predictions: run `train oof` or name the file with --predictions"
         )
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False)
     except (ValueError, UnicodeDecodeError) as error:
         raise PredictionsError(f"{file}: not a CSV table: run `train oof` again") from error
     where = file.name
     _check_columns(table, manifest, where)
     _check_paths(table, manifest, where)
     table = _check_probabilities(table, where)
+    table["fold"] = table["fold"].str.replace(r"\.0+$", "", regex=True)  # a float, by pandas
     folded = manifest.loc[manifest["fold"] != "", ["path", "fold"]]
     table = folded[["path"]].merge(table, on="path", how="left", validate="one_to_one")
     other = table.loc[table["fold"].to_numpy() != folded["fold"].to_numpy(), "path"]
     if len(other):
         raise PredictionsError(
-            f"{where}: {len(other)} rows were predicted on other folds (first: {other.iloc[0]}), "
-            "by a model that may have seen a copy of them: run `train oof` again"
+            f"{where}: {amount(len(other), 'row was', 'rows were')} predicted on other folds "
+            f"(first: {other.iloc[0]}), by a model that may have seen a copy of them: run `train "
+            "oof` again"
         )
     return table
 
@@ -103,20 +105,20 @@ def read_probabilities(file: Path, paths: "pd.Series[str]", remedy: str) -> pd.D
     if not file.is_file():
         raise PredictionsError(f"{file}: no such table: {remedy}")
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, index_col=False)
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise PredictionsError(f"{file}: not a CSV table: {remedy}") from error
     where = file.name
     if "path" not in table.columns or not class_names(table):
         raise PredictionsError(f"{where}: a table has path, p_<class>…: {remedy}")
     _check_classes(table, where)
-    for what, rows in (
-        ("rows are listed twice", table.loc[table["path"].duplicated(), "path"]),
-        ("rows are missing", paths[~paths.isin(table["path"])]),
+    for noun, what, rows in (
+        ("row", "listed twice", table.loc[table["path"].duplicated(), "path"]),
+        ("row", "missing", paths[~paths.isin(table["path"])]),
     ):
         if len(rows):
             raise PredictionsError(
-                f"{where}: {len(rows):,} {what} (first: {rows.iloc[0]}): {remedy}"
+                f"{where}: {amount(len(rows), noun)} {what} (first: {rows.iloc[0]}): {remedy}"
             )
     chosen = paths.to_frame("path").merge(table, on="path", how="left", validate="one_to_one")
     return _check_probabilities(chosen, where)
@@ -202,14 +204,15 @@ def _check_paths(table: pd.DataFrame, manifest: pd.DataFrame, where: str) -> Non
             "manifest.csv: no row has a fold: run `curate fold`, then `train oof`"
         )
     predicted = set(table["path"])
-    for what, rows in (
-        ("rows are listed twice", list(table.loc[table["path"].duplicated(), "path"])),
-        ("rows are not in the folds of the manifest", sorted(predicted - folded)),
-        ("folded rows are not predicted", sorted(folded - predicted)),
+    for noun, what, rows in (
+        ("row", "listed twice", list(table.loc[table["path"].duplicated(), "path"])),
+        ("row", "not in the folds of the manifest", sorted(predicted - folded)),
+        ("folded row", "not predicted", sorted(folded - predicted)),
     ):
         if rows:
             raise PredictionsError(
-                f"{where}: {len(rows)} {what} (first: {rows[0]}): run `train oof` again"
+                f"{where}: {amount(len(rows), noun)} {what} (first: {rows[0]}): "
+                "run `train oof` again"
             )
 
 
@@ -221,14 +224,14 @@ def _check_probabilities(table: pd.DataFrame, where: str) -> pd.DataFrame:
     bad = ~np.isfinite(values).all(axis=1) | (np.nan_to_num(values, nan=-1) < 0).any(axis=1)
     if bad.any():
         raise PredictionsError(
-            f"{where}: {bad.sum()} rows hold no probability "
+            f"{where}: {amount(bad.sum(), 'row holds', 'rows hold')} no probability "
             f"(first: {table['path'][bad].iloc[0]}): predict again"
         )
     total = values.sum(axis=1)
     off = np.abs(total - 1) > SUM_TOLERANCE
     if off.any():
         raise PredictionsError(
-            f"{where}: {off.sum()} rows do not sum to 1 "
+            f"{where}: {amount(off.sum(), 'row does', 'rows do')} not sum to 1 "
             f"(first: {table['path'][off].iloc[0]}, {total[off][0]:.3f}): "
             "write softmax outputs, not logits"
         )

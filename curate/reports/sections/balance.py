@@ -72,7 +72,7 @@ def _compare(
 
 
 def count_classes(manifest: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[int]]]]:
-    """Per given label: rows given, kept, dropped by reason, and kept under this label now."""
+    """Per label: rows given, kept, dropped by reason, and kept under this label now."""
     fate = manifest["reason"].where(manifest["status"] == "drop", "kept")
     table = pd.crosstab(manifest["given_label"], fate)
     if "kept" in table:
@@ -80,6 +80,7 @@ def count_classes(manifest: pd.DataFrame) -> tuple[list[str], list[tuple[str, li
         table = table[["kept", *reasons]]
     table.insert(0, "given", table.sum(axis=1))
     kept_labels = kept_rows(manifest)["label"].value_counts()
+    table = table.reindex(sorted({*table.index, *kept_labels.index}), fill_value=0)
     table["label now"] = kept_labels.reindex(table.index, fill_value=0)
     counts = [[int(count) for count in row] for row in table.to_numpy()]
     labels = [str(label) for label in table.index]

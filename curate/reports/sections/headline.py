@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from curate.errors import amount
 from curate.pages.render import format_count, format_percent
 from curate.reports.audit import Leak
 from curate.reports.status import Status
@@ -34,14 +35,17 @@ def count_headlines(
     by_kind = f"{exact:,} exact, {near:,} near"
     kept = format_percent(status.kept / max(status.rows, 1))
     conflicts = manifest[manifest["label_conflict"] == "true"]
-    groups = format_count(conflicts["duplicate_group"].nunique())
+    groups = conflicts["duplicate_group"].nunique()
     degenerate = int((manifest["quality"] != "").sum())
     return [
         Tile(format_count(status.rows), "images", f"{status.kept:,} kept ({kept})", "balance"),
         Tile(format_count(exact + near), "copies dropped", by_kind, "copies"),
         *_count_leaks(leaks or ()),
         Tile(
-            format_count(len(conflicts)), "copies under two labels", f"{groups} groups", "conflicts"
+            format_count(len(conflicts)),
+            "copies under two labels",
+            amount(groups, "group"),
+            "conflicts",
         ),
         _count_suspects(manifest, status),
         Tile(format_count(degenerate), "without a face to see", "by curate inspect", "degenerate"),

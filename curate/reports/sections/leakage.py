@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import first_line
+from curate.errors import amount, first_line
 from curate.files import load_record
 from curate.reports.album import Album, Records, to_records
 from curate.reports.audit import Leak
@@ -103,7 +103,7 @@ def _fill_galleries(rows: pd.DataFrame, album: Album) -> list[Gallery]:
         for same_label, words in (("true", "the same label"), ("false", "another label")):
             found = rows[(rows["split"] == split) & (rows["same_label"] == same_label)]
             if len(found):
-                title = f"{len(found):,} rows of {name} whose copy in train has {words}"
+                title = f"{amount(len(found), 'row')} of {name} whose copy in train has {words}"
                 galleries.append(Gallery(title, _show_pairs(found, album)))
     return galleries
 

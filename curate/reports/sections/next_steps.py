@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from curate.errors import amount
 from curate.reports.sections.deciders import Deciders
 from curate.reports.status import COMMANDS, Status
 from curate.workspace.receipts import FOLDER, reading_receipt
@@ -74,7 +75,7 @@ def list_steps(manifest: pd.DataFrame, status: Status, deciders: Deciders) -> li
     """The next command of the chain, then what a person can do, the most useful first."""
     steps = [Step(status.next_command, "the next stage that is not done")]
     if status.unexplained:
-        reason = f"{status.unexplained:,} verdicts are not in the journal"
+        reason = f"{amount(status.unexplained, 'verdict is', 'verdicts are')} not in the journal"
         steps = [Step("curate check", reason)]
     elif status.next_command == "curate report":
         steps = []

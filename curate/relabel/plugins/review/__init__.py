@@ -61,7 +61,7 @@ class ReviewDecide(_Hidden):
     name = "review_decide"
 
     def execute(self, ctx: Any) -> dict[str, Any]:
-        requests = [DecisionRequest(**request) for request in ctx.params["wishes"]]
+        requests = [DecisionRequest(**request) for request in ctx.params["requests"]]
         return current_writer().decide(ctx.params["token"], requests)
 
 

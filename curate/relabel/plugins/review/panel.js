@@ -171,7 +171,7 @@
       while (this.jobs.length) {
         const job = this.jobs[0];
         const [name, params] = job.kind === "decide"
-          ? ["review_decide", { token: job.token, wishes: this.withExpected(job.requests) }]
+          ? ["review_decide", { token: job.token, requests: this.withExpected(job.requests) }]
           : ["review_undo", { token: job.token, batch: job.batch }];
         const answer = await callUntilAnswered(name, params, report);
         this.trouble = "";
