@@ -353,7 +353,7 @@ def require_own(file: Path, start: bytes) -> None:
     ----------
     start : in lower case
     """
-    if file.exists() and not read_start(file).lstrip().lower().startswith(start):
+    if file.is_file() and not read_start(file).lstrip().lower().startswith(start):
         raise UsageError(
             f"{file}: exists, and this command would write another kind of file: name a new one"
         )

@@ -119,7 +119,8 @@ def test_sure_is_accepted_at_both_ends_of_its_range(curate: Curate, built: Works
         ("--from {table}", "2 actions are unknown (polish, undo): keep, relabel, drop or unsure"),
         (
             "--from nowhere.csv",
-            "nowhere.csv: cannot be read as a CSV with the columns path, action, label",
+            "nowhere.csv: cannot be read (No such file or directory): save it as CSV with the "
+            "columns path, action, label",
         ),
     ],
 )
@@ -149,7 +150,9 @@ def test_a_split_without_a_train_part_gives_no_class_weights(
     before = read_files(finished.root)
     result = curate("weights", "-w", finished.root)
     assert_refused(
-        result, "manifest.csv: no kept row is in the train split: run `curate split` again"
+        result,
+        "manifest.csv: no kept row is in the train split: run `curate split` with a share for it, "
+        "as in `--ratios 70 15 15`",
     )
     assert read_files(finished.root) == before
 

@@ -111,7 +111,7 @@ def test_a_key_in_a_named_folder_is_no_picture_and_is_not_shipped(
     shutil.copy(home / "Pictures" / "passport.png", home / "sad" / "b.png")
     for kind in ("folder", "fiftyone"):
         line = ship(curate, received, tmp_path / "out", "export", kind)
-    assert "2 kept images have changed or are no pictures" in line
+    assert "2 kept images changed or not readable" in line
     assert "set/.ssh/id_rsa: cannot identify image file" in line
     assert "set/sad/b.png: has other bytes than `curate build` has recorded" in line
     assert "run `curate build` again, or drop them with `curate decide PATH --drop`" in line

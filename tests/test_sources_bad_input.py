@@ -269,13 +269,13 @@ LOOKS_LIKE = (
         ),
         (
             [FER_HEADER, "3,1 2 3,Training"],
-            " row 0: 3 pixels where 2304 should be: restore the file; faces of another size are "
-            "read from .npz or pictures",
+            " row 0: 3 pixels where 2304 should be: restore the file, or give faces of another "
+            "size as .npz or pictures",
         ),
         (
             [FER_HEADER, f"3,{PIXELS} 7,Training"],
-            " row 0: 2305 pixels where 2304 should be: restore the file; faces of another size are "
-            "read from .npz or pictures",
+            " row 0: 2305 pixels where 2304 should be: restore the file, or give faces of another "
+            "size as .npz or pictures",
         ),
         (
             [FER_HEADER, f"3,{PIXELS[:-3]} 256,Training"],
@@ -287,8 +287,8 @@ LOOKS_LIKE = (
         ),
         (
             [FER_HEADER, f"3,{'9' * 30},Training"],
-            " row 0: 1 pixels where 2304 should be: restore the file; faces of another size are "
-            "read from .npz or pictures",
+            " row 0: 1 pixels where 2304 should be: restore the file, or give faces of another "
+            "size as .npz or pictures",
         ),
         (
             [FER_HEADER, "3"],

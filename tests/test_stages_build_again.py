@@ -246,10 +246,13 @@ def test_a_source_of_an_earlier_build_stays_and_can_be_taken_out(
     assert curate("build", wrong, *words).stderr == ""
     curate("decide", "a/happy/0.png", "--drop", "-w", tmp_path / "ws")
     added = curate("build", right, *words)
-    assert added.stderr == "a: 3 rows of an earlier build stay; leave them out with `--forget a`\n"
+    assert (
+        added.stderr == "a: 3 rows stay from an earlier build; leave them out with `--forget a`\n"
+    )
     shutil.rmtree(wrong)
-    assert f"a: 3 rows of an earlier build stay; its folder {wrong} is gone: bring it back, or" in (
-        curate("build", right, *words).stderr
+    assert (
+        f"a: 3 rows stay from an earlier build; its folder {wrong} is gone: bring it back, or"
+        in (curate("build", right, *words).stderr)
     )
     again = curate("build", *words)
     assert again.exit_code == 1

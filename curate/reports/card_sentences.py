@@ -142,7 +142,7 @@ def describe_copies(facts: CardFacts) -> str:
         return "Copies: not searched; 'curate dedup' has not run."
     exact, near = (count_dropped(facts, [name]) for name in ("exact_copy", "near_copy"))
     return (
-        f"Copies: {exact:,} exact and {amount(near, 'near copy was', 'near copies were')} dropped; "
+        f"Copies: {exact:,} exact and {near:,} near copies were dropped; "
         f"{facts.conflicts:,} images are in groups of copies under two given "
         f"labels.{_note_stale(facts, 'dedup')}"
     )

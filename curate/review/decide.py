@@ -83,6 +83,8 @@ def decide(
     def make(rows: pd.DataFrame, journal: Sequence[Decision]) -> list[Decision]:
         if action == "undo":
             return undo_batch(journal, options.undo or "", by=by, note=note)
+        if options.table:
+            _require_idle_labels(rows, wanted)
         return new_decisions(rows, wanted, note=note, by=by)
 
     notes = describe_cut(workspace.journal)
@@ -204,6 +206,22 @@ def _require_one_verdict(wanted: Sequence[tuple[str, str, str]], file: Path) -> 
         raise JournalError(
             f"{file}: {amount(len(twice), 'image has', 'images have')} rows that contradict each "
             f"other ({twice[0]}: {examples(verdicts)}): leave one row for each image"
+        )
+
+
+def _require_idle_labels(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
+    """Raise JournalError for a label beside an action that would not give it."""
+    others = {path: label for path, action, label in wanted if label and action != "relabel"}
+    if not others:
+        return
+    kept = {path for path, action, _ in wanted if action == "keep"}
+    known = manifest[manifest["path"].isin(others)]
+    present = dict(zip(known["path"], known["label"], strict=True))
+    odd = [path for path in others if path not in kept or others[path] != present.get(path)]
+    if odd:
+        raise JournalError(
+            f"{amount(len(odd), 'row has', 'rows have')} a label that the action does not give "
+            f"({odd[0]}: {others[odd[0]]}): write relabel, or leave the label empty"
         )
 
 

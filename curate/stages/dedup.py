@@ -82,7 +82,7 @@ def dedup(
 def _format_redundant(counts: Mapping[str, int]) -> str:
     """How many of the surplus images are redundant, and why the others are not."""
     exact, near = counts["exact"], counts["near"]
-    text = f": {exact:,} exact and {amount(near, 'near copy is', 'near copies are')} redundant"
+    text = f": {exact:,} exact and {near:,} near copies are redundant"
     others = counts["surplus"] - exact - near
     return f"{text}, {others:,} not (another label, no direct copy, decided)" if others else text
 

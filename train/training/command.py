@@ -466,7 +466,7 @@ def _write_record(plan: Plan, train_examples: Examples) -> None:
 
 def _read_start_rows(recipe: Recipe) -> pd.DataFrame | None:
     """path and pixel_hash of what the run of `--weights` had learned; None without such a run."""
-    if not is_run_weights(recipe.weights):
+    if recipe.weights == "none" or not is_run_weights(recipe.weights):
         return None
     folder = Path(recipe.weights).parent
     if not (folder / RECIPE).is_file():
@@ -574,8 +574,9 @@ def _format_summary(plan: Plan, metrics: Mapping[str, Any]) -> str:
     recipe, scores = plan.recipe, metrics["val"]
     under_mask = f" under mask {recipe.mask}" if recipe.mask != "none" else ""
     by = f" by {VAL_LABELS[recipe.targets]}" if recipe.targets in VAL_LABELS else ""
+    epochs = "1 epoch" if metrics["epochs"] == 1 else f"{metrics['epochs']} epochs"
     return (
-        f"run: {recipe.name}, {amount(metrics['epochs'], 'epoch')} (best {metrics['best_epoch']}), "
+        f"run: {recipe.name}, {epochs} (best {metrics['best_epoch']}), "
         f"val accuracy{under_mask}{by} {format_percent(scores['accuracy'])}, "
         f"macro F1 {format_percent(scores['macro_f1'])}, "
         f"in {plan.precision} ({plan.precision_reason}), {metrics['seconds']:.0f} s"

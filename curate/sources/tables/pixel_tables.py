@@ -185,8 +185,8 @@ def parse_pixels(text: str, where: str) -> Pixels:
     is_level = (values >= 0) & (values <= 255) & (values % 1 == 0)
     if len(values) != SIDE * SIDE:
         raise SourceError(
-            f"{where}: {len(values)} pixels where {SIDE * SIDE} should be: restore the file; faces "
-            "of another size are read from .npz or pictures"
+            f"{where}: {len(values)} pixels where {SIDE * SIDE} should be: restore the file, or "
+            "give faces of another size as .npz or pictures"
         )
     if not is_level.all():
         raise SourceError(

@@ -116,13 +116,12 @@ def new_decisions(
 
     Parameters
     ----------
-    wanted : (path, action, label) each; the label is empty unless the action is relabel, or that
-        of the row if it is keep
+    wanted : (path, action, label) each; the label is empty unless the action is relabel
 
     Raises
     ------
-    JournalError  if nothing is wanted, a path is not in the manifest, an action is unknown, a
-        relabel names no class, or another action names a class that it would not give
+    JournalError  if nothing is wanted, a path is not in the manifest, an action is unknown, or a
+        relabel names no class
     """
     _check_wanted(manifest, wanted)
     rows = manifest.set_index("path")
@@ -163,7 +162,7 @@ def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]
             f"{amount(len(actions), 'action is', 'actions are')} unknown ({examples(actions)}): "
             "keep, relabel, drop or unsure"
         )
-    _check_labels(manifest, wanted)
+    _check_labels(wanted)
 
 
 def _check_readable(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
@@ -177,30 +176,13 @@ def _check_readable(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str
         )
 
 
-def _check_labels(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
+def _check_labels(wanted: Sequence[tuple[str, str, str]]) -> None:
     labels = [label for _, action, label in wanted if action == "relabel"]
     foreign = [label for label in labels if label not in VOCABULARY]
     if foreign:
         raise JournalError(
             f"{amount(len(foreign), 'label is', 'labels are')} no class ({examples(foreign)}): "
             f"choose one of {', '.join(VOCABULARY)}"
-        )
-    _check_idle_labels(manifest, wanted)
-
-
-def _check_idle_labels(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
-    """Raise JournalError for a label beside an action that would not give it."""
-    others = {path: label for path, action, label in wanted if label and action != "relabel"}
-    if not others:
-        return
-    kept = {path for path, action, _ in wanted if action == "keep"}
-    rows = manifest[manifest["path"].isin(others)]
-    present = dict(zip(rows["path"], rows["label"], strict=True))
-    odd = [path for path in others if path not in kept or others[path] != present[path]]
-    if odd:
-        raise JournalError(
-            f"{amount(len(odd), 'row has', 'rows have')} a label that the action does not give "
-            f"({odd[0]}: {others[odd[0]]}): write relabel, or leave the label empty"
         )
 
 
