@@ -443,6 +443,13 @@ def test_a_run_broken_off_in_its_first_epoch_starts_from_its_weights_again(
     assert done.exit_code == 0, done.output
     one, two = (pd.read_csv(copy.root / "runs" / name / "history.csv") for name in ("warm", "torn"))
     pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+    longer = (*SMALL, "--epochs", "2", "--weights", weights)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        assert call("run", "-w", copy.root, "--name", "late", *longer).exit_code == 130
+    weights.unlink()  # its state has weights of its own
+    done = call("run", "-w", copy.root, "--resume", "--name", "late")
+    assert done.exit_code == 0, done.output
 
 
 def test_what_the_weights_at_the_start_have_learned_counts_as_learned(copy: Workspace) -> None:

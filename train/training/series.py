@@ -27,6 +27,7 @@ from train.runs.record import (
     read_metrics,
     read_run_record,
 )
+from train.training.checkpoint import read_state
 from train.training.command import (
     Began,
     RunOptions,
@@ -228,15 +229,12 @@ def _resume_run(
     """Train what is left of one run of the series."""
     if _has_run(folder) and not is_unfinished(folder):
         return _read_result(folder)
-    plan = prepare(
-        workspace,
-        record.recipe,
-        options,
-        resumed=read_run_record(folder) if is_unfinished(folder) else None,
-        began=Began(
-            record.manifest_sha256, record.class_weights, record.targets, record.weights_sha256
-        ),
-    )
+    resumed = read_run_record(folder) if is_unfinished(folder) else None
+    # A run with a state needs the weights at its start no more.
+    has_state = resumed is not None and read_state(folder) is not None
+    weights_sha256 = "" if has_state else record.weights_sha256
+    began = Began(record.manifest_sha256, record.class_weights, record.targets, weights_sha256)
+    plan = prepare(workspace, record.recipe, options, resumed=resumed, began=began)
     return describe(plan) if dry_run else train(plan)
 
 
