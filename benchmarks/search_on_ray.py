@@ -282,9 +282,10 @@ def write_plan(runs: list[Run]) -> None:
     counts, cpu, candidates = read_scaling()
     largest = max(run["rows"] for run in runs if run["workers"])
     on_ray = [run for run in runs if run["workers"] and run["rows"] == largest]
+    # The dearest of all sizes: one turn of one size may flatter.
     extra = max(
-        count_work(select(runs, largest, workers)) / count_work(select(runs, largest, 0))
-        for workers in {run["workers"] for run in on_ray}
+        count_work(select(runs, count, workers)) / count_work(select(runs, count, 0))
+        for count, workers in {(run["rows"], run["workers"]) for run in runs if run["workers"]}
     )
     row_bytes = measure_index_bytes()
     search = mean(on_ray, "driver_search") / largest
@@ -316,8 +317,8 @@ def write_plan(runs: list[Run]) -> None:
         f"{describe_machine()}: up to {counts[-1]:,.0f} faces in one process, whose CPU time grew "
         f"to the power of {slope:.2f} (the larger figure is for N sqrt(N)), and up to {largest:,} "
         f"with up to {max(run['workers'] for run in runs)} workers on one machine, whose work was "
-        f"{extra:.2f} times that of one process. Candidates grew to the power of {growth:.2f}; the "
-        f"index took {row_bytes:.0f} bytes an image. The nodes are as "
+        f"at most {extra:.2f} times that of one process. Candidates grew to the power of "
+        f"{growth:.2f}; the index took {row_bytes:.0f} bytes an image. The nodes are as "
         "many as the driver keeps busy, or as hold the index. No network was between the workers."
     )
     replace_section(ROOT / "docs" / "scaling.md", "plan", f"{body}\n\n{to_table(header, rows)}")
