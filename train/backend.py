@@ -47,7 +47,14 @@ def mute_stderr() -> Iterator[None]:
                 os.write(2, kept.read())
 
 
+# By default TensorFlow uses oneDNN's convolutions only on x86 CPUs with AVX512-VNNI or better. With
+# AVX2 alone they take 0.4 to 0.8 of the CPU time of TensorFlow's own, as the table `batch_cost` of
+# benchmarks/RESULTS.md shows.
+ONEDNN_MACHINES = ("x86_64", "AMD64")
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if platform.machine() in ONEDNN_MACHINES:
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with mute_stderr():
     import keras
 
