@@ -26,7 +26,6 @@ WAYS = {"TensorFlow, float32": ("0", "float32"), "oneDNN, float32": ("1", "float
 # On a CPU that multiplies in bfloat16; any other emulates it.
 BFLOAT16_WAY = {"oneDNN, bfloat16": ("1", "mixed_bfloat16")}
 BATCH, WARM_UP, MEASURED = 32, 2, 8
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
 def main() -> None:
@@ -89,9 +88,6 @@ def run(name: str, onednn: str, policy: str) -> float:
 
 
 def write(seconds: dict[str, dict[str, list[float]]], rounds: int) -> None:
-    from train.backend import cpu_flags
-
-    found = [flag for flag in FLAGS if flag in cpu_flags()]
     ways = list(next(iter(seconds.values())))
     header = [
         "recipe",
@@ -102,8 +98,7 @@ def write(seconds: dict[str, dict[str, list[float]]], rounds: int) -> None:
         f"CPU-seconds for a training batch of {BATCH} images at the recipe's own size, without "
         f"reading and augmenting them: the median of {rounds} rounds, and the ratio to "
         "TensorFlow's own kernels in float32 (smallest and largest round). Measured by `python "
-        f"benchmarks/batch_cost.py` on {describe_machine()}, with {', '.join(found) or 'none'} of "
-        f"{', '.join(FLAGS)}."
+        f"benchmarks/batch_cost.py` on {describe_machine()}."
     )
     table = to_table(header, [to_row(name, taken) for name, taken in seconds.items()])
     print(f"{body}\n\n{table}")

@@ -12,7 +12,8 @@ killed run goes on behind it. Remove that file and the workspace to measure agai
 kills build, inspect and dedup, with their workers, by SIGKILL at three moments each, and demands
 the bytes of an undisturbed run (`benchmarks/kills.py` does so for every command in one process).
 The sections `large_set` and `large_set_kills` of RESULTS.md, and a block of docs/scaling.md, are
-written by runs of 300,000 images, or with `--write`.
+written by runs of 300,000 images, or with `--write`; they show every processor in the record
+`benchmarks/runs/large_set.json`.
 """
 
 import argparse
@@ -27,16 +28,26 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from alterations import ALTERATIONS
-from results import RESULTS, ROOT, describe_machine, replace_section, to_table
+from results import (
+    RESULTS,
+    ROOT,
+    describe_machine,
+    describe_processor,
+    replace_section,
+    to_table,
+)
+from sklearn.metrics import average_precision_score
 
 from curate import engine
 from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
 from curate.files import sha256_of, write_atomically
+from curate.workspace.manifest import read_manifest
 
 SIDE = 224
 # Drawn small and enlarged: a face of 224 pixels takes 9 ms to draw, one of 48 takes 2, and no stage
@@ -51,6 +62,7 @@ MOMENTS = (0.25, 0.5, 0.75)  # of the time of an undisturbed run
 KILLED = ("build", "inspect", "dedup")
 SECONDS_BETWEEN = 2  # looks at the memory: twice a second took 4 % of two cores
 SCALING = ROOT / "docs" / "scaling.md"
+RECORD = ROOT / "benchmarks" / "runs" / "large_set.json"  # machine -> what it measured last
 
 
 def main() -> None:
@@ -150,14 +162,17 @@ def write_table(people: int, images: int) -> str:
     lines = ["path,label,subject"]
     for k in range(images):
         source = k if k < originals else choose_source(k, originals)
-        label = choose_expression(source)
-        rng = np.random.default_rng((5, k))
-        if rng.random() < WRONG_SHARE:
-            label = (label + int(rng.integers(1, len(EXPRESSIONS)))) % len(EXPRESSIONS)
+        label = (choose_expression(source) + choose_error(k)) % len(EXPRESSIONS)
         lines.append(
             f"images/{k // PART:04d}/{k:06d}.jpg,{EXPRESSIONS[label]},p{source % people:05d}"
         )
     return "\n".join([*lines, ""])
+
+
+def choose_error(k: int) -> int:
+    """By how many classes the label of an image is off; 0 for a right one."""
+    rng = np.random.default_rng((5, k))
+    return int(rng.integers(1, len(EXPRESSIONS))) if rng.random() < WRONG_SHARE else 0
 
 
 # The commands
@@ -189,7 +204,22 @@ def measure_all(root: Path, options: argparse.Namespace) -> None:
             measured[name] = measure(words, workspace)
             write_atomically(notes, json.dumps(measured, indent=1).encode())
         print(name, measured[name], flush=True)
-    write(measured, root, options)
+    ranking = describe_ranking(workspace) if options.oof else ""
+    write(measured, ranking, root, options)
+
+
+def describe_ranking(workspace: Path) -> str:
+    """How well `flag` finds the planted wrong labels among the images that it ranks."""
+    rows = read_manifest(workspace / "manifest.csv")
+    ranked = rows[rows["issue_rank"] != ""]
+    numbers = ranked["path"].str.extract(r"(\d+)\.jpg$", expand=False).astype(int)
+    wrong = np.array([choose_error(number) > 0 for number in numbers])
+    precision = average_precision_score(wrong, -ranked["issue_rank"].astype(int))
+    marked = ranked["issue"] != ""
+    return (
+        f" Of the {len(ranked):,} ranked labels {wrong.mean():.1%} are planted errors: average "
+        f"precision {precision:.3f}; of {marked.sum():,} marked ones {wrong[marked].mean():.1%}."
+    )
 
 
 def start(words: Sequence[str], workspace: Path) -> subprocess.Popen[bytes]:
@@ -264,33 +294,54 @@ def measure_disk(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**20
 
 
-def write(measured: dict[str, dict[str, float]], root: Path, options: argparse.Namespace) -> None:
+def write(
+    measured: dict[str, dict[str, float]], ranking: str, root: Path, options: argparse.Namespace
+) -> None:
     names = [" ".join(words[:2]) for words in list_commands(root, oof=options.oof)]
-    rows = [[f"`{name}`", *format_numbers(measured[name])] for name in names]
-    light = [measured[name] for name in names if name != "train oof"]
+    record = {
+        "measured_on": describe_machine(),
+        "ranking": ranking,
+        "commands": {name: measured[name] for name in names},
+    }
+    print(describe(record))
+    if options.images != FULL and not options.write:
+        return
+    machines = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
+    machines[describe_processor()] = record
+    write_atomically(RECORD, (json.dumps(machines, indent=1) + "\n").encode())
+    tables = [describe(each) for each in machines.values()]
+    body = "\n\n".join(
+        [
+            f"{options.images:,} JPEGs of {SIDE} x {SIDE} pixels ({measure_disk(root):,.0f} MB), "
+            f"drawn faces of {options.people:,} people, {COPY_SHARE:.0%} altered copies, "
+            f"{WRONG_SHARE:.0%} wrong labels. Disk is the workspace with its cache. Measured by "
+            "`python benchmarks/large_set.py`.",
+            *tables,
+        ]
+    )
+    replace_section(RESULTS, "large_set", f"## A large set at its own size\n\n{body}")
+    typed = "\n".join(" ".join(words) for words in list_commands(Path("~/set"), oof=True))
+    text = f"```\n{typed}\n```\n\nEach command goes on where a kill stopped it. {body}"
+    title = f"## {options.images:,} faces: what to type, what it takes"
+    replace_section(SCALING, "large_set", f"{title}\n\n{text}")
+
+
+def describe(record: dict[str, Any]) -> str:
+    """A paragraph and a table of what the commands took on a machine."""
+    measured = record["commands"]
+    light = [run for name, run in measured.items() if name != "train oof"]
     minutes, cpu = (sum(run[key] for run in light) / 60 for key in ("wall_seconds", "cpu_seconds"))
     peak = max(run["together_mb"] for run in light)
-    header = ["command", "wall s", "CPU s", "peak MB, all processes", "largest one", "disk MB"]
-    left_out = "`train oof`" if options.oof else "`train oof` and `curate flag`, which did not run,"
+    has_oof = "train oof" in measured
+    left_out = "`train oof`" if has_oof else "`train oof` and `curate flag`, which did not run,"
     body = (
-        f"{options.images:,} JPEGs of {SIDE} x {SIDE} pixels ({measure_disk(root):,.0f} MB), drawn "
-        f"faces of {options.people:,} people, 5 % altered copies, 10 % wrong labels. All commands "
-        f"but for {left_out} together: {minutes:.1f} minutes beside what else the machine did, "
-        f"{cpu:.1f} minutes of one core, at most {peak:,.0f} MB. Disk is the workspace "
-        f"with its cache. Measured by `python benchmarks/large_set.py` on {describe_machine()}."
+        f"On {record['measured_on']}, beside what else it did: all commands but for {left_out} "
+        f"together {minutes:.1f} minutes, {cpu:.1f} minutes of one core, at most {peak:,.0f} MB."
+        f"{record['ranking']}"
     )
-    table = to_table(header, rows)
-    print(f"{body}\n\n{table}")
-    if options.images == FULL or options.write:
-        text = f"## A large set at its own size\n\n{body}\n\n{table}"
-        replace_section(RESULTS, "large_set", text)
-        typed = "\n".join(" ".join(words) for words in list_commands(Path("~/set"), oof=True))
-        replace_section(
-            SCALING,
-            "large_set",
-            f"## {options.images:,} faces: what to type, what it takes\n\n```\n{typed}\n```\n\n"
-            f"{body} Each command goes on where a kill stopped it.\n\n{table}",
-        )
+    header = ["command", "wall s", "CPU s", "peak MB, all processes", "largest one", "disk MB"]
+    rows = [[f"`{name}`", *format_numbers(run)] for name, run in measured.items()]
+    return f"{body}\n\n{to_table(header, rows)}"
 
 
 def format_numbers(run: dict[str, float]) -> list[str]:

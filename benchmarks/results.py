@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 README = ROOT / "README.md"
 FER2013 = ROOT / "docs" / "fer2013.md"
+# Those on which the speed of a training depends, the fastest last.
+INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,20 @@ def read_table(file: Path, name: str) -> list[list[str]]:
 
 def describe_machine() -> str:
     """Processor, cores, Python, day."""
+    return (
+        f"{describe_processor()}, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    )
+
+
+def describe_processor() -> str:
+    """Its name, the best of `INSTRUCTION_SETS` that it has, its cores."""
     cpuinfo = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else []
+    text = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    names = re.findall(r"model name\s*: (.*)", text)
+    flags = "".join(re.findall(r"flags\s*: (.*)", text)[:1]).split()
+    found = [flag for flag in INSTRUCTION_SETS if flag in flags]
     processor = names[0] if names else platform.processor()
-    day = time.strftime("%Y-%m-%d")
-    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {day}"
+    return f"{processor}{f' with {found[-1]}' if found else ''}, {os.cpu_count()} cores"
 
 
 def to_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -31,6 +31,7 @@ def main() -> None:
     run("damaged_files.py", "2000")
     run("kills.py", "20")
     run("light_commands.py")
+    run("batch_cost.py")
     if len(sys.argv) > 1:
         folder = sys.argv[1]
         with tempfile.TemporaryDirectory() as scratch:

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import replace
@@ -318,14 +319,36 @@ def test_no_module_needs_tensorflow_to_be_imported() -> None:
         }, file
 
 
-def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:
+def predict_in_a_process(**variables: str) -> subprocess.CompletedProcess[str]:
     code = (
+        "import numpy as np\n"
         "from train.models.build import build_model\n"
         "from train.recipes.presets import RECIPES\n"
-        "build_model(RECIPES['fast'], 3)"
+        "build_model(RECIPES['fast'], 3)(np.zeros((2, 48, 48, 1), 'uint8'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    environment = {name: text for name, text in os.environ.items() if not name.startswith("TF_")}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:
+    assert predict_in_a_process().stderr == ""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 CPUs train by oneDNN")
+@pytest.mark.parametrize(
+    ("variables", "has_them"), [({}, True), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, False)]
+)
+def test_convolutions_are_those_of_onednn_unless_the_user_says_otherwise(
+    variables: dict[str, str], has_them: bool
+) -> None:
+    report = predict_in_a_process(ONEDNN_VERBOSE="1", **variables).stdout
+    assert (",convolution," in report) == has_them
 
 
 def test_the_bar_follows_batches_and_forgets_epochs_that_early_stopping_saved() -> None:
