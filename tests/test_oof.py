@@ -350,7 +350,7 @@ def test_a_run_holds_what_made_it(workspace: Workspace) -> None:
     folder = workspace.root / "runs" / "first"
     assert sorted(file.name for file in folder.iterdir()) == [
         "best.weights.h5", "curves.png", "history.csv", "metrics.json", "recipe.json",
-        "train_rows.csv",
+        "train_rows.csv", "val_rows.csv",
     ]  # fmt: skip
     made = json.loads((folder / "recipe.json").read_text())
     assert made["classes"] == list(CLASSES)

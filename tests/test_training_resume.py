@@ -468,6 +468,17 @@ def test_what_the_weights_at_the_start_have_learned_counts_as_learned(copy: Work
     assert "learned from: the split has changed since" in done.output
 
 
+def test_a_test_split_that_chose_the_epoch_of_a_run_is_noted(copy: Workspace) -> None:
+    manifest = copy.read()
+    words = ("evaluate", copy.root / "runs" / "whole", "--tta", "1", "-w", copy.root)
+    assert "was chosen" not in call(*words).output
+    turned = manifest["split"].replace({"val": "test", "test": "val"})
+    write_manifest(copy.manifest, manifest.assign(split=turned))
+    many = int((manifest["split"] == "val").sum())
+    note = f"{many} rows are in test now by whose scores the epoch of whole was chosen"
+    assert note in " ".join(call(*words).output.split())
+
+
 def test_class_weights_that_change_between_two_seeds_are_refused(
     copy: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,19 +122,31 @@ def evaluate_runs(
 
 
 def _note_learned(run_set: RunSet, rows: str) -> list[str]:
-    """A note if rows that are held out now are among those that a model learned from."""
+    """Notes if rows that are held out now taught a model, or chose its epoch."""
     if rows not in ("val", "test"):
         return []
-    learned = pd.concat([record.read_learned_rows() for record in run_set.records])
+    notes = []
+    learned = _count_held_out(run_set, [each.read_learned_rows() for each in run_set.records])
+    if learned:
+        notes.append(
+            f"evaluate: {amount(learned, 'row is', 'rows are')} in {rows} now that {run_set.name} "
+            "learned from: the split has changed since, or its weights are of such a run; trust "
+            "the accuracy of the rows without a copy in train"
+        )
+    chosen = _count_held_out(run_set, [each.read_val_rows() for each in run_set.records])
+    if rows == "test" and chosen:
+        notes.append(
+            f"evaluate: {amount(chosen, 'row is', 'rows are')} in test now by whose scores the "
+            f"epoch of {run_set.name} was chosen: the split has changed since, and the accuracy "
+            "may be too good; train anew"
+        )
+    return notes
+
+
+def _count_held_out(run_set: RunSet, tables: Sequence[pd.DataFrame]) -> int:
+    """How many of the evaluated rows are in one of the tables of path and pixel_hash."""
     held_out = run_set.manifest.loc[run_set.rows, ["path", "pixel_hash"]]
-    seen = len(held_out.merge(learned.drop_duplicates()))
-    if not seen:
-        return []
-    return [
-        f"evaluate: {amount(seen, 'row is', 'rows are')} in {rows} now that {run_set.name} learned "
-        "from: the split has changed since, or its weights are of such a run; trust the accuracy "
-        "of the rows without a copy in train"
-    ]
+    return len(held_out.merge(pd.concat(tables).drop_duplicates()))
 
 
 def _score_slices(

@@ -13,10 +13,15 @@ from train.runs.folder import (
     START_ROWS,
     TENSORBOARD,
     TRAIN_ROWS,
+    VAL_ROWS,
     WEIGHTS,
 )
 from train.runs.read_counter import TEST_READS
 
+_ROWS = {
+    "path": "path of the image in manifest.csv",
+    "pixel_hash": "of its pixels, to find copies of it later",
+}
 _IMAGE = {"path": "path of the image in manifest.csv", "label": "the label that counts"}
 
 RUN: tuple[WrittenFile, ...] = (
@@ -27,13 +32,19 @@ RUN: tuple[WrittenFile, ...] = (
         TRAIN_ROWS,
         "run",
         "the images that the model learned from",
-        columns={"path": _IMAGE["path"], "pixel_hash": "of its pixels, to find copies of it later"},
+        columns=_ROWS,
+    ),
+    WrittenFile(
+        VAL_ROWS,
+        "run",
+        "the images by whose scores the best epoch was chosen",
+        columns=_ROWS,
     ),
     WrittenFile(
         START_ROWS,
         "run --weights",
         "the images that the weights at its start had learned",
-        columns={"path": _IMAGE["path"], "pixel_hash": "of its pixels, to find copies of it later"},
+        columns=_ROWS,
     ),
     WrittenFile(
         HISTORY,

@@ -29,6 +29,7 @@ HISTORY = "history.csv"  # the scores of every epoch
 CURVES = "curves.png"
 WEIGHTS = "best.weights.h5"
 TRAIN_ROWS = "train_rows.csv"  # the rows that the model was trained on, to find copies of them
+VAL_ROWS = "val_rows.csv"  # the rows by whose scores its best epoch was chosen
 START_ROWS = "start_rows.csv"  # those that the weights at its start had learned
 TENSORBOARD = "tensorboard"
 LOCK = ".lock"
@@ -99,7 +100,7 @@ def is_empty(folder: Path) -> bool:
     """
     if not folder.is_dir() or is_locked(folder):
         return False
-    left_by_a_kill = (LOCK, TRAIN_ROWS, START_ROWS)
+    left_by_a_kill = (LOCK, TRAIN_ROWS, VAL_ROWS, START_ROWS)
     return all(file.name in left_by_a_kill or file.suffix == ".tmp" for file in folder.iterdir())
 
 

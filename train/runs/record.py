@@ -20,7 +20,7 @@ from curate.labels import TRAINED_CLASSES
 from curate.workspace.class_views import find_class_view
 from train.recipes.recipe import Recipe, from_json
 from train.runs.errors import RunError, read_json, reading
-from train.runs.folder import METRICS, RECIPE, START_ROWS, TRAIN_ROWS, WEIGHTS
+from train.runs.folder import METRICS, RECIPE, START_ROWS, TRAIN_ROWS, VAL_ROWS, WEIGHTS
 
 # A record that lacks `workspace` belongs to a run in the folder `runs` of its workspace.
 DEFAULT_WORKSPACE = "../.."
@@ -78,6 +78,7 @@ class RunRecord:
     series : the series of seeds that the run belongs to, or None
     targets : path inside the workspace -> SHA-256 of the tables that its loss aims at; often none
     train_rows_sha256 : of the table of the train rows; empty in a record of an earlier version
+    val_rows_sha256 : of the table of the val rows; empty in a record of an earlier version
     start_rows_sha256 : of the table of the rows that its `--weights` had learned; empty without
     weights_sha256 : of the file of `--weights`; empty without one
     """
@@ -98,6 +99,7 @@ class RunRecord:
     series: Series | None
     targets: Mapping[str, str]
     train_rows_sha256: str = ""
+    val_rows_sha256: str = ""
     start_rows_sha256: str = ""
     weights_sha256: str = ""
 
@@ -118,6 +120,15 @@ class RunRecord:
     def read_train_rows(self) -> pd.DataFrame:
         """path and pixel_hash of every row that the model was trained on."""
         return _read_rows(self.folder / TRAIN_ROWS, self.train_rows_sha256)
+
+    def read_val_rows(self) -> pd.DataFrame:
+        """path and pixel_hash of every row whose scores chose the best epoch.
+
+        An earlier version recorded none.
+        """
+        if not self.val_rows_sha256:
+            return pd.DataFrame(columns=["path", "pixel_hash"], dtype=str)
+        return _read_rows(self.folder / VAL_ROWS, self.val_rows_sha256)
 
     def read_learned_rows(self) -> pd.DataFrame:
         """`read_train_rows`, and the rows that the weights at its start had learned."""
@@ -165,6 +176,7 @@ def read_run_record(folder: Path) -> RunRecord:
             workspace=_read_path(values, "workspace", DEFAULT_WORKSPACE),
             series=_read_series(series) if series is not None else None,
             train_rows_sha256=_read(values, "train_rows_sha256", str, ""),
+            val_rows_sha256=_read(values, "val_rows_sha256", str, ""),
             start_rows_sha256=_read(values, "start_rows_sha256", str, ""),
             weights_sha256=_read(values, "weights_sha256", str, ""),
             targets=_read_targets(values),

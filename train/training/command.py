@@ -50,6 +50,7 @@ from train.runs.folder import (
     RECIPE,
     START_ROWS,
     TRAIN_ROWS,
+    VAL_ROWS,
     WEIGHTS,
     count_cpu_seconds,
     is_empty,
@@ -333,7 +334,7 @@ def train(plan: Plan) -> Result:
         plan = replace(plan, folder=_make_folder(plan))
     with lock_folder(plan.folder):
         if plan.resumed is None:
-            _write_record(plan, train_examples)
+            _write_record(plan, train_examples, val_examples)
         elif not is_unfinished(plan.folder):
             raise RunError(f"{plan.folder}: another command has ended this run")
         state = (read_state(plan.folder) if plan.resumed else None) or State()
@@ -420,7 +421,7 @@ def _load_examples(plan: Plan) -> tuple[Examples, Examples]:
     return train_examples, select_examples(dataset, images, "val", recipe)
 
 
-def _write_record(plan: Plan, train_examples: Examples) -> None:
+def _write_record(plan: Plan, train_examples: Examples, val_examples: Examples) -> None:
     """Write what the run is made of, before its first batch (`train.runs.record` reads it)."""
     options, dataset, folder = plan.options, plan.dataset, plan.folder
     record: dict[str, Any] = {
@@ -454,13 +455,16 @@ def _write_record(plan: Plan, train_examples: Examples) -> None:
         "machine": describe_machine(),
         "versions": list_versions(PACKAGES),
     }
-    rows = dataset.manifest.loc[train_examples.rows, ["path", "pixel_hash"]]
-    write_atomically(folder / TRAIN_ROWS, table_bytes(rows))
-    record["train_rows_sha256"] = sha256_of(folder / TRAIN_ROWS)
-    learned = _read_start_rows(plan.recipe)
-    if learned is not None:
-        write_atomically(folder / START_ROWS, table_bytes(learned))
-        record["start_rows_sha256"] = sha256_of(folder / START_ROWS)
+    columns = ["path", "pixel_hash"]
+    tables = {
+        TRAIN_ROWS: dataset.manifest.loc[train_examples.rows, columns],
+        VAL_ROWS: dataset.manifest.loc[val_examples.rows, columns],
+        START_ROWS: _read_start_rows(plan.recipe),
+    }
+    for name, table in tables.items():
+        if table is not None:
+            write_atomically(folder / name, table_bytes(table))
+            record[f"{Path(name).stem}_sha256"] = sha256_of(folder / name)
     write_json(folder / RECIPE, record)
 
 
