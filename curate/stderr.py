@@ -108,6 +108,21 @@ def with_progress(items: Iterable[T], what: str) -> Iterator[T]:
             bar.update()
 
 
+@contextlib.contextmanager
+def show_status(text: str) -> Iterator[None]:
+    """A line on a terminal during work that has no steps to count; it is gone afterwards."""
+    is_shown = bool(sys.stderr and sys.stderr.isatty())
+    if is_shown:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    try:
+        yield
+    finally:
+        if is_shown:
+            sys.stderr.write(f"\r{' ' * len(text)}\r")
+            sys.stderr.flush()
+
+
 def note_change(file: Path) -> None:
     """Remember that this command has changed the file."""
     if CACHE not in file.parts:

@@ -340,6 +340,16 @@ def test_the_import_of_tensorflow_leaves_stderr_clean() -> None:
     assert predict_in_a_process().stderr == ""
 
 
+def test_the_import_is_announced_on_a_terminal_and_the_line_is_cleared() -> None:
+    ours, theirs = os.openpty()
+    code = "import sys, train.backend; sys.stderr.write('next')"
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 1000).decode()
+    os.close(ours)
+    assert shown == f"loading Keras ...\r{' ' * 17}\rnext"
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 CPUs train by oneDNN")
 @pytest.mark.parametrize(
     ("variables", "has_them"), [({}, True), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, False)]

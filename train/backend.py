@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import UsageError
+from curate.stderr import show_status
 
 FLOAT32 = "float32"
 BFLOAT16 = "mixed_bfloat16"
@@ -55,7 +56,7 @@ ONEDNN_MACHINES = ("x86_64", "AMD64")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if platform.machine() in ONEDNN_MACHINES:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-with mute_stderr():
+with show_status("loading Keras ..."), mute_stderr():
     import keras
 
     if keras.backend.backend() == "tensorflow":
