@@ -32,6 +32,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 from alterations import ALTERATIONS
 from results import (
     RESULTS,
@@ -204,21 +205,58 @@ def measure_all(root: Path, options: argparse.Namespace) -> None:
             measured[name] = measure(words, workspace)
             write_atomically(notes, json.dumps(measured, indent=1).encode())
         print(name, measured[name], flush=True)
-    ranking = describe_ranking(workspace) if options.oof else ""
-    write(measured, ranking, root, options)
+    found = describe_copies(workspace, options.images)
+    if options.oof:
+        found += describe_ranking(workspace)
+    write(measured, found, root, options)
+
+
+def describe_copies(workspace: Path, images: int) -> str:
+    """How many of the planted copies `dedup` groups, and how many pairs of its groups are right."""
+    rows = read_manifest(workspace / "manifest.csv")
+    group = pd.Series(rows["duplicate_group"].to_numpy(), index=read_numbers(rows["path"]))
+    source = pd.Series(group.index, index=group.index)
+    originals = images - int(COPY_SHARE * images)
+    copies = group.index[group.index >= originals]
+    source[copies] = [choose_source(copy, originals) for copy in copies]
+    found = (group[copies] != "").to_numpy() & (
+        group[copies].to_numpy() == group[source[copies]].to_numpy()
+    )
+    pairs = pd.read_csv(workspace / "pairs.csv", usecols=["path_a", "path_b"])
+    listed = set(zip(read_numbers(pairs["path_a"]), read_numbers(pairs["path_b"]), strict=True))
+    missed = copies[~found]
+    to_look_at = sum((source[copy], copy) in listed for copy in missed)
+    grouped = pd.DataFrame({"group": group, "source": source})[(group != "").to_numpy()]
+    right, all_pairs = (
+        count_pairs(grouped.groupby(keys).size()) for keys in (["group", "source"], ["group"])
+    )
+    return (
+        f" Of {len(copies):,} planted copies `dedup` groups {found.mean():.1%} with their original "
+        f"and lists {to_look_at / len(copies):.1%} more in pairs.csv to look at, as drawn people "
+        f"look much alike; of the pairs in its groups {right / all_pairs:.1%} have one origin."
+    )
+
+
+def count_pairs(sizes: pd.Series) -> int:
+    return int((sizes * (sizes - 1) // 2).sum())
+
+
+def read_numbers(paths: pd.Series) -> pd.Index:
+    """The number of each image, from its name."""
+    return pd.Index(paths.str.extract(r"(\d+)\.jpg$", expand=False).astype(int))
 
 
 def describe_ranking(workspace: Path) -> str:
     """How well `flag` finds the planted wrong labels among the images that it ranks."""
     rows = read_manifest(workspace / "manifest.csv")
     ranked = rows[rows["issue_rank"] != ""]
-    numbers = ranked["path"].str.extract(r"(\d+)\.jpg$", expand=False).astype(int)
-    wrong = np.array([choose_error(number) > 0 for number in numbers])
+    wrong = np.array([choose_error(number) > 0 for number in read_numbers(ranked["path"])])
     precision = average_precision_score(wrong, -ranked["issue_rank"].astype(int))
-    marked = ranked["issue"] != ""
+    marked = (ranked["issue"] != "").to_numpy()
     return (
-        f" Of the {len(ranked):,} ranked labels {wrong.mean():.1%} are planted errors: average "
-        f"precision {precision:.3f}; of {marked.sum():,} marked ones {wrong[marked].mean():.1%}."
+        f" Of the {len(ranked):,} labels that `flag` ranks, {wrong.mean():.1%} are planted errors: "
+        f"average precision {precision:.3f}; of the {marked.sum():,} that it marks, "
+        f"{wrong[marked].mean():.1%} are."
     )
 
 
@@ -295,12 +333,12 @@ def measure_disk(folder: Path) -> float:
 
 
 def write(
-    measured: dict[str, dict[str, float]], ranking: str, root: Path, options: argparse.Namespace
+    measured: dict[str, dict[str, float]], found: str, root: Path, options: argparse.Namespace
 ) -> None:
     names = [" ".join(words[:2]) for words in list_commands(root, oof=options.oof)]
     record = {
         "measured_on": describe_machine(),
-        "ranking": ranking,
+        "found": found,
         "commands": {name: measured[name] for name in names},
     }
     print(describe(record))
@@ -337,7 +375,7 @@ def describe(record: dict[str, Any]) -> str:
     body = (
         f"On {record['measured_on']}, beside what else it did: all commands but for {left_out} "
         f"together {minutes:.1f} minutes, {cpu:.1f} minutes of one core, at most {peak:,.0f} MB."
-        f"{record['ranking']}"
+        f"{record['found']}"
     )
     header = ["command", "wall s", "CPU s", "peak MB, all processes", "largest one", "disk MB"]
     rows = [[f"`{name}`", *format_numbers(run)] for name, run in measured.items()]
