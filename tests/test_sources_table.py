@@ -48,6 +48,18 @@ def test_a_table_is_read_by_columns_of_known_names_or_named_ones(
     assert len(Workspace(tmp_path / "ws2").read()) == 3
 
 
+def test_a_number_that_pandas_wrote_with_a_fraction_names_one_person(tmp_path: Path) -> None:
+    root = draw(tmp_path / "set", "a.png", "b.png", "c.png", "d.png")
+    table = write(
+        root / "faces.csv",
+        "path,label,subject,sequence",
+        "a.png,sad,3.0,12.0", "b.png,sad,3,12", "c.png,sad,3.50,s1.0", "d.png,sad,,",
+    )  # fmt: skip
+    assert values_of(build(table), "subject", "sequence") == {
+        "a.png": "3 12", "b.png": "3 12", "c.png": "3.50 s1.0", "d.png": " ",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("lines", "columns", "message"),
     [

@@ -211,6 +211,12 @@ def _relative(path: str, folder: Path, top: Path) -> str:
     return (folder.relative_to(top) / plain).as_posix()
 
 
+def _drop_fraction(name: str) -> str:
+    """`3` for `3.0`: so pandas writes whole numbers of a column in which some are missing."""
+    whole, _, fraction = name.partition(".")
+    return whole if fraction == "0" and whole.isdecimal() else name
+
+
 def _make_row(
     path: str, face: Mapping[str, str], label_of: Mapping[str, str], where: str, box: str
 ) -> SourceRow:
@@ -225,7 +231,7 @@ def _make_row(
         given_label=label_of[face["label"]],
         source_label=face["label"],
         source_split=word_split(word),
-        subject=face.get("subject", ""),
-        sequence=face.get("sequence", ""),
+        subject=_drop_fraction(face.get("subject", "")),
+        sequence=_drop_fraction(face.get("sequence", "")),
         box=box,
     )
