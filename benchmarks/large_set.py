@@ -49,6 +49,7 @@ from curate.demo.drawing import draw_face
 from curate.demo.people import EXPRESSIONS
 from curate.files import sha256_of, write_atomically
 from curate.workspace.manifest import read_manifest
+from train.evaluation.metrics import format_percent
 
 SIDE = 224
 # Drawn small and enlarged: a face of 224 pixels takes 9 ms to draw, one of 48 takes 2, and no stage
@@ -230,10 +231,13 @@ def describe_copies(workspace: Path, images: int) -> str:
     right, all_pairs = (
         count_pairs(grouped.groupby(keys).size()) for keys in (["group", "source"], ["group"])
     )
+    grouped_share, listed_share, right_share = map(
+        format_percent, (found.mean(), to_look_at / len(copies), right / all_pairs)
+    )
     return (
-        f" Of {len(copies):,} planted copies `dedup` groups {found.mean():.1%} with their original "
-        f"and lists {to_look_at / len(copies):.1%} more in pairs.csv to look at, as drawn people "
-        f"look much alike; of the pairs in its groups {right / all_pairs:.1%} have one origin."
+        f" Of {len(copies):,} planted copies `dedup` groups {grouped_share} with their original "
+        f"and lists {listed_share} more in pairs.csv to look at, as drawn people look much alike; "
+        f"of the pairs in its groups {right_share} have one origin."
     )
 
 
@@ -253,10 +257,10 @@ def describe_ranking(workspace: Path) -> str:
     wrong = np.array([choose_error(number) > 0 for number in read_numbers(ranked["path"])])
     precision = average_precision_score(wrong, -ranked["issue_rank"].astype(int))
     marked = (ranked["issue"] != "").to_numpy()
+    planted, of_marked = map(format_percent, (wrong.mean(), wrong[marked].mean()))
     return (
-        f" Of the {len(ranked):,} labels that `flag` ranks, {wrong.mean():.1%} are planted errors: "
-        f"average precision {precision:.3f}; of the {marked.sum():,} that it marks, "
-        f"{wrong[marked].mean():.1%} are."
+        f" Of the {len(ranked):,} labels that `flag` ranks, {planted} are planted errors: average "
+        f"precision {precision:.3f}; of the {marked.sum():,} that it marks, {of_marked} are."
     )
 
 
@@ -351,9 +355,9 @@ def write(
     body = "\n\n".join(
         [
             f"{options.images:,} JPEGs of {SIDE} x {SIDE} pixels ({measure_disk(root):,.0f} MB), "
-            f"drawn faces of {options.people:,} people, {COPY_SHARE:.0%} altered copies, "
-            f"{WRONG_SHARE:.0%} wrong labels. Disk is the workspace with its cache. Measured by "
-            "`python benchmarks/large_set.py`.",
+            f"drawn faces of {options.people:,} people, {COPY_SHARE * 100:.0f} % altered copies, "
+            f"{WRONG_SHARE * 100:.0f} % wrong labels. Disk is the workspace with its cache. "
+            "Measured by `python benchmarks/large_set.py`.",
             *tables,
         ]
     )
