@@ -58,13 +58,13 @@ def workspace(template: Workspace, tmp_path: Path) -> Workspace:
 def trace_modules() -> Iterator[set[str]]:
     """The files of curate and train in which a function is called."""
     entered: set[str] = set()
+    programs = (f"{ROOT}/curate/", f"{ROOT}/train/")
 
     def note(frame: FrameType, event: str, _: Any) -> None:
+        # Called for every function of every library: it must cost little.
         file = frame.f_code.co_filename
-        if event == "call" and frame.f_code.co_name != "<module>" and file.startswith(str(ROOT)):
-            place = Path(file).relative_to(ROOT).as_posix()
-            if place.startswith(("curate/", "train/")):
-                entered.add(place)
+        if event == "call" and file.startswith(programs) and frame.f_code.co_name != "<module>":
+            entered.add(file)
 
     sys.setprofile(note)
     try:
