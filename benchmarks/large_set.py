@@ -4,13 +4,12 @@
     python benchmarks/large_set.py FOLDER --images 30000 --people 1200 --oof
     python benchmarks/large_set.py FOLDER --images 3000 --people 120 --kill
 
-FOLDER gets `set-IMAGES` (224 x 224 JPEGs in colour and faces.csv; one part at a time, so a killed
-run goes on) and `workspace-IMAGES`. Every face is drawn: one person of `--people`, one expression,
-a seed of its own. 5 % are altered copies of another image, 10 % of the labels are wrong. Then the
-commands run one after the other; what a finished one took is kept in `measured-IMAGES.json`, so a
-killed run goes on behind it. Remove that file and the workspace to measure again. `--kill` instead
-kills build, inspect and dedup, with their workers, by SIGKILL at three moments each, and demands
-the bytes of an undisturbed run (`benchmarks/kills.py` does so for every command in one process).
+FOLDER gets `set-IMAGES`, drawn by `large_faces.py` (224 x 224 JPEGs in colour and faces.csv), and
+`workspace-IMAGES`. Then the commands run one after the other; what a finished one took is kept in
+`measured-IMAGES.json`, so a killed run goes on behind it. Remove that file and the workspace to
+measure again. `--kill` instead kills build, inspect and dedup, with their workers, by SIGKILL at
+three moments each, and demands the bytes of an undisturbed run (`benchmarks/kills.py` does so for
+every command in one process).
 The sections `large_set` and `large_set_kills` of RESULTS.md, and a block of docs/scaling.md, are
 written by runs of 300,000 images, or with `--write`; they show every processor in the record
 `benchmarks/runs/large_set.json`.
@@ -26,14 +25,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
-from alterations import ALTERATIONS
+from large_faces import COPY_SHARE, SIDE, WRONG_SHARE, choose_error, choose_source, generate
 from results import (
     RESULTS,
     ROOT,
@@ -44,21 +41,10 @@ from results import (
 )
 from sklearn.metrics import average_precision_score
 
-from curate import engine
-from curate.demo.drawing import draw_face
-from curate.demo.people import EXPRESSIONS
 from curate.files import sha256_of, write_atomically
 from curate.workspace.manifest import read_manifest
 from train.evaluation.metrics import format_percent
 
-SIDE = 224
-# Drawn small and enlarged: a face of 224 pixels takes 9 ms to draw, one of 48 takes 2, and no stage
-# looks at finer detail.
-DRAWN = 48
-GRAINS = 16  # fields of noise, one of which every image gets
-COPY_SHARE, WRONG_SHARE = 0.05, 0.10
-PART = 1000  # images
-QUALITY = 88
 FULL = 300_000
 MOMENTS = (0.25, 0.5, 0.75)  # of the time of an undisturbed run
 KILLED = ("build", "inspect", "dedup")
@@ -88,93 +74,6 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--write", action="store_true", help="write RESULTS.md at any size")
     return parser.parse_args()
-
-
-# The set
-
-
-def generate(root: Path, people: int, images: int) -> None:
-    """Draw the parts that are missing, then the table."""
-    if (root / "faces.csv").is_file():
-        return
-    start = time.perf_counter()
-    parts = [(root, part, people, images) for part in range(-(-images // PART))]
-    missing = [part for part in parts if not name_part(root, part[1]).is_dir()]
-    for _ in engine.map(draw_part, missing, what="parts"):
-        pass
-    write_atomically(root / "faces.csv", write_table(people, images).encode())
-    print(f"drawn in {time.perf_counter() - start:.0f} s: {measure_disk(root):,.0f} MB", flush=True)
-
-
-def name_part(root: Path, part: int) -> Path:
-    return root / "images" / f"{part:04d}"
-
-
-def draw_part(item: tuple[Path, int, int, int]) -> None:
-    """Draw 1,000 images into a folder that gets its name when it is whole."""
-    root, part, people, images = item
-    place = name_part(root, part)
-    making = place.with_name(f".{place.name}")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(parents=True)
-    for k in range(part * PART, min((part + 1) * PART, images)):
-        (making / f"{k:06d}.jpg").write_bytes(draw_image(k, people, images))
-    making.rename(place)
-
-
-def draw_image(k: int, people: int, images: int) -> bytes:
-    """The JPEG of one image; the last 5 % are altered copies of others."""
-    originals = images - int(COPY_SHARE * images)
-    rng = np.random.default_rng((1, k))
-    if k < originals:
-        grey = draw_original(k, people)
-    else:
-        source = draw_original(choose_source(k, originals), people)
-        grey = list(ALTERATIONS.values())[k % len(ALTERATIONS)](source, rng)
-    large = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    large = cv2.add(large, make_grain(k % GRAINS), dtype=cv2.CV_8U)
-    tint = np.random.default_rng((2, k % people)).uniform(0.75, 1.0, 2)
-    # Red is the brightest colour of skin; OpenCV's order is BGR.
-    picture = cv2.merge([*(cv2.convertScaleAbs(large, alpha=part) for part in tint), large])
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return bytes(data)
-
-
-@cache
-def make_grain(number: int) -> np.ndarray:
-    noise = np.random.default_rng((6, number)).normal(0, 1.5, (SIDE, SIDE))
-    return np.rint(noise).astype(np.int16)
-
-
-def draw_original(k: int, people: int) -> np.ndarray:
-    return draw_face(EXPRESSIONS[choose_expression(k)], k % people, k, size=DRAWN)
-
-
-def choose_source(k: int, originals: int) -> int:
-    return int(np.random.default_rng((3, k)).integers(originals))
-
-
-def choose_expression(k: int) -> int:
-    return int(np.random.default_rng((4, k)).integers(len(EXPRESSIONS)))
-
-
-def write_table(people: int, images: int) -> str:
-    """faces.csv: path, label, subject; a copy shows the person of its original."""
-    originals = images - int(COPY_SHARE * images)
-    lines = ["path,label,subject"]
-    for k in range(images):
-        source = k if k < originals else choose_source(k, originals)
-        label = (choose_expression(source) + choose_error(k)) % len(EXPRESSIONS)
-        lines.append(
-            f"images/{k // PART:04d}/{k:06d}.jpg,{EXPRESSIONS[label]},p{source % people:05d}"
-        )
-    return "\n".join([*lines, ""])
-
-
-def choose_error(k: int) -> int:
-    """By how many classes the label of an image is off; 0 for a right one."""
-    rng = np.random.default_rng((5, k))
-    return int(rng.integers(1, len(EXPRESSIONS))) if rng.random() < WRONG_SHARE else 0
 
 
 # The commands
