@@ -248,13 +248,15 @@ def write(runs: list[Run]) -> None:
         measured = [f"{each:,.1f}" for each in (mean(own, "wall"), mean(own, "driver"), tasks)]
         whole, count = f"{mean(own, 'all'):,.1f}", f"{own[0]['pairs']:,}"
         rows.append([f"{faces:,}", name, *measured, f"{share:.2f}", whole, memory, count])
-    turns = max(run["turn"] for run in runs) + 1
+    sizes = sorted({run["rows"] for run in runs})
+    turns = ", ".join(
+        f"{len({run['turn'] for run in runs if run['rows'] == size})} of {size:,}" for size in sizes
+    )
     body = (
-        f"Measured by `python benchmarks/search_on_ray.py` on generated faces, turns: {turns}; "
-        f"{describe_machine()}. Several workers on one machine simulate as many machines; wall "
-        "time was taken beside other work. Every run of a size has found the same pairs, byte for "
-        "byte. The sum leaves out the start of Ray and of its processes, which all processes "
-        "include."
+        "Measured by `python benchmarks/search_on_ray.py` on generated faces, turns: "
+        f"{turns} faces; {describe_machine()}. Several workers on one machine simulate as many "
+        "machines. Every run of a size has found the same pairs, byte for byte. The sum leaves out "
+        "the start of Ray and of its processes, which all processes include."
     )
     text = f"## The search for copies on Ray\n\n{body}\n\n{to_table(header, rows)}"
     replace_section(RESULTS, "search-on-ray", text)
