@@ -6,12 +6,13 @@ BEFORE_CHECKOUT is a clone of the repository at the commit to compare with. Each
 both, one right after the other and in turns the first, with the default models and options; CPU
 seconds are user and system time of every process. `--k 2` takes a quarter of the time: a model then
 learns from half of the images. The wrong labels are those of `label_issues.py` by all votes at
-hand. What is finished is kept in FOLDER, so a killed run goes on. Writes the section `oof_cost` of
-RESULTS.md after each fold; what the models find is in it once all folds are trained.
+hand. What is finished is kept in FOLDER, so a killed run goes on. After each fold it writes a section
+of RESULTS.md, one for each processor; what the models find is in it once all folds are trained.
 """
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -26,7 +27,15 @@ from label_issues import (
     judge_by_crowd,
     read_workspace,
 )
-from results import RESULTS, ROOT, describe_machine, replace_section, run_command, to_table
+from results import (
+    RESULTS,
+    ROOT,
+    describe_machine,
+    describe_processor,
+    replace_section,
+    run_command,
+    to_table,
+)
 
 from curate.files import write_atomically
 from curate.label_issues.evidence import gather_evidence
@@ -113,8 +122,9 @@ def write(
         f"the CPU time ({min(ratios):.2f} to {max(ratios):.2f} by fold).{difference} Measured by "
         f"`python benchmarks/oof_cost.py` on {describe_machine()}."
     )
-    text = f"## What `train oof` costs\n\n{body}\n\n{to_table(header, rows)}"
-    replace_section(RESULTS, "oof_cost", text)
+    processor = describe_processor()
+    text = f"## What `train oof` costs: {processor}\n\n{body}\n\n{to_table(header, rows)}"
+    replace_section(RESULTS, "oof_cost-" + re.sub(r"\W+", "-", processor), text)
     print(text, flush=True)
 
 
