@@ -6,8 +6,9 @@ BEFORE_CHECKOUT is a clone of the repository at the commit to compare with. Each
 both, one right after the other and in turns the first, with the default models and options; CPU
 seconds are user and system time of every process. `--k 2` takes a quarter of the time: a model then
 learns from half of the images. The wrong labels are those of `label_issues.py` by all votes at
-hand. What is finished is kept in FOLDER, so a killed run goes on. After each fold it writes a section
-of RESULTS.md, one for each processor; what the models find is in it once all folds are trained.
+hand. What is finished is kept in FOLDER, so a killed run goes on. After each fold it writes the
+section of this kind of processor in RESULTS.md; what the models find is in it once all folds are
+trained.
 """
 
 import argparse
