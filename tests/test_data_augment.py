@@ -147,10 +147,15 @@ def test_what_happens_to_an_image_does_not_depend_on_its_neighbours() -> None:
 
 def test_ten_views_are_the_image_and_its_mirror_image_moved_to_all_sides():
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48), dtype=np.uint8)
-    views = [warp_images(images, view) for view in plan_shifts(len(images), 48)]
+    views = [warp_images(images, view) for view in plan_shifts(len(images), 48, 10)]
     assert len(views) == 10
     assert (views[0] == images).all()
     assert (views[1] == images[:, :, ::-1]).all()
     assert (views[2][:, :, :-2] == images[:, :, 2:]).all()
     assert (views[3][:, :, 2:] == images[:, :, ::-1][:, :, :-2]).all()
     assert (views[8][:, 2:] == images[:, :-2]).all()
+
+
+def test_five_views_are_every_place_once_mirrored_in_turns():
+    ten, five = (plan_shifts(3, 48, views) for views in (10, 5))
+    assert all((ten[k] == view).all() for k, view in zip((0, 3, 4, 7, 8), five, strict=True))

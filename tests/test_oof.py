@@ -269,7 +269,7 @@ def test_quick_is_a_smaller_network_and_two_views(
 ) -> None:
     full, none = choose_models("five-layer,hog")
     quick, same = choose_models("five-layer,hog", quick=True)
-    assert (full.widths, full.oof_views) == ((32, 64, 128), 10)
+    assert (full.widths, full.oof_views) == ((32, 64, 128), 5)
     assert (quick.oof_epochs, quick.oof_steps, quick.oof_views) == (4, 0, 2)
     assert [shorten_recipe(quick, rows).epochs for rows in (100, 28_000, 240_000)] == [4, 4, 2]
     assert quick.widths == (22, 43, 86)

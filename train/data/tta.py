@@ -106,17 +106,25 @@ def plan_mirror(count: int, size: int) -> list[Transforms]:
     return [*plan_identity(count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
 
 
-def plan_shifts(count: int, size: int) -> list[Transforms]:
-    """Ten TTA views: the images and their mirror images, in place and shifted to all four sides.
+def plan_shifts(count: int, size: int, views: int) -> list[Transforms]:
+    """TTA views in place and shifted to all four sides by `SHIFT` of the side.
 
-    The shift is `SHIFT` of the side.
+    Parameters
+    ----------
+    views : 10 for the images and their mirror images in each of the five places, 5 for one of them
+        in turns: the images in place, to two sides mirrored, to the other two plain
     """
     shift = SHIFT * size
-    views = []
-    for x, y in ((0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift)):
-        views.append(_repeat([[1, 0, x], [0, 1, y]], count))
-        views.append(_repeat([[-1, 0, size - 1 + x], [0, 1, y]], count))
-    return views
+    plain_and_mirrored = [
+        (
+            _repeat([[1, 0, x], [0, 1, y]], count),
+            _repeat([[-1, 0, size - 1 + x], [0, 1, y]], count),
+        )
+        for x, y in ((0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift))
+    ]
+    if views == 5:
+        return [pair[place % 2] for place, pair in enumerate(plain_and_mirrored)]
+    return [view for pair in plain_and_mirrored for view in pair]
 
 
 def _repeat(matrix: list[list[float]], count: int) -> Transforms:

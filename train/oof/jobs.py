@@ -204,8 +204,10 @@ def _train_network(
     training = fit.Training(recipe, class_count, len(train.rows), seed, policy)
     model = fit.make_model(training)
     network, _ = fit.fit_model(model, training, train, bar, callbacks=[recorder])
-    plan = plan_mirror if recipe.oof_views == 2 else plan_shifts
-    tta_views = plan(len(held_out), recipe.size)
+    if recipe.oof_views == 2:
+        tta_views = plan_mirror(len(held_out), recipe.size)
+    else:
+        tta_views = plan_shifts(len(held_out), recipe.size, recipe.oof_views)
     return predict.predict_probs(network, train.images, held_out, tta_views), recorder.margins
 
 
