@@ -7,8 +7,8 @@ both, one right after the other and in turns the first, with the default models 
 seconds are user and system time of every process. `--k 2` takes a quarter of the time: a model then
 learns from half of the images. The wrong labels are those of `label_issues.py` by all votes at
 hand. What is finished is kept in FOLDER, so a killed run goes on. After each fold it writes the
-section of this kind of processor in RESULTS.md; what the models find is in it once all folds are
-trained.
+section of RESULTS.md for this processor and number of folds; what the models find is in it once all
+folds are trained.
 """
 
 import argparse
@@ -123,9 +123,9 @@ def write(
         f"the CPU time ({min(ratios):.2f} to {max(ratios):.2f} by fold).{difference} Measured by "
         f"`python benchmarks/oof_cost.py` on {describe_machine()}."
     )
-    processor = describe_processor()
-    text = f"## What `train oof` costs: {processor}\n\n{body}\n\n{to_table(header, rows)}"
-    replace_section(RESULTS, "oof_cost-" + re.sub(r"\W+", "-", processor), text)
+    kind = f"{describe_processor()}, {options.k} folds"
+    text = f"## What `train oof` costs: {kind}\n\n{body}\n\n{to_table(header, rows)}"
+    replace_section(RESULTS, "oof_cost-" + re.sub(r"\W+", "-", kind), text)
     print(text, flush=True)
 
 
