@@ -1,8 +1,11 @@
 """The parts of an index, merged, give what the whole index gives: also among equal neighbours."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from curate.duplicates import search_on_ray
 from curate.duplicates.inverted_file import NO_ROW, Lists, Part, order_keys, to_rows
 from curate.duplicates.near_hashes import NEAR_HASHES, HashPart, find_near_hashes
 from curate.duplicates.parts_on_ray import Found, HashRows, deal_hashes, merge_hashes, merge_parts
@@ -107,3 +110,15 @@ def test_parts_of_hashes_find_the_pairs_of_all_of_them(bits, parts):
     whole = np.concatenate(list(find_near_hashes(hashes, rows, bits)), axis=1)
     assert merge_hashes(*found).tolist() == whole.tolist()
     assert (np.bincount(whole[0]) == NEAR_HASHES + 1).any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "row_bytes", "workers", "parts"),
+    [(100, 600, 4, 1), (36_000, 600, 1, 1), (36_000, 600, 4, 2), (100_000, 600, 4, 4),
+     (100, 1 << 26, 4, 7)],
+)  # fmt: skip
+def test_an_index_has_a_part_for_each_worker_but_none_too_small_or_too_large(
+    rows: int, row_bytes: int, workers: int, parts: int
+) -> None:
+    ray = SimpleNamespace(cluster_resources=lambda: {"memory": 1e12})
+    assert search_on_ray._Cluster(ray, workers, rows, row_bytes).parts == parts

@@ -80,6 +80,7 @@ def faces() -> tuple[Thumbnails, list[str]]:
 def many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "BLOCK", 16)
     monkeypatch.setattr(neighbours, "PROBED_LISTS", 5)  # of 48
+    monkeypatch.setattr(search_on_ray, "PART_ROWS", 1)
 
 
 Find = Callable[..., list[Pair]]
