@@ -235,19 +235,22 @@ def write(runs: list[Run]) -> None:
     """The section of RESULTS.md: each value is the mean over the turns."""
     header = [
         "faces", "workers of Ray", "wall s", "driver CPU s", "tasks and actors CPU s",
-        "their sum, of one process", "all processes CPU s", "largest actor MB", "pairs",
+        "their sum, of one process", "of one worker", "all processes CPU s", "largest actor MB",
+        "pairs",
     ]  # fmt: skip
     rows = []
     for faces, workers in sorted({(run["rows"], run["workers"]) for run in runs}):
         own = select(runs, faces, workers)
         tasks = float(np.mean([count_tasks(run) for run in own]))
-        share = count_work(own) / count_work(select(runs, faces, 0))
-        name, memory = "one process, no Ray", ""
+        work = count_work(own)
+        share = f"{work / count_work(select(runs, faces, 0)):.2f}"
+        name, memory, of_one = "one process, no Ray", "", ""
         if workers:
             name, memory = str(workers), f"{mean(own, 'holder_mb'):,.0f}"
+            of_one = f"{work / count_work(select(runs, faces, 1)):.2f}"
         measured = [f"{each:,.1f}" for each in (mean(own, "wall"), mean(own, "driver"), tasks)]
         whole, count = f"{mean(own, 'all'):,.1f}", f"{own[0]['pairs']:,}"
-        rows.append([f"{faces:,}", name, *measured, f"{share:.2f}", whole, memory, count])
+        rows.append([f"{faces:,}", name, *measured, share, of_one, whole, memory, count])
     sizes = sorted({run["rows"] for run in runs})
     turns = ", ".join(
         f"{len({run['turn'] for run in runs if run['rows'] == size})} of {size:,}" for size in sizes
