@@ -113,12 +113,11 @@ def test_parts_of_hashes_find_the_pairs_of_all_of_them(bits, parts):
 
 
 @pytest.mark.parametrize(
-    ("rows", "row_bytes", "workers", "parts"),
-    [(100, 600, 4, 1), (36_000, 600, 1, 1), (36_000, 600, 4, 2), (100_000, 600, 4, 4),
-     (100, 1 << 26, 4, 7)],
-)  # fmt: skip
+    ("index_bytes", "workers", "most", "parts"),
+    [(10**6, 4, None, 4), (10**6, 4, 2, 2), (10**6, 1, 6, 1), (7 << 30, 4, 2, 7)],
+)
 def test_an_index_has_a_part_for_each_worker_but_none_too_small_or_too_large(
-    rows: int, row_bytes: int, workers: int, parts: int
+    index_bytes: int, workers: int, most: int | None, parts: int
 ) -> None:
     ray = SimpleNamespace(cluster_resources=lambda: {"memory": 1e12})
-    assert search_on_ray._Cluster(ray, workers, rows, row_bytes).parts == parts
+    assert search_on_ray._Cluster(ray, workers, index_bytes, most).parts == parts

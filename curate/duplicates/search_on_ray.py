@@ -50,8 +50,9 @@ DESCRIBED_BYTES = 600
 HASHED_BYTES = 300
 # An index is cut into so many parts that none takes more: nodes can share it then.
 PART_BYTES = 1 << 30
-# Nor are there more parts than have so many rows: what each query costs grows with the parts that
-# it asks (`benchmarks/search_on_ray.py`).
+# Nor are there more parts of lists than have so many rows: few lists are read, so what a query
+# costs grows with the parts that hold them (`benchmarks/search_on_ray.py`). Without lists each part
+# takes its share of the work, however small.
 PART_ROWS = 1 << 14
 
 _Search = Callable[[Rows], Ref]
@@ -71,7 +72,8 @@ def find_neighbours(
     lists = neighbours.plan_lists(thumbnails, targets, exhaustive)
     count, size = neighbours.count_neighbours(targets), neighbours.BLOCK
     with engine.open_ray(workers) as ray:
-        cluster = _Cluster(ray, workers, len(targets), DESCRIBED_BYTES)
+        most = max(1, len(targets) // PART_ROWS) if lists else None
+        cluster = _Cluster(ray, workers, len(targets) * DESCRIBED_BYTES, most)
         shared = ray.put(Deal(lists, lists.deal(cluster.parts)) if lists else None)
 
         def open_index() -> _Search:
@@ -108,7 +110,7 @@ def find_near_hashes(
         return
     is_banded = max_distance_bits < BANDS
     with engine.open_ray(workers) as ray:
-        cluster = _Cluster(ray, workers, len(every), HASHED_BYTES)
+        cluster = _Cluster(ray, workers, len(every) * HASHED_BYTES)
 
         def open_index() -> _Search:
             dealt = [
@@ -143,12 +145,14 @@ class _Cluster:
     holders : the actors
     """
 
-    def __init__(self, ray: Any, workers: int | None, rows: int, row_bytes: int) -> None:
+    def __init__(
+        self, ray: Any, workers: int | None, index_bytes: int, most_parts: int | None = None
+    ) -> None:
         self.ray = ray
-        index_bytes = rows * row_bytes
         total = ray.cluster_resources()
         self.workers = workers or engine.count_cores()
-        self.parts = max(1, min(self.workers, rows // PART_ROWS), -(-index_bytes // PART_BYTES))
+        worth_it = min(self.workers, most_parts or self.workers)
+        self.parts = max(worth_it, -(-index_bytes // PART_BYTES))
         self.part_bytes = -(-index_bytes // self.parts)
         self.tasks: dict[Callable[..., Any], Any] = {}
         self.dealt: Sequence[Sequence[Ref]] = []
