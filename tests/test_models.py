@@ -181,6 +181,9 @@ def test_bfloat16_is_taken_where_the_cpu_is_fast_in_it(
     monkeypatch.setattr(backend, "cpu_flags", lambda: flags)
     assert choose_precision() == (policy, reason)
     assert choose_precision(FLOAT32) == (FLOAT32, "requested")
+    depthwise = (FLOAT32, "on a CPU mobilenetv2 is no faster in bfloat16")
+    assert choose_precision("auto", "mobilenetv2") == depthwise
+    assert choose_precision(BFLOAT16, "mobilenetv2") == (BFLOAT16, "requested")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +199,7 @@ def test_a_gpu_trains_in_bfloat16_from_capability_8_on(
 ) -> None:
     monkeypatch.setattr(backend, "HAS_GPU", True)
     monkeypatch.setattr(backend, "read_gpu_capability", lambda: backend.parse_capability(reported))
-    assert choose_precision() == (policy, reason)
+    assert choose_precision() == choose_precision("auto", "mobilenetv2") == (policy, reason)
     assert backend.parse_capability("8.6") == (8, 6)
 
 

@@ -25,6 +25,9 @@ PRECISIONS = ("auto", FLOAT32, BFLOAT16)
 # of FER2013. avx512_bf16 (AMD Zen 4): `fast` 81 -> 50, `five-layer` 173 -> 99; amx_bf16 (Intel):
 # `five-layer` 121 -> 48.
 FAST_BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16")
+# Models of depthwise convolutions: with avx512_bf16 a batch of `mobilenetv2` takes a fifth longer
+# in bfloat16 than in float32 (`benchmarks/batch_cost.py`).
+DEPTHWISE_MODELS = ("mobilenetv2",)
 # CUDA compute capability of the first GPUs that multiply in bfloat16 (Ampere).
 BFLOAT16_CAPABILITY = (8, 0)
 
@@ -88,16 +91,17 @@ def compiles_whole() -> bool:
     return bool(keras.backend.backend() == "jax")
 
 
-def choose_precision(precision: str = "auto") -> tuple[str, str]:
+def choose_precision(precision: str = "auto", model: str = "") -> tuple[str, str]:
     """The Keras dtype policy to train with, and the reason.
 
     A CPU with one of `FAST_BFLOAT16_FLAGS`, or a GPU of at least `BFLOAT16_CAPABILITY`, trains in
-    bfloat16 (weights and sums stay float32). Every other machine trains in float32, because it
-    emulates bfloat16, which is several times slower.
+    bfloat16 (weights and sums stay float32); the CPU not for `DEPTHWISE_MODELS`. Every other
+    machine trains in float32, because it emulates bfloat16, which is several times slower.
 
     Parameters
     ----------
     precision : auto, float32 or mixed_bfloat16
+    model : as `Recipe.model` names it
 
     Returns
     -------
@@ -113,6 +117,8 @@ def choose_precision(precision: str = "auto") -> tuple[str, str]:
         return precision, "requested"
     if HAS_GPU:
         return _choose_on_gpu(read_gpu_capability())
+    if model in DEPTHWISE_MODELS:
+        return FLOAT32, f"on a CPU {model} is no faster in bfloat16"
     found = [flag for flag in FAST_BFLOAT16_FLAGS if flag in cpu_flags()]
     if found:
         return BFLOAT16, f"the CPU has {found[0]}"

@@ -198,7 +198,7 @@ def _train_network(
     from train.training import fit
 
     use_one_thread()
-    policy, _ = choose_precision(job.precision)
+    policy, _ = choose_precision(job.precision, recipe.model)
     recorder = MarginRecorder(train, recipe.epochs)
     seed = (job.seed, int(job.fold))
     training = fit.Training(recipe, class_count, len(train.rows), seed, policy)

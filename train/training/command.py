@@ -247,7 +247,7 @@ def prepare(
     if began is not None:
         _require_unchanged(workspace, recipe, began, now)
     if resumed is None:
-        precision, reason = choose_precision(options.precision)
+        precision, reason = choose_precision(options.precision, recipe.model)
     else:
         precision, reason = resumed.precision, resumed.precision_reason
     recipe = resolve_batch_size(recipe, dataset.train_rows)

@@ -95,7 +95,7 @@ def tune_recipe(
     if find_spec("optuna") is None:
         raise UsageError("tune: Optuna is not installed: `pip install 'candid-fer[tune]'`")
     dataset = read_dataset(workspace, recipe, options.class_view)
-    policy, _ = choose_precision(options.precision)
+    policy, _ = choose_precision(options.precision, recipe.model)
     recipe = resolve_batch_size(recipe, dataset.train_rows)
     build_model(recipe, len(dataset.classes))  # so that an error comes before anything is written
     request = _list_request(dataset, recipe, options.seed, policy)
@@ -141,7 +141,7 @@ def _go_on(
     """Train the models that are left, and write the best of all."""
     import optuna
 
-    policy, _ = choose_precision(options.precision)
+    policy, _ = choose_precision(options.precision, recipe.model)
     train = select_examples(dataset, images, "train", recipe)
     val_examples = select_examples(dataset, images, "val", recipe)
     val = make_validation(recipe, len(dataset.classes), val_examples)
