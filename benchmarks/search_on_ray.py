@@ -6,8 +6,8 @@ The generated faces of `scaling.py`, searched with lists by one process (`-j 1`)
 workers of a Ray cluster on this machine, in turns. Each run is a process of its own, and all must
 find the same pairs. Work is CPU time: of the driver, and of each task and each call of an actor, as
 they report it themselves. All that the machine spent, the start of Ray and of its processes
-included, is read from the system. Writes the section `search-on-ray` of RESULTS.md and, with
-`--plan`, the plan of 100 million faces in docs/scaling.md, from these runs and the table `scaling`.
+included, is read from the system. Writes the section `search-on-ray` of RESULTS.md, and
+`runs/search_on_ray.json`, of which `search_plan.py` makes the plan of docs/scaling.md.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import pickle
-import re
 import subprocess
 import sys
 import tempfile
@@ -33,8 +32,7 @@ from scaling import Timed, generate, hash_faces
 
 from curate import engine
 from curate.duplicates import pairs, search_on_ray
-from curate.duplicates.candidates import unmoved
-from curate.duplicates.inverted_file import Part
+from curate.files import write_atomically
 from curate.images.thumbnails import SHARD_IMAGES, Thumbnails
 
 WORKERS = (0, 1, 2, 4)  # of Ray; 0 is one process without it
@@ -42,9 +40,7 @@ SECONDS_BETWEEN = 0.5
 TASKS = (
     "ask_parts", "deal_hashes", "deal_rows", "merge_hashes", "merge_parts", "relate_found",
 )  # fmt: skip
-PLANNED = (300_000, 10_000_000, 100_000_000)
-NODE_CORES, NODE_GB = 16, 64
-OFFERED = 0.6  # of a node's memory, beside Ray's object store and the tasks
+RECORD = ROOT / "benchmarks" / "runs" / "search_on_ray.json"  # the machine, and its runs
 Run = dict[str, Any]
 
 
@@ -57,7 +53,6 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=list(WORKERS))
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--record", type=Path, help="file of finished runs, which are not repeated")
-    parser.add_argument("--plan", action="store_true", help="write the plan of docs/scaling.md")
     parser.add_argument("--one", action="store_true", help="for the processes that measure")
     options = parser.parse_args()
     if options.one:
@@ -80,9 +75,9 @@ def main() -> None:
                         with options.record.open("a") as file:
                             file.write(json.dumps(runs[-1]) + "\n")
     require_equal(runs)
-    write(runs)
-    if options.plan:
-        write_plan(runs)
+    write_section(runs)
+    kept = {"machine": describe_machine(), "runs": runs}
+    write_atomically(RECORD, (json.dumps(kept) + "\n").encode())
 
 
 def run_one(scratch: Path, rows: int, workers: int) -> Run:
@@ -231,7 +226,7 @@ def require_equal(runs: list[Run]) -> None:
             sys.exit(f"{rows:,} faces: {len(found)} different results")
 
 
-def write(runs: list[Run]) -> None:
+def write_section(runs: list[Run]) -> None:
     """The section of RESULTS.md: each value is the mean over the turns."""
     header = [
         "faces", "workers of Ray", "wall s", "driver CPU s", "tasks and actors CPU s",
@@ -280,93 +275,6 @@ def count_tasks(run: Run) -> float:
 
 def count_work(runs: list[Run]) -> float:
     return float(np.mean([run["driver"] + count_tasks(run) for run in runs]))
-
-
-def write_plan(runs: list[Run]) -> None:
-    """What larger sets take, by the laws that the tables of RESULTS.md show."""
-    counts, cpu, candidates = read_scaling()
-    largest = max(run["rows"] for run in runs if run["workers"])
-    on_ray = [run for run in runs if run["workers"] and run["rows"] == largest]
-    # The dearest of all sizes: one turn of one size may flatter.
-    extra = max(
-        count_work(select(runs, count, workers)) / count_work(select(runs, count, 0))
-        for count, workers in {(run["rows"], run["workers"]) for run in runs if run["workers"]}
-    )
-    row_bytes = measure_index_bytes()
-    search = mean(on_ray, "driver_search") / largest
-    rest = (mean(on_ray, "driver") - mean(on_ray, "driver_search")) / on_ray[0]["candidates"]
-    rest += measure_naming()
-    slope, growth = (np.polyfit(np.log(counts), np.log(each), 1)[0] for each in (cpu, candidates))
-    rows = []
-    for faces in PLANNED:
-        least, most = sorted(
-            extra * cpu[-1] * (faces / counts[-1]) ** power / 3600 for power in (slope, 1.5)
-        )
-        pairs_verified = candidates[-1] * (faces / counts[-1]) ** growth
-        driver = (search * faces + rest * pairs_verified) / 3600
-        reserved = search_on_ray.DESCRIBED_BYTES * faces / 1e9
-        # More cores than these would wait for the driver.
-        cores = most / driver
-        nodes = int(np.ceil(max(cores / NODE_CORES, reserved / (OFFERED * NODE_GB))))
-        hours = max(driver, most / (nodes * NODE_CORES))
-        row = [f"{faces:,}", f"{least:,.2f} to {most:,.2f}", f"{driver:,.2f}", str(nodes)]
-        memory = (row_bytes * faces, search_on_ray.DESCRIBED_BYTES * faces, 48 * 48 * faces)
-        rows.append([*row, f"{hours:,.2f}", *[f"{each / 1e9:,.1f}" for each in memory]])
-    header = [
-        "faces", "core-hours of the search", "of the driver alone, hours",
-        f"nodes of {NODE_CORES} cores and {NODE_GB} GB", "hours", "index GB",
-        "memory that Ray reserves for it GB", "thumbnails on disk GB",
-    ]  # fmt: skip
-    body = (
-        "Computed by `python benchmarks/search_on_ray.py --plan`, not measured. Measured on "
-        f"{describe_machine()}: up to {counts[-1]:,.0f} faces in one process, whose CPU time grew "
-        f"to the power of {slope:.2f} (the larger figure is for N sqrt(N)), and up to {largest:,} "
-        f"with up to {max(run['workers'] for run in runs)} workers on one machine, whose work was "
-        f"at most {extra:.2f} times that of one process. Candidates grew to the power of "
-        f"{growth:.2f}; the index took {row_bytes:.0f} bytes an image. The nodes are as "
-        "many as the driver keeps busy, or as hold the index. No network was between the workers."
-    )
-    replace_section(ROOT / "docs" / "scaling.md", "plan", f"{body}\n\n{to_table(header, rows)}")
-
-
-def read_scaling() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Faces, CPU seconds of the whole search and candidates, by the table `scaling`."""
-    section = re.search("<!-- scaling -->(.*)<!-- /scaling -->", RESULTS.read_text(), re.DOTALL)
-    assert section is not None
-    lines = [line.strip("| ").split(" | ") for line in section[1].splitlines()]
-    rows = [
-        [float(line[k].replace(",", "")) for k in (0, 7, 4)]
-        for line in lines
-        if len(line) > 1 and line[1] == "index"
-    ]
-    counts, cpu, candidates = np.array(rows).T
-    return counts, cpu, candidates
-
-
-def measure_index_bytes(rows: int = 300_000) -> float:
-    """Memory that a part of the index takes for each image, once it is made."""
-    rng = np.random.default_rng(0)
-    described = rng.integers(-1000, 1000, (rows, 64)).astype(np.int16)
-    count = int(4 * np.sqrt(rows))
-    lists = rng.integers(0, count, rows)
-    before = psutil.Process().memory_info().rss
-    part = Part(np.arange(rows), described, lists, count)
-    return (psutil.Process().memory_info().rss - before) / len(part.rows)
-
-
-def measure_naming(batches: int = 20) -> float:
-    """CPU seconds of the driver for each candidate, to name the shard that keeps its result."""
-    images = np.random.default_rng(0).integers(0, 256, (SHARD_IMAGES, 48, 48), np.uint8)
-    rows = np.arange(batches * pairs.BATCH)
-    candidates = unmoved(rows % 4093, rows * 7 % 4093)
-    parts = [candidates[s : s + pairs.BATCH] for s in range(0, len(rows), pairs.BATCH)]
-    with tempfile.TemporaryDirectory() as cache:
-        options = pairs.SearchOptions(cache=Path(cache))
-        start = time.process_time()
-        verifier = pairs._Verifier(Thumbnails([images], 48), options)
-        for part in parts:
-            verifier._name_shard(part)
-        return (time.process_time() - start) / len(rows)
 
 
 if __name__ == "__main__":
