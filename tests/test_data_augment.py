@@ -13,7 +13,7 @@ from train.data.augment import (
     erase_images,
     warp_images,
 )
-from train.data.tta import plan_mirror, plan_shifts, plan_views
+from train.data.tta import plan_fixed_views, plan_mirror, plan_views
 from train.recipes.presets import RECIPES
 
 RECIPE = RECIPES["fast"]
@@ -147,7 +147,7 @@ def test_what_happens_to_an_image_does_not_depend_on_its_neighbours() -> None:
 
 def test_ten_views_are_the_image_and_its_mirror_image_moved_to_all_sides():
     images = np.random.default_rng(0).integers(0, 256, (2, 48, 48), dtype=np.uint8)
-    views = [warp_images(images, view) for view in plan_shifts(len(images), 48, 10)]
+    views = [warp_images(images, view) for view in plan_fixed_views(len(images), 48, 10)]
     assert len(views) == 10
     assert (views[0] == images).all()
     assert (views[1] == images[:, :, ::-1]).all()
@@ -157,5 +157,7 @@ def test_ten_views_are_the_image_and_its_mirror_image_moved_to_all_sides():
 
 
 def test_five_views_are_every_place_once_mirrored_in_turns():
-    ten, five = (plan_shifts(3, 48, views) for views in (10, 5))
+    ten, five = (plan_fixed_views(3, 48, views) for views in (10, 5))
     assert all((ten[k] == view).all() for k, view in zip((0, 3, 4, 7, 8), five, strict=True))
+    with pytest.raises(ValueError, match="3 fixed views: must be 2, 5 or 10"):
+        plan_fixed_views(3, 48, 3)

@@ -106,25 +106,33 @@ def plan_mirror(count: int, size: int) -> list[Transforms]:
     return [*plan_identity(count), _repeat([[-1, 0, size - 1], [0, 1, 0]], count)]
 
 
-def plan_shifts(count: int, size: int, views: int) -> list[Transforms]:
-    """TTA views in place and shifted to all four sides by `SHIFT` of the side.
+def plan_fixed_views(count: int, size: int, views: int) -> list[Transforms]:
+    """TTA views that are the same for all images: mirrored, and shifted by `SHIFT` of the side.
 
     Parameters
     ----------
-    views : 10 for the images and their mirror images in each of the five places, 5 for one of them
-        in turns: the images in place, to two sides mirrored, to the other two plain
+    views : 2 for the images and their mirror images; 10 for both in place and shifted to all four
+        sides; 5 for one of both in turns: in place, to two sides mirrored, to the other two plain
+
+    Raises
+    ------
+    ValueError  if `views` is none of these
     """
     shift = SHIFT * size
-    plain_and_mirrored = [
+    pairs = [
         (
             _repeat([[1, 0, x], [0, 1, y]], count),
             _repeat([[-1, 0, size - 1 + x], [0, 1, y]], count),
         )
         for x, y in ((0, 0), (shift, 0), (-shift, 0), (0, shift), (0, -shift))
     ]
+    if views == 2:
+        return plan_mirror(count, size)
     if views == 5:
-        return [pair[place % 2] for place, pair in enumerate(plain_and_mirrored)]
-    return [view for pair in plain_and_mirrored for view in pair]
+        return [pair[place % 2] for place, pair in enumerate(pairs)]
+    if views == 10:
+        return [view for pair in pairs for view in pair]
+    raise ValueError(f"{views} fixed views: must be 2, 5 or 10")
 
 
 def _repeat(matrix: list[list[float]], count: int) -> Transforms:

@@ -25,7 +25,7 @@ from curate.workspace.manifest import kept_rows
 from curate.workspace.predictions import PREFIX, write_predictions
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Examples, encode_labels, list_classes, load_images, number_rows
-from train.data.tta import plan_mirror, plan_shifts
+from train.data.tta import plan_fixed_views
 from train.oof import hog_model
 from train.oof.progress import ProgressSlot
 from train.recipes.recipe import (
@@ -204,10 +204,7 @@ def _train_network(
     training = fit.Training(recipe, class_count, len(train.rows), seed, policy)
     model = fit.make_model(training)
     network, _ = fit.fit_model(model, training, train, bar, callbacks=[recorder])
-    if recipe.oof_views == 2:
-        tta_views = plan_mirror(len(held_out), recipe.size)
-    else:
-        tta_views = plan_shifts(len(held_out), recipe.size, recipe.oof_views)
+    tta_views = plan_fixed_views(len(held_out), recipe.size, recipe.oof_views)
     return predict.predict_probs(network, train.images, held_out, tta_views), recorder.margins
 
 

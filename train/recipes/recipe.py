@@ -151,8 +151,8 @@ class Recipe:
     oof_views: int = _default(
         5,
         "Views of each image that `train oof` averages: 2 (itself and mirrored), 10 (both also "
-        "shifted to four sides) or 5 (every second of the 10).",
-        "on FER2013 5 rank the label issues as well as 10, and better than 2",
+        "shifted to four sides) or 5 (one of both in turns).",
+        "on two folds of FER2013 5 rank the label issues as well as 10",
         _one_of(2, 5, 10),
     )
     batch_size: int = _default(
