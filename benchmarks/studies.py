@@ -110,6 +110,7 @@ def plan_affectnet() -> Iterator[Job]:
     commands = (
         f"train run --name {run} {AFFECTNET} -w seven",
         f"train embed {folder} -w seven",
+        f"cp {folder}/embedding-test/points.csv scores/affectnet-points.csv",
         f"python {HERE}/study_scores.py {folder} copies --views flip --classes 3 --out {result}",
     )
     yield Job("seven/affectnet/s0", 120, commands, folder, result)

@@ -1,8 +1,9 @@
 """The sections of docs/studies.md that `studies.py --write` makes of the finished jobs.
 
 In: FOLDER/results.jsonl and FOLDER/scores, and the runs of an H200 that runs/h200.zip keeps. Out:
-the sections `fernet`, `affectnet` and `views`, each as soon as one of its jobs is finished, and
-docs/fernet.png. A row is the mean over its seeds, with their standard deviation from two on.
+the sections `fernet`, `affectnet` and `views`, each as soon as one of its jobs is finished,
+docs/fernet.png and docs/affectnet.png. A row is the mean over its seeds, with their standard
+deviation from two on.
 """
 
 import json
@@ -17,9 +18,14 @@ import pandas as pd
 from jobs import RUNS, read_done
 from results import ROOT, replace_section, save_figure, to_table
 
+from curate.files import write_atomically
+from curate.workspace.class_views import find_class_view
 from train.evaluation.intervals import BOUNDS, DRAWS
+from train.evaluation.open_runs import MERGED_VIEWS
+from train.evaluation.plots import plot_embedding
 
 PAGE, PLOT = ROOT / "docs" / "studies.md", ROOT / "docs" / "fernet.png"
+LAYOUT = ROOT / "docs" / "affectnet.png"
 ZIP = RUNS / "h200.zip"
 FERNET = {
     "fernet-w16": "widths 16 to 256",
@@ -50,6 +56,7 @@ def write_tables(folder: Path) -> None:
             replace_section(PAGE, name, text)
             print(text, end="\n\n")
     draw_curves(folder)
+    draw_layout(folder)
 
 
 def read_zip() -> dict[str, Record]:
@@ -202,3 +209,17 @@ def read_curves(folder: Path) -> dict[str, pd.DataFrame]:
         if file.is_file():
             curves[row] = pd.read_csv(file)
     return curves
+
+
+def draw_layout(folder: Path) -> None:
+    """The faces in the plane, by the last features of the AffectNet pipeline."""
+    file = folder / "scores" / "affectnet-points.csv"
+    if not file.is_file():
+        return
+    points = pd.read_csv(file)
+    class_of = find_class_view(MERGED_VIEWS["3"]).class_of
+    panels = [("7 classes", list(points["label"]))]
+    panels.append(("3 groups", [class_of[label] for label in points["label"]]))
+    title = f"mobilenetv2 on FER2013: last features of {len(points):,} test faces (t-SNE)"
+    layout = points[["x", "y"]].to_numpy()
+    write_atomically(LAYOUT, plot_embedding(layout, panels, title))
