@@ -120,7 +120,7 @@ def test_the_log_lists_every_decision_about_an_image_and_whether_it_counts(finis
     assert lines == [
         ("ann", "relabel", "fear", "superseded"),
         ("bob", "drop", "", "undone"),
-        ("ann", "keep", "", "stands"),
+        ("ann", "keep", "sad", "stands"),
         ("ann", "undo", second, ""),
     ]
     assert records[0]["batch"] == first

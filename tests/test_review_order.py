@@ -233,6 +233,35 @@ def test_one_reviewer_on_two_machines_disagrees_until_it_is_settled() -> None:
     assert disagreements(ROWS, append(here, line("R1", 1, "c", label="happy"))) == {}
 
 
+def test_a_decision_about_an_equal_file_or_of_a_machine_in_between_is_no_disagreement() -> None:
+    """`seen` names the newest decision about the bytes, whichever path or name it has."""
+    twins = ROWS.assign(sha256="b" * 64)
+    between = {
+        "an equal file": line("R1", 10, "b", path=PATHS[1], label="happy"),
+        "a machine": line("machine:x", 10, "b", label="happy"),
+    }
+    for what, made in between.items():
+        journal: list[Decision] = []
+        for each in (line("R1", 9, "a", label="angry"), made, line("R1", 11, "c")):
+            journal = append(journal, replace(each, sha256="b" * 64))
+        assert journal[-1].seen == "b", what
+        assert disagreements(twins, journal) == {}, what
+
+
+def test_a_batch_about_two_equal_files_has_not_seen_itself() -> None:
+    twins = ROWS.assign(sha256="b" * 64)
+    both = [replace(line("R1", 9, "a", path=path), sha256="b" * 64) for path in PATHS[:2]]
+    here = append([], *both)
+    there = append([], replace(line("R1", 8, "b", label="happy"), sha256="b" * 64))
+    found = disagreements(twins, unite(here, there))
+    assert found == {PATHS[0]: {"R1": "fear", "R1 (b)": "happy"}}
+
+
+def test_a_verdict_about_a_picture_that_was_overwritten_disagrees_with_nobody() -> None:
+    old = append([], replace(line("R1", 9, "a", label="angry"), sha256="c" * 64))
+    assert disagreements(ROWS, append(old, line("R1", 10, "b"))) == {}
+
+
 def test_a_verdict_that_an_adjudication_had_not_seen_is_in_disagreement_with_it() -> None:
     both = append(append([], line("A", 9, "a")), line("B", 9, "b", label="happy"))
     settled = append(both, replace(line("C", 12, "c", label="sad"), note=ADJUDICATED))

@@ -25,7 +25,7 @@ from curate.workspace.journal.decisions import (
     undo_batch,
 )
 from curate.workspace.journal.file import append_decisions, parse_line, read_journal, to_line
-from curate.workspace.journal.order import unite
+from curate.workspace.journal.order import set_seen, unite
 from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.workspace import Workspace
 
@@ -187,6 +187,46 @@ def test_a_merge_keeps_what_each_reviewer_saw_in_either_direction(sad):
         now = relabel_source(sad, "happy")
         assert label_of(now, merged) == "fear"
         assert own_verdicts(now, merged) == {"ann": {PATH: "sad"}, "bob": {PATH: "fear"}}
+
+
+def test_a_keep_of_a_file_means_the_label_shown_though_an_equal_file_was_relabelled_to_it(
+    built, curate, tmp_path
+):
+    """The label that was rejected for one of two equal files must not come back by the other."""
+    shutil.copy(tmp_path / "t/sad/1.png", tmp_path / "t/fear/1.png")
+    words = ("-w", built.root)
+    assert curate("build", tmp_path / "t", *words, "-j", 1).exit_code == 0
+    assert curate("dedup", "--exact-only", *words).exit_code == 0
+    assert curate("decide", "t/sad/1.png", "--label", "fear", *words).exit_code == 0
+    assert curate("decide", "t/fear/1.png", "--keep", *words).exit_code == 0
+    labels = built.read().set_index("path")["label"]
+    assert (labels["t/sad/1.png"], labels["t/fear/1.png"]) == ("fear", "fear")
+    made = read_journal(built.journal)
+    assert [(line.action, line.label) for line in made] == [("relabel", "fear"), ("keep", "fear")]
+    # A journal of the version before, which named no label where it is plain.
+    unnamed = [*made[:1], replace(made[1], label="")]
+    assert derive_verdicts(built.read(), unnamed).set_index("path")["label"].equals(labels)
+
+
+def test_a_keep_after_an_accepted_suggestion_keeps_the_label_that_the_source_gives_now():
+    rows = make_manifest([{"given_label": "angry"}])
+    line = Decision("m", "machine:x", "m", "relabel", PATH, rows.at[0, "sha256"], "sad", "angry")
+    now = relabel_source(rows, "sad")  # as the models had suggested
+    assert label_of(now, decide(now, [line], "keep")) == "sad"
+
+
+def test_a_merge_takes_no_label_from_the_lines_of_another_journal(sad):
+    """Ann goes to fear and back; Bob, who saw none of it, keeps what both see: sad."""
+    ours: list[Decision] = []
+    for action, label in (("relabel", "fear"), ("keep", ""), ("relabel", "sad")):
+        shown = derive_verdicts(sad, ours)
+        ours += set_seen(new_decisions(shown, [(PATH, action, label)], by="ann"), ours)
+    theirs = set_seen(decide(sad, [], "keep", by="bob"), [])
+    unnamed = [replace(line, label="") for line in theirs]
+    for keep in (theirs, unnamed):
+        merged = unite(ours, [replace(line, at=f"9{line.at}", order="") for line in keep])
+        assert own_verdicts(sad, merged) == {"ann": {PATH: "sad"}, "bob": {PATH: "sad"}}
+        assert label_of(sad, merged) == "sad"
 
 
 # journals of earlier versions

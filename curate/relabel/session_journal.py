@@ -160,22 +160,16 @@ class SessionJournal:
             self._catch_up()
 
     def _to_line(self, header: BatchHeader, request: DecisionRequest) -> Decision:
+        image = self.images[request.path]
+        # The panel's keep means the given label.
+        labels = {"relabel": request.label, "keep": image.given_label}
         return header.to_decision(
             request.action,
             path=request.path,
-            sha256=self.images[request.path].sha256,
-            label=request.label if request.action == "relabel" else self._kept_label(request),
+            sha256=image.sha256,
+            label=labels.get(request.action, ""),
             expected=request.expected,
         )
-
-    def _kept_label(self, request: DecisionRequest) -> str:
-        """The given label, which the panel's keep means; empty where it is plainly the expected."""
-        image = self.images[request.path]
-        is_relabelled = any(
-            line.action == "relabel" and line.sha256 == image.sha256 for line in self._lines
-        )
-        is_plain = request.expected == image.given_label and not is_relabelled
-        return "" if request.action != "keep" or is_plain else image.given_label
 
     def _catch_up(self) -> None:
         """Read the lines that were appended since the last call, or all of a replaced journal."""

@@ -21,7 +21,7 @@ from curate.workspace.journal.decisions import (
     is_machine,
     name_kept_labels,
 )
-from curate.workspace.journal.order import known_batches
+from curate.workspace.journal.order import group_by_bytes, image_of, known_batches
 from curate.workspace.journal.verdicts import current_decisions
 
 ADJUDICATED = "adjudicated"
@@ -123,35 +123,45 @@ def concurrent_decisions(
     They are lines of `name_kept_labels`.
     """
     named = name_kept_labels(journal)
+    about = group_by_bytes(named)
     given = dict(zip(manifest["path"], manifest["given_label"], strict=True))
     counting = {id(line) for line in drop_undone(named)}
     found = {}
-    for path, lines in _group_by_image(manifest, named).items():
+    for path, lines in _group_by_path(manifest, named).items():
         verdict_by = {id(line): verdict_of(line, given[path]) for line in lines}
         decided = [line for line in lines if id(line) in counting and verdict_by[id(line)]]
-        newest = _leave_out_seen(decided, lines)
+        newest = _leave_out_seen(decided, about)
         if len({verdict_by[id(line)] for line in newest}) > 1:
             found[path] = newest
     return found
 
 
-def _group_by_image(
+def _group_by_path(
     manifest: pd.DataFrame, journal: Sequence[Decision]
 ) -> dict[str, list[Decision]]:
-    """Path -> the lines of people about the image, in their order."""
-    moved, paths = current_decisions(manifest, journal).moved, set(manifest["path"])
-    about: dict[str, list[Decision]] = {}
+    """Path -> the lines of people about the image that lies there now, in their order."""
+    moved = current_decisions(manifest, journal).moved
+    sha256_at = dict(zip(manifest["path"], manifest["sha256"], strict=True))
+    lines_at: dict[str, list[Decision]] = {}
     for line in journal:
-        path = moved.get((line.path, line.sha256), line.path)
-        if path in paths and line.action != "refused" and not is_machine(line.by):
-            about.setdefault(path, []).append(line)
-    return about
+        is_here = sha256_at.get(line.path) == line.sha256
+        path = line.path if is_here else moved.get((line.path, line.sha256))
+        if path is not None and line.action != "refused" and not is_machine(line.by):
+            lines_at.setdefault(path, []).append(line)
+    return lines_at
 
 
-def _leave_out_seen(decided: Sequence[Decision], lines: Sequence[Decision]) -> list[Decision]:
-    """Those of the decisions about an image that no other of them has seen; `lines` are all."""
+def _leave_out_seen(
+    decided: Sequence[Decision], about: Mapping[tuple[str, str], Sequence[Decision]]
+) -> list[Decision]:
+    """Those of the decisions about an image that no other of them has seen.
+
+    Parameters
+    ----------
+    about : as `group_by_bytes` returns it
+    """
     if len(decided) < 2:
         return []
-    known = known_batches(lines)
+    known = known_batches(about[image_of(decided[0])])
     seen = set().union(*(known[line.batch] for line in decided))
     return [line for line in decided if line.batch not in seen]

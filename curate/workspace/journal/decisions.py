@@ -41,7 +41,8 @@ class Decision:
 
     `sha256` and `expected` bind the decision to what the person saw: the bytes of the image, and
     the label that it had then. Empty fields are those that the action does not need. `label` is the
-    class of a relabel, and that of a keep if it is not plainly `expected` (`name_kept_labels`).
+    class of a relabel, and the class that a keep keeps; a keep of an earlier version may name none
+    (`name_kept_labels`).
     `order` is its place among all lines, and no part of what was decided: two lines that differ in
     it alone are equal. `seen` are the batches of the newest decisions about the image that its
     journal held then, `-` if there was none; decisions that have not seen each other are
@@ -129,20 +130,13 @@ def new_decisions(
     return [
         header.to_decision(
             action,
-            label={"relabel": label, "keep": _kept_label(rows, path)}.get(action, ""),
+            label={"relabel": label, "keep": str(rows.at[path, "label"])}.get(action, ""),
             path=path,
             sha256=str(rows.at[path, "sha256"]),
             expected=str(rows.at[path, "label"]),
         )
         for path, action, label in wanted
     ]
-
-
-def _kept_label(rows: pd.DataFrame, path: str) -> str:
-    """The label of a keep, if it must be named: where a person or a copy has set it before."""
-    label = str(rows.at[path, "label"])
-    is_set = rows.at[path, "reason"] == "human" and rows.at[path, "status"] == "keep"
-    return label if is_set or label != rows.at[path, "given_label"] else ""
 
 
 def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:
@@ -240,9 +234,11 @@ def name_kept_labels(journal: Sequence[Decision]) -> list[Decision]:
     """The journal, with the label that the person kept as `label` of every keep.
 
     It is the label that the line names or, without one, `expected`: the label that the person saw.
-    Earlier versions named none, and also wrote a keep after a relabel, which meant the label under
-    it: if a relabel to `expected` counted then, the kept label is the one that this relabel had
-    replaced. A line without `expected` keeps its empty label: the given label of now.
+    The first versions, whose lines have no `seen`, never named one, and also wrote a keep after a
+    relabel, which meant the label under it: if a relabel to `expected` counted then, the kept label
+    is the one that this relabel had replaced. Later lines that name none, whose journal may since
+    hold the relabels of other people and of equal files, mean `expected`. A line without `expected`
+    keeps its empty label: the given label of now.
     """
     named: list[Decision] = []
     about: dict[tuple[str, str], list[int]] = {}  # the bytes and face -> their lines so far
@@ -253,7 +249,9 @@ def name_kept_labels(journal: Sequence[Decision]) -> list[Decision]:
             named.append(line)
             continue
         earlier = about.setdefault((line.sha256, split_face(line.path)[1]), [])
-        is_relabelled = any(_is_relabel_to(line.expected, journal[k]) for k in earlier)
+        is_relabelled = not line.seen and any(
+            _is_relabel_to(line.expected, journal[k]) for k in earlier
+        )
         before = [journal[k] for k in sorted([*earlier, *voids])] if is_relabelled else []
         named.append(_name_kept_label(line, before))
         earlier.append(number)
@@ -265,8 +263,8 @@ def _name_kept_label(line: Decision, before: Sequence[Decision]) -> Decision:
 
     Parameters
     ----------
-    before : the earlier lines about the image, and those that void any; empty if none is a relabel
-        to what the line expects
+    before : the earlier lines about the image, and those that void any; empty if the line is not of
+        the first versions, or none of them is a relabel to what it expects
     """
     if line.action != "keep" or line.label or line.expected not in VOCABULARY:
         return line

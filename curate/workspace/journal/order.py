@@ -127,15 +127,15 @@ def unite(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision
 
 def set_seen(lines: Sequence[Decision], journal: Sequence[Decision]) -> list[Decision]:
     """The lines, each decision about an image with what `journal` holds about it as `seen`."""
-    images = {_image_of(line) for line in lines if _is_about_image(line)}
+    images = {image_of(line) for line in lines if _is_about_image(line)}
     about: dict[tuple[str, str], list[Decision]] = {image: [] for image in images}
     for line in journal:
-        if _is_about_image(line) and _image_of(line) in images:
-            about[_image_of(line)].append(line)
+        if _is_about_image(line) and image_of(line) in images:
+            about[image_of(line)].append(line)
     found = []
     for line in lines:
         if _is_about_image(line) and not line.seen:
-            earlier = about[_image_of(line)]
+            earlier = about[image_of(line)]
             line = replace(line, seen=" ".join(_newest_batches(earlier)) or NOTHING)
             earlier.append(line)
         found.append(line)
@@ -153,25 +153,39 @@ def _newest_batches(lines: Sequence[Decision]) -> dict[str, None]:
 
 
 def known_batches(lines: Sequence[Decision]) -> dict[str, set[str]]:
-    """Batch -> the batches that its decision about an image had seen, directly or by others.
+    """Batch -> the other batches that its decisions about an image had seen, directly or by others.
 
     Parameters
     ----------
-    lines : the decisions about one image, in their order; one of an earlier version has seen all
-        that come before it
+    lines : all decisions about the bytes and face of one image (`group_by_bytes`), in their order;
+        one of an earlier version has seen all that come before it
     """
     known: dict[str, set[str]] = {}
     for line in lines:
-        seen = set(line.seen.split()) - {NOTHING} if line.seen else set(known) - {line.batch}
-        known[line.batch] = seen.union(*(known.get(batch, set()) for batch in seen))
+        seen = set(line.seen.split()) - {NOTHING} if line.seen else set(known)
+        seen = seen.union(*(known.get(batch, set()) for batch in seen))
+        known[line.batch] = (known.get(line.batch, set()) | seen) - {line.batch}
     return known
+
+
+def group_by_bytes(lines: Sequence[Decision]) -> dict[tuple[str, str], list[Decision]]:
+    """The bytes and face of an image -> the decisions about it, in their order.
+
+    Equal files are one image here, whatever their paths: `seen` of a decision about one of them
+    names the decisions about the others too.
+    """
+    about: dict[tuple[str, str], list[Decision]] = {}
+    for line in lines:
+        if _is_about_image(line):
+            about.setdefault(image_of(line), []).append(line)
+    return about
 
 
 def _is_about_image(line: Decision) -> bool:
     return bool(line.path) and line.action != "refused"
 
 
-def _image_of(line: Decision) -> tuple[str, str]:
+def image_of(line: Decision) -> tuple[str, str]:
     """The bytes of the image, and the number of the face in it."""
     return line.sha256, split_face(line.path)[1]
 
