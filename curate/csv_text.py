@@ -11,6 +11,7 @@ import io
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TextIO
 
 import pandas as pd
 
-from curate.errors import SourceError
+from curate.errors import SourceError, shorten
 from curate.files import open_regular, read_bounded
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -111,9 +112,14 @@ def read_frame(file: Path) -> pd.DataFrame:
     ------
     SourceError  if the bytes are no text, or over `MAX_TEXT_BYTES`
     OSError  if it cannot be opened or is no regular file
-    ValueError  if pandas finds no table in it, or a row has more cells than the header
+    ValueError  if pandas finds no table in it, a row has more cells than the header, or two columns
+        have one name, in whatever case
     """
     data, form = read_bounded(file, MAX_TEXT_BYTES), find_form(file)
+    header = [name.strip().lower() for name in next(read_csv(file, form), [])]
+    twice = [name for name, count in Counter(header).items() if count > 1 and name]
+    if twice:
+        raise ValueError(f"the column {shorten(twice[0])} is there {header.count(twice[0])} times")
     with warnings.catch_warnings():
         # Without `index_col` the cells of a row that is too long move into other columns.
         warnings.simplefilter("error", pd.errors.ParserWarning)

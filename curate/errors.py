@@ -94,6 +94,11 @@ def amount(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def find_reason(error: Exception) -> str:
+    """Why a file could not be read: the system's words, else the first line of the error's text."""
+    return (isinstance(error, OSError) and error.strerror) or first_line(error)
+
+
 def first_line(error: Exception, longest: int = 120) -> str:
     """The first line of the error's text; a KeyError holds only the key."""
     line = next(iter(str(error).splitlines()), "").strip() or type(error).__name__

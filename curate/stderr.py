@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.errors import WorkspaceError, examples, first_line, printable
+from curate.errors import WorkspaceError, examples, find_reason, printable
 
 T = TypeVar("T")
 # Of progress without a terminal: work that takes less than the first prints nothing.
@@ -163,7 +163,7 @@ def explain_os_error(error: OSError) -> str:
     if isinstance(place, bytes):
         place = os.fsdecode(place)
     where = "the output" if place is None else str(place)
-    reason = error.strerror or first_line(error)
+    reason = find_reason(error)
     fix = _FIXES.get(error.errno or 0, "correct that and run the command again")
     return f"{where}: cannot be used ({reason}): {fix}; {_describe_changes()}"
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from curate.errors import ServiceError, WorkspaceError
 from curate.export import fiftyone
 from curate.export import folders as export
-from curate.export.folders import ExportedImage
+from curate.export.images import ExportedImage
 from curate.export.table import FERPLUS_ORDER, soft_label
 from curate.labels import VOCABULARY
 from curate.workspace.manifest import kept_rows
@@ -137,14 +137,15 @@ def test_a_foreign_folder_and_missing_images_are_refused_before_anything_is_writ
     finished.sources.write_text(
         json.dumps({"tiny": {**sources["tiny"], "root": str(tmp_path / "gone")}})
     )
-    result = curate("export", "folder", tmp_path / "new", "-w", finished.root)
     kept = kept_rows(finished.read())["path"]
-    assert result.stderr == (
-        f"curate: {len(kept)} kept images are missing "
-        f"({', '.join(kept[:3])} and {len(kept) - 3} more): bring them back, "
-        "or run `curate build` again\n"
-    )
-    assert not (tmp_path / "new").exists()
+    for kind in ("folder", "csv"):
+        result = curate("export", kind, tmp_path / "new", "-w", finished.root)
+        assert result.stderr == (
+            f"curate: {len(kept)} kept images are missing "
+            f"({', '.join(kept[:3])} and {len(kept) - 3} more): bring them back, "
+            "or run `curate build` again\n"
+        )
+        assert not (tmp_path / "new").exists()
 
 
 def test_an_export_that_was_interrupted_goes_on_and_leaves_no_image_under_two_labels(

@@ -55,6 +55,19 @@ def test_many_decisions_come_from_a_table_in_one_batch(finished, curate, tmp_pat
     assert finished.read().set_index("path").at["tiny/train/fear/0.png", "reason"] == ""
 
 
+@pytest.mark.parametrize(
+    "header", ["path,Action,action,label", "path,action,action,label", "Path,path,action,label"]
+)
+def test_a_table_of_decisions_with_a_column_twice_is_refused(finished, curate, tmp_path, header):
+    table = tmp_path / "d.csv"
+    table.write_text(f"{header}\ntiny/train/sad/0.png,keep,drop,\n")
+    before = finished.journal.read_bytes()
+    result = curate("decide", "--from", table, "-w", finished.root)
+    assert result.exit_code == 1
+    assert "is there 2 times): save it as CSV with the columns path, action" in result.stderr
+    assert finished.journal.read_bytes() == before
+
+
 def test_a_dry_decision_prints_what_would_change_and_records_nothing(finished, curate):
     before = finished.journal.read_bytes()
     result = curate("decide", "tiny/train/sad/0.png", "--drop", "-n", "-w", finished.root)

@@ -1,10 +1,13 @@
 """flag, weights and audit: worked examples, and the libraries that define the scores."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import predict
 from sklearn.utils.class_weight import compute_class_weight
 from tables import make_manifest
 
@@ -15,6 +18,7 @@ from curate.label_issues.scores import margin, self_confidence
 from curate.reports.audit import audit, format_audit, summarize_audit
 from curate.stages.flag import flag
 from curate.stages.weights import weights
+from curate.workspace.receipts import StageResult, new_receipt, write_receipt
 
 PROBS = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.35, 0.25]])
 GIVEN = ("angry", "angry", "sad", "happy")
@@ -248,3 +252,38 @@ def test_audit_of_our_own_split_finds_nothing(finished, curate):
         )
         == 1
     )
+
+
+@pytest.mark.parametrize("by_oof", [False, True])
+def test_predictions_of_the_pictures_that_lay_there_before_are_noted(
+    finished, curate, tiny_faces, tmp_path, by_oof
+):
+    """Two pictures of one class are exchanged: paths, labels and folds are as before."""
+    pictures = Path(shutil.copytree(tiny_faces, tmp_path / "pictures" / "tiny"))
+    words = ("-w", finished.root)
+    assert curate("build", pictures, *words, "-j", 1).exit_code == 0
+    for stage in (("inspect",), ("dedup",), ("fold", "--k", "2")):
+        assert curate(*stage, *words).exit_code == 0
+    table = predict(finished)
+    if by_oof:
+        record = new_receipt(
+            finished.root, "oof", finished.read(), input_columns=("pixel_hash",), inputs=(),
+            options={}, result=StageResult("", {}, tables={f"predictions/{table.name}": None}),
+        )  # fmt: skip
+        write_receipt(finished.root, record, seconds=1)
+    assert "pictures were" not in curate("flag", *words).stderr
+    rows = finished.read()
+    alone = rows[(rows["duplicate_group"] == "") & (rows["status"] == "keep")]
+    groups = alone.groupby(["given_label", "fold"])["path"]
+    pair = next(list(paths)[:2] for _, paths in groups if len(paths) > 1)
+    first, second = (tmp_path / "pictures" / path for path in pair)
+    held = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(held)
+    assert "2 changed" in curate("build", *words, "-j", 1).stderr
+    for stage in (("inspect",), ("dedup",), ("fold", "--k", "2")):
+        assert curate(*stage, *words).exit_code == 0
+    assert "flag stale" in curate("status", *words).stdout
+    event = "`train oof` wrote it" if by_oof else "`curate flag` read it last"
+    noted = f"{table.name}: pictures were changed or added since {event}, and it speaks of those"
+    assert noted in curate("flag", *words).stderr

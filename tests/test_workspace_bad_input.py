@@ -77,7 +77,16 @@ def test_a_command_without_a_workspace_names_the_first_step_and_writes_nothing(
             "manifest does, as in fer/train/happy/1.png",
         ),
         ("path,happy\n", "the table has no row: restore the file"),
-        ("", "cannot be read as a CSV of votes: write one `path` column and one column per class"),
+        (
+            "",
+            "cannot be read as a CSV of votes (No columns to parse from file): write one `path` "
+            "column and one column per class",
+        ),
+        (
+            "path,happy,sad,Sad\na,1,2,0\n",
+            "cannot be read as a CSV of votes (the column sad is there 2 times): write one `path` "
+            "column and one column per class",
+        ),
     ],
 )
 def test_bad_votes_are_refused_and_the_workspace_is_as_it_was(
@@ -95,8 +104,8 @@ def test_a_missing_votes_file_is_refused(curate: Curate, tmp_path: Path, tiny_fa
         "build", tiny_faces, "--votes", tmp_path / "no.csv", "-w", tmp_path / "ws", "-j", "1"
     )
     message = (
-        f"{tmp_path}/no.csv: cannot be read as a CSV of votes: write one `path` column and "
-        "one column per class"
+        f"{tmp_path}/no.csv: cannot be read as a CSV of votes (No such file or directory): write "
+        "one `path` column and one column per class"
     )
     assert_refused(result, message)
 

@@ -16,14 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import ServiceError
-from curate.export.folders import (
-    LISTING,
-    begin_listing,
-    finish_listing,
-    list_files,
-    require_free,
-    require_images,
-)
+from curate.export.folders import LISTING, begin_listing, finish_listing, require_free
+from curate.export.images import list_files, require_images
 from curate.export.table import Format, format_export, label_table
 from curate.fiftyone_host.environment import fiftyone_environment, require_fiftyone
 from curate.fiftyone_host.mongod import find_mongod, start_mongod

@@ -11,11 +11,13 @@ from typing import Literal
 import pandas as pd
 
 from curate.errors import UsageError, amount
+from curate.export.images import list_files, require_images
 from curate.files import require_own, write_atomically
 from curate.labels import VOCABULARY
 from curate.result import Result, format_counts
 from curate.workspace.invariants import require_whole_split
 from curate.workspace.manifest import export_bytes, kept_rows
+from curate.workspace.places import locate_named
 from curate.workspace.votes import share_votes, votes_of
 from curate.workspace.workspace import Workspace
 
@@ -33,13 +35,15 @@ def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: boo
     ------
     UsageError  if the target is a folder, or a file that is no earlier export
     ManifestError  if the split breaks a law
+    WorkspaceError  if images are missing, or other than they were when `build` read them
     """
     manifest = workspace.read()
     require_whole_split(manifest)
     kept = kept_rows(manifest)
-    locate = workspace.locate()
-    table = label_table(kept, [str(locate(path).absolute()) for path in kept["path"]], form)
     _require_own(target)
+    images = list_files(kept, locate_named(workspace, kept["path"]))
+    require_images(images)
+    table = label_table(kept, [str(image.file.absolute()) for image in images], form)
     if not dry_run:
         write_atomically(target, export_bytes(table))
     return format_export(table, kept, str(target))

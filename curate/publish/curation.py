@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from curate.csv_text import read_cell
-from curate.errors import WorkspaceError, amount, first_line, shorten
+from curate.errors import WorkspaceError, amount, find_reason, first_line, shorten
 from curate.files import (
     SIGNATURE,
     ignore_sigint,
@@ -144,7 +144,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(read_bounded(file, MOST_BYTES))
         schema = record.get("schema")
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
+        reason = find_reason(error)
         raise WorkspaceError(
             f"{file}: no curation ({reason}): name the folder that `curate publish` has written"
         ) from error

@@ -92,7 +92,7 @@ def _read_probs(
         else:
             files = workspace.find_predictions()
             tables = [read_predictions(file, manifest) for file in files]
-            note_changed_predictions(workspace.root, files)
+            note_changed_predictions(workspace.root, manifest, files)
     except PredictionsError as error:
         return {}, [f"no likelihoods are shown: {error}"]
     return average_predictions(tables), []

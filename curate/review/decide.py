@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate.csv_text import read_cell, read_frame
-from curate.errors import JournalError, UsageError, amount, examples, first_line
+from curate.errors import JournalError, UsageError, amount, examples, find_reason
 from curate.result import Result
 from curate.review.accept import AT_LEAST, accept
 from curate.review.consensus import AT_LEAST as CONSENSUS_AT_LEAST
@@ -166,7 +166,7 @@ def _read_table(file: Path) -> list[tuple[str, str, str]]:
     try:
         table = read_frame(file)
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
+        reason = find_reason(error)
         raise JournalError(
             f"{file}: cannot be read ({reason}): save it as CSV with the columns path, action, "
             "label"

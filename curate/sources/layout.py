@@ -83,6 +83,8 @@ class LayoutOptions:
     columns : role (path, label, split, subject, sequence, box) -> column of a table
     neutral_frames, peak_frames : number of first and last frames taken of each labelled CK+
         sequence
+    known_boxes : path with the number of a face, as in the last build -> its box: it keeps the
+        number, by which people's decisions name it; without a box, a number that is taken
     """
 
     unpack_to: Path | None = None
@@ -91,6 +93,7 @@ class LayoutOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     neutral_frames: int = 1
     peak_frames: int = 3
+    known_boxes: Mapping[str, str] = field(default_factory=dict)
 
     def skips(self, name: str) -> bool:
         """Whether `--skip` names this label of the source, or this folder beside its parts."""

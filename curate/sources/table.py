@@ -7,11 +7,13 @@
 is its box: `box` is "x y w h" in pixels, `corners` left, top, right, bottom; each is one column or
 four (xmin, ymin, xmax, ymax and the like are known). Shares of the picture's size need a column
 that is named so, or `--column relative_corners=xmin,ymin,xmax,ymax`. Several rows may share a
-picture then, and are its faces #0, #1 and so on in the order of the table. Labels are read by their
-spelling; numbers need `--map 0=angry` and so on. A row without a label is counted and skipped.
-Delimiters `;`, tab and `|`, UTF-16 and Latin-1 are recognised.
+picture then, and are its faces #0, #1 and so on in the order of the table; a later build leaves a
+face its number, by its box. Labels are read by their spelling; numbers need `--map 0=angry` and so
+on. A row without a label is counted and skipped. Delimiters `;`, tab and `|`, UTF-16 and Latin-1
+are recognised.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +35,7 @@ from curate.sources.tables.text_tables import (
     read_header,
     read_rows,
 )
+from curate.workspace.manifest import split_face
 
 NAME = "table"
 LOOKS_LIKE = "a CSV file with a column of picture paths and one of labels"
@@ -105,7 +108,8 @@ def list_table(
     header = read_columns(table)
     columns = _name_columns(table, header, options.columns)
     path, label = columns.of["path"], columns.of["label"]
-    records = list(enumerate(read_rows(table, (path, label), looks_like=LOOKS_LIKE), start=2))
+    used = (*columns.of.values(), *(columns.boxes.names if columns.boxes else ()))
+    records = list(enumerate(read_rows(table, used, looks_like=LOOKS_LIKE), start=2))
     labelled = [(line, row) for line, row in records if not is_no_label(row[label])]
     labels = sorted({row[label] for _, row in labelled})
     label_of = canonical_labels(labels, where=str(table), extra=options.spellings)
@@ -117,38 +121,57 @@ def list_table(
         box = read_box(columns.boxes, row, top / picture, where)
         face = _make_row(picture, roles, label_of, where, box)
         found.append(face if face.source_split else replace(face, source_split=split))
-    present, missing = keep_present(_number_faces(found), top, str(table))
+    present, missing = keep_present(_number_faces(found, options.known_boxes), top, str(table))
     notes = (
         *note_unlabelled(len(records) - len(labelled), [table]),
         *missing,
-        *_note_rivals(table, label, header, options.columns),
+        *_note_rivals(table, columns.of, header, options.columns),
         *(() if columns.boxes else note_unused(header, table)),
     )
     return present, notes
 
 
 def _note_rivals(
-    table: Path, label: str, header: Sequence[str], given: Mapping[str, str]
+    table: Path, column_of: Mapping[str, str], header: Sequence[str], given: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """A note if another column may hold the labels and the user has named none."""
-    rivals = [name for name in KNOWN["label"] if name in header and name != label]
-    if not rivals or "label" in given:
-        return ()
-    return (
-        f"{table.name}: the labels are those of column {label}, not of {', '.join(rivals)}: "
-        "`--column label=NAME` names another",
-    )
+    """A note for each role that another column may hold too, where the user has named none."""
+    notes = []
+    for role, used in column_of.items():
+        rivals = [name for name in KNOWN[role] if name in header and name != used]
+        if rivals and role not in given:
+            notes.append(
+                f"{table.name}: the {role}s are those of column {used}, not of "
+                f"{', '.join(rivals)}: `--column {role}=NAME` names another"
+            )
+    return tuple(notes)
 
 
-def _number_faces(rows: Sequence[SourceRow]) -> list[SourceRow]:
-    """The rows, with `#k` for the k-th face of a picture that several rows share."""
+def _number_faces(rows: Sequence[SourceRow], known: Mapping[str, str]) -> list[SourceRow]:
+    """The rows, with `#k` for the k-th face of a picture that several rows share.
+
+    A face that was numbered in the last build keeps its number while its box is unchanged, in
+    whatever order the rows come now; another face gets a number that the picture had not.
+
+    Parameters
+    ----------
+    known : as `LayoutOptions.known_boxes`
+    """
     times = Counter(row.path for row in rows)
-    numbered: Counter[str] = Counter()
+    numbers: dict[tuple[str, str], list[int]] = {}  # picture and box -> numbers of the last build
+    following: Counter[str] = Counter()  # picture -> the first number that it has not had
+    for path, box in known.items():
+        picture, digits = split_face(path)
+        if digits:
+            numbers.setdefault((picture, box), []).append(int(digits))
+            following[picture] = max(following[picture], int(digits) + 1)
     faces = []
     for row in rows:
-        if times[row.path] > 1 and row.box:
-            numbered[row.path] += 1
-            row = replace(row, path=f"{row.path}#{numbered[row.path] - 1}")
+        if row.box and (times[row.path] > 1 or row.path in following):
+            kept = sorted(numbers.pop((row.path, row.box), []))
+            number, *others = kept or [following[row.path]]
+            numbers[row.path, row.box] = others
+            following[row.path] += not kept
+            row = replace(row, path=f"{row.path}#{number}")
         faces.append(row)
     return faces
 
@@ -211,8 +234,22 @@ def _relative(path: str, folder: Path, top: Path) -> str:
     return (folder.relative_to(top) / plain).as_posix()
 
 
-def _drop_fraction(name: str) -> str:
-    """`3` for `3.0`: so pandas writes whole numbers of a column in which some are missing."""
+def _read_unit(role: str, cell: str, where: str) -> str:
+    """The name of a subject or sequence, in the one spelling that it has in every row.
+
+    Accents are composed (NFC), and `3.0` is `3`: so pandas writes whole numbers of a column in
+    which some are missing.
+
+    Raises
+    ------
+    SourceError  if it holds a control character, as a line break
+    """
+    if any(ord(character) < 32 for character in cell):
+        raise SourceError(
+            f"{where}: the {role} {shorten(repr(cell))} holds a line break or another control "
+            "character: remove it from the table"
+        )
+    name = unicodedata.normalize("NFC", cell)
     whole, _, fraction = name.partition(".")
     return whole if fraction == "0" and whole.isdecimal() else name
 
@@ -231,7 +268,7 @@ def _make_row(
         given_label=label_of[face["label"]],
         source_label=face["label"],
         source_split=word_split(word),
-        subject=_drop_fraction(face.get("subject", "")),
-        sequence=_drop_fraction(face.get("sequence", "")),
+        subject=_read_unit("subject", face.get("subject", ""), where),
+        sequence=_read_unit("sequence", face.get("sequence", ""), where),
         box=box,
     )

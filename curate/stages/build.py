@@ -39,8 +39,9 @@ from curate.stages.build_summary import (
     warn_of_differences,
 )
 from curate.stages.large_units import warn_of_subjects
+from curate.workspace.journal.decisions import Decision
 from curate.workspace.journal.verdicts import list_decided
-from curate.workspace.manifest import empty_manifest, owned_by, sources_of
+from curate.workspace.manifest import empty_manifest, owned_by, sources_of, split_face
 from curate.workspace.receipts import BuildResult
 from curate.workspace.votes import add_votes, label_by_crowd, read_votes, require_votes_fit
 from curate.workspace.workspace import Workspace
@@ -96,11 +97,14 @@ def build(
     """
     _check(options)
     before = workspace.read() if workspace.manifest.is_file() else empty_manifest([])
+    journal = workspace.read_journal()
     known = forget_sources(workspace.read_sources(), before, options.forgotten)
     roots = choose_roots(workspace, wanted, known, options.forgotten)
     votes = _read_votes(options)
     read = [
-        _list_source(workspace, name, root, known.get(name, {}), options, dry_run)
+        _list_source(
+            workspace, name, root, (known.get(name, {}), before, journal), options, dry_run
+        )
         for name, root in roots.items()
     ]
     _refuse_unused_skips(options.reading.skipped, read)
@@ -116,7 +120,7 @@ def build(
     rows, votes_notes = add_votes(rows, before, votes)
     rows, label_notes = _label_by_crowd(rows, sources)
     changes = [] if dry_run else list_changes(before, rows)
-    decided = list_decided(rows, workspace.read_journal())
+    decided = list_decided(rows, journal)
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
     notes += [*warn_of_subjects(rows), *note_others(workspace, others, roots, known)]
     if not dry_run:
@@ -156,22 +160,44 @@ def _list_source(
     workspace: Workspace,
     name: str,
     root: Path,
-    kept: Mapping[str, str],
+    last: tuple[Mapping[str, str], pd.DataFrame, Sequence[Decision]],
     options: BuildOptions,
     dry_run: bool,
 ) -> _Source:
-    """The faces of a source; `kept` is its record of the last build, empty for a new source."""
+    """The faces of a source.
+
+    Parameters
+    ----------
+    last : its record of the last build, empty for a new source; the manifest of that build; and the
+        journal
+    """
+    kept, before, journal = last
     require_record(name, kept)
     reading = merge_options(options.reading, kept)
     layout = load_layout("table") if reading.get("columns") else detect_layout(root)
     unpack_to = None if dry_run else workspace.root / "images" / name
-    listing = list_faces(layout, root, parse_options(reading, unpack_to))
+    layout_options = parse_options(reading, unpack_to)
+    known_boxes = _list_boxes(before, journal, f"{name}/")
+    listing = list_faces(layout, root, replace(layout_options, known_boxes=known_boxes))
     place = {
         "root": _relative(listing.image_root, workspace),
         "origin": str(root.resolve()),
         "layout": layout.NAME,
     }
     return _Source(name, layout, listing, {**place, **reading})
+
+
+def _list_boxes(before: pd.DataFrame, journal: Sequence[Decision], source: str) -> dict[str, str]:
+    """Path below the source -> box, of its faces in the last build.
+
+    Also, without a box, faces of these pictures that people have decided about and that are gone.
+    """
+    faces = before[before["box"] != ""]
+    boxes = dict(zip(faces["path"], faces["box"], strict=True))
+    pictures = {split_face(path)[0] for path in boxes}
+    gone = {line.path: "" for line in journal if split_face(line.path)[0] in pictures}
+    known = (gone | boxes).items()
+    return {path.removeprefix(source): box for path, box in known if path.startswith(source)}
 
 
 def _refuse_unused_skips(skipped: Sequence[str], read: Sequence[_Source]) -> None:

@@ -65,8 +65,9 @@ from curate.workspace.predictions import (
 from curate.workspace.receipts import StageResult, note_changed_predictions
 from curate.workspace.workspace import POSTERIOR
 
-# `votes` and `human` too: they are the verdicts that calibrate the ranking.
-INPUT_COLUMNS = ("given_label", "fold", "duplicate_group", "votes", "human")
+# `votes` and `human` too: they are the verdicts that calibrate the ranking; `pixel_hash`, since a
+# prediction is about a picture, whatever lies at its path later.
+INPUT_COLUMNS = ("pixel_hash", "given_label", "fold", "duplicate_group", "votes", "human")
 PRECISION = 0.5
 ISSUE_COLUMNS = [
     "path", "issue_rank", "given_label", "suggested_label", "issue", "error_probability", "score",
@@ -91,7 +92,7 @@ def flag_tables(
     """
     tables = [read_predictions(file, manifest) for file in files]
     outside = {file.name: read_independent(file, manifest) for file in independent}
-    note_changed_predictions(root, [*files, *independent])
+    note_changed_predictions(root, manifest, [*files, *independent])
     return flag(manifest, tables, score, precision, outside)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.errors import ManifestError, WorkspaceError, first_line
+from curate.errors import ManifestError, WorkspaceError, find_reason
 from curate.files import load_record, record_bytes, sha256_of, write_atomically
 from curate.result import Result
 from curate.stderr import note_once
@@ -28,6 +28,11 @@ from curate.workspace.manifest import NAMES, owned_by
 FOLDER = "receipts"
 # Counts of a result that its receipt leaves out: the rows kept, the given labels that have changed.
 NOT_IN_RECEIPT = frozenset({"kept", "given_labels"})
+# Stage whose receipt has the digest of a table of predictions -> where, and since when.
+_KNOWN = {
+    "oof": ("outputs", "`train oof` wrote it"),
+    "flag": ("inputs", "`curate flag` read it last"),
+}
 PACKAGES = ("candid-fer", "numpy", "pandas", "pillow", "scikit-learn")
 
 
@@ -146,7 +151,7 @@ def reading_receipt(file: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or first_line(error)
+        reason = find_reason(error)
         raise WorkspaceError(
             f"{file}: no receipt ({reason}): remove it and run the stage again"
         ) from error
@@ -163,16 +168,37 @@ def note_unlike_receipt(root: Path, stage: str, file: Path, command: str) -> Non
         )
 
 
-def note_changed_predictions(root: Path, files: Sequence[Path]) -> None:
-    """Print a note per table that is neither as `train oof` wrote it nor as flag read it last."""
+def note_changed_predictions(root: Path, manifest: pd.DataFrame, files: Sequence[Path]) -> None:
+    """Print a note per table that may not speak of these pictures.
+
+    It is neither as `train oof` wrote it nor as flag read it last; or it is, and the pictures are
+    not those of then.
+    """
     for file in filter(Path.is_file, files):
-        written = _find_digest(root, "oof", "outputs", file)
-        known = {written, _find_digest(root, "flag", "inputs", file)} - {None}
-        if known and sha256_of(file) not in known:
-            event = "`train oof` wrote it" if written else "`curate flag` read it last"
+        found = {
+            stage: _find_digest(root, stage, kind, file) for stage, (kind, _) in _KNOWN.items()
+        }
+        known = {stage: digest for stage, digest in found.items() if digest}
+        if not known:
+            continue
+        digest = sha256_of(file)
+        stage = next((name for name in known if known[name] == digest), "")
+        event = _KNOWN[stage or next(iter(known))][1]
+        if not stage:
             note_once(
                 f"{file}: has changed since {event}: predict again unless you replaced the table"
             )
+        elif _has_other_pictures(root, manifest, stage):
+            note_once(
+                f"{file}: pictures were changed or added since {event}, and it speaks of those of "
+                "then: predict again"
+            )
+
+
+def _has_other_pictures(root: Path, manifest: pd.DataFrame, stage: str) -> bool:
+    """Whether the pictures are not those that the last run of a stage read, if that is known."""
+    read = read_receipt(root / FOLDER / f"{stage}.json")["reads"].get("pixel_hash")
+    return read not in (None, digest_column(manifest, "pixel_hash"))
 
 
 def _find_digest(root: Path, stage: str, kind: str, file: Path) -> str | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate.csv_text import read_frame
-from curate.errors import SourceError, amount, examples
+from curate.errors import SourceError, amount, examples, find_reason
 from curate.labels import VOCABULARY, canonical_label
 from curate.result import format_counts
 from curate.workspace.manifest import split_face
@@ -41,8 +41,8 @@ def read_votes(file: Path) -> dict[str, str]:
         table = read_frame(file)
     except (OSError, ValueError) as error:
         raise SourceError(
-            f"{file}: cannot be read as a CSV of votes: write one `path` column and one column per "
-            "class"
+            f"{file}: cannot be read as a CSV of votes ({find_reason(error)}): write one `path` "
+            "column and one column per class"
         ) from error
     if "path" not in table.columns:
         raise SourceError(

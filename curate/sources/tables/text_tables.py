@@ -44,18 +44,30 @@ def read_rows(file: Path, needs: Sequence[str], *, looks_like: str) -> Iterator[
 
     Raises
     ------
-    SourceError  if a needed column is missing, or the file is no CSV text
+    SourceError  if a needed column is missing or there twice, a row has more values than the header
+        has columns, or the file is no CSV text
     """
     rows = _open_rows(file)
     header = _clean(next(rows, []))
     missing = [name for name in needs if name not in header]
+    twice = [name for name in needs if header.count(name) > 1]
+    if twice:
+        raise SourceError(
+            f"{file}: has the column {shorten(twice[0], _LONGEST)} {header.count(twice[0])} times, "
+            "in whatever case: rename or remove all but one"
+        )
     if missing:
         raise SourceError(
             f"{file}: columns missing ({examples(missing)}; it has {name_columns(header, 5)}): "
             f"must be {looks_like}"
         )
     empty = dict.fromkeys(needs, "")  # for a row that was cut off
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
+        if len(row) > len(header) and any(value.strip() for value in row[len(header) :]):
+            raise SourceError(
+                f"{file}: row {number} below the header has {len(row)} values for "
+                f"{amount(len(header), 'column')}: write a value that holds the delimiter in quotes"
+            )
         yield empty | dict(zip(header, map(str.strip, row), strict=False))
 
 
