@@ -40,3 +40,8 @@ def clean_name(name: str) -> str:
 
 def _is_shown(letter: str) -> bool:
     return letter.isprintable() or letter in _JOINERS
+
+
+def is_utf8(text: str) -> bool:
+    """Whether the name can be written as UTF-8: that of a file in another encoding cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

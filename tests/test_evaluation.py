@@ -18,6 +18,7 @@ from curate.workspace.manifest import write_manifest
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.evaluation.calibration import bin_confidences, calibration_error
+from train.evaluation.compare import compare_runs
 from train.evaluation.evaluate import evaluate_runs
 from train.evaluation.intervals import (
     bootstrap_gain,
@@ -27,6 +28,7 @@ from train.evaluation.intervals import (
 )
 from train.evaluation.metrics import count_confusions, format_spread, score_predictions
 from train.evaluation.open_runs import merge_classes, open_runs
+from train.runs.errors import RunError
 from train.runs.read_counter import count_test_read
 
 pytestmark = pytest.mark.filterwarnings(
@@ -299,8 +301,49 @@ def test_near_copies_are_known_where_dedup_has_searched_for_them(
         (copy.root / "receipts" / "dedup.json").write_text(json.dumps(receipt))
     result = evaluate_runs(copy, [copy.root / "runs" / "short"])
     assert result.counts["near_copies_known"] == bool(near)
-    copies = "copy" if near else "exact copy (run `curate dedup` to find the others)"
+    else_exact = "exact copy (`curate dedup` in a workspace with its train images finds the others)"
+    copies = "copy" if near else else_exact
     assert f"rows have no {copies} in train" in result.summary
+
+
+def test_near_copies_of_images_that_are_not_here_are_not_known(copy: Workspace) -> None:
+    """Dedup compared what this workspace holds, and the model learned from other images."""
+    options = {"near": True, "sure": 0.975}
+    receipt = {"reads": {}, "inputs": {}, "outputs": {}, "options": options}
+    (copy.root / "receipts" / "dedup.json").write_text(json.dumps(receipt))
+    manifest = copy.read()
+    is_here = (manifest["split"] != "train") & (manifest["duplicate_of"] == "")
+    kept = manifest[is_here].reset_index(drop=True)
+    write_manifest(copy.manifest, kept)
+    copy.basis.unlink(missing_ok=True)
+    result = evaluate_runs(copy, [copy.root / "runs" / "short"])
+    assert not result.counts["near_copies_known"]
+    assert "have no exact copy" in result.summary
+
+
+def test_runs_that_were_scored_on_other_pictures_are_not_compared(copy: Workspace) -> None:
+    first, second = (copy.root / "runs" / name for name in ("short", "long"))
+    evaluate_runs(copy, [first])
+    manifest = copy.read()
+    one, two = manifest.index[manifest["split"] == "test"][:2]
+    sources = json.loads(copy.sources.read_text())
+    for name, source in sources.items():  # pictures of its own, as other tests read the others
+        pictures = copy.root / "pictures" / name
+        shutil.copytree(copy.root / source["root"], pictures)
+        source["root"] = str(pictures)
+    copy.sources.write_text(json.dumps(sources))
+    first_file, second_file = (copy.locate()(manifest.at[row, "path"]) for row in (one, two))
+    held = first_file.read_bytes()
+    first_file.write_bytes(second_file.read_bytes())
+    second_file.write_bytes(held)
+    for name in ("pixel_hash", "sha256"):
+        manifest.loc[[one, two], name] = manifest.loc[[two, one], name].to_numpy()
+    write_manifest(copy.manifest, manifest)
+    evaluate_runs(copy, [second])
+    with pytest.raises(RunError, match="long: was evaluated on other pictures than short, which"):
+        compare_runs(first, second)
+    evaluate_runs(copy, [first])
+    assert compare_runs(first, second, dry_run=True).counts["rows"] == 12
 
 
 def test_views_that_would_all_be_the_image_are_refused(copy: Workspace) -> None:

@@ -105,7 +105,8 @@ def test_the_pictures_are_pngs_of_a_readable_size() -> None:
         for k in (1, 2, 3)
     ]
     counts = count_confusions(np.array([0, 0, 1]), np.array([0, 2, 0]), CLASSES)
-    for data in (plot_curves(history, "fast"), plot_confusion(counts, "fast")):
+    formula = r"US$_vs_$CA, lr$5_^2$ and a\$b"  # of a run's name: no formula
+    for data in (plot_curves(history, formula), plot_confusion(counts, formula)):
         picture = Image.open(io.BytesIO(data))
         assert picture.format == "PNG"
         assert min(picture.size) > 300

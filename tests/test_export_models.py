@@ -38,6 +38,22 @@ def test_every_format_gives_the_same_probabilities(
     assert (tmp_path / "classes.txt").read_text() == "angry\nhappy\nsad\n"
 
 
+def test_a_folder_with_a_model_of_other_classes_keeps_their_names(
+    bars: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"another run's")
+    (tmp_path / "classes.txt").write_text("happy\nneutral\n")
+    done = call("export", "-w", bars.root, "--out", tmp_path)
+    assert (done.exit_code, done.stderr) == (
+        2,
+        f"train: {tmp_path}: holds a model of other classes (happy, neutral): name another --out\n",
+    )
+    assert (tmp_path / "classes.txt").read_text() == "happy\nneutral\n"
+    (tmp_path / "model.onnx").unlink()  # what is left is of no model
+    assert call("export", "-w", bars.root, "--out", tmp_path).exit_code == 0
+    assert (tmp_path / "classes.txt").read_text() == "angry\nhappy\nsad\n"
+
+
 def test_the_plain_model_has_no_layer_of_candids_and_the_same_probabilities() -> None:
     model = build_model(replace(RECIPES["fast"], widths=(4,)), 3)
     plain = export.make_plain(model)

@@ -1,6 +1,7 @@
 """Videos with damage, cut off, or of varying rate."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -208,3 +209,21 @@ def test_the_drawings_of_long_names_are_written_under_shorter_ones(
     names = [file.name for file in out.iterdir()]
     assert len(names) == 3
     assert sum("-faces" in name for name in names) == 2
+
+
+def test_names_that_are_not_utf8_lose_no_drawing_and_end_no_process(
+    bars: Workspace, tmp_path: Path
+) -> None:
+    odd = tmp_path / os.fsdecode(b"b\xff.png")
+    Image.fromarray(draw_bars("happy", 0)).save(tmp_path / "a.png")
+    odd.write_bytes((tmp_path / "a.png").read_bytes())
+    words = ("--no-detect", "-w", bars.root, "--out", tmp_path / "out")
+    done = call("predict", tmp_path / "a.png", odd, *words)
+    assert done.exit_code == 0, done.output
+    table = (tmp_path / "out" / "predictions.csv").read_text()
+    assert "b\\udcff.png" in table
+    video = write(tmp_path / "v.avi", "MJPG", 5)
+    video = video.rename(tmp_path / os.fsdecode(b"v\xff.avi"))
+    done = call("timeline", video, *words)
+    assert done.exit_code == 1
+    assert "its name is not plain text (UTF-8): rename it" in done.stderr

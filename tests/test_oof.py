@@ -20,9 +20,10 @@ from curate.workspace.manifest import empty_manifest, read_manifest, write_manif
 from curate.workspace.predictions import read_predictions
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
+from train.data.copies import has_copy_in_train
 from train.evaluation import predict
 from train.evaluation.calibration import apply_temperature, fit_temperature
-from train.evaluation.evaluate import evaluate_runs, has_copy_in_train, predict_runs
+from train.evaluation.evaluate import evaluate_runs, predict_runs
 from train.oof import command as oof
 from train.oof.command import OofOptions, choose_models, predict_out_of_fold
 from train.oof.hog_model import Hog

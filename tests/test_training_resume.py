@@ -468,6 +468,24 @@ def test_what_the_weights_at_the_start_have_learned_counts_as_learned(copy: Work
     assert "learned from: the split has changed since" in done.output
 
 
+def test_val_rows_that_the_weights_at_the_start_have_learned_are_counted_before_training(
+    copy: Workspace,
+) -> None:
+    manifest = copy.read()
+    turned = manifest["split"].replace({"train": "val", "val": "train"})
+    write_manifest(copy.manifest, manifest.assign(split=turned))
+    weights = copy.root / "runs" / "whole" / "best.weights.h5"
+    words = (*SMALL, "--epochs", "1", "--weights", weights)
+    many = int((manifest["split"] == "train").sum())
+    for command in (("run", "-n"), ("tune", "-n", "--trials", "1")):
+        done = call(*command, "-w", copy.root, *words)
+        assert f"learned from {many} of the {many} rows of val" in " ".join(done.output.split())
+    classes = ("--classes", "happy,sad")
+    refused = call("run", "-w", copy.root, "--name", "other", *words, *classes)
+    assert refused.exit_code == 2
+    assert "its run has the classes angry, happy, sad, and this one happy, sad" in refused.stderr
+
+
 def test_a_test_split_that_chose_the_epoch_of_a_run_is_noted(copy: Workspace) -> None:
     manifest = copy.read()
     words = ("evaluate", copy.root / "runs" / "whole", "--tta", "1", "-w", copy.root)

@@ -364,6 +364,9 @@ def test_a_run_towards_a_posterior_reports_by_which_labels_val_was_scored(
     assert "val accuracy by the most probable classes " in done.output
     metrics = json.loads((workspace.root / "runs/soft/metrics.json").read_text())
     assert metrics["val_labels"] == "posterior"
+    assert call("card", workspace.root / "runs/soft", "-w", workspace.root).exit_code == 0
+    card = " ".join((workspace.root / "runs/soft/README.md").read_text().split())
+    assert "val rows are right by the most probable classes" in card
 
 
 def test_tune_searches_the_weight_of_the_belief_under_oof_alone() -> None:
@@ -443,3 +446,22 @@ def test_a_posterior_of_other_given_labels_is_refused_and_an_older_one_noted(
     other = manifest.assign(given_label=[*manifest["given_label"][1:], "sad"])
     with pytest.raises(PredictionsError, match="the given labels have changed since"):
         read_beliefs(workspace, other, "posterior")
+
+
+@pytest.mark.parametrize(("targets", "stage"), [("oof", "oof"), ("posterior", "flag")])
+def test_beliefs_about_other_pictures_are_refused(
+    workspace: Workspace, targets: str, stage: str
+) -> None:
+    """The picture at a path was exchanged, and its label and fold are as before."""
+    write_table(workspace, "net")
+    write_posterior(workspace)
+    manifest = workspace.read()
+    receipt = new_receipt(
+        workspace.root, stage, manifest, input_columns=("pixel_hash", "given_label"), inputs=(),
+        options={}, result=StageResult(""),
+    )  # fmt: skip
+    write_receipt(workspace.root, receipt, seconds=0)
+    read_beliefs(workspace, manifest, targets)
+    other = manifest.assign(pixel_hash=["f" * 64, *manifest["pixel_hash"][1:]])
+    with pytest.raises(PredictionsError, match="pictures were changed or added since it was writ"):
+        read_beliefs(workspace, other, targets)

@@ -80,6 +80,23 @@ def test_an_impossible_view_is_wrong_usage(
         name_class_view(classes, group)
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("sad,neutral,happy", "happy,neutral,sad"),
+        ("happy,sad,happy,neutral", "happy,neutral,sad"),
+        ("sad,neutral,happy,fear,angry", "5"),
+        ("5", "5"),
+        ("polarity", "polarity"),
+        ("", ""),
+    ],
+)
+def test_equal_choices_of_classes_have_one_name(words: str, name: str) -> None:
+    """So runs that name them in another order can be compared."""
+    assert find_class_view(words).name == name
+    assert find_class_view(words).class_of == find_class_view(name).class_of
+
+
 def test_a_split_under_a_view_counts_what_is_outside_and_splits_it_too(
     manifest: pd.DataFrame,
 ) -> None:

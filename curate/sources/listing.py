@@ -13,6 +13,7 @@ from pathlib import Path
 
 from curate.errors import SourceError, amount, examples
 from curate.labels import LEFT_OUT, canonical_label, compose, write_option
+from curate.names import is_utf8
 from curate.sources.layout import Layout, LayoutOptions, Listing, SourceRow
 from curate.sources.tables.person_names import find_person
 from curate.sources.tables.pictures import is_pointer, note_skipped
@@ -108,7 +109,7 @@ def _note_other_expressions(rows: Sequence[SourceRow]) -> tuple[str, ...]:
 
 
 def _check_names(paths: Sequence[str], root: Path) -> None:
-    odd = [repr(path) for path in paths if _CONTROL.search(path) or not _is_utf8(path)]
+    odd = [repr(path) for path in paths if _CONTROL.search(path) or not is_utf8(path)]
     if odd:
         raise SourceError(
             f"{root}: {amount(len(odd), 'file name is', 'file names are')} not plain text "
@@ -120,7 +121,3 @@ def _check_names(paths: Sequence[str], root: Path) -> None:
             f"{root}: {amount(len(twice), 'face is', 'faces are')} listed twice "
             f"({examples(twice)}): list each picture once"
         )
-
-
-def _is_utf8(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)

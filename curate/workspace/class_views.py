@@ -5,7 +5,7 @@ class view is never written: given labels and verdicts stay as they are. Each st
 reports how many rows are outside of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -41,6 +41,9 @@ class ClassView:
 def find_class_view(name: str) -> ClassView:
     """The class view of that name; all classes if the name is empty.
 
+    Equal choices have one name, whatever the order of their classes: that of the class set, else
+    its classes in the order of the alphabet.
+
     Parameters
     ----------
     name : a class set, a group, or classes with commas between
@@ -62,7 +65,14 @@ def find_class_view(name: str) -> ClassView:
             f"--classes {name}: must be {', '.join(CLASS_SETS)} or two and more of "
             f"{', '.join(VOCABULARY)} with commas between"
         )
-    return ClassView(name, {label: label for label in labels})
+    return ClassView(name and _name_choice(labels), {label: label for label in labels})
+
+
+def _name_choice(labels: Sequence[str]) -> str:
+    """The one name of a choice of classes."""
+    ordered = tuple(sorted(labels))
+    sets = {chosen: key for key, chosen in CLASS_SETS.items()}
+    return sets.get(ordered, ",".join(ordered))
 
 
 def name_class_view(classes: str | None, group: str | None) -> str:

@@ -188,16 +188,17 @@ def note_changed_predictions(root: Path, manifest: pd.DataFrame, files: Sequence
             note_once(
                 f"{file}: has changed since {event}: predict again unless you replaced the table"
             )
-        elif _has_other_pictures(root, manifest, stage):
+        elif has_other_pictures(root, manifest, stage):
             note_once(
                 f"{file}: pictures were changed or added since {event}, and it speaks of those of "
                 "then: predict again"
             )
 
 
-def _has_other_pictures(root: Path, manifest: pd.DataFrame, stage: str) -> bool:
+def has_other_pictures(root: Path, manifest: pd.DataFrame, stage: str) -> bool:
     """Whether the pictures are not those that the last run of a stage read, if that is known."""
-    read = read_receipt(root / FOLDER / f"{stage}.json")["reads"].get("pixel_hash")
+    file = root / FOLDER / f"{stage}.json"
+    read = read_receipt(file)["reads"].get("pixel_hash") if file.is_file() else None
     return read not in (None, digest_column(manifest, "pixel_hash"))
 
 

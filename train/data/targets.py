@@ -28,13 +28,20 @@ from curate.workspace.predictions import (
     read_predictions,
     read_probabilities,
 )
-from curate.workspace.receipts import digest_column, is_stale, read_receipts
+from curate.workspace.receipts import (
+    digest_column,
+    has_other_pictures,
+    is_stale,
+    read_receipts,
+)
 from curate.workspace.votes import share_votes, votes_of
 from curate.workspace.workspace import Workspace
 
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 POSTERIOR = "posterior"
+# Targets -> the labels by which val is scored, where they are not those after decisions.
+VAL_LABELS = {"given": "the given labels", POSTERIOR: "the most probable classes"}
 AGAIN = {
     POSTERIOR: "run `train oof --within train`, then `curate flag`",
     "oof": "run `train oof --within train`",
@@ -108,6 +115,7 @@ def _read_table(file: Path, manifest: pd.DataFrame, targets: str) -> pd.DataFram
         table = read_probabilities(file, paths, AGAIN[POSTERIOR])
     else:
         table = read_predictions(file, manifest)
+        _require_same_pictures(file, manifest, "oof", AGAIN["oof"])
     require_unseen(table, manifest, file.name, AGAIN[targets])
     return table
 
@@ -124,8 +132,17 @@ def _require_present(file: Path, manifest: pd.DataFrame) -> None:
             f"{file}: the given labels have changed since `curate flag` wrote it: run `curate "
             "flag` again"
         )
+    _require_same_pictures(file, manifest, "flag", AGAIN[POSTERIOR])
     if is_stale(root, manifest, receipt):
         note_once(f"{file}: is of before later changes or verdicts; `curate flag` makes it anew")
+
+
+def _require_same_pictures(file: Path, manifest: pd.DataFrame, stage: str, remedy: str) -> None:
+    """Raise PredictionsError if pictures were exchanged or added since the stage wrote a table."""
+    if has_other_pictures(file.parent.parent, manifest, stage):
+        raise PredictionsError(
+            f"{file}: pictures were changed or added since it was written: {remedy}"
+        )
 
 
 def require_unseen(table: pd.DataFrame, manifest: pd.DataFrame, where: str, remedy: str) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from curate.errors import UsageError, amount
 from curate.files import sha256_of
 from curate.result import Result
-from curate.workspace.class_views import format_class_view
+from curate.workspace.class_views import find_class_view, format_class_view
 from curate.workspace.workspace import Workspace
 from train.data.tta import is_random
 from train.evaluation.evaluation_files import REMEDY
@@ -63,6 +63,12 @@ def compare_runs(
         raise RunError(
             f"{second}: was evaluated by {_format_protocol(protocols[1])}, but {first.name} by "
             f"{_format_protocol(protocols[0])}: {remedy}"
+        )
+    pictures = [read_pictures_digest(evaluation) for evaluation in evaluations]
+    if "" not in pictures and pictures[0] != pictures[1]:
+        raise RunError(
+            f"{second}: was evaluated on other pictures than {first.name}, which have changed "
+            f"since under the same paths: {remedy}"
         )
     before, after = ((table["predicted"] == table["label"]).to_numpy() for table in tables)
     gain = bootstrap_gain(before, after, seed)
@@ -133,11 +139,16 @@ def read_protocol(evaluation: Path) -> dict[str, Any]:
     file = evaluation / METRICS
     with reading(file, REMEDY):
         metrics = read_json(file, REMEDY)
-        protocol = {"tta": metrics["tta"], "view": metrics.get("view", "")}
-        format_class_view(protocol["view"])
+        view = metrics.get("view", "")
+        protocol = {"tta": metrics["tta"], "view": find_class_view(view).name}
         if is_random(metrics["tta"]):
             protocol["views_seed"] = metrics["seed"]
         return protocol
+
+
+def read_pictures_digest(evaluation: Path) -> str:
+    """The digest of the pictures of an evaluation; empty for one of an earlier version."""
+    return str(read_json(evaluation / METRICS, REMEDY).get("pictures_sha256", ""))
 
 
 def _format_protocol(protocol: Mapping[str, Any]) -> str:

@@ -6,19 +6,20 @@ nor on the batch size. Several runs are scored one by one and as an ensemble: th
 probabilities.
 """
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from curate.errors import amount
 from curate.result import Result
 from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.workspace import Workspace
+from train.data.copies import Mask, has_copy_in_train
 from train.data.dataset import Rows
 from train.data.tta import count_views, plan_tta, require_views
 from train.evaluation.calibration import bin_confidences, calibration_error
@@ -48,7 +49,6 @@ from train.evaluation.slices import (
 from train.evaluation.summary import HEADLINES, format_plan, format_summary
 
 NO_SLICES = SliceOptions()
-Mask = npt.NDArray[np.bool_]
 
 
 def evaluate_runs(
@@ -96,7 +96,7 @@ def evaluate_runs(
         "run": run_set.name, "recipe": _join_field(run_set, "name"),
         "mask": _join_field(run_set, "mask"), "evaluated": rows,
         "views": views, "tta": tta, "seed": seed, "manifest_sha256": run_set.manifest_sha256,
-        "test_reads": max(reads, default=None),
+        "pictures_sha256": _digest_pictures(run_set), "test_reads": max(reads, default=None),
     }  # fmt: skip
     probs, one_view = predict_runs(run_set, models, tta, seed)
     mean_probs = np.mean(probs, axis=0)
@@ -119,6 +119,12 @@ def evaluate_runs(
     if rows == "test" and run_set.is_home and is_one_run and classes is None:
         write_evaluation_receipt(run_set, result, time.perf_counter() - start)
     return result
+
+
+def _digest_pictures(run_set: RunSet) -> str:
+    """SHA-256 of the pixel hashes of the scored rows, in their order."""
+    pixels = run_set.manifest.loc[run_set.rows, "pixel_hash"]
+    return hashlib.sha256("\n".join(pixels).encode()).hexdigest()
 
 
 def _note_learned(run_set: RunSet, rows: str) -> list[str]:
@@ -234,36 +240,26 @@ def score_majority(targets: Rows, classes: Sequence[str]) -> dict[str, Any]:
 
 def find_rows_without_copy(run_set: RunSet) -> Mask:
     """(N,) whether a selected row has no copy among the rows that the models were trained on."""
-    train_rows = pd.concat([record.read_learned_rows() for record in run_set.records])
-    return ~has_copy_in_train(run_set.manifest, train_rows)[run_set.rows]
+    return ~has_copy_in_train(run_set.manifest, _read_learned_rows(run_set))[run_set.rows]
+
+
+def _read_learned_rows(run_set: RunSet) -> pd.DataFrame:
+    """path and pixel_hash of all rows that the models were trained on."""
+    return pd.concat([record.read_learned_rows() for record in run_set.records])
 
 
 def knows_near_copies(run_set: RunSet) -> bool:
-    """Whether `curate dedup` has searched these images for near duplicates too.
+    """Whether `curate dedup` has searched these images for near copies of what the models learned.
 
-    It does so without `--exact-only`; images that came later have not been searched.
+    It does so without `--exact-only`; images that came later have not been searched, and neither
+    has what the models learned if it is not in this workspace.
     """
     root = run_set.workspace.root
     receipt = read_receipts(root).get("dedup")
     if receipt is None or is_stale(root, run_set.manifest, receipt):
         return False
-    return bool(receipt["options"].get("near", False))
-
-
-def has_copy_in_train(manifest: pd.DataFrame, train_rows: pd.DataFrame) -> Mask:
-    """(N,) whether the model was trained on the row's pixels, or on a row of its duplicate group.
-
-    Paths are not compared: another workspace may have another face at the same path.
-
-    Parameters
-    ----------
-    manifest : N rows
-    train_rows : pixel_hash of the rows that the model was trained on
-    """
-    has_exact_copy = manifest["pixel_hash"].isin(train_rows["pixel_hash"])
-    groups = manifest["duplicate_group"]
-    has_group_copy = (groups != "") & groups.isin(groups[has_exact_copy])
-    return (has_exact_copy | has_group_copy).to_numpy()
+    is_here = _read_learned_rows(run_set)["pixel_hash"].isin(run_set.manifest["pixel_hash"])
+    return bool(receipt["options"].get("near", False)) and bool(is_here.all())
 
 
 def _score_with_intervals(

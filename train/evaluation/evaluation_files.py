@@ -28,7 +28,7 @@ from train.runs.errors import read_json, reading
 from train.runs.folder import METRICS, write_json
 
 REMEDY = "run `train evaluate` again"
-INPUT_COLUMNS = ("label", "status", "split")
+INPUT_COLUMNS = ("pixel_hash", "label", "status", "split")
 
 
 def choose_folder(run_set: RunSet, classes: str | None) -> Path:

@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
 from train.data.dataset import Pixels
@@ -257,6 +258,8 @@ def render(figure: Any) -> bytes:
     """The PNG of a figure, without a screen."""
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
+    for text in figure.findobj(Text):  # the name of a run or a file is no formula
+        text.set_text(text.get_text().replace("$", r"\$"))
     with warnings.catch_warnings():
         # Letters that the font lacks are drawn as boxes; the tables keep the name.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

@@ -72,7 +72,7 @@ def _format_runs(spread: Mapping[str, str]) -> str:
 def _format_copies(metrics: Mapping[str, Any]) -> str:
     """The rows without a copy in train, and the accuracy on them."""
     scores = metrics["without_copy_in_train"]
-    copy = "exact copy (run `curate dedup` to find the others)"
+    copy = "exact copy (`curate dedup` in a workspace with its train images finds the others)"
     if metrics["near_copies_known"]:
         copy = "copy"
     accuracy = f", accuracy {format_percent(scores['accuracy'])}" if scores["rows"] else ""

@@ -10,7 +10,7 @@ import io
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ NEEDS = {
     "tflite": ("tensorflow",),
     "onnx": ("tensorflow", "tf2onnx", "onnxruntime"),
 }
+CLASSES = "classes.txt"
 CHECKED_IMAGES = 32
 # A converter may sum in another order: float32 probabilities of one network differed by up to 1e-6.
 MOST_DIFFERENCE = 1e-4
@@ -71,7 +72,8 @@ def export_run(
 
     Raises
     ------
-    UsageError  if the format is unknown, or a package that it needs is not installed
+    UsageError  if the format is unknown, a package that it needs is not installed, or the folder
+        has a model of other classes
     ExportError  if the loaded file gives other probabilities
     """
     _require_format(file_format)
@@ -81,15 +83,29 @@ def export_run(
     name = record.folder.name
     if dry_run:
         return Result(f"export: would write {name} as {file_format} -> {file}")
+    _require_same_classes(folder, file, record.classes)
     model = load_run(record)
     difference = _write_checked(model, file_format, file, record.recipe.size)
-    write_atomically(folder / "classes.txt", ("\n".join(record.classes) + "\n").encode())
+    write_atomically(folder / CLASSES, ("\n".join(record.classes) + "\n").encode())
     summary = (
         f"export: {name} as {file_format}, {_measure_mb(file):.1f} MB; {CHECKED_IMAGES} images: "
         f"probabilities differ by at most {difference:.1g} -> {file}"
     )
     counts = {"run": name, "format": file_format, "file": str(file), "difference": difference}
     return Result(summary, counts, notes=(NOTE,))
+
+
+def _require_same_classes(folder: Path, file: Path, classes: Sequence[str]) -> None:
+    """Raise UsageError if another model in the folder has other classes than `classes`."""
+    names = folder / CLASSES
+    others = [folder / name for name in FORMATS.values() if (folder / name) != file]
+    if not names.is_file() or not any(map(Path.exists, others)):
+        return
+    if names.read_text().split() != list(classes):
+        raise UsageError(
+            f"{folder}: holds a model of other classes ({', '.join(names.read_text().split())}): "
+            "name another --out"
+        )
 
 
 def _require_format(file_format: str) -> None:

@@ -169,8 +169,12 @@ def _make_table(
 
 
 def _name_cell(name: str) -> str:
-    """The name of a file for a table: the same file, but no formula of a spreadsheet."""
-    return f"./{name}" if is_formula(name) else name
+    """The name of a file for a table: the same file, but no formula of a spreadsheet.
+
+    Of a name that is not UTF-8 the odd bytes are shown as Python writes them.
+    """
+    plain = name.encode(errors="backslashreplace").decode()
+    return f"./{plain}" if is_formula(plain) else plain
 
 
 def _list_faces(

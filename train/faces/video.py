@@ -15,6 +15,7 @@ import numpy as np
 
 from curate.errors import SourceError, WorkspaceError
 from curate.files import new_temporary, replace_durably
+from curate.names import is_utf8
 from curate.stderr import cannot_write
 from train.backend import mute_stderr
 from train.data.dataset import Pixels
@@ -97,6 +98,8 @@ def read_frames(file: Path, per_second: float, count: FrameCount | None = None) 
 
 @contextmanager
 def _open_video(file: Path) -> Iterator[Any]:
+    if not is_utf8(str(file)):  # OpenCV would end the process
+        raise SourceError(f"{file}: its name is not plain text (UTF-8): rename it")
     with mute_stderr():
         video = cv2.VideoCapture(str(file))
     if not video.isOpened():

@@ -12,7 +12,7 @@ from curate.errors import SourceError, UsageError, first_line
 from curate.files import holds_seal
 from train.backend import FLOAT32, use_precision
 from train.models import fast, fernet, five_layer, pretrained
-from train.recipes.recipe import PRETRAINED, Recipe
+from train.recipes.recipe import PRETRAINED, Recipe, is_run_weights
 
 NETWORKS: dict[str, Callable[[Recipe, int], Any]] = {
     "fast": fast.build,
@@ -44,7 +44,7 @@ def build_model(recipe: Recipe, classes: int, precision: str = FLOAT32) -> Any:
             "change --widths, --size or --dense-units"
         ) from error
     # The builder of a pretrained network has loaded a file that holds only the base.
-    is_base_only = recipe.model in PRETRAINED and not pretrained.is_run_weights(recipe.weights)
+    is_base_only = recipe.model in PRETRAINED and not is_run_weights(recipe.weights)
     if recipe.weights != "none" and not is_base_only:
         load_run_weights(model, recipe, classes)
     return model

@@ -12,7 +12,7 @@ from typing import Any
 from curate.errors import SourceError, UsageError, first_line
 from train.backend import keras
 from train.models.layers import norm_relu, softmax_output
-from train.recipes.recipe import Recipe
+from train.recipes.recipe import Recipe, is_run_weights
 
 # The study's head has "hidden layers" of 128 units: two is the least that the plural allows.
 HIDDEN_LAYERS = 2
@@ -101,11 +101,6 @@ def find_keras_home() -> Path:
     home = Path("~").expanduser()
     parent = home if os.access(home, os.W_OK) else Path("/tmp")
     return parent / ".keras"
-
-
-def is_run_weights(weights: str) -> bool:
-    """Whether the name is that of a run's weights, which hold a whole network and not a base."""
-    return weights.endswith(".weights.h5")
 
 
 def require_file(weights: str) -> None:

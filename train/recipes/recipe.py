@@ -426,6 +426,11 @@ def find_targets(recipe: Recipe) -> str:
     return "crowd" if recipe.soft_labels else recipe.targets
 
 
+def is_run_weights(weights: str) -> bool:
+    """Whether the name is that of a run's weights, which hold a whole network and not a base."""
+    return weights.endswith(".weights.h5")
+
+
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON values; `from_json` reads it back."""
     values = asdict(recipe)

@@ -22,6 +22,7 @@ from curate.pages.render import render_card
 from curate.result import Result
 from curate.workspace.manifest import source_of
 from curate.workspace.workspace import Workspace
+from train.data.targets import VAL_LABELS
 from train.evaluation.evaluation_files import REMEDY, read_slices
 from train.evaluation.metrics import format_interval, format_percent
 from train.evaluation.slices import HEADINGS, list_cells
@@ -206,7 +207,8 @@ def _describe_training(record: RunRecord, rows: int, sources: list[str]) -> list
     with reading(record.folder / METRICS):
         val = metrics["val"]
         chosen = f"epoch {metrics['best_epoch']} of {metrics['epochs']}"
-        on_val = f"{format_percent(val['accuracy'])} of {val['rows']:,} val rows are right"
+        by = f" by {VAL_LABELS[metrics['val_labels']]}" if "val_labels" in metrics else ""
+        on_val = f"{format_percent(val['accuracy'])} of {val['rows']:,} val rows are right{by}"
     weights = "none" if record.class_weights is None else "by class"
     mask = record.recipe.mask
     return [

@@ -157,8 +157,7 @@ def read_run_record(folder: Path) -> RunRecord:
     """
     values = read_json(folder / RECIPE)
     with reading(folder / RECIPE):
-        class_view = _read(values, "view", str, "")
-        find_class_view(class_view)
+        class_view = find_class_view(_read(values, "view", str, "")).name
         series = values.get("series")
         return RunRecord(
             folder=folder,

@@ -38,10 +38,10 @@ from train.data.dataset import (
     read_dataset,
     select_examples,
 )
+from train.data.targets import VAL_LABELS
 from train.evaluation.metrics import format_percent, score_predictions
 from train.evaluation.plots import plot_curves
-from train.models.pretrained import is_run_weights
-from train.recipes.recipe import Recipe, find_targets, resolve_batch_size, to_json
+from train.recipes.recipe import Recipe, find_targets, is_run_weights, resolve_batch_size, to_json
 from train.runs.errors import RunError
 from train.runs.folder import (
     CURVES,
@@ -67,7 +67,7 @@ from train.runs.folder import (
     write_json,
 )
 from train.runs.load import load_model
-from train.runs.record import RunRecord, Series, format_resume_command, read_run_record
+from train.runs.record import RunRecord, Series, format_resume_command
 from train.training.checkpoint import Checkpoint, State, read_state, remove_states
 from train.training.distribute import find_worker, open_strategy, require_strategy
 from train.training.fit import (
@@ -79,6 +79,7 @@ from train.training.fit import (
     make_model,
     predict_in_float32,
 )
+from train.training.start import check_start, read_start_rows
 
 INPUT_COLUMNS = ("pixel_hash", "label", "status", "split")
 # The further columns that the targets of the loss are made of.
@@ -89,8 +90,6 @@ TARGET_COLUMNS = {
     "posterior": ("reason",),
     "oof": ("reason", "given_label", "fold", "duplicate_group"),
 }
-# The labels by which val is scored, where they are not those after decisions.
-VAL_LABELS = {"given": "the given labels", "posterior": "the most probable classes"}
 # Their versions are in the run record.
 PACKAGES = (
     "candid-fer", "keras", "tensorflow", "jax", "torch", "numpy", "pandas",
@@ -246,6 +245,8 @@ def prepare(
     now = find_beginning(recipe, dataset)
     if began is not None:
         _require_unchanged(workspace, recipe, began, now)
+    if resumed is None and is_run_weights(recipe.weights):
+        check_start(recipe, dataset)
     if resumed is None:
         precision, reason = choose_precision(options.precision, recipe.model)
     else:
@@ -459,27 +460,13 @@ def _write_record(plan: Plan, train_examples: Examples, val_examples: Examples) 
     tables = {
         TRAIN_ROWS: dataset.manifest.loc[train_examples.rows, columns],
         VAL_ROWS: dataset.manifest.loc[val_examples.rows, columns],
-        START_ROWS: _read_start_rows(plan.recipe),
+        START_ROWS: read_start_rows(plan.recipe) if is_run_weights(plan.recipe.weights) else None,
     }
     for name, table in tables.items():
         if table is not None:
             write_atomically(folder / name, table_bytes(table))
             record[f"{Path(name).stem}_sha256"] = sha256_of(folder / name)
     write_json(folder / RECIPE, record)
-
-
-def _read_start_rows(recipe: Recipe) -> pd.DataFrame | None:
-    """path and pixel_hash of what the run of `--weights` had learned; None without such a run."""
-    if recipe.weights == "none" or not is_run_weights(recipe.weights):
-        return None
-    folder = Path(recipe.weights).parent
-    if not (folder / RECIPE).is_file():
-        print_line(
-            f"run: what {recipe.weights} has learned is not known, as its run is not beside it: "
-            "accuracy without copies in train may be too good"
-        )
-        return None
-    return read_run_record(folder).read_learned_rows()
 
 
 def _fit(

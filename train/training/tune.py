@@ -31,6 +31,7 @@ from train.recipes.recipe import (
     Recipe,
     find_targets,
     format_value,
+    is_run_weights,
     option_fields,
     override,
     resolve_batch_size,
@@ -48,6 +49,7 @@ from train.training.search_record import (
     make_trials,
     read_search,
 )
+from train.training.start import check_start
 
 # A decade to either side of the recipe's rate.
 RATE_FACTOR = 10.0
@@ -95,6 +97,8 @@ def tune_recipe(
     if find_spec("optuna") is None:
         raise UsageError("tune: Optuna is not installed: `pip install 'candid-fer[tune]'`")
     dataset = read_dataset(workspace, recipe, options.class_view)
+    if is_run_weights(recipe.weights):
+        check_start(recipe, dataset)
     policy, _ = choose_precision(options.precision, recipe.model)
     recipe = resolve_batch_size(recipe, dataset.train_rows)
     build_model(recipe, len(dataset.classes))  # so that an error comes before anything is written

@@ -1,0 +1,60 @@
+"""What a training starts from: the run whose weights `--weights` names.
+
+What that run had learned this one knows too: the rows are recorded with the run, and rows of val
+that are among them are counted before the training. Input: the recipe and the dataset. Output: the
+rows, notes.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from curate.errors import UsageError, amount
+from curate.stderr import print_line
+from train.data.copies import has_copy_in_train
+from train.data.dataset import Dataset
+from train.recipes.recipe import Recipe
+from train.runs.folder import RECIPE
+from train.runs.record import RunRecord, read_run_record
+
+
+def read_start_rows(recipe: Recipe) -> pd.DataFrame | None:
+    """path and pixel_hash of what the run of `--weights` had learned; None if it is not known."""
+    record = _read_start(recipe)
+    return record.read_learned_rows() if record else None
+
+
+def _read_start(recipe: Recipe) -> RunRecord | None:
+    """The record of the run beside its weights; None if there is none."""
+    folder = Path(recipe.weights).parent
+    return read_run_record(folder) if (folder / RECIPE).is_file() else None
+
+
+def check_start(recipe: Recipe, dataset: Dataset) -> None:
+    """Print a line if val holds what the run of `--weights` had learned, or if that is not known.
+
+    Raises
+    ------
+    UsageError  if that run has other classes
+    """
+    record = _read_start(recipe)
+    if record is None:
+        print_line(
+            f"run: what {recipe.weights} has learned is not known, as its run is not beside it: "
+            "accuracy on val and without copies in train may be too good"
+        )
+        return
+    if record.classes != dataset.classes:
+        raise UsageError(
+            f"--weights {recipe.weights}: its run has the classes {', '.join(record.classes)}, and "
+            f"this one {', '.join(dataset.classes)}: name a run of the same classes, or --weights "
+            "none"
+        )
+    is_val = ((dataset.viewed["split"] == "val") & (dataset.viewed["status"] == "keep")).to_numpy()
+    learned = is_val & has_copy_in_train(dataset.manifest, record.read_learned_rows())
+    if learned.any():
+        print_line(
+            f"run: the run of {recipe.weights} learned from {learned.sum():,} of the "
+            f"{amount(is_val.sum(), 'row')} of val, or from copies: val accuracy will be too good, "
+            "and it chooses the epoch: name a run of this split"
+        )
