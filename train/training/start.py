@@ -38,6 +38,8 @@ def check_start(recipe: Recipe, dataset: Dataset) -> None:
     UsageError  if that run has other classes
     """
     record = _read_start(recipe)
+    if not Path(recipe.weights).is_file():  # the network that is built from it refuses it
+        return
     if record is None:
         print_line(
             f"run: what {recipe.weights} has learned is not known, as its run is not beside it: "
