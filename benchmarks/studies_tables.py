@@ -34,6 +34,7 @@ FERNET = {
     "fernet-w32-upright": "widths 32 to 512, turned by at most 15 degrees",
     "fernet-w32-first": "`fernet5`, widths 32 to 512",
 }
+AFFECTNET = "'base|affectnet|timeline'"  # its jobs
 VIEWED = ("five-layer", "fast", "long")
 VIEWS = ("flip", "5", "10", "20")
 COMMAND = "`python benchmarks/studies.py FER2013 CK48 FOLDER --only {} && … --write`"
@@ -136,7 +137,11 @@ def tabulate_affectnet(done: Mapping[str, Record]) -> str:
             accuracy = f"{100 * found['accuracy']:.1f}"
             rows.append([name, split, f"{found['rows']:,}", accuracy, ", ".join(recalls)])
     header = ("classes", "rows of", "rows", "accuracy, %", "right per class, %")
-    text = f"{COMMAND.format('affectnet')}\n\n{to_table(header, rows)}"
+    took = (
+        f"One seed, {record['epochs']} epochs, {record['cpu_minutes']:.0f} minutes of one core on "
+        f"{record['machine']}, by the image and its mirror image."
+    )
+    text = f"{COMMAND.format(AFFECTNET)}\n\n{took}\n\n{to_table(header, rows)}"
     times = [
         [kind, f"{100 * found['found']:.0f}", name, f"{100 * found['frame']:.1f}",
          f"{100 * found['smoothed']:.1f}"]
