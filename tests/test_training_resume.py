@@ -495,6 +495,12 @@ def test_a_test_split_that_chose_the_epoch_of_a_run_is_noted(copy: Workspace) ->
     many = int((manifest["split"] == "val").sum())
     note = f"{many} rows are in test now by whose scores the epoch of whole was chosen"
     assert note in " ".join(call(*words).output.split())
+    # And so is the epoch of a run that starts from its weights.
+    weights = ("--weights", copy.root / "runs" / "whole" / "best.weights.h5")
+    warm = ("run", "-w", copy.root, "--name", "warm", *SMALL, "--epochs", "1", *weights)
+    assert call(*warm).exit_code == 0
+    done = call("evaluate", copy.root / "runs" / "warm", "--tta", "1", "-w", copy.root)
+    assert note.replace("whole", "warm") in " ".join(done.output.split())
 
 
 def test_class_weights_that_change_between_two_seeds_are_refused(

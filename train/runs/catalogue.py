@@ -37,7 +37,7 @@ RUN: tuple[WrittenFile, ...] = (
     WrittenFile(
         VAL_ROWS,
         "run",
-        "the images by whose scores the best epoch was chosen",
+        "the images by whose scores the best epoch was chosen, or that of the run of `--weights`",
         columns=_ROWS,
     ),
     WrittenFile(

@@ -48,7 +48,6 @@ from train.runs.folder import (
     HISTORY,
     METRICS,
     RECIPE,
-    START_ROWS,
     TRAIN_ROWS,
     VAL_ROWS,
     WEIGHTS,
@@ -79,7 +78,7 @@ from train.training.fit import (
     make_model,
     predict_in_float32,
 )
-from train.training.start import check_start, read_start_rows
+from train.training.start import check_start, list_start_tables
 
 INPUT_COLUMNS = ("pixel_hash", "label", "status", "split")
 # The further columns that the targets of the loss are made of.
@@ -460,12 +459,12 @@ def _write_record(plan: Plan, train_examples: Examples, val_examples: Examples) 
     tables = {
         TRAIN_ROWS: dataset.manifest.loc[train_examples.rows, columns],
         VAL_ROWS: dataset.manifest.loc[val_examples.rows, columns],
-        START_ROWS: read_start_rows(plan.recipe) if is_run_weights(plan.recipe.weights) else None,
     }
+    if is_run_weights(plan.recipe.weights):
+        tables |= list_start_tables(plan.recipe, tables[VAL_ROWS])
     for name, table in tables.items():
-        if table is not None:
-            write_atomically(folder / name, table_bytes(table))
-            record[f"{Path(name).stem}_sha256"] = sha256_of(folder / name)
+        write_atomically(folder / name, table_bytes(table))
+        record[f"{Path(name).stem}_sha256"] = sha256_of(folder / name)
     write_json(folder / RECIPE, record)
 
 

@@ -14,14 +14,25 @@ from curate.stderr import print_line
 from train.data.copies import has_copy_in_train
 from train.data.dataset import Dataset
 from train.recipes.recipe import Recipe
-from train.runs.folder import RECIPE
+from train.runs.folder import RECIPE, START_ROWS, VAL_ROWS
 from train.runs.record import RunRecord, read_run_record
 
 
-def read_start_rows(recipe: Recipe) -> pd.DataFrame | None:
-    """path and pixel_hash of what the run of `--weights` had learned; None if it is not known."""
+def list_start_tables(recipe: Recipe, val: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """File of the run -> its rows: what the run of `--weights` had learned, and the rows of val.
+
+    Val includes that run's own, by whose scores its epoch was chosen. Nothing, if that run is not
+    known.
+
+    Parameters
+    ----------
+    val : path and pixel_hash of the rows of val
+    """
     record = _read_start(recipe)
-    return record.read_learned_rows() if record else None
+    if record is None:
+        return {}
+    chosen = pd.concat([val, record.read_val_rows()]).drop_duplicates(ignore_index=True)
+    return {START_ROWS: record.read_learned_rows(), VAL_ROWS: chosen}
 
 
 def _read_start(recipe: Recipe) -> RunRecord | None:
