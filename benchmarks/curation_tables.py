@@ -53,6 +53,7 @@ SUMMARY = (
     "a", "b", "d-0", "e-oof", "d-200", "e-posterior-200", "e-posterior-1000", "e-posterior-2000",
     "h-weights-1000",
 )  # fmt: skip
+VAL_SCORES = "val-by-posterior.csv"  # kept with the predictions: posteriors are not
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1")
 Floats = npt.NDArray[np.float64]
 
@@ -207,15 +208,21 @@ def choose_best(folder: Path, split: str, rows: Mapping[str, list[Any]]) -> str:
 
     Without keys val has the given labels; with keys a row is judged by the share of val that its
     predictions have right by the posterior of those keys. Row (a) is no candidate: copies of val
-    are in its train.
+    are in its train. Nothing is chosen among rows of which one has no such score.
     """
     by_keys: dict[int, dict[str, float]] = defaultdict(dict)
+    known = read_val_scores(folder)
     for row, lines in ((row, lines) for row, lines in rows.items() if row != "a"):
         keys = count_keys(row)
-        values = [score_val(folder, split, line, keys) for line in lines]
+        values = [score_val(folder, split, line, keys, known) for line in lines]
         by_keys[keys][row] = float(np.mean(values))
+    write_val_scores(folder, known)
     chosen = []
     for keys, scores in sorted(by_keys.items()):
+        if np.isnan(list(scores.values())).any():
+            left = f"not chosen here: the posterior of {split}-random-{keys} is missing"
+            chosen.append([keys, left, "", "", "", ""])
+            continue
         best = max(scores, key=lambda row: scores[row])
         gain = compare_rows(folder, rows["a"], rows[best])["text"] if "a" in rows else ""
         crowd = spread(rows[best], "crowd", "accuracy"), spread(rows[best], "crowd", "macro_f1")
@@ -225,10 +232,26 @@ def choose_best(folder: Path, split: str, rows: Mapping[str, list[Any]]) -> str:
     return to_table([*header, "official labels, copy-free", "gain against (a)"], chosen)
 
 
-def score_val(folder: Path, split: str, line: Any, keys: int) -> float:
-    posterior = folder / f"{split}-random-{keys}" / "predictions" / "posterior.csv"
-    if not keys or not posterior.is_file():
+def score_val(folder: Path, split: str, line: Any, keys: int, known: dict[str, float]) -> float:
+    """The score of val by which (h) is chosen; NaN if it is not known.
+
+    Parameters
+    ----------
+    known : job -> such a score by a posterior; a new one is added, as its workspace may be gone
+        when the tables are written next
+    """
+    if not keys:
         return float(line["result"]["val"]["official"]["accuracy"])
+    if line["job"] not in known:
+        posterior = folder / f"{split}-random-{keys}" / "predictions" / "posterior.csv"
+        if not posterior.is_file():
+            return float("nan")
+        known[line["job"]] = score_by_posterior(folder, line, posterior)
+    return known[line["job"]]
+
+
+def score_by_posterior(folder: Path, line: Any, posterior: Path) -> float:
+    """The mean probability by a posterior of what the row predicts of val."""
     file = folder / "scores" / f"{line['job'].replace('/', '-')}-val.csv"
     predicted = pd.read_csv(file, keep_default_na=False).set_index("path")["predicted"]
     table = pd.read_csv(posterior).set_index("path").reindex(predicted.index)
@@ -236,6 +259,20 @@ def score_val(folder: Path, split: str, line: Any, keys: int) -> float:
     column = predicted.map({name: k for k, name in enumerate(names)}).to_numpy()
     probs = table[[PREFIX + name for name in names]].to_numpy()
     return float(probs[np.arange(len(probs)), column].mean())
+
+
+def read_val_scores(folder: Path) -> dict[str, float]:
+    """Job -> its score of val by a posterior, as far as one is known."""
+    file = folder / "scores" / VAL_SCORES
+    if not file.is_file():
+        return {}
+    table = pd.read_csv(file)
+    return dict(zip(table["job"], table["score"], strict=True))
+
+
+def write_val_scores(folder: Path, known: Mapping[str, float]) -> None:
+    table = pd.DataFrame(sorted(known.items()), columns=["job", "score"])
+    table.to_csv(folder / "scores" / VAL_SCORES, index=False)
 
 
 def format_budgets(done: Mapping[str, Any], rows: Mapping[str, list[Any]]) -> str:
