@@ -128,14 +128,13 @@ def test_c_each_key_is_in_the_journal_and_in_the_database_within_two_seconds(ses
         path = panel.path
         given, suggested = rows.loc[path, ["given_label", "suggested_label"]]
         label = (
-            {"a": suggested, "k": "", "d": "", "u": ""}.get(key)
+            {"a": suggested, "k": given, "d": "", "u": ""}.get(key)
             if key in "akdu"
             else VOCABULARY[int(key) - 1]
         )
         action = {"a": "relabel", "k": "keep", "d": "drop", "u": "unsure"}.get(
             key, "keep" if label == given else "relabel"
         )
-        label = "" if label == given else label
         panel.press(key)
         assert panel.wait_saved(2) < 2
         assert read_verdicts(session.workspace)[-1] == (path, action, label)
@@ -277,10 +276,10 @@ def test_d_sixty_keys_typed_without_waiting_are_sixty_right_decisions(session, p
     for k, path in enumerate(open_ones):
         key = "akd7"[k % 4]
         given, suggested = rows.loc[path, ["given_label", "suggested_label"]]
-        set_sad = ("keep", "") if given == "sad" else ("relabel", "sad")
+        set_sad = ("keep" if given == "sad" else "relabel", "sad")
         wanted[path] = {
             "a": ("relabel", suggested),
-            "k": ("keep", ""),
+            "k": ("keep", given),
             "d": ("drop", ""),
             "7": set_sad,
         }[key]
