@@ -320,7 +320,14 @@ def format_noise(done: Mapping[str, Any]) -> str:
         draw = done.get(f"noise/noise-{state}", {}).get("result", {})
         cells = [spread(models.get(f"{state}-{way}", []), "crowd", "accuracy") for way in ways]
         table.append([state, draw.get("rows", ""), *cells, f"`{draw.get('sha256', '')[:16]}`"])
-    return to_table(["flipped, %", "images", *ways, "draw"], table) if table else ""
+    body = (
+        "`python benchmarks/curation_pays.py`: images on which all annotators agree, a "
+        "share of their labels flipped; accuracy on the true labels of test, "
+        "percent, mean and standard deviation over seeds; the draw by its SHA-256. A rate without "
+        "a row has not been measured yet."
+    )
+    table_text = to_table(["flipped, %", "images", *ways, "draw"], table)
+    return f"{body}\n\n{table_text}" if table else ""
 
 
 def draw_plot(rows: Mapping[str, list[Any]], file: Path) -> None:
