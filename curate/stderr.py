@@ -24,6 +24,8 @@ CACHE = ".cache"  # a folder of what can be made again; to write there changes n
 
 # The files that this command has changed, for the text of an error.
 _changed: dict[Path, None] = {}
+# The batches of decisions that this command has recorded.
+_recorded: list[str] = []
 # The notes of this command, each with whether it is printed.
 _noted: dict[str, bool] = {}
 
@@ -129,9 +131,16 @@ def note_change(file: Path) -> None:
         _changed[file] = None
 
 
+def note_recorded(batch: str) -> str:
+    """Remember that the decisions are in the journal; what a later error says of them."""
+    _recorded.append(batch)
+    return _describe_changes()
+
+
 def forget_changes() -> None:
     """Begin a command: nothing is changed yet, and nothing noted."""
     _changed.clear()
+    _recorded.clear()
     _noted.clear()
 
 
@@ -169,7 +178,10 @@ def explain_os_error(error: OSError) -> str:
 
 
 def _describe_changes() -> str:
-    """What this command has changed so far, for the end of an error."""
+    """What this command has changed so far and what to do now, for the end of an error."""
+    if _recorded:
+        applied = "the next command that writes the manifest applies it"
+        return f"batch {_recorded[-1]} is recorded; do not decide again, {applied}"
     if not _changed:
         return "nothing was changed"
     names = examples(list(_changed))

@@ -109,6 +109,25 @@ def test_an_export_removes_nothing_that_it_did_not_write(finished, curate, tmp_p
     assert (outside.read_text(), (target / "notes.txt").read_text()) == ("mine", "mine too")
 
 
+def test_an_export_does_not_replace_one_of_other_images(finished, curate, tiny_faces, tmp_path):
+    target, other = tmp_path / "out", tmp_path / "other"
+    assert curate("export", "folder", target, "-w", finished.root).exit_code == 0
+    assert curate("build", f"mine={tiny_faces}", "-w", other).exit_code == 0
+    before = read_files(target)
+    for kind in ("folder", "fiftyone"):
+        result = curate("export", kind, target, "-w", other)
+        assert (result.exit_code, result.stderr) == (
+            1,
+            f"curate: {target}: holds an export of other images (tiny), which would be removed: "
+            "name a new folder\n",
+        )
+        assert read_files(target) == before
+    # A workspace that has them, and more.
+    assert curate("build", f"tiny={tiny_faces}", f"mine={tiny_faces}", "-w", other).exit_code == 0
+    assert curate("export", "folder", target, "-w", other).exit_code == 0
+    assert json.loads((target / "export.json").read_text())["sources"] == ["mine", "tiny"]
+
+
 def test_a_dry_export_writes_nothing(finished, curate, tmp_path):
     for kind in ("folder", "csv", "fiftyone"):
         result = curate("export", kind, tmp_path / "out", "-n", "-w", finished.root)

@@ -185,4 +185,4 @@ def test_a_decision_that_is_recorded_is_a_change(
     assert result.exit_code == 1
     assert "is recorded" in result.stderr
     assert "nothing was changed" not in result.stderr
-    assert "decisions.jsonl" in result.stderr
+    assert "run the command again" not in result.stderr

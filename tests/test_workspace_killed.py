@@ -645,6 +645,26 @@ def test_a_decision_made_while_a_stage_runs_is_recorded_and_says_so(
     assert curate("check", "-w", built.root).exit_code == 0
 
 
+def test_a_decision_that_fills_the_disk_says_one_thing_to_do(
+    curate: Curate, built: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_temporary: Path, file: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+
+    monkeypatch.setattr("curate.files.replace_durably", refuse)
+    result = curate(*DECIDE, "-w", built.root)
+    batch = built.read_journal()[0].batch
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"curate: {built.root}/verdicts.json: cannot be written (No space left on device): free or "
+        f"unlock the disk; batch {batch} is recorded; do not decide again, the next command that "
+        "writes the manifest applies it\n"
+    )
+    monkeypatch.undo()
+    assert curate("inspect", "-w", built.root, "-j", "1").exit_code == 0
+    assert built.read_table().set_index("path").at[DECIDED, "label"] == "sad"
+
+
 # Four processes, each of which decides about some images, one command after the other.
 DECIDERS = """
 import os, sys

@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import ServiceError
-from curate.export.folders import LISTING, begin_listing, finish_listing, require_free
+from curate.export.folders import (
+    LISTING,
+    begin_listing,
+    finish_listing,
+    list_sources,
+    require_free,
+)
 from curate.export.images import list_files, require_images
 from curate.export.table import Format, format_export, label_table
 from curate.fiftyone_host.environment import fiftyone_environment, require_fiftyone
@@ -44,7 +50,8 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     require_whole_split(manifest)
     kept = kept_rows(manifest)
     exported = list_files(kept, locate_named(workspace, kept["path"]))
-    require_free(target)
+    sources = list_sources(kept)
+    require_free(target, sources)
     require_images(exported)
     table = label_table(kept, [str(item.file.absolute()) for item in exported], form)
     boxes = [item.box for item in exported]
@@ -53,11 +60,13 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     listing = target / LISTING
     is_current = listing.is_file() and read_json(listing).get("digest") == digest
     if not dry_run and not is_current:
-        _write_export(target, rows, digest)
+        _write_export(target, rows, sources, digest)
     return format_export(table, kept, f"{target}/")
 
 
-def _write_export(target: Path, rows: Sequence[Mapping[Any, Any]], digest: str) -> None:
+def _write_export(
+    target: Path, rows: Sequence[Mapping[Any, Any]], sources: Sequence[str], digest: str
+) -> None:
     """Make the dataset in a hidden folder of the target, then move its files: an earlier one is
     whole until then, and after a kill the next export ends the work.
     """
@@ -66,11 +75,11 @@ def _write_export(target: Path, rows: Sequence[Mapping[Any, Any]], digest: str) 
             _write_dataset({"target": str(made.absolute()), "rows": rows})
             files = [file.relative_to(made) for file in made.rglob("*") if file.is_file()]
             names = [file.as_posix() for file in files]
-            begin_listing(target, names)
+            begin_listing(target, names, sources)
             for file in files:
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 (made / file).replace(target / file)
-        finish_listing(target, names, digest=digest)
+        finish_listing(target, names, sources, digest=digest)
     except OSError as error:
         raise cannot_write(target, error) from error
     finally:

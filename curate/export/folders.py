@@ -1,8 +1,8 @@
 """The curated set as class folders: <split>/<label>/<image> and labels.csv.
 
 In: the kept rows of the manifest. Out: a copy of each image under its `label`; export.json lists
-the files. A second export into the same folder changes nothing; one after new decisions removes the
-files that no longer belong.
+the files and the sources. A second export into the same folder changes nothing; one after new
+decisions removes the files that no longer belong.
 """
 
 import contextlib
@@ -10,17 +10,18 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from curate.errors import WorkspaceError
+from curate.errors import WorkspaceError, examples
 from curate.export.images import ExportedImage, list_files, require_images
 from curate.export.table import Format, format_export, label_table
 from curate.files import TEMPORARY, remove_quietly, write_atomically
 from curate.images.decode import UnreadableImageError, decode_image, encode_png, read_recorded
 from curate.result import Result
 from curate.workspace.invariants import require_whole_split
-from curate.workspace.manifest import export_bytes, kept_rows
+from curate.workspace.manifest import export_bytes, kept_rows, sources_of
 from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
 from curate.workspace.workspace import Workspace
@@ -65,18 +66,19 @@ def write_folders(
 
     Raises
     ------
-    WorkspaceError  if the folder holds other files than an earlier export, or images are missing;
-        nothing is written then. If a file cannot be written; a first export is removed then
+    WorkspaceError  if the folder holds other files than an earlier export, or one of other images,
+        or images are missing; nothing is written then. If a file cannot be written; a first export is removed then
     """
     exported = list_files(kept, locate_named(workspace, kept["path"]))
-    require_free(target)
+    sources = list_sources(kept)
+    require_free(target, sources)
     require_images(exported)
     table = label_table(kept, [item.target for item in exported], form)
     tables = list_tables(table)
     if not dry_run:
         is_new = not (target / LISTING).is_file()
         try:
-            _write_export(target, exported, tables)
+            _write_export(target, exported, tables, sources)
         except WorkspaceError as error:
             if is_new:
                 _remove_export(target, [*(item.target for item in exported), *tables])
@@ -85,14 +87,19 @@ def write_folders(
     return format_export(table, kept, f"{target}/")
 
 
-def _write_export(target: Path, exported: list[ExportedImage], tables: dict[str, bytes]) -> None:
+def _write_export(
+    target: Path,
+    exported: list[ExportedImage],
+    tables: dict[str, bytes],
+    sources: list[str],
+) -> None:
     files = [*(item.target for item in exported), *tables]
-    begin_listing(target, files)
+    begin_listing(target, files, sources)
     for item in exported:
         write_atomically(target / item.target, _face_bytes(item))
     for name, data in tables.items():
         write_atomically(target / name, data)
-    finish_listing(target, files)
+    finish_listing(target, files, sources)
 
 
 def _remove_export(target: Path, files: list[str]) -> None:
@@ -115,8 +122,13 @@ def _face_bytes(item: ExportedImage) -> bytes:
         ) from error
 
 
-def require_free(target: Path) -> None:
-    """Raise WorkspaceError unless the folder is new, empty, or an earlier export."""
+def list_sources(kept: pd.DataFrame) -> list[str]:
+    """The sources of the rows, for the listing of an export."""
+    return sorted(set(sources_of(kept["path"])))
+
+
+def require_free(target: Path, sources: Sequence[str]) -> None:
+    """Raise WorkspaceError unless the folder is new, empty, or an earlier export of a source."""
     if target.exists() and not target.is_dir():
         raise WorkspaceError(f"{target}: is a file: name a folder")
     # A first export that was killed may have left no more than the temporary file of its listing.
@@ -124,14 +136,22 @@ def require_free(target: Path) -> None:
     others = [entry for entry in target.glob("*") if not is_own(entry.name)]
     if others and not (target / LISTING).is_file():
         raise WorkspaceError(f"{target}: holds other files than an export: name a new folder")
+    known = _read_record(target).get("sources", [])
+    if known and not {*known} & {*sources}:
+        raise WorkspaceError(
+            f"{target}: holds an export of other images ({examples(known)}), which would be "
+            "removed: name a new folder"
+        )
 
 
-def begin_listing(target: Path, files: Sequence[str]) -> None:
+def begin_listing(target: Path, files: Sequence[str], sources: Sequence[str]) -> None:
     """List the files before they are written: after a kill the next export knows its own."""
-    _write_listing(target, {*files, *read_listing(target)})
+    _write_listing(target, {*files, *read_listing(target)}, sources)
 
 
-def finish_listing(target: Path, files: Sequence[str], **record: str) -> None:
+def finish_listing(
+    target: Path, files: Sequence[str], sources: Sequence[str], **record: str
+) -> None:
     """Remove the files of an earlier export that no longer belong, then write the listing.
 
     Parameters
@@ -144,17 +164,24 @@ def finish_listing(target: Path, files: Sequence[str], **record: str) -> None:
         if file.resolve().is_relative_to(target.resolve()):
             remove_quietly(file)
             _remove_empty(file.parent, target)
-    _write_listing(target, files, **record)
+    _write_listing(target, files, sources, **record)
 
 
 def read_listing(target: Path) -> list[str]:
     """The files that exports have written into the folder, or would have before a kill."""
+    return list(_read_record(target).get("files", []))
+
+
+def _read_record(target: Path) -> dict[str, Any]:
     listing = target / LISTING
-    return list(read_json(listing).get("files", [])) if listing.is_file() else []
+    return read_json(listing) if listing.is_file() else {}
 
 
-def _write_listing(target: Path, files: Iterable[str], **record: str) -> None:
-    text = json.dumps({"files": sorted(files), **record}, indent=1) + "\n"
+def _write_listing(
+    target: Path, files: Iterable[str], sources: Sequence[str], **record: str
+) -> None:
+    record_of = {"files": sorted(files), "sources": list(sources), **record}
+    text = json.dumps(record_of, indent=1) + "\n"
     write_atomically(target / LISTING, text.encode())
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 
 from curate.errors import EXIT_INTERRUPTED, CandidError, WorkspaceError
 from curate.files import ignore_sigint, write_atomically, write_watched
+from curate.stderr import note_recorded
 from curate.workspace.explained import (
     Derived,
     derive_checked,
@@ -203,19 +204,16 @@ def record_decisions(
     """
     if not is_explained:
         require_explained(workspace)
-    is_recorded = False
+    recorded = ""
     try:
         with lock_journal(workspace.journal), ignore_sigint():
             append_locked(workspace.journal, made)
-            is_recorded = True
+            recorded = note_recorded(made[0].batch)
         return apply_journal(workspace)
     except (CandidError, KeyboardInterrupt) as error:
-        if not is_recorded:
+        if not recorded or recorded in str(error):
             raise
-        later = WorkspaceError(
-            f"batch {made[0].batch} is recorded; do not decide again, the next command that "
-            f"writes the manifest applies it: {str(error) or 'interrupted'}"
-        )
+        later = WorkspaceError(f"{recorded}: {str(error) or 'interrupted'}")
         if isinstance(error, KeyboardInterrupt):
             later.exit_code = EXIT_INTERRUPTED
         raise later from error
