@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from curate.errors import EXIT_ERROR, EXIT_FOUND, EXIT_INTERRUPTED, CandidError, printable
 from curate.parts import explain_missing
 from curate.result import Result
-from curate.stderr import explain_os_error, forget_changes, print_notes
+from curate.stderr import explain_memory, explain_os_error, forget_changes, print_notes
 
 WorkspaceDir = Annotated[
     Path,
@@ -86,6 +86,11 @@ class CandidGroup(TyperGroup):
             _end(f"{ctx.info_name}: {error}", error.exit_code)
         except ModuleNotFoundError as error:
             message = explain_missing(error)
+            if message is None:
+                raise
+            _end(f"{ctx.info_name}: {message}", EXIT_ERROR)
+        except Exception as error:
+            message = explain_memory(error)
             if message is None:
                 raise
             _end(f"{ctx.info_name}: {message}", EXIT_ERROR)

@@ -8,6 +8,7 @@ changed before.
 import contextlib
 import errno
 import os
+import re
 import sys
 import time
 import warnings
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, TypeVar
 
-from curate.errors import WorkspaceError, examples, find_reason, printable
+from curate.errors import WorkspaceError, examples, find_reason, first_line, printable
 
 T = TypeVar("T")
 # Of progress without a terminal: work that takes less than the first prints nothing.
@@ -175,6 +176,23 @@ def explain_os_error(error: OSError) -> str:
     reason = find_reason(error)
     fix = _FIXES.get(error.errno or 0, "correct that and run the command again")
     return f"{where}: cannot be used ({reason}): {fix}; {_describe_changes()}"
+
+
+def explain_memory(error: Exception) -> str | None:
+    """The line for a failure to get memory, whoever asked for it; None for any other failure."""
+    # TensorFlow's error has a class of its own, and JAX's begins so; neither is imported for it.
+    is_refused = isinstance(error, MemoryError) or (
+        type(error).__name__ == "ResourceExhaustedError"
+        or str(error).startswith("RESOURCE_EXHAUSTED")
+    )
+    if not is_refused:
+        return None
+    reason = first_line(MemoryError(re.sub(r"\{\{.*?\}\} *", "", str(error)))).rstrip("…")
+    return (
+        f"there is not enough memory ({reason}): free some, or choose a smaller number: "
+        "of a network its --widths, --batch-size or --size, of processes -j; "
+        f"{_describe_changes()}"
+    )
 
 
 def _describe_changes() -> str:

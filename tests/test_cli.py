@@ -111,6 +111,13 @@ def test_every_command_alone_in_an_empty_folder_ends_without_a_traceback_and_wri
             130,
             "candid: interrupted; the workspace is whole; run the command again\n",
         ),
+        (
+            MemoryError("Unable to allocate 3 TiB for an array"),
+            1,
+            "candid: there is not enough memory (Unable to allocate 3 TiB for an array): free "
+            "some, or choose a smaller number: of a network its --widths, --batch-size or --size, of "
+            "processes -j; nothing was changed\n",
+        ),
     ],
 )
 def test_the_one_catcher_prints_one_line_and_exits_with_the_code_of_the_error(raised, code, stderr):

@@ -54,6 +54,29 @@ def test_a_folder_with_a_model_of_other_classes_keeps_their_names(
     assert (tmp_path / "classes.txt").read_text() == "angry\nhappy\nsad\n"
 
 
+def test_a_kill_leaves_no_model_with_the_names_of_another(
+    bars: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "model.keras").write_bytes(b"another run's")
+    (out / "classes.txt").write_text("happy\nneutral\n")
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "write_atomically", die)
+        with pytest.raises(Killed):
+            export.export_run(bars, out=out)
+    assert [file.name for file in out.iterdir()] == ["model.keras"]
+    assert call("export", "-w", bars.root, "--out", out).exit_code == 0
+    assert (out / "classes.txt").read_text() == "angry\nhappy\nsad\n"
+
+
 def test_the_plain_model_has_no_layer_of_candids_and_the_same_probabilities() -> None:
     model = build_model(replace(RECIPES["fast"], widths=(4,)), 3)
     plain = export.make_plain(model)

@@ -149,6 +149,14 @@ def test_ctrl_c_keeps_the_finished_epochs_and_resume_ends_as_an_unbroken_run(
     assert 2000 < metrics["resources"]["cpu_seconds"] < 2100
 
 
+def test_a_network_larger_than_the_memory_is_one_line(copy: Workspace) -> None:
+    refused = call("run", "-w", copy.root, "--name", "large", "--widths", "1000000")
+    assert refused.exit_code == 1
+    assert "not enough memory (OOM when allocating tensor with shape[3,3,1000000," in refused.stderr
+    assert refused.stderr.endswith("--size, of processes -j; nothing was changed\n")
+    assert not (copy.root / "runs" / "large").exists()
+
+
 def test_resume_without_an_unfinished_run_or_on_another_manifest_is_an_error(
     copy: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,7 +67,8 @@ def write_folders(
     Raises
     ------
     WorkspaceError  if the folder holds other files than an earlier export, or one of other images,
-        or images are missing; nothing is written then. If a file cannot be written; a first export is removed then
+        or images are missing; nothing is written then. If a file cannot be written; a first export
+        is removed then
     """
     exported = list_files(kept, locate_named(workspace, kept["path"]))
     sources = list_sources(kept)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.errors import CandidError, UsageError
-from curate.files import ensure_folder, write_atomically
+from curate.files import ensure_folder, remove_quietly, write_atomically
 from curate.pages.cards import NOTE
 from curate.result import Result
 from curate.stderr import cannot_write, note_change
@@ -85,8 +85,9 @@ def export_run(
         return Result(f"export: would write {name} as {file_format} -> {file}")
     _require_same_classes(folder, file, record.classes)
     model = load_run(record)
-    difference = _write_checked(model, file_format, file, record.recipe.size)
-    write_atomically(folder / CLASSES, ("\n".join(record.classes) + "\n").encode())
+    names = ("\n".join(record.classes) + "\n").encode()
+    difference = _write_checked(model, file_format, file, record.recipe.size, names)
+    write_atomically(folder / CLASSES, names)
     summary = (
         f"export: {name} as {file_format}, {_measure_mb(file):.1f} MB; {CHECKED_IMAGES} images: "
         f"probabilities differ by at most {difference:.1g} -> {file}"
@@ -125,8 +126,12 @@ def _require_format(file_format: str) -> None:
         )
 
 
-def _write_checked(model: Any, file_format: str, file: Path, size: int) -> float:
-    """Write the model to `file` if the loaded file predicts the same; the largest difference."""
+def _write_checked(model: Any, file_format: str, file: Path, size: int, names: bytes) -> float:
+    """Write the model to `file` if the loaded file predicts the same; the largest difference.
+
+    Names of other classes are removed first: a kill leaves a model without names, not with wrong
+    ones.
+    """
     plain = make_plain(model)
     pixels = draw_pixels(CHECKED_IMAGES, size)
     expected = model.predict(pixels, verbose=0)
@@ -142,6 +147,9 @@ def _write_checked(model: Any, file_format: str, file: Path, size: int) -> float
                 f"{file}: its probabilities differ from the run's by up to {difference:.2g} (at "
                 f"most {MOST_DIFFERENCE} is rounding): use another --format; nothing was written"
             )
+        listed = file.parent / CLASSES
+        if listed.is_file() and listed.read_bytes() != names:
+            remove_quietly(listed)
         _replace(file, written, Path(unchecked) / "earlier")
     return difference
 
