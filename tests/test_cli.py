@@ -115,8 +115,8 @@ def test_every_command_alone_in_an_empty_folder_ends_without_a_traceback_and_wri
             MemoryError("Unable to allocate 3 TiB for an array"),
             1,
             "candid: there is not enough memory (Unable to allocate 3 TiB for an array): free "
-            "some, or choose a smaller number: of a network its --widths, --batch-size or --size, of "
-            "processes -j; nothing was changed\n",
+            "some, or choose a smaller number: of a network its --widths, --batch-size or --size, "
+            "of processes -j; nothing was changed\n",
         ),
     ],
 )
