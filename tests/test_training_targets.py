@@ -450,18 +450,24 @@ def test_a_posterior_of_other_given_labels_is_refused_and_an_older_one_noted(
 
 @pytest.mark.parametrize(("targets", "stage"), [("oof", "oof"), ("posterior", "flag")])
 def test_beliefs_about_other_pictures_are_refused(
-    workspace: Workspace, targets: str, stage: str
+    workspace: Workspace, targets: str, stage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The picture at a path was exchanged, and its label and fold are as before."""
     write_table(workspace, "net")
     write_posterior(workspace)
     manifest = workspace.read()
+    table = "predictions/net.csv" if targets == "oof" else "predictions/posterior.csv"
     receipt = new_receipt(
         workspace.root, stage, manifest, input_columns=("pixel_hash", "given_label"), inputs=(),
-        options={}, result=StageResult(""),
+        options={}, result=StageResult("", tables={table: None}),
     )  # fmt: skip
     write_receipt(workspace.root, receipt, seconds=0)
     read_beliefs(workspace, manifest, targets)
     other = manifest.assign(pixel_hash=["f" * 64, *manifest["pixel_hash"][1:]])
     with pytest.raises(PredictionsError, match="pictures were changed or added since it was writ"):
         read_beliefs(workspace, other, targets)
+    # A table of the user's own, who knows what it speaks of: the receipt is of the one before.
+    (workspace.root / table).write_bytes((workspace.root / table).read_bytes() + b"\n")
+    read_beliefs(workspace, other, targets)
+    print_notes()
+    assert ("net.csv: has changed since `train oof`" in capsys.readouterr().err) == (stage == "oof")

@@ -28,10 +28,10 @@ from curate.workspace.manifest import NAMES, owned_by
 FOLDER = "receipts"
 # Counts of a result that its receipt leaves out: the rows kept, the given labels that have changed.
 NOT_IN_RECEIPT = frozenset({"kept", "given_labels"})
-# Stage whose receipt has the digest of a table of predictions -> where, and since when.
+# Stage whose receipt has the digest of a table of predictions -> since when.
 _KNOWN = {
-    "oof": ("outputs", "`train oof` wrote it"),
-    "flag": ("inputs", "`curate flag` read it last"),
+    "oof": "`train oof` wrote it",
+    "flag": "`curate flag` read it last",
 }
 PACKAGES = ("candid-fer", "numpy", "pandas", "pillow", "scikit-learn")
 
@@ -175,30 +175,48 @@ def note_changed_predictions(root: Path, manifest: pd.DataFrame, files: Sequence
     not those of then.
     """
     for file in filter(Path.is_file, files):
-        found = {
-            stage: _find_digest(root, stage, kind, file) for stage, (kind, _) in _KNOWN.items()
-        }
-        known = {stage: digest for stage, digest in found.items() if digest}
-        if not known:
-            continue
-        digest = sha256_of(file)
-        stage = next((name for name in known if known[name] == digest), "")
-        event = _KNOWN[stage or next(iter(known))][1]
-        if not stage:
+        known = _find_digests(root, file)
+        stage = _find_stage(known, file)
+        if known and not stage:
+            event = _KNOWN[next(iter(known))]
             note_once(
                 f"{file}: has changed since {event}: predict again unless you replaced the table"
             )
-        elif has_other_pictures(root, manifest, stage):
+        elif stage and _has_other_pictures(root, manifest, stage):
             note_once(
-                f"{file}: pictures were changed or added since {event}, and it speaks of those of "
-                "then: predict again"
+                f"{file}: pictures were changed or added since {_KNOWN[stage]}, and it speaks of "
+                "those of then: predict again"
             )
 
 
-def has_other_pictures(root: Path, manifest: pd.DataFrame, stage: str) -> bool:
+def is_of_other_pictures(root: Path, manifest: pd.DataFrame, file: Path) -> bool:
+    """Whether pictures have changed since the stage that wrote or read the table as it is now.
+
+    False if that is not known: of a table from elsewhere, or one that was replaced since.
+    """
+    stage = _find_stage(_find_digests(root, file), file)
+    return stage != "" and _has_other_pictures(root, manifest, stage)
+
+
+def _find_digests(root: Path, file: Path) -> dict[str, str]:
+    """Stage -> the digest of a table of predictions in its receipt, of those that have one."""
+    found = {
+        stage: _find_digest(root, stage, "inputs", file)
+        or _find_digest(root, stage, "outputs", file)
+        for stage in _KNOWN
+    }
+    return {stage: digest for stage, digest in found.items() if digest}
+
+
+def _find_stage(known: Mapping[str, str], file: Path) -> str:
+    """The stage whose receipt has the digest of the file as it is; empty for none."""
+    digest = sha256_of(file) if known else ""
+    return next((stage for stage in known if known[stage] == digest), "")
+
+
+def _has_other_pictures(root: Path, manifest: pd.DataFrame, stage: str) -> bool:
     """Whether the pictures are not those that the last run of a stage read, if that is known."""
-    file = root / FOLDER / f"{stage}.json"
-    read = read_receipt(file)["reads"].get("pixel_hash") if file.is_file() else None
+    read = read_receipt(root / FOLDER / f"{stage}.json")["reads"].get("pixel_hash")
     return read not in (None, digest_column(manifest, "pixel_hash"))
 
 

@@ -30,8 +30,9 @@ from curate.workspace.predictions import (
 )
 from curate.workspace.receipts import (
     digest_column,
-    has_other_pictures,
+    is_of_other_pictures,
     is_stale,
+    note_changed_predictions,
     read_receipts,
 )
 from curate.workspace.votes import share_votes, votes_of
@@ -115,7 +116,8 @@ def _read_table(file: Path, manifest: pd.DataFrame, targets: str) -> pd.DataFram
         table = read_probabilities(file, paths, AGAIN[POSTERIOR])
     else:
         table = read_predictions(file, manifest)
-        _require_same_pictures(file, manifest, "oof", AGAIN["oof"])
+        _require_same_pictures(file, manifest, AGAIN["oof"])
+        note_changed_predictions(file.parent.parent, manifest, [file])
     require_unseen(table, manifest, file.name, AGAIN[targets])
     return table
 
@@ -132,14 +134,14 @@ def _require_present(file: Path, manifest: pd.DataFrame) -> None:
             f"{file}: the given labels have changed since `curate flag` wrote it: run `curate "
             "flag` again"
         )
-    _require_same_pictures(file, manifest, "flag", AGAIN[POSTERIOR])
+    _require_same_pictures(file, manifest, AGAIN[POSTERIOR])
     if is_stale(root, manifest, receipt):
         note_once(f"{file}: is of before later changes or verdicts; `curate flag` makes it anew")
 
 
-def _require_same_pictures(file: Path, manifest: pd.DataFrame, stage: str, remedy: str) -> None:
-    """Raise PredictionsError if pictures were exchanged or added since the stage wrote a table."""
-    if has_other_pictures(file.parent.parent, manifest, stage):
+def _require_same_pictures(file: Path, manifest: pd.DataFrame, remedy: str) -> None:
+    """Raise PredictionsError if pictures were exchanged or added since a table was written."""
+    if is_of_other_pictures(file.parent.parent, manifest, file):
         raise PredictionsError(
             f"{file}: pictures were changed or added since it was written: {remedy}"
         )
