@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from curation_choice import count_keys, score_rows
 from jobs import read_done
 from results import (
     README,
@@ -27,7 +28,6 @@ from results import (
     to_table,
 )
 
-from curate.workspace.predictions import PREFIX, class_names
 from train.evaluation.intervals import DRAWS, compare_mcnemar
 
 PLOT = ROOT / "docs" / "curation-pays.png"
@@ -53,7 +53,6 @@ SUMMARY = (
     "a", "b", "d-0", "e-oof", "d-200", "e-posterior-200", "e-posterior-1000", "e-posterior-2000",
     "h-weights-1000",
 )  # fmt: skip
-VAL_SCORES = "val-by-posterior.csv"  # kept with the predictions: posteriors are not
 MEASURES = ("accuracy", "balanced_accuracy", "macro_f1")
 Floats = npt.NDArray[np.float64]
 
@@ -107,12 +106,6 @@ def group_models(done: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
         group: {row: rows[row] for row in sorted(rows, key=lambda row: (count_keys(row), row))}
         for group, rows in found.items()
     }
-
-
-def count_keys(row: str) -> int:
-    """How many images a person judged for a row of a split."""
-    match = re.fullmatch(r"(?:d|e-posterior|h-\w+)-(\d+)", row)
-    return int(match[1]) if match else 0
 
 
 def describe_row(row: str) -> str:
@@ -206,19 +199,10 @@ def bootstrap_mean(values: Floats) -> tuple[float, float]:
 def choose_best(folder: Path, split: str, rows: Mapping[str, list[Any]]) -> str:
     """(h): the row that val chooses, with nobody's keys and with each number of keys.
 
-    Without keys val has the given labels; with keys a row is judged by the share of val that its
-    predictions have right by the posterior of those keys. Row (a) is no candidate: copies of val
-    are in its train. Nothing is chosen among rows of which one has no such score.
+    Nothing is chosen among rows of which one has no score.
     """
-    by_keys: dict[int, dict[str, float]] = defaultdict(dict)
-    known = read_val_scores(folder)
-    for row, lines in ((row, lines) for row, lines in rows.items() if row != "a"):
-        keys = count_keys(row)
-        values = [score_val(folder, split, line, keys, known) for line in lines]
-        by_keys[keys][row] = float(np.mean(values))
-    write_val_scores(folder, known)
     chosen = []
-    for keys, scores in sorted(by_keys.items()):
+    for keys, scores in sorted(score_rows(folder, split, rows).items()):
         if np.isnan(list(scores.values())).any():
             left = f"not chosen here: the posterior of {split}-random-{keys} is missing"
             chosen.append([keys, left, "", "", "", ""])
@@ -230,49 +214,6 @@ def choose_best(folder: Path, split: str, rows: Mapping[str, list[Any]]) -> str:
         chosen.append([keys, f"{best}: {describe_row(best)}", *crowd, official, gain])
     header = ["verdicts", "(h), by val", "crowd accuracy", "crowd macro F1"]
     return to_table([*header, "official labels, copy-free", "gain against (a)"], chosen)
-
-
-def score_val(folder: Path, split: str, line: Any, keys: int, known: dict[str, float]) -> float:
-    """The score of val by which (h) is chosen; NaN if it is not known.
-
-    Parameters
-    ----------
-    known : job -> such a score by a posterior; a new one is added, as its workspace may be gone
-        when the tables are written next
-    """
-    if not keys:
-        return float(line["result"]["val"]["official"]["accuracy"])
-    if line["job"] not in known:
-        posterior = folder / f"{split}-random-{keys}" / "predictions" / "posterior.csv"
-        if not posterior.is_file():
-            return float("nan")
-        known[line["job"]] = score_by_posterior(folder, line, posterior)
-    return known[line["job"]]
-
-
-def score_by_posterior(folder: Path, line: Any, posterior: Path) -> float:
-    """The mean probability by a posterior of what the row predicts of val."""
-    file = folder / "scores" / f"{line['job'].replace('/', '-')}-val.csv"
-    predicted = pd.read_csv(file, keep_default_na=False).set_index("path")["predicted"]
-    table = pd.read_csv(posterior).set_index("path").reindex(predicted.index)
-    names = class_names(table)
-    column = predicted.map({name: k for k, name in enumerate(names)}).to_numpy()
-    probs = table[[PREFIX + name for name in names]].to_numpy()
-    return float(probs[np.arange(len(probs)), column].mean())
-
-
-def read_val_scores(folder: Path) -> dict[str, float]:
-    """Job -> its score of val by a posterior, as far as one is known."""
-    file = folder / "scores" / VAL_SCORES
-    if not file.is_file():
-        return {}
-    table = pd.read_csv(file)
-    return dict(zip(table["job"], table["score"], strict=True))
-
-
-def write_val_scores(folder: Path, known: Mapping[str, float]) -> None:
-    table = pd.DataFrame(sorted(known.items()), columns=["job", "score"])
-    table.to_csv(folder / "scores" / VAL_SCORES, index=False)
 
 
 def format_budgets(done: Mapping[str, Any], rows: Mapping[str, list[Any]]) -> str:

@@ -127,15 +127,12 @@ def unite(ours: Sequence[Decision], theirs: Sequence[Decision]) -> list[Decision
 
 def set_seen(lines: Sequence[Decision], journal: Sequence[Decision]) -> list[Decision]:
     """The lines, each decision about an image with what `journal` holds about it as `seen`."""
-    images = {image_of(line) for line in lines if _is_about_image(line)}
-    about: dict[tuple[str, str], list[Decision]] = {image: [] for image in images}
-    for line in journal:
-        if _is_about_image(line) and image_of(line) in images:
-            about[image_of(line)].append(line)
+    images = {image_of(line) for line in lines}
+    about = group_by_bytes([line for line in journal if image_of(line) in images])
     found = []
     for line in lines:
         if _is_about_image(line) and not line.seen:
-            earlier = about[image_of(line)]
+            earlier = about.setdefault(image_of(line), [])
             line = replace(line, seen=" ".join(_newest_batches(earlier)) or NOTHING)
             earlier.append(line)
         found.append(line)
