@@ -1,6 +1,7 @@
 """export: the curated set as folders, a table or a FiftyOne dataset; soft labels."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -119,13 +120,34 @@ def test_an_export_does_not_replace_one_of_other_images(finished, curate, tiny_f
         assert (result.exit_code, result.stderr) == (
             1,
             f"curate: {target}: holds an export of other images (tiny), which would be removed: "
-            "name a new folder\n",
+            "name a new folder, or remove this one\n",
         )
         assert read_files(target) == before
     # A workspace that has them, and more.
     assert curate("build", f"tiny={tiny_faces}", f"mine={tiny_faces}", "-w", other).exit_code == 0
     assert curate("export", "folder", target, "-w", other).exit_code == 0
-    assert json.loads((target / "export.json").read_text())["sources"] == ["mine", "tiny"]
+    record = json.loads((target / "export.json").read_text())
+    assert list(record["sources"]) == ["mine", "tiny"]
+    assert str(tiny_faces) not in json.dumps(record)
+    # Of fewer sources it would remove those of the others, and a name alone is no data set.
+    fewer = curate("export", "folder", target, "-w", finished.root)
+    assert "holds an export of other images (mine)" in fewer.stderr
+    elsewhere = shutil.copytree(tiny_faces, tmp_path / "elsewhere" / "tiny")
+    assert curate("build", f"tiny={elsewhere}", "-w", tmp_path / "third").exit_code == 0
+    assert curate("export", "folder", tmp_path / "new", "-w", tmp_path / "third").exit_code == 0
+    same_name = curate("export", "folder", tmp_path / "new", "-w", finished.root)
+    assert "holds an export of other images (tiny)" in same_name.stderr
+
+
+def test_two_exports_do_not_write_into_one_folder(finished, curate, tmp_path):
+    target = tmp_path / "out"
+    with export.hold_folder(target):
+        result = curate("export", "folder", target, "-w", finished.root)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "another export is writing here" in result.stderr
+    assert list(tmp_path.glob("*out*")) == []
+    assert curate("export", "folder", target, "-w", finished.root).exit_code == 0
+    assert [file.name for file in tmp_path.glob("*out*")] == ["out"]
 
 
 def test_a_dry_export_writes_nothing(finished, curate, tmp_path):

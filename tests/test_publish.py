@@ -157,6 +157,62 @@ def test_a_hash_that_is_none_is_refused(published: Path, curate: Curate) -> None
     assert read_files(published) == before
 
 
+def test_a_hash_of_no_picture_here_withdraws_nothing(published: Path, curate: Curate) -> None:
+    before = read_files(published)
+    rows = Workspace(published / "manifests").read().set_index("path")
+    row = rows.loc["tiny/train/happy/2.png"]
+    words = ("publish", published / "curation", "-w", published / "manifests", "--withdraw")
+    of_file = curate(*words, row["sha256"])
+    assert (of_file.exit_code, of_file.stdout) == (2, "")
+    assert of_file.stderr == (
+        f"curate: --withdraw {row['sha256']}: is the pixel hash of no picture here: it is the "
+        f"sha256 of tiny/train/happy/2.png: give {row['pixel_hash']}\n"
+    )
+    mistyped = curate(*words, "f" * 64)
+    assert "is the pixel hash of no picture here: give its pixel_hash" in mistyped.stderr
+    assert read_files(published) == before
+
+
+def test_copies_of_a_withdrawn_picture_are_named(published: Path, curate: Curate) -> None:
+    rows = Workspace(published / "manifests").read().set_index("path")
+    near = rows.loc["tiny/train/sad/near.png"]
+    words = ("publish", published / "curation", "-w", published / "manifests", "--withdraw")
+    done = curate(*words, near["pixel_hash"])
+    assert done.exit_code == 0
+    original = rows.at["tiny/test/sad/0.png", "pixel_hash"]
+    assert "1 copy of withdrawn pictures still published (tiny/test/sad/0.png)" in done.stderr
+    assert f"add --withdraw {original}" in done.stderr
+    assert "still published" not in curate(*words, original).stderr
+    # What is published and no longer here can be withdrawn as well.
+    assert read(published).record["withdrawn"] == 2
+
+
+def test_splits_without_near_copies_need_a_look_for_them(
+    built: Workspace, curate: Curate, tmp_path: Path
+) -> None:
+    words = ("-w", built.root)
+    assert curate("dedup", "--exact-only", *words).exit_code == 0
+    noted = "dedup has looked for exact copies alone"
+    assert noted in curate("split", "--from-source", *words).stderr
+    assert noted in curate("audit", *words).stderr
+    done = curate("publish", tmp_path / "curation", *words)
+    assert done.exit_code == 1
+    assert noted in done.stderr
+    assert curate("dedup", "-j", 1, *words).exit_code == 0
+    assert noted not in curate("audit", *words).stderr
+    assert curate("split", "--from-source", *words).exit_code == 0
+    assert curate("publish", tmp_path / "curation", *words).exit_code == 0
+
+
+def test_a_split_whose_receipt_is_gone_has_no_ratios_in_its_name(
+    published: Path, curate: Curate
+) -> None:
+    (published / "manifests" / "receipts" / "split.json").unlink()
+    run(curate, published)
+    assert "clean" in read(published).splits
+    assert "clean-70-15-15" not in read(published).splits
+
+
 def test_fewer_digits_make_smaller_tables_with_the_starts_of_the_hashes(
     published: Path, curate: Curate
 ) -> None:

@@ -163,7 +163,7 @@ def test_the_undo_leaves_what_a_stage_has_computed_since(
     (line,) = list_applied(workspace.read_journal())
     done = call_curate("undo", line.batch, "-w", workspace.root)
     assert done.exit_code == 0
-    assert "split changed since the curation was applied, and stay as they are" in done.stderr
+    assert "what `curate split` found has changed since the curation was applied" in done.stderr
     assert list(workspace.read()["split"]) == list(own)
     assert set(workspace.read()["duplicate_group"]) == {""}
 

@@ -335,3 +335,17 @@ def test_two_lines_of_one_batch_are_both_merged():
     batch = [line("bob", 1, path, "drop", batch="b"), line("bob", 1, other, "drop", batch="b")]
     later = replace(line("ann", 1, path, "keep"), batch="c")
     assert unite([later], batch) == [*batch, later]
+
+
+def test_decisions_that_do_not_count_here_are_listed(curate, tiny_faces, tmp_path):
+    """Under another source name a decision is found by its bytes, which copies share."""
+    ours, theirs = ("-w", tmp_path / "ours", "-j", 1), ("-w", tmp_path / "theirs")
+    assert curate("build", f"mine={tiny_faces}", *ours).exit_code == 0
+    assert curate("build", f"yours={tiny_faces}", *theirs).exit_code == 0
+    paths = ("yours/train/happy/2.png", "yours/train/happy/1.png")
+    assert curate("decide", *paths, "--drop", "--by", "bob", *theirs).exit_code == 0
+    done = curate("merge", tmp_path / "theirs" / "decisions.jsonl", "-w", tmp_path / "ours")
+    assert done.exit_code == 0
+    assert "1 of the added lines do not count here" in done.stdout
+    assert "1 decision does not count (yours/train/happy/1.png): 1 of them are about" in done.stderr
+    assert "build it under the source name of the other workspace" in done.stderr

@@ -377,7 +377,7 @@ def split(
 
     All images of a duplicate group, and all of a subject, are in one part.
     """
-    from curate.duplicates.pair_table import knows_copies
+    from curate.duplicates.pair_table import knows_copies, knows_near_copies
     from curate.stages import split as stage
     from curate.workspace.class_views import name_class_view
     from curate.workspace.run import run_stage
@@ -391,6 +391,8 @@ def split(
     def split_noting_copies(manifest: Any) -> Any:
         found = stage.split(manifest, **options, class_view=class_view)
         notes = [] if knows_copies(files, manifest) else [stage.COPIES_UNKNOWN]
+        if not knows_near_copies(files):
+            notes = [stage.NEAR_UNKNOWN]
         return replace(found, notes=[*found.notes, *notes])
 
     result = run_stage(

@@ -43,6 +43,12 @@ def require_copies(workspace: Workspace, manifest: pd.DataFrame) -> None:
         )
 
 
+def knows_near_copies(workspace: Workspace) -> bool:
+    """Whether dedup has looked for altered copies too, not with `--exact-only`."""
+    receipt = read_receipts(workspace.root).get("dedup", {})
+    return bool(receipt.get("options", {}).get("near", True))
+
+
 def knows_copies(workspace: Workspace, manifest: pd.DataFrame) -> bool:
     """Whether dedup has run on these images."""
     receipt = read_receipts(workspace.root).get("dedup", {"reads": {}, "outputs": {}})

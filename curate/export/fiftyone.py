@@ -20,6 +20,7 @@ from curate.export.folders import (
     LISTING,
     begin_listing,
     finish_listing,
+    hold_folder,
     list_sources,
     require_free,
 )
@@ -50,7 +51,7 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     require_whole_split(manifest)
     kept = kept_rows(manifest)
     exported = list_files(kept, locate_named(workspace, kept["path"]))
-    sources = list_sources(kept)
+    sources = list_sources(workspace, kept)
     require_free(target, sources)
     require_images(exported)
     table = label_table(kept, [str(item.file.absolute()) for item in exported], form)
@@ -60,12 +61,13 @@ def export_fiftyone(workspace: Workspace, target: Path, *, form: Format, dry_run
     listing = target / LISTING
     is_current = listing.is_file() and read_json(listing).get("digest") == digest
     if not dry_run and not is_current:
-        _write_export(target, rows, sources, digest)
+        with hold_folder(target):
+            _write_export(target, rows, sources, digest)
     return format_export(table, kept, f"{target}/")
 
 
 def _write_export(
-    target: Path, rows: Sequence[Mapping[Any, Any]], sources: Sequence[str], digest: str
+    target: Path, rows: Sequence[Mapping[Any, Any]], sources: Mapping[str, str], digest: str
 ) -> None:
     """Make the dataset in a hidden folder of the target, then move its files: an earlier one is
     whole until then, and after a kill the next export ends the work.

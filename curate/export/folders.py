@@ -8,19 +8,23 @@ decisions removes the files that no longer belong.
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import Timeout
 
 from curate.errors import WorkspaceError, examples
 from curate.export.images import ExportedImage, list_files, require_images
 from curate.export.table import Format, format_export, label_table
-from curate.files import TEMPORARY, remove_quietly, write_atomically
+from curate.files import TEMPORARY, ensure_folder, remove_quietly, write_atomically
 from curate.images.decode import UnreadableImageError, decode_image, encode_png, read_recorded
 from curate.result import Result
+from curate.stderr import cannot_write
 from curate.workspace.invariants import require_whole_split
+from curate.workspace.locks import describe_holder, hold_lock
 from curate.workspace.manifest import export_bytes, kept_rows, sources_of
 from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
@@ -71,28 +75,56 @@ def write_folders(
         is removed then
     """
     exported = list_files(kept, locate_named(workspace, kept["path"]))
-    sources = list_sources(kept)
+    sources = list_sources(workspace, kept)
     require_free(target, sources)
     require_images(exported)
     table = label_table(kept, [item.target for item in exported], form)
     tables = list_tables(table)
     if not dry_run:
-        is_new = not (target / LISTING).is_file()
-        try:
-            _write_export(target, exported, tables, sources)
-        except WorkspaceError as error:
-            if is_new:
-                _remove_export(target, [*(item.target for item in exported), *tables])
-            left = "the unfinished export was removed" if is_new else "the export is unfinished"
-            raise WorkspaceError(f"{error}; {left}") from error
+        with hold_folder(target):
+            require_free(target, sources)
+            is_new = not (target / LISTING).is_file()
+            try:
+                _write_export(target, exported, tables, sources)
+            except WorkspaceError as error:
+                if is_new:
+                    _remove_export(target, [*(item.target for item in exported), *tables])
+                left = "the unfinished export was removed" if is_new else "the export is unfinished"
+                raise WorkspaceError(f"{error}; {left}") from error
     return format_export(table, kept, f"{target}/")
+
+
+@contextlib.contextmanager
+def hold_folder(target: Path) -> Iterator[None]:
+    """Let no other export write into the folder meanwhile; the lock lies beside it.
+
+    Raises
+    ------
+    WorkspaceError  if another one does
+    """
+    file = target.parent / f".{target.name}.export-lock"
+    try:
+        ensure_folder(target.parent)
+        lock = hold_lock(file, 0)
+    except Timeout as error:
+        raise WorkspaceError(
+            f"{target}: another export is writing here{describe_holder(file)}: wait until it is "
+            "done, or name another folder"
+        ) from error
+    except OSError as error:
+        raise cannot_write(file, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+        remove_quietly(file)
 
 
 def _write_export(
     target: Path,
     exported: list[ExportedImage],
     tables: dict[str, bytes],
-    sources: list[str],
+    sources: Mapping[str, str],
 ) -> None:
     files = [*(item.target for item in exported), *tables]
     begin_listing(target, files, sources)
@@ -123,13 +155,19 @@ def _face_bytes(item: ExportedImage) -> bytes:
         ) from error
 
 
-def list_sources(kept: pd.DataFrame) -> list[str]:
-    """The sources of the rows, for the listing of an export."""
-    return sorted(set(sources_of(kept["path"])))
+def list_sources(workspace: Workspace, kept: pd.DataFrame) -> dict[str, str]:
+    """Source -> a digest of its image root, of the rows, for the listing of an export.
+
+    Two data sets may have one name; the root says which it is, and its digest shows no path.
+    """
+    roots = {name: record["root"] for name, record in workspace.read_sources().items()}
+    names = sorted(set(sources_of(kept["path"])))
+    digests = {name: sha256(roots.get(name, "").encode()).hexdigest() for name in names}
+    return {name: digest[:16] for name, digest in digests.items()}
 
 
-def require_free(target: Path, sources: Sequence[str]) -> None:
-    """Raise WorkspaceError unless the folder is new, empty, or an earlier export of a source."""
+def require_free(target: Path, sources: Mapping[str, str]) -> None:
+    """Raise WorkspaceError unless the folder is new, empty, or an earlier export of the sources."""
     if target.exists() and not target.is_dir():
         raise WorkspaceError(f"{target}: is a file: name a folder")
     # A first export that was killed may have left no more than the temporary file of its listing.
@@ -137,21 +175,22 @@ def require_free(target: Path, sources: Sequence[str]) -> None:
     others = [entry for entry in target.glob("*") if not is_own(entry.name)]
     if others and not (target / LISTING).is_file():
         raise WorkspaceError(f"{target}: holds other files than an export: name a new folder")
-    known = _read_record(target).get("sources", [])
-    if known and not {*known} & {*sources}:
+    known = _read_record(target).get("sources", {})
+    others = sorted(name for name in known if sources.get(name) != known[name])
+    if others:
         raise WorkspaceError(
-            f"{target}: holds an export of other images ({examples(known)}), which would be "
-            "removed: name a new folder"
+            f"{target}: holds an export of other images ({examples(others)}), which would be "
+            "removed: name a new folder, or remove this one"
         )
 
 
-def begin_listing(target: Path, files: Sequence[str], sources: Sequence[str]) -> None:
+def begin_listing(target: Path, files: Sequence[str], sources: Mapping[str, str]) -> None:
     """List the files before they are written: after a kill the next export knows its own."""
     _write_listing(target, {*files, *read_listing(target)}, sources)
 
 
 def finish_listing(
-    target: Path, files: Sequence[str], sources: Sequence[str], **record: str
+    target: Path, files: Sequence[str], sources: Mapping[str, str], **record: str
 ) -> None:
     """Remove the files of an earlier export that no longer belong, then write the listing.
 
@@ -179,9 +218,9 @@ def _read_record(target: Path) -> dict[str, Any]:
 
 
 def _write_listing(
-    target: Path, files: Iterable[str], sources: Sequence[str], **record: str
+    target: Path, files: Iterable[str], sources: Mapping[str, str], **record: str
 ) -> None:
-    record_of = {"files": sorted(files), "sources": list(sources), **record}
+    record_of = {"files": sorted(files), "sources": dict(sources), **record}
     text = json.dumps(record_of, indent=1) + "\n"
     write_atomically(target / LISTING, text.encode())
 

@@ -11,20 +11,22 @@ from typing import Any
 
 import pandas as pd
 
+from curate.duplicates.pair_table import knows_copies, read_pairs
 from curate.errors import WorkspaceError, amount, examples
 from curate.files import ignore_sigint, write_atomically
-from curate.publish.check import broken_laws
+from curate.publish.check import broken_laws as broken_curation_laws
 from curate.publish.curation import Curation, read_curation
 from curate.publish.descriptor import Floats, describe
 from curate.publish.faces import load_faces
-from curate.publish.facts import Replay, replay, require_split
+from curate.publish.facts import Replay, has_run, replay, require_split
 from curate.publish.match import STATES, Match, Rows, match_images
 from curate.publish.schema import OFFICIAL
+from curate.publish.splits import NO_EXACT
 from curate.result import Result
 from curate.review.reviewers import require_person
 from curate.stages import dedup, inspect, split
 from curate.workspace.explained import Derived, derive_checked, write_derived
-from curate.workspace.invariants import require_laws
+from curate.workspace.invariants import broken_laws, require_laws
 from curate.workspace.journal.decisions import APPLY, BatchHeader, list_applied, new_batch
 from curate.workspace.journal.file import append_locked, lock_journal, read_bytes
 from curate.workspace.journal.verdicts import derive_verdicts
@@ -63,7 +65,14 @@ class ApplyOptions:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What applying will do, from the manifest `before` to that `after`."""
+    """What applying will do, from the manifest `before` to that `after`.
+
+    Attributes
+    ----------
+    is_new : whether anything changes
+    knows_copies : whether the copies of all images are known then, of those too that the curation
+        does not hold
+    """
 
     curation: Curation
     split: str
@@ -73,6 +82,7 @@ class _Plan:
     after: pd.DataFrame
     header: BatchHeader
     is_new: bool
+    knows_copies: bool
 
 
 def apply_curation(
@@ -96,7 +106,10 @@ def apply_curation(
     match = _match(workspace, derived.after, curation, options.workers, dry_run=dry_run)
     _require_same_set(derived.after, curation, match, options)
     header = new_batch(options.by, note=f"{curation.title}, split {name}")
-    plan = _plan(derived, curation, name, match, header)
+    own_pairs = None
+    if knows_copies(workspace, derived.after):
+        own_pairs = read_pairs(workspace.pairs, may_lack=True)
+    plan = _plan(derived, curation, name, match, header, own_pairs)
     if plan.is_new and not dry_run:
         _require_unapplied(derived)
         _write(workspace, plan)
@@ -108,7 +121,7 @@ def apply_curation(
 def _read(folder: Path) -> Curation:
     """The curation; WorkspaceError if a digest or a law does not hold."""
     curation = read_curation(folder)
-    broken = broken_laws(curation)
+    broken = broken_curation_laws(curation)
     if broken:
         raise WorkspaceError(
             f"{folder}: {amount(len(broken), 'law is', 'laws are')} broken ({broken[0]}): `curate "
@@ -163,15 +176,38 @@ def _require_unapplied(derived: Derived) -> None:
 
 
 def _plan(
-    derived: Derived, curation: Curation, name: str, match: Match, header: BatchHeader
+    derived: Derived,
+    curation: Curation,
+    name: str,
+    match: Match,
+    header: BatchHeader,
+    own_pairs: pd.DataFrame | None,
 ) -> _Plan:
-    made = replay(derived.after, derived.journal, curation, name, match, header)
+    made = replay(derived.after, derived.journal, curation, name, match, header, own_pairs)
     after = derive_verdicts(made.facts, [*derived.journal, *made.lines])
-    for stage in ("dedup", "flag", "split"):
+    for stage in ("dedup", "flag"):
         require_laws(after, stage)
+    _require_whole_parts(after, curation, name)
     facts = list(FACTS)
     is_new = bool(made.lines) or not made.facts[facts].equals(derived.after[facts])
-    return _Plan(curation, name, match, made, derived.after, after, header, is_new)
+    is_whole = own_pairs is not None or not match.count("unmatched")
+    return _Plan(curation, name, match, made, derived.after, after, header, is_new, is_whole)
+
+
+def _require_whole_parts(after: pd.DataFrame, curation: Curation, name: str) -> None:
+    """Raise WorkspaceError if the curation's split separates what belongs together here.
+
+    It may know no subjects, or no sequences, where this data set has them.
+    """
+    broken = broken_laws(after, "split")
+    if broken:
+        others = [each for each in curation.splits if each not in (name, NO_EXACT)]
+        way = f"choose another with --split ({', '.join(others)})" if others else ""
+        without = "build the data set without its subjects and sequences to apply it"
+        raise WorkspaceError(
+            f"apply: split {name} of {curation.title} does not hold here: "
+            f"{broken[0].partition('; run')[0]}: {' or '.join(filter(None, (way, without)))}"
+        )
 
 
 def _write(workspace: Workspace, plan: _Plan) -> None:
@@ -207,7 +243,8 @@ def _complete(workspace: Workspace, plan: _Plan) -> None:
 
 def _write_receipts(workspace: Workspace, plan: _Plan, batch: str) -> None:
     for stage in _STAGES:
-        _write_receipt(workspace, plan, stage)
+        if has_run(plan.curation, stage) and (stage != "dedup" or plan.knows_copies):
+            _write_receipt(workspace, plan, stage)
     finish_snapshot(workspace, batch)
 
 
@@ -269,6 +306,12 @@ def _list_notes(plan: _Plan) -> list[str]:
         notes.append(
             f"apply: {amount(len(paths), 'image fits', 'images fit')} several of the curation, and "
             f"neither label nor split chooses ({examples(paths)}): they are left out"
+        )
+    if not plan.knows_copies:
+        count = plan.match.count("unmatched")
+        notes.append(
+            f"apply: {amount(count, 'image is', 'images are')} not in the curation, and no copies "
+            "of them are known: run `curate dedup` before you keep one"
         )
     if plan.made.other_label:
         notes.append(

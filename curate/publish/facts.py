@@ -7,7 +7,10 @@ Findings, groups and the split are facts; they replace those that the stages hav
 Suspicions are about a given label, so they are replayed where it is the curation's. Verdicts become
 lines by the reviewer, or the machine, who gave them; an image that somebody here has decided about
 keeps that verdict. What the split leaves out is dropped by a line too: a kept image in no part
-could be a copy of one in train.
+could be a copy of one in train. That line is nobody's verdict.
+
+Of a stage that the curation did not run, and of images that it does not hold, what the stages have
+found here stays: an image that it does not hold keeps the copies that `curate dedup` has found.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,12 +23,21 @@ from curate.duplicates.pair_table import PAIR_COLUMNS
 from curate.errors import WorkspaceError, examples
 from curate.names import clean_name
 from curate.publish.curation import Curation
-from curate.publish.match import Match
+from curate.publish.match import Match, prefer_rows
 from curate.publish.schema import KEY, OFFICIAL
 from curate.publish.splits import NO_EXACT
-from curate.workspace.journal.decisions import BatchHeader, Decision, is_machine, name_kept_labels
+from curate.workspace.journal.decisions import (
+    LEFT_OUT,
+    NO_FIT,
+    NOT_HELD,
+    BatchHeader,
+    Decision,
+    is_machine,
+    name_kept_labels,
+)
 from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.manifest import owned_by
+from curate.workspace.snapshots import STAGES
 
 
 @dataclass(frozen=True)
@@ -80,17 +92,25 @@ def replay(
     split: str,
     match: Match,
     header: BatchHeader,
+    own_pairs: pd.DataFrame | None,
 ) -> Replay:
     """The facts and decisions of the curation for the rows of the manifest.
 
     Parameters
     ----------
+    own_pairs : `pairs.csv` as it is; None if the copies are not known here
     header : of the batch; its name is that of the decisions about images which the split leaves out
     """
+    part_of = _column_by_key(require_split(curation, split), "split")
+    in_split = [row for row, key in enumerate(_keys(curation.images)) if key in part_of]
+    wanted = np.array(in_split, np.int64)
+    match = prefer_rows(match, list(manifest["given_label"]), curation.images, wanted)
     rows = _rows_of(curation, match)
-    parts = _parts_of(curation, split, rows)
-    facts = _join_facts(manifest, rows, parts, is_official=split.startswith(OFFICIAL))
+    parts = pd.Series([part_of.get(key, "") for key in _keys(rows)], dtype=str)
+    groups = _join_groups(manifest, rows, match, knows_copies=own_pairs is not None)
+    facts = _join_facts(manifest, rows, groups, parts, is_official=split.startswith(OFFICIAL))
     facts = _join_suspicions(facts, curation, rows)
+    facts = _keep_unknown(facts, manifest, curation)
     lines, own = _list_verdicts(facts, journal, curation, rows, header)
     derived = derive_verdicts(facts, [*journal, *lines])
     is_outside = (derived["status"] == "keep") & (parts == "").to_numpy()
@@ -112,7 +132,7 @@ def replay(
     differs = match.is_matched & (rows["given_label"] != manifest["given_label"]).to_numpy()
     return Replay(
         facts=facts,
-        pairs=_join_pairs(curation, manifest, rows),
+        pairs=_join_pairs(curation, manifest, rows, own_pairs),
         lines=lines,
         own=own,
         left_out=int(is_outside.sum()),
@@ -124,10 +144,8 @@ def replay(
 def _explain(state: str, split: str) -> str:
     """Why an image is in no part of the split."""
     if state in ("exact", "lossy"):
-        return f"left out of {split}"
-    return {"ambiguous": "ambiguous: several images of the curation fit"}.get(
-        state, "not in the curation"
-    )
+        return f"{LEFT_OUT}{split}"
+    return NO_FIT if state == "ambiguous" else NOT_HELD
 
 
 def _rows_of(curation: Curation, match: Match) -> pd.DataFrame:
@@ -135,12 +153,6 @@ def _rows_of(curation: Curation, match: Match) -> pd.DataFrame:
     images = curation.images
     blank = pd.DataFrame("", index=[-1], columns=images.columns, dtype=str)
     return pd.concat([images, blank]).loc[match.row].reset_index(drop=True)
-
-
-def _parts_of(curation: Curation, split: str, rows: pd.DataFrame) -> "pd.Series[str]":
-    """(N) the part of each row; empty outside of the split."""
-    part_of = _column_by_key(require_split(curation, split), "split")
-    return pd.Series([part_of.get(key, "") for key in _keys(rows)], dtype=str)
 
 
 def _keys(table: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -151,18 +163,70 @@ def _column_by_key(table: pd.DataFrame, column: str) -> dict[tuple[str, ...], st
     return dict(zip(_keys(table), table[column], strict=True))
 
 
+def _join_groups(
+    manifest: pd.DataFrame, rows: pd.DataFrame, match: Match, *, knows_copies: bool
+) -> "pd.Series[str]":
+    """(N,) a name for each group of copies; empty for an image without a copy.
+
+    It is the curation's group. An image that the curation does not hold is in that of a copy of it
+    here, and one that fits several rows in that of such a row.
+    """
+    names = list(rows["group"])
+    mate_of = _find_mates(manifest, match) if knows_copies else {}
+    target_of = {row: target for target, row in enumerate(match.row.tolist()) if row >= 0}
+    for target in np.flatnonzero(~match.is_matched).tolist():
+        mate = target_of.get(int(match.near[target]), mate_of.get(target))
+        if mate is not None:
+            names[mate] = names[mate] or f"own {mate}"
+            names[target] = names[mate]
+    found = pd.Series(names, dtype=str)
+    return found.where(found.groupby(found).transform("size") > 1, "")
+
+
+def _find_mates(manifest: pd.DataFrame, match: Match) -> dict[int, int]:
+    """Row -> the first other row of its duplicate group here, one that is matched if there is."""
+    groups = manifest["duplicate_group"].reset_index(drop=True)
+    order = np.argsort(~match.is_matched, kind="stable")
+    members = groups.iloc[order][lambda group: group != ""]
+    mates: dict[int, int | None] = {}
+    for _, group in members.groupby(members, sort=False):
+        first, second = group.index[:2] if len(group) > 1 else (None, None)
+        mates |= {row: second if row == first else first for row in group.index}
+    return {row: mate for row, mate in mates.items() if mate is not None}
+
+
+def _keep_unknown(facts: pd.DataFrame, manifest: pd.DataFrame, curation: Curation) -> pd.DataFrame:
+    """The facts, with the columns of here for each stage that the curation did not run."""
+    kept = [name for stage in STAGES if not has_run(curation, stage) for name in owned_by(stage)]
+    return facts.assign(**{name: manifest[name].to_numpy() for name in kept})
+
+
+def has_run(curation: Curation, stage: str) -> bool:
+    """Whether the curation holds what a stage has found; its split is always one."""
+    return stage == "split" or stage in curation.record.get("stages", {stage: {}})
+
+
 def _join_facts(
-    manifest: pd.DataFrame, rows: pd.DataFrame, parts: "pd.Series[str]", *, is_official: bool
+    manifest: pd.DataFrame,
+    rows: pd.DataFrame,
+    group: "pd.Series[str]",
+    parts: "pd.Series[str]",
+    *,
+    is_official: bool,
 ) -> pd.DataFrame:
     """The manifest with the columns of inspect, dedup, flag and split.
 
     An official split keeps what it holds: a finding or a copy that would drop it is left out.
+
+    Parameters
+    ----------
+    group : of `_join_groups`
+    parts : (N,) the part of each row; empty outside of the split
     """
     path = manifest["path"].to_numpy()
     in_split = is_official & (parts != "").to_numpy()
     has_row = (rows["place"] != "").to_numpy()
     quality = np.where(has_row, rows["quality"], manifest["quality"])
-    group = rows["group"].where(rows.groupby("group")["group"].transform("size") > 1, "")
     first = pd.Series(path).groupby(group).transform("min").where(group != "", "")
     labels = manifest["given_label"].reset_index(drop=True).groupby(group).transform("nunique")
     path_of = dict(zip(rows["place"][has_row], path[has_row], strict=True))
@@ -212,11 +276,18 @@ def _list_verdicts(
         present = current.get(line.path)
         if line.action == "relabel" and is_machine(line.by):
             line = replace(line, expected=str(facts["given_label"].iloc[row]))
-        if present is None or (is_machine(present.by) and not is_machine(line.by)):
+        if present is None or _gives_way(present, line):
             lines.append(line)
         elif (present.action, present.label) != (line.action, line.label):
             own += 1
     return lines, own
+
+
+def _gives_way(present: Decision, line: Decision) -> bool:
+    """Whether a decision of here is none before the curation's: of a machine, or an `unsure`."""
+    if present.action == "unsure":
+        return line.action != "unsure"
+    return is_machine(present.by) and not is_machine(line.by)
 
 
 def _to_line(
@@ -234,8 +305,16 @@ def _to_line(
     )
 
 
-def _join_pairs(curation: Curation, manifest: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """`pairs.csv` of the workspace: the curation's pairs of which both images are here."""
+def _join_pairs(
+    curation: Curation,
+    manifest: pd.DataFrame,
+    rows: pd.DataFrame,
+    own_pairs: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """`pairs.csv` of the workspace: the curation's pairs of which both images are here.
+
+    And those of here of an image that the curation does not hold.
+    """
     path_of = dict(zip(rows["place"], manifest["path"], strict=True))
     path_of.pop("", None)
     pairs = curation.tables["pairs.csv"]
@@ -248,6 +327,10 @@ def _join_pairs(curation: Curation, manifest: pd.DataFrame, rows: pd.DataFrame) 
         }
     )
     table = table[(both[0] != "").to_numpy() & (both[1] != "").to_numpy()]
+    if own_pairs is not None:
+        unknown = set(manifest["path"][(rows["place"] == "").to_numpy()])
+        has_unknown = own_pairs["path_a"].isin(unknown) | own_pairs["path_b"].isin(unknown)
+        table = pd.concat([table, own_pairs[has_unknown]])
     return table.sort_values(PAIR_COLUMNS, kind="stable").reset_index(drop=True)
 
 

@@ -10,7 +10,7 @@ of images.csv is given away twice.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -61,10 +61,12 @@ class Match:
     ----------
     row : (N,) row of images.csv, -1 for none
     state : (N,) one of `STATES`
+    near : (N,) of an ambiguous image a row that fits, else -1
     """
 
     row: Rows
     state: npt.NDArray[np.str_]
+    near: Rows
 
     def count(self, state: str) -> int:
         """Rows in this state."""
@@ -87,7 +89,12 @@ class _Assignment:
         self.of_split = images["source_split"].to_numpy()
         self.row = np.full(len(manifest), -1, np.int64)
         self.state = np.full(len(manifest), "unmatched", dtype="<U10")
+        self.near = np.full(len(manifest), -1, np.int64)
         self.is_free = np.ones(len(images), bool)
+
+    def refuse(self, targets: Sequence[int] | Rows, row: int) -> None:
+        """Mark images that no row fits alone, this one among others."""
+        self.state[targets], self.near[targets] = "ambiguous", row
 
     def give(self, targets: Sequence[int], rows: Sequence[int], state: str) -> None:
         """Give the rows of one picture to its images; an image that no row fits is ambiguous."""
@@ -99,8 +106,7 @@ class _Assignment:
         for label in sorted(set(self.label[targets])):
             inside = [target for target in by_place if self.label[target] == label]
             self._give_in_order(inside, [row for row in free if self.of_label[row] == label], state)
-        left = np.array(targets)[self.row[targets] < 0]
-        self.state[left] = "ambiguous"
+        self.refuse(np.array(targets)[self.row[targets] < 0], rows[0])
 
     def _give_in_order(self, targets: Sequence[int], rows: Sequence[int], state: str) -> None:
         """Those of one split first, then the rest; rows that share all that differ in nothing."""
@@ -143,7 +149,33 @@ def match_images(
     left = np.flatnonzero(made.state == "unmatched")
     if len(left) and len(images):
         _match_lossy(made, manifest, images, list(rows_of.values()), left, describe)
-    return Match(made.row, made.state)
+    return Match(made.row, made.state, made.near)
+
+
+def prefer_rows(match: Match, labels: Sequence[str], images: pd.DataFrame, wanted: Rows) -> Match:
+    """The match with wanted rows in place of unwanted ones of the same picture and given label.
+
+    Of equal images a data set may hold others than the curation chose among: where one stands for
+    a row that is in no part of a split, and a row that is in one is free, it is that one.
+
+    Parameters
+    ----------
+    labels : (N,) given labels of the manifest
+    wanted : numbers of the rows of images.csv that are in the split
+    """
+    keys = list(zip(images["pixel_sha256"], images["given_label"], strict=True))
+    free: dict[tuple[str, str], list[int]] = {}
+    taken, is_wanted = set(match.row.tolist()), np.zeros(len(images), bool)
+    is_wanted[wanted] = True
+    for row in wanted[::-1].tolist():
+        if row not in taken:
+            free.setdefault(keys[row], []).append(row)
+    found = match.row.copy()
+    for target in np.flatnonzero(match.is_matched & ~is_wanted[match.row]).tolist():
+        pixels = keys[found[target]][0]
+        if free.get((pixels, labels[target])):
+            found[target] = free[pixels, labels[target]].pop()
+    return replace(match, row=found)
 
 
 def _group_rows(values: "pd.Series[str]") -> dict[str, list[int]]:
@@ -186,7 +218,7 @@ def _match_lossy(
         rivals = near[k][distance[k] <= _rival_bound(float(distance[k, 0]))].tolist()
         picture = _choose(made, target, rivals, rows_of)
         if picture < 0:
-            made.state[target] = "ambiguous"
+            made.refuse([target], rows_of[rivals[0]][0])
             continue
         at = float(distance[k, near[k].tolist().index(picture)])
         chosen.setdefault(picture, []).append((at, target))
@@ -194,11 +226,10 @@ def _match_lossy(
     for picture, found in sorted(chosen.items()):
         bound = _rival_bound(min(found)[0])
         targets = sorted(target for at, target in found if at <= bound)
-        for target in (target for at, target in found if at > bound):
-            made.state[target] = "ambiguous"
+        made.refuse([target for at, target in found if at > bound], rows_of[picture][0])
         # Two images that are not one another are not both this picture.
         if len({pixels[target] for target in targets}) > len(rows_of[picture]):
-            made.state[targets] = "ambiguous"
+            made.refuse(targets, rows_of[picture][0])
         else:
             made.give(targets, rows_of[picture], "lossy")
 

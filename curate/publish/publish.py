@@ -7,12 +7,13 @@ gives the same bytes.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from curate.duplicates.pair_table import read_pairs, require_copies
-from curate.errors import WorkspaceError, amount
+from curate.duplicates.pair_table import knows_near_copies, read_pairs, require_copies
+from curate.errors import ManifestError, UsageError, WorkspaceError, amount, examples
 from curate.files import write_atomically
 from curate.publish.curation import (
     Curation,
@@ -33,7 +34,7 @@ from curate.publish.record import (
 )
 from curate.publish.schema import RECORD, TABLES, WITHDRAWN, WITHDRAWN_COLUMNS
 from curate.publish.splits import count_parts, split_tables
-from curate.publish.tables import image_table, key_rows, label_table, pair_table
+from curate.publish.tables import find_listed, image_table, key_rows, label_table, pair_table
 from curate.result import Result
 from curate.workspace.explained import derive_checked
 from curate.workspace.invariants import require_whole_split
@@ -50,8 +51,9 @@ def publish(
 
     Raises
     ------
-    ManifestError  if there is no manifest, dedup has not run since the images changed, or the
-        split breaks a law
+    ManifestError  if there is no manifest, dedup has not run since the images changed or has not
+        looked for near copies, or the split breaks a law
+    UsageError  if a hash to be withdrawn is of no picture here
     JournalError  if the journal does not explain the manifest
     WorkspaceError  if the folder holds something else, or a table cannot be read or written
     """
@@ -60,7 +62,13 @@ def publish(
     withdrawn = read_withdrawn(folder) | require_hashes("--withdraw", added)
     derived = derive_checked(workspace)
     require_copies(workspace, derived.after)
+    if not knows_near_copies(workspace):
+        raise ManifestError(
+            "manifest.csv: dedup has looked for exact copies alone, and splits without copies are "
+            "published: run `curate dedup` first"
+        )
     require_whole_split(derived.after)
+    _require_known(folder, derived.after, added - read_withdrawn(folder))
     about = describe_curation(folder, options, list(sources_of(derived.after["path"]).unique()))
     layouts = {name: each.get("layout", "") for name, each in workspace.read_sources().items()}
     rows = key_rows(derived.after, layouts, withdrawn, about["pixel_sha256"]["digits"])
@@ -76,7 +84,7 @@ def publish(
         ),
     }
     stages = read_options(workspace)
-    splits = split_tables(rows, stages.get("split", {}))
+    splits = split_tables(rows, stages.get("split"))
     tables |= split_files(splits)
     record = {
         **about,
@@ -91,7 +99,45 @@ def publish(
     changed: list[str] = []
     if not dry_run:
         changed = _write(folder, Curation(record, tables), withdrawn)
-    return _summarize(folder, Curation(record, tables), changed)
+    result = _summarize(folder, Curation(record, tables), changed)
+    return replace(result, notes=[*result.notes, *_note_copies(rows, derived.after, withdrawn)])
+
+
+def _require_known(folder: Path, manifest: pd.DataFrame, added: frozenset[str]) -> None:
+    """Raise UsageError if a hash is of no picture of the workspace, nor of what is published."""
+    known = [*manifest["pixel_hash"], *_read_published(folder)]
+    for listed in sorted(added):
+        if any(each and (each.startswith(listed) or listed.startswith(each)) for each in known):
+            continue
+        file = manifest[manifest["sha256"].str.startswith(listed)]
+        hint = "give its pixel_hash of manifest.csv"
+        if len(file):
+            hint = f"it is the sha256 of {file['path'].iloc[0]}: give {file['pixel_hash'].iloc[0]}"
+        raise UsageError(f"--withdraw {listed}: is the pixel hash of no picture here: {hint}")
+
+
+def _read_published(folder: Path) -> list[str]:
+    """The hashes, or first digits of hashes, of what the folder publishes; none if unreadable."""
+    try:
+        table = pd.read_csv(folder / "images.csv", dtype=str, usecols=["pixel_sha256"])
+    except (OSError, ValueError):
+        return []
+    return list(table["pixel_sha256"].dropna())
+
+
+def _note_copies(
+    rows: pd.DataFrame, manifest: pd.DataFrame, withdrawn: frozenset[str]
+) -> list[str]:
+    """A note if copies of withdrawn pictures are still published."""
+    gone = manifest[find_listed(manifest["pixel_hash"], withdrawn)]
+    copies = rows[rows["duplicate_group"].isin(set(gone["duplicate_group"]) - {""})]
+    if copies.empty:
+        return []
+    words = " ".join(f"--withdraw {each}" for each in list(copies["pixel_hash"].unique())[:3])
+    return [
+        f"publish: {amount(len(copies), 'copy', 'copies')} of withdrawn pictures still published "
+        f"({examples(list(copies['path']))}): if they must go too, add {words}"
+    ]
 
 
 def read_options(workspace: Workspace) -> dict[str, dict[str, object]]:

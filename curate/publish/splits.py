@@ -24,13 +24,13 @@ NO_COPY = f"{OFFICIAL}no-copy"
 _RATIOS = (70.0, 15.0, 15.0)  # of `curate split` without options
 
 
-def split_tables(rows: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+def split_tables(rows: pd.DataFrame, options: Mapping[str, Any] | None) -> dict[str, pd.DataFrame]:
     """Name -> table of every split that the rows have.
 
     Parameters
     ----------
     rows : of `tables.key_rows`
-    options : of the last run of split, by its receipt
+    options : of the last run of split, by its receipt; None if that is gone
     """
     tables = {}
     official = rows[rows["source_split"] != ""]
@@ -41,7 +41,7 @@ def split_tables(rows: pd.DataFrame, options: Mapping[str, Any]) -> dict[str, pd
             tables[name] = _to_table(kept, kept["source_split"])
     clean = rows[(rows["status"] == "keep") & (rows["split"] != "")]
     if len(clean):
-        tables[name_clean(options)] = _to_table(clean, clean["split"])
+        tables[CLEAN if options is None else name_clean(options)] = _to_table(clean, clean["split"])
     return tables
 
 

@@ -19,7 +19,12 @@ from curate.publish.schema import (
     number_occurrences,
     sort_rows,
 )
-from curate.workspace.journal.decisions import Decision, is_machine, name_kept_labels
+from curate.workspace.journal.decisions import (
+    Decision,
+    is_left_out,
+    is_machine,
+    name_kept_labels,
+)
 from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.links import Units, link_rows
 from curate.workspace.manifest import group_keys
@@ -108,7 +113,8 @@ def label_table(
     manifest : all rows, to which the journal belongs
     error_probability : path -> that the given label is wrong, by flag
     """
-    current = current_decisions(manifest, name_kept_labels(journal)).by_path
+    verdicts = [line for line in name_kept_labels(journal) if not is_left_out(line)]
+    current = current_decisions(manifest, verdicts).by_path
     paths = list(rows["path"])
     table = rows.rename(columns={"issue_rank": "suspicion_rank"}).assign(
         error_probability=[error_probability.get(path, "") for path in paths],

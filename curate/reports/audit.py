@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from curate.duplicates.pair_table import require_copies
+from curate.duplicates.pair_table import knows_near_copies, require_copies
 from curate.errors import ManifestError
+from curate.stderr import note_once
 from curate.workspace.workspace import Workspace
 
 HELD_OUT = ("val", "test")
@@ -42,6 +43,12 @@ class Leak:
     disagree: int
 
 
+NEAR_UNKNOWN = (
+    "audit: dedup has looked for exact copies alone, so altered copies are not counted: run "
+    "`curate dedup`, then audit again"
+)
+
+
 def audit_workspace(workspace: Workspace) -> list[Leak]:
     """`audit` of a workspace in which dedup is up to date.
 
@@ -51,6 +58,8 @@ def audit_workspace(workspace: Workspace) -> list[Leak]:
     """
     manifest = workspace.read()
     require_copies(workspace, manifest)
+    if not knows_near_copies(workspace):
+        note_once(NEAR_UNKNOWN)
     return audit(manifest)
 
 
@@ -71,7 +80,8 @@ def audit(manifest: pd.DataFrame) -> list[Leak]:
         leaks += _audit_split(split, rows, rows[label_column])
     if not leaks:
         raise ManifestError(
-            "manifest.csv: no split to audit: the source has none and `curate split` has not run"
+            "manifest.csv: no split to audit: none has rows in train: run `curate split --ratios "
+            "70 15 15`"
         )
     return leaks
 

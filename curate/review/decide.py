@@ -25,6 +25,7 @@ from curate.workspace.journal.file import describe_cut
 from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.run import record_decisions
 from curate.workspace.snapshots import (
+    find_unfinished_undo,
     has_snapshot,
     require_snapshot,
     restore_facts,
@@ -109,7 +110,11 @@ def _decide_whole(workspace: Workspace, make: MakeLines, *, is_undo: bool, dry_r
     if not is_undo:
         return _summarize(made, before, record_decisions(workspace, made, is_explained=True))
     require_snapshot(workspace, made[0].undoes)
-    record_decisions(workspace, made, is_explained=True)
+    begun = find_unfinished_undo(workspace, journal, made[0].undoes)
+    if begun:  # a second undo of it could not be undone
+        made = [begun]
+    else:
+        record_decisions(workspace, made, is_explained=True)
     notes = restore_snapshot(workspace, made[0].undoes, made[0].batch)
     return replace(_summarize(made, before, workspace.read()), notes=notes)
 

@@ -9,7 +9,9 @@ the whole file.
 from collections.abc import Sequence
 from pathlib import Path
 
-from curate.errors import JournalError, amount
+import pandas as pd
+
+from curate.errors import JournalError, amount, examples
 from curate.files import ignore_sigint, write_atomically
 from curate.result import Result
 from curate.review.agreement import list_disputed
@@ -25,6 +27,7 @@ from curate.workspace.journal.file import (
     to_line,
 )
 from curate.workspace.journal.order import unite
+from curate.workspace.journal.verdicts import current_decisions
 from curate.workspace.light.index import find_lost
 from curate.workspace.run import apply_locked
 from curate.workspace.workspace import Workspace
@@ -92,7 +95,14 @@ def _summarize(
     merged: Sequence[Decision],
     notes: Sequence[str],
 ) -> Result:
-    disputed = disagreements(workspace.read(), merged)
+    manifest = workspace.read()
+    disputed = disagreements(manifest, merged)
+    added = {(line.batch, line.path) for line in set(merged) - set(ours)}
+    stale = [
+        line
+        for line in current_decisions(manifest, merged).stale
+        if (line.batch, line.path) in added
+    ]
     taken, queue = len(merged) - len(ours), len(disputed)
     machines = sum(is_machine(line.by) for line in set(merged) - set(ours))
     lines = f"{taken:,} of {len(theirs):,} lines added, {len(merged):,} in all"
@@ -102,4 +112,24 @@ def _summarize(
     if queue:
         summary += "; review them with `curate relabel --disagreements`"
     counts = {"taken": taken, "lines": len(merged), "disagreements": queue, "by_machines": machines}
+    counts["stale"] = len(stale)
+    if stale:
+        summary += f"; {len(stale):,} of the added lines do not count here"
+        notes = [*notes, _explain_stale(stale, manifest)]
     return Result(summary, counts=counts, notes=[*notes, *list_disputed(disputed)])
+
+
+def _explain_stale(stale: Sequence[Decision], manifest: pd.DataFrame) -> str:
+    """Which of the added decisions do not count here, and why."""
+    several = manifest["sha256"][manifest["sha256"].duplicated()]
+    twice = sum(line.sha256 in set(several) for line in stale)
+    why = "their images are gone or changed"
+    if twice:
+        why = (
+            f"{twice:,} of them are about a picture that is here several times under other paths: "
+            "build it under the source name of the other workspace"
+        )
+    return (
+        f"merge: {amount(len(stale), 'decision does', 'decisions do')} not count "
+        f"({examples([line.path for line in stale])}): {why}"
+    )

@@ -12,7 +12,7 @@ import pandas as pd
 from curate.errors import JournalError, UsageError, amount, examples
 from curate.files import ignore_sigint
 from curate.result import Result
-from curate.review.reviewers import RESTORED
+from curate.review.reviewers import GIVEN_UP, RESTORED
 from curate.workspace.explained import BY_PEOPLE, find_unexplained, line_for, write_derived
 from curate.workspace.journal.decisions import BatchHeader, Decision, name_kept_labels, new_batch
 from curate.workspace.journal.file import (
@@ -57,7 +57,7 @@ def discard(workspace: Workspace, count: int, *, by: str, dry_run: bool) -> Resu
                 f"journal, not {count:,} ({examples(paths) or 'none'}): look at them with `curate "
                 "journal restore -n`"
             )
-        header = new_batch(by, note="given up: not explained by the journal")
+        header = new_batch(by, note=GIVEN_UP)
         lines = _lines_that_give(manifest, journal, paths, header)
         return [*lines, new_batch(by, note=header.note).to_decision("undo", undoes=header.batch)]
 

@@ -3,8 +3,10 @@
 A decision with the note `ADJUDICATED` was made with a disagreement on the screen (`curate relabel
 --disagreements`): it settles the disagreement and is nobody's own verdict. One with the note
 `RESTORED` (`curate journal restore`) was made by somebody whose line is lost, so it is nobody's own
-verdict either. A machine is no reviewer: its labels agree or disagree with nobody. Nor is a
-consensus (`curate decide --consensus`), which settles a disagreement until somebody decides again.
+verdict either, and neither is one that was given up (`curate journal discard`), nor an image that
+the split of an applied curation leaves out. A machine is no reviewer: its labels agree or disagree
+with nobody. Nor is a consensus (`curate decide --consensus`), which settles a disagreement until
+somebody decides again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +20,7 @@ from curate.workspace.journal.decisions import (
     Decision,
     drop_undone,
     is_consensus,
+    is_left_out,
     is_machine,
     name_kept_labels,
 )
@@ -26,6 +29,7 @@ from curate.workspace.journal.verdicts import current_decisions
 
 ADJUDICATED = "adjudicated"
 RESTORED = "restored from the manifest"
+GIVEN_UP = "given up: not explained by the journal"
 
 Verdicts = Mapping[str, Mapping[str, str]]
 
@@ -75,11 +79,13 @@ def lines_of(journal: Sequence[Decision], reviewer: str) -> list[Decision]:
     """The journal with one reviewer alone: their own decisions, and every undo and refusal."""
     voiding = ("undo", "refused")
     return [
-        line
-        for line in journal
-        if line.action in voiding
-        or (line.by == reviewer and line.note not in (ADJUDICATED, RESTORED))
+        line for line in journal if line.action in voiding or (line.by == reviewer and is_own(line))
     ]
+
+
+def is_own(line: Decision) -> bool:
+    """Whether a line holds the verdict of the one by whom it is, formed alone."""
+    return line.note not in (ADJUDICATED, RESTORED, GIVEN_UP) and not is_left_out(line)
 
 
 def disagreements(manifest: pd.DataFrame, journal: Sequence[Decision]) -> dict[str, dict[str, str]]:
@@ -129,7 +135,11 @@ def concurrent_decisions(
     found = {}
     for path, lines in _group_by_path(manifest, named).items():
         verdict_by = {id(line): verdict_of(line, given[path]) for line in lines}
-        decided = [line for line in lines if id(line) in counting and verdict_by[id(line)]]
+        decided = [
+            line
+            for line in lines
+            if id(line) in counting and verdict_by[id(line)] and not is_left_out(line)
+        ]
         newest = _leave_out_seen(decided, about)
         if len({verdict_by[id(line)] for line in newest}) > 1:
             found[path] = newest

@@ -34,6 +34,10 @@ COPIES_UNKNOWN = (
     "split: the copies among these images are not known, so some may be in two parts: run `curate "
     "dedup`, then split again"
 )
+NEAR_UNKNOWN = (
+    "split: dedup has looked for exact copies alone, so altered copies may be in two parts: run "
+    "`curate dedup`, then split again"
+)
 FAR_OFF = 0.05  # of all rows, between the requested and the real share of a part
 FEW = 3  # rows; a small set cannot be parted as requested
 

@@ -3,8 +3,9 @@
 The journal remembers decisions. Facts are columns that stages compute; a curation that is applied
 replaces them at once, so they are kept first: in `applied/BATCH/` the columns and the files as they
 were, and in its record the digest of each kept file, and of each column and file as it is
-afterwards. An undo puts back each column and file that still has that digest; what another stage
-has computed since stays. The undo keeps a snapshot of its own, so it can be undone as well.
+afterwards. An undo puts back the columns of each stage that still have those digests, all of a
+stage or none, and each file; what a stage has computed since stays. The undo keeps a snapshot of
+its own, so it can be undone as well.
 """
 
 import io
@@ -25,6 +26,7 @@ from curate.files import (
     write_atomically,
 )
 from curate.workspace.explained import derive_checked, write_derived
+from curate.workspace.journal.decisions import Decision
 from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import owned_by, table_bytes
 from curate.workspace.receipts import FOLDER, digest_column
@@ -90,14 +92,34 @@ def restore_facts(workspace: Workspace, manifest: pd.DataFrame, batch: str) -> p
     record = _read_record(workspace, batch)
     if record is None:
         return manifest
-    columns = record["columns"]
-    same = [name for name in FACTS if columns.get(name) == digest_column(manifest, name)]
+    same = [name for stage in _list_unchanged(record, manifest) for name in owned_by(stage)]
     if not same:
         return manifest
     table = _read_table(workspace.root / APPLIED / batch / _TABLE)
     if list(table["path"]) != list(manifest["path"]):
         return manifest
     return manifest.assign(**{name: table[name].to_numpy() for name in same})
+
+
+def _list_unchanged(record: Mapping[str, Mapping[str, str]], manifest: pd.DataFrame) -> list[str]:
+    """The stages whose columns are all as the batch has left them: they belong together."""
+    columns = record["columns"]
+    return [
+        stage
+        for stage in STAGES
+        if all(columns.get(name) == digest_column(manifest, name) for name in owned_by(stage))
+    ]
+
+
+def find_unfinished_undo(
+    workspace: Workspace, journal: Sequence[Decision], batch: str
+) -> Decision | None:
+    """The last line, if it undoes the batch and was killed before the facts were put back."""
+    last = journal[-1] if journal else None
+    if last is None or last.undoes != batch or not has_snapshot(workspace, batch):
+        return None
+    is_whole = has_snapshot(workspace, last.batch) and not is_unfinished(workspace, last.batch)
+    return None if is_whole else last
 
 
 def restore_snapshot(workspace: Workspace, batch: str, by_batch: str) -> list[str]:
@@ -120,7 +142,8 @@ def restore_snapshot(workspace: Workspace, batch: str, by_batch: str) -> list[st
         restored = restore_facts(workspace, derived.after, batch)
         after = derive_verdicts(restored, derived.journal)
         files = _files_before(workspace, batch, record["files"])
-        keep_snapshot(workspace, by_batch, derived.after, after)
+        if not has_snapshot(workspace, by_batch):  # else it was killed after that
+            keep_snapshot(workspace, by_batch, derived.after, after)
         with ignore_sigint():
             receipts = {name: data for name, data in files.items() if name.startswith(FOLDER)}
             tables = {name: data for name, data in files.items() if name not in receipts}
@@ -128,11 +151,14 @@ def restore_snapshot(workspace: Workspace, batch: str, by_batch: str) -> list[st
             write_derived(workspace, derived.before, after, data=derived.data)
             _write_files(workspace.root, receipts)
             finish_snapshot(workspace, by_batch)
-    now = {name: digest_column(derived.after, name) for name in FACTS}
-    stay = [name for name, digest in record["columns"].items() if now.get(name) != digest]
+    unchanged = _list_unchanged(record, derived.after)
+    stay = [f"`curate {stage}`" for stage in STAGES if stage not in unchanged]
     if not stay:
         return []
-    return [f"undo: {', '.join(stay)} changed since the curation was applied, and stay as they are"]
+    return [
+        f"undo: what {' and '.join(stay)} found has changed since the curation was applied, and "
+        "stays as it is"
+    ]
 
 
 def _files_before(

@@ -33,6 +33,10 @@ ABOUT_NO_IMAGE = ("undo", "refused", APPLY)  # actions that decide about no imag
 ACTIONS = (*VERDICTS, *ABOUT_NO_IMAGE)
 MACHINE = "machine:"  # begins the name of who decides, where that is no person
 CONSENSUS = "consensus:"  # begins the name of a consensus of people
+# Notes of the lines by which `curate apply` drops what the split of a curation leaves out.
+LEFT_OUT = "left out of "
+NO_FIT = "ambiguous: several images of the curation fit"
+NOT_HELD = "not in the curation"
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,12 @@ def _check_labels(wanted: Sequence[tuple[str, str, str]]) -> None:
             f"{amount(len(foreign), 'label is', 'labels are')} no class ({examples(foreign)}): "
             f"choose one of {', '.join(VOCABULARY)}"
         )
+
+
+def is_left_out(line: Decision) -> bool:
+    """Whether `curate apply` dropped the image, as the split leaves it out: nobody's verdict."""
+    is_noted = line.note.startswith(LEFT_OUT) or line.note in (NO_FIT, NOT_HELD)
+    return line.action == "drop" and is_noted
 
 
 def undo_batch(
