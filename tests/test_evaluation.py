@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom
+from conftest import call_curate
+from scipy.stats import beta, binom
 from typer.testing import CliRunner, Result
 
 from curate.errors import UsageError
@@ -88,6 +89,52 @@ def test_the_bootstrap_of_the_matrix_is_the_bootstrap_of_the_rows() -> None:
     picks = random.integers(0, 300, (2000, 300))
     by_rows = np.percentile((targets == predicted)[picks].mean(axis=1), (2.5, 97.5))
     assert intervals["accuracy"] == pytest.approx(by_rows.tolist(), abs=0.01)
+
+
+@pytest.mark.parametrize(("right", "rows"), [(90, 90), (0, 30), (3, 3), (178, 200)])
+def test_the_interval_of_accuracy_is_that_of_jeffreys(right: int, rows: int) -> None:
+    counts = np.array([[right, rows - right, 0], [0, 0, 0], [0, 0, 0]])
+    low, high = bootstrap_scores(counts)["accuracy"]
+    expected = beta.ppf([0.025, 0.975], right + 0.5, rows - right + 0.5)
+    share = right / rows
+    assert low == pytest.approx(min(expected[0], share), abs=0.012)
+    assert high == pytest.approx(max(expected[1], share), abs=0.012)
+    assert low <= share <= high
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.98, 90), (0.95, 30), (0.995, 200), (0.5, 60)])
+def test_the_intervals_cover_what_they_are_of(share: float, rows: int) -> None:
+    """Two classes of as many rows, so that accuracy and balanced accuracy are of one truth."""
+    random = np.random.default_rng(0)
+    covered = dict.fromkeys(("accuracy", "balanced_accuracy"), 0)
+    for draw in range(200):
+        right = random.binomial(rows // 2, share, 2)
+        counts = np.array([[right[0], rows // 2 - right[0]], [rows // 2 - right[1], right[1]]])
+        intervals = bootstrap_scores(counts, seed=draw)
+        for name in covered:
+            low, high = intervals[name]
+            covered[name] += low <= share <= high
+    assert all(count >= 0.88 * 200 for count in covered.values()), covered
+
+
+def test_rows_of_one_person_are_weighed_together() -> None:
+    """30 persons, of whom a model has all 10 rows right or all wrong."""
+    random = np.random.default_rng(0)
+    right = random.random(30) < 0.7
+    of_units = np.array([[[10 * known, 10 * ~known], [0, 0]] for known in right]).astype(np.int64)
+    counts = of_units.sum(axis=0)
+    low, high = bootstrap_scores(counts, of_units=of_units)["accuracy"]
+    picks = random.integers(0, 30, (4000, 30))
+    by_person = np.percentile(right[picks].mean(axis=1), (2.5, 97.5))
+    assert [low, high] == pytest.approx(by_person.tolist(), abs=0.03)
+    by_row = bootstrap_scores(counts)["accuracy"]
+    assert high - low > 2 * (by_row[1] - by_row[0])
+
+
+def test_a_gain_of_nothing_has_an_interval() -> None:
+    gain = bootstrap_gain(np.ones(50, bool), np.ones(50, bool))
+    assert gain["gain"] == 0
+    assert -0.06 < gain["interval"][0] < -0.01 < 0.01 < gain["interval"][1] < 0.06
 
 
 def test_a_gain_is_paired_and_its_interval_holds_it() -> None:
@@ -245,9 +292,85 @@ def test_rows_that_merged_classes_leave_out_are_counted(copy: Workspace) -> None
     )
     run = copy.root / "runs" / "short"
     scores = evaluate_runs(copy, [run], rows="val", classes="3")
-    assert scores.counts["outside"] == {"contempt": 2}
-    end = "; view polarity: 2 kept rows are outside of it (contempt 2) -> "
+    assert scores.counts["outside"] == {"contempt": 1}  # the other one is in train
+    assert scores.counts["view"] == "polarity"
+    end = "; view polarity: 1 val row is outside of it (contempt 1) -> "
     assert end + scores.counts["folder"] in scores.summary
+
+
+def test_rows_that_a_run_has_learned_are_known_under_another_source_name(
+    copy: Workspace, tmp_path: Path
+) -> None:
+    """The same images, called `other` and split the other way round."""
+    other = Workspace(tmp_path / "other")
+    root = copy.read_sources()["bars"]["root"]
+    assert call_curate("build", f"other={root}", "-w", other.root, "-j", 1).exit_code == 0
+    assert call_curate("dedup", "-w", other.root, "-j", 1).exit_code == 0
+    rows = other.read_table()
+    known = copy.read().set_index("path")["split"]
+    split = rows["path"].str.replace("other/", "bars/", regex=False).map(known)
+    turned = {"train": "test", "val": "test", "test": "train", "": ""}
+    rows["split"] = split.map(turned).where(rows["status"] == "keep", "")
+    one = rows.loc[rows["split"] == "train"].index[0]
+    rows.loc[one, "split"] = "val"
+    write_manifest(other.manifest, rows)
+    done = call("evaluate", copy.root / "runs" / "long", "--tta", "1", "-w", other.root)
+    assert done.exit_code == 0, done.output
+    assert "rows are in test now that long learned from" in done.stderr
+    assert "rows are in test now by whose scores the epoch of long was chosen" in done.stderr
+
+
+def test_scores_of_earlier_labels_are_noted(copy: Workspace) -> None:
+    runs = [copy.root / "runs" / name for name in ("long", "short")]
+    for run in runs:
+        assert call("evaluate", run, "--tta", "1", "-w", copy.root).exit_code == 0
+    shown = (("compare", *runs), ("card", runs[0], "-w", copy.root))
+    shown = (*shown, ("report", runs[0], "--no-images"))
+    for words in shown:
+        assert "have changed since it was scored" not in call(*words).output
+    manifest = copy.read()
+    path = manifest.loc[manifest["split"] == "test", "path"].iloc[0]
+    assert call_curate("decide", path, "--label", "sad", "-w", copy.root).exit_code == 0
+    for words in shown:
+        done = call(*words)
+        assert done.exit_code == 0, done.output
+        again = f"run `train evaluate {runs[0]} --rows test -w {copy.root}` again"
+        assert f"its rows or labels have changed since it was scored: {again}" in done.stderr
+
+
+def test_an_ensemble_is_shown_whatever_workspace_is_named(
+    copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [copy.root / "runs" / name for name in ("long", "short")]
+    assert call("evaluate", *runs, "--tta", "1", "-w", copy.root).exit_code == 0
+    (ensemble,) = (copy.root / "runs").glob("ensemble-*")
+    monkeypatch.setenv("CURATE_WORKSPACE", str(copy.root))
+    done = call("report", ensemble, "--no-images")
+    assert done.exit_code == 0, done.output
+
+
+def test_runs_of_other_class_views_are_not_compared_and_the_message_names_the_views(
+    copy: Workspace,
+) -> None:
+    words = ("--widths", "4", "--epochs", "1", "-w", copy.root)
+    assert call("run", "--classes", "happy,sad", "--name", "two", *words).exit_code == 0
+    runs = [copy.root / "runs" / name for name in ("short", "two")]
+    for run in runs:
+        assert call("evaluate", run, "--tta", "1", "-w", copy.root).exit_code == 0
+    done = call("compare", *runs)
+    assert done.exit_code == 1
+    assert "was scored on the classes of view happy,sad, but short on all classes" in done.stderr
+
+
+def test_a_class_of_val_that_train_has_not_names_the_ways_out(copy: Workspace) -> None:
+    manifest = copy.read()
+    val = manifest["split"] == "val"
+    manifest.loc[val & (manifest["label"] == "sad"), ["label", "reason"]] = ["fear", "human"]
+    write_manifest(copy.manifest, manifest)
+    done = call("run", "-n", "-w", copy.root)
+    assert done.exit_code == 1
+    assert "split train has no row of fear, but val has 4" in done.stderr
+    assert "leave the class out (--classes angry,happy,sad), or run `curate split`" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,8 @@ def test_numbers_of_few_values_and_words_are_slices_of_their_own() -> None:
     assert slice_texts(years).tolist()[::5] == [
         "below 24.75", "24.75 to 29.5", "29.5 to 34.25", "34.25 and more", "",
     ]  # fmt: skip
+    mixed = pd.Series([*years, "unknown", "unknown"])
+    assert slice_texts(mixed).tolist() == [*slice_texts(years), "unknown", "unknown"]
     words = pd.Series([f"w{k}" for k in range(20)])
     assert slice_texts(words).tolist() == words.tolist()
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from train.evaluation import layout
-from train.evaluation.layout import lay_out_many
+from train.evaluation.layout import lay_out, lay_out_many
 from train.oof.face_map import map_faces
 
 
@@ -38,6 +38,17 @@ def test_a_face_is_nearer_to_its_class_than_to_the_others(
     assert (distance.argmin(axis=1) == classes).mean() > 0.97
     again = map_faces([table for table, _ in tables], seed=0)
     pd.testing.assert_frame_equal(found, again)
+
+
+@pytest.mark.parametrize("shape", [(30, 1), (20, 8)])
+def test_features_on_a_line_or_in_a_point_are_shown_as_they_lie(shape: tuple[int, int]) -> None:
+    line = np.arange(shape[0], dtype=float)[:, None] * np.ones(shape[1])
+    for features in (line, np.ones(shape)):
+        points = lay_out(features, 0)
+        assert points.shape == (shape[0], 2)
+        assert np.isfinite(points).all()
+    distances = np.abs(np.diff(lay_out(line, 0)[:, 0]))
+    assert distances == pytest.approx(distances[0])
 
 
 def test_a_layout_of_one_point_or_one_feature_has_no_gap() -> None:

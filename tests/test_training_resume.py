@@ -473,7 +473,28 @@ def test_what_the_weights_at_the_start_have_learned_counts_as_learned(copy: Work
     assert learned == set(manifest["path"][manifest["split"].isin(["train", "test"])])
     done = call("evaluate", runs / "warm", "--tta", "1", "-w", copy.root)
     assert "0 rows have no" in done.output
-    assert "learned from: the split has changed since" in done.output
+    assert "learned from: the split is another one" in done.output
+
+
+def test_weights_of_an_unknown_run_are_noted_wherever_scores_are_shown_and_in_their_heirs(
+    copy: Workspace, tmp_path: Path
+) -> None:
+    runs, alone = copy.root / "runs", tmp_path / "alone.weights.h5"
+    shutil.copy(runs / "whole" / "best.weights.h5", alone)
+    words = (*SMALL, "--epochs", "1", "--weights")
+    began = call("run", "-w", copy.root, "--name", "warm", *words, alone)
+    assert "has learned is not known, as its run is not beside it" in began.output
+    heir = call("run", "-w", copy.root, "--name", "heir", *words, runs / "warm/best.weights.h5")
+    assert "is not known, as its run began with such weights" in heir.output
+    for name in ("warm", "heir"):
+        assert not read_run_record(runs / name).knows_learned
+        done = call("evaluate", runs / name, "--tta", "1", "-w", copy.root)
+        assert f"the start of {name} had learned is not known" in done.stderr
+        assert "no known copy in train (what its weights had learned before" in done.stdout
+        card = call("card", runs / name, "-w", copy.root)
+        assert card.exit_code == 0, card.output
+        assert "no known copy in train" in (runs / name / "README.md").read_text()
+    assert read_run_record(runs / "whole").knows_learned
 
 
 def test_val_rows_that_the_weights_at_the_start_have_learned_are_counted_before_training(

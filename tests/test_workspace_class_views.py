@@ -169,8 +169,9 @@ def test_training_through_a_view_trains_its_classes_and_evaluates_through_the_sa
     assert (made["view"], made["classes"]) == ("polarity", ["neutral", "positive", "negative"])
     train("run", "--classes", "happy,sad", *small, "--name", "two")
     summary = train("evaluate", finished.root / "runs/two")
-    outside = count_outside(finished.read(), find_class_view("happy,sad"))
-    assert f"view happy,sad: {sum(outside.values())} kept rows are outside of it (angry " in summary
+    rows = finished.read()
+    outside = count_outside(rows[rows["split"] == "test"], find_class_view("happy,sad"))
+    assert f"view happy,sad: {sum(outside.values())} test rows are outside of it (angry " in summary
     metrics = json.loads((Path(folder.parent) / "two/evaluation-test/metrics.json").read_text())
     assert metrics["outside"] == outside
 

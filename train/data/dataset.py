@@ -292,6 +292,13 @@ def _count_rows(manifest: pd.DataFrame) -> tuple[list[str], dict[str, dict[str, 
                 f"manifest.csv: no kept row has split {split}: run `curate split --ratios 70 15 15`"
             )
     classes = list(counts["train"])
+    absent = {name: count for name, count in counts["val"].items() if name not in classes}
+    if absent:
+        raise ManifestError(
+            f"manifest.csv: split train has no row of {', '.join(absent)}, but val has "
+            f"{sum(absent.values()):,}: leave the class out (--classes {','.join(classes)}), or "
+            "run `curate split` with another --seed"
+        )
     if len(classes) < 2:
         raise ManifestError(
             f"manifest.csv: all rows of split train have the class {classes[0]}: "

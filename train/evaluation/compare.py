@@ -5,7 +5,7 @@ read again. Output: McNemar's test and the gain in accuracy, in the folder of th
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,25 @@ import pandas as pd
 from curate.errors import UsageError, amount
 from curate.files import sha256_of
 from curate.result import Result
-from curate.workspace.class_views import find_class_view, format_class_view
+from curate.stderr import note_once
+from curate.workspace.class_views import apply_class_view, find_class_view, format_class_view
 from curate.workspace.workspace import Workspace
 from train.data.tta import is_random
 from train.evaluation.evaluation_files import REMEDY
 from train.evaluation.intervals import bootstrap_gain, compare_mcnemar
 from train.evaluation.metrics import format_interval, format_percent
-from train.evaluation.open_runs import PREDICTIONS_FILE, format_suffix, require_selection
+from train.evaluation.open_runs import (
+    AND,
+    PREDICTIONS_FILE,
+    SELECTIONS,
+    format_suffix,
+    require_selection,
+)
 from train.runs.errors import RunError, read_json, reading
 from train.runs.folder import METRICS, RECIPE, write_json
-from train.runs.record import find_home
+from train.runs.record import find_home, read_run_record
+
+AGAIN = "run `train evaluate` of both again, with the same -w, --rows, --tta and --seed"
 
 
 def compare_runs(
@@ -54,21 +63,18 @@ def compare_runs(
     evaluations = [find_evaluation(folder, rows, workspace) for folder in (first, second)]
     tables = [read_predictions(evaluation) for evaluation in evaluations]
     protocols = [read_protocol(evaluation) for evaluation in evaluations]
-    remedy = "run `train evaluate` of both again, with the same -w, --rows, --tta and --seed"
+    for folder, evaluation, table in zip((first, second), evaluations, tables, strict=True):
+        note_old_labels(folder, evaluation, table)
+    pictures = [read_pictures_digest(evaluation) for evaluation in evaluations]
+    _require_one_protocol(first, second, protocols)
     if not tables[0][["path", "label"]].equals(tables[1][["path", "label"]]):
         raise RunError(
-            f"{second}: was evaluated on other rows or labels than {first.name}: {remedy}"
+            f"{second}: was evaluated on other rows or labels than {first.name}: {AGAIN}"
         )
-    if protocols[0] != protocols[1]:
-        raise RunError(
-            f"{second}: was evaluated by {_format_protocol(protocols[1])}, but {first.name} by "
-            f"{_format_protocol(protocols[0])}: {remedy}"
-        )
-    pictures = [read_pictures_digest(evaluation) for evaluation in evaluations]
     if "" not in pictures and pictures[0] != pictures[1]:
         raise RunError(
             f"{second}: was evaluated on other pictures than {first.name}, which have changed "
-            f"since under the same paths: {remedy}"
+            f"since under the same paths: {AGAIN}"
         )
     before, after = ((table["predicted"] == table["label"]).to_numpy() for table in tables)
     gain = bootstrap_gain(before, after, seed)
@@ -81,6 +87,27 @@ def compare_runs(
         suffix = evaluations[1].name.removeprefix("evaluation-")
         write_json(second / f"comparison-{suffix}-{first.name}.json", counts)
     return Result(_format_summary(counts), counts)
+
+
+def _require_one_protocol(
+    first: Path, second: Path, protocols: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raise RunError unless both were scored by one class view and one way of TTA."""
+    views = [str(protocol["view"]) for protocol in protocols]
+    if views[0] != views[1]:
+        raise RunError(
+            f"{second}: was scored on {_name_view(views[1])}, but {first.name} on "
+            f"{_name_view(views[0])}: compare runs of the same --classes and --group"
+        )
+    if protocols[0] != protocols[1]:
+        raise RunError(
+            f"{second}: was evaluated by {_format_protocol(protocols[1])}, but {first.name} by "
+            f"{_format_protocol(protocols[0])}: {AGAIN}"
+        )
+
+
+def _name_view(view: str) -> str:
+    return f"the classes of view {view}" if view else "all classes"
 
 
 def _require_two_runs(first: Path, second: Path, workspace: Workspace | None) -> None:
@@ -139,8 +166,11 @@ def read_protocol(evaluation: Path) -> dict[str, Any]:
     file = evaluation / METRICS
     with reading(file, REMEDY):
         metrics = read_json(file, REMEDY)
-        view = metrics.get("view", "")
-        protocol = {"tta": metrics["tta"], "view": find_class_view(view).name}
+        views = filter(None, metrics.get("view", "").split(AND))
+        protocol = {
+            "tta": metrics["tta"],
+            "view": AND.join(find_class_view(view).name for view in views),
+        }
         if is_random(metrics["tta"]):
             protocol["views_seed"] = metrics["seed"]
         return protocol
@@ -149,6 +179,32 @@ def read_protocol(evaluation: Path) -> dict[str, Any]:
 def read_pictures_digest(evaluation: Path) -> str:
     """The digest of the pictures of an evaluation; empty for one of an earlier version."""
     return str(read_json(evaluation / METRICS, REMEDY).get("pictures_sha256", ""))
+
+
+def note_old_labels(run: Path, evaluation: Path, table: pd.DataFrame) -> None:
+    """Print a note if the rows or labels of an evaluation are no longer those of the workspace.
+
+    Of a run in the workspace that it was trained in; where another one lies is not known.
+
+    Parameters
+    ----------
+    table : of `read_predictions`
+    """
+    rows = evaluation.name.removeprefix("evaluation-")
+    if rows not in SELECTIONS or not (run / RECIPE).is_file():
+        return
+    record, home = read_run_record(run), Workspace(find_home(run))
+    if not home.manifest.is_file():
+        return
+    viewed = apply_class_view(home.read(), find_class_view(record.class_view))
+    is_scored = (viewed["status"] == "keep") & ((viewed["split"] == rows) | (rows == "all"))
+    now = viewed.loc[is_scored, ["path", "label"]].sort_values("path", ignore_index=True)
+    if not now.equals(table[["path", "label"]]):
+        command = ["train", "evaluate", str(run), "--rows", rows, "-w", str(home.root)]
+        note_once(
+            f"{evaluation}: its rows or labels have changed since it was scored: run "
+            f"`{shlex.join(command)}` again"
+        )
 
 
 def _format_protocol(protocol: Mapping[str, Any]) -> str:

@@ -17,6 +17,8 @@ import pandas as pd
 
 from curate.errors import amount
 from curate.result import Result
+from curate.workspace.links import link_rows
+from curate.workspace.manifest import group_keys
 from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.workspace import Workspace
 from train.data.copies import Mask, has_copy_in_train
@@ -36,7 +38,7 @@ from train.evaluation.metrics import (
     format_spread,
     score_predictions,
 )
-from train.evaluation.open_runs import RunSet, open_runs
+from train.evaluation.open_runs import AND, RunSet, open_runs
 from train.evaluation.predict import PREDICT_BATCH, predict_probs
 from train.evaluation.slice_columns import SliceOptions, measure_pictures, read_facts
 from train.evaluation.slices import (
@@ -106,7 +108,7 @@ def evaluate_runs(
     if len(probs) > 1:
         metrics |= _score_each_run(run_set, without_copy, probs, one_view, reads)
     if run_set.class_views:
-        metrics |= {"view": run_set.records[0].class_view, "outside": run_set.outside}
+        metrics |= {"view": AND.join(run_set.class_views), "outside": run_set.outside}
     scored = _score_slices(run_set, mean_probs, columns)
     metrics |= {"slices": summarize_slices(scored)} if scored is not None else {}
     folder = choose_folder(run_set, classes)
@@ -129,30 +131,41 @@ def _digest_pictures(run_set: RunSet) -> str:
 
 def _note_learned(run_set: RunSet, rows: str) -> list[str]:
     """Notes if rows that are held out now taught a model, or chose its epoch."""
-    if rows not in ("val", "test"):
-        return []
     notes = []
+    unknown = [each.folder.name for each in run_set.records if not each.knows_learned]
+    if unknown:
+        notes.append(
+            f"evaluate: what the weights at the start of {', '.join(unknown)} had learned is not "
+            "known, and these rows may be among it: the accuracy may be too good"
+        )
+    if rows not in ("val", "test"):
+        return notes
     learned = _count_held_out(run_set, [each.read_learned_rows() for each in run_set.records])
     if learned:
         notes.append(
             f"evaluate: {amount(learned, 'row is', 'rows are')} in {rows} now that {run_set.name} "
-            "learned from: the split has changed since, or its weights are of such a run; trust "
-            "the accuracy of the rows without a copy in train"
+            "learned from: the split is another one, or its weights are of such a run; trust the "
+            "accuracy of the rows without a copy in train"
         )
     chosen = _count_held_out(run_set, [each.read_val_rows() for each in run_set.records])
     if rows == "test" and chosen:
         notes.append(
             f"evaluate: {amount(chosen, 'row is', 'rows are')} in test now by whose scores the "
-            f"epoch of {run_set.name} was chosen: the split has changed since, and the accuracy "
-            "may be too good; train anew"
+            f"epoch of {run_set.name} was chosen: the split is another one, and the accuracy may "
+            "be too good; train anew"
         )
     return notes
 
 
 def _count_held_out(run_set: RunSet, tables: Sequence[pd.DataFrame]) -> int:
-    """How many of the evaluated rows are in one of the tables of path and pixel_hash."""
-    held_out = run_set.manifest.loc[run_set.rows, ["path", "pixel_hash"]]
-    return len(held_out.merge(pd.concat(tables).drop_duplicates()))
+    """How many of the evaluated rows are in one of the tables of path and pixel_hash.
+
+    In another workspace than that of the training the pixels alone count: a data set may have
+    another name there.
+    """
+    columns = ["path", "pixel_hash"] if run_set.is_home else ["pixel_hash"]
+    held_out = run_set.manifest.loc[run_set.rows, columns]
+    return len(held_out.merge(pd.concat(tables)[columns].drop_duplicates()))
 
 
 def _score_slices(
@@ -218,13 +231,16 @@ def score_all(
     one_view : (N, K) by the image alone; None if that is the only view
     """
     targets = run_set.targets
-    scores = _score_with_intervals(targets, probs, run_set.classes, seed)
+    units = find_units(run_set)
+    scores = _score_with_intervals(targets, probs, run_set.classes, seed, units)
     scores["without_copy_in_train"] = {"rows": 0}
     if without_copy.any():
+        chosen = units if units is None else units[without_copy]
         scores["without_copy_in_train"] = _score_with_intervals(
-            targets[without_copy], probs[without_copy], run_set.classes, seed
+            targets[without_copy], probs[without_copy], run_set.classes, seed, chosen
         )
     scores["near_copies_known"] = knows_near_copies(run_set)
+    scores["learned_known"] = all(record.knows_learned for record in run_set.records)
     if one_view is not None:
         scores["one_view"] = score_predictions(targets, one_view)
         before, after = (each.argmax(axis=1) == targets for each in (one_view, probs))
@@ -262,13 +278,28 @@ def knows_near_copies(run_set: RunSet) -> bool:
     return bool(receipt["options"].get("near", False)) and bool(is_here.all())
 
 
+def find_units(run_set: RunSet) -> Rows | None:
+    """(N,) the number of the person or sequence of each scored row; None if no two share one."""
+    keys = group_keys(run_set.manifest.loc[run_set.rows])
+    if not ((keys["subject"] != "") | (keys["sequence"] != "")).any():
+        return None
+    units = link_rows([keys["subject"], keys["sequence"]])
+    numbers: Rows = np.unique(units, return_inverse=True)[1].astype(np.int64)
+    return numbers if numbers.max() + 1 < len(numbers) else None
+
+
 def _score_with_intervals(
-    targets: Rows, probs: Probs, classes: Sequence[str], seed: int
+    targets: Rows, probs: Probs, classes: Sequence[str], seed: int, units: Rows | None
 ) -> dict[str, Any]:
     scores = score_predictions(targets, probs)
-    confusions = count_confusions(targets, probs.argmax(axis=1), classes).to_numpy()
+    predicted = probs.argmax(axis=1)
+    confusions = count_confusions(targets, predicted, classes).to_numpy()
+    of_units = None
+    if units is not None:
+        of_units = np.zeros((units.max() + 1, len(classes), len(classes)), np.int64)
+        np.add.at(of_units, (units, targets, predicted), 1)
     scores["ece"] = calibration_error(bin_confidences(targets, probs))
-    scores["intervals"] = bootstrap_scores(confusions, seed)
+    scores["intervals"] = bootstrap_scores(confusions, seed, of_units)
     return scores
 
 

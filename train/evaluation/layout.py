@@ -30,7 +30,12 @@ NEIGHBOURS = 5  # landmarks among which another point is placed
 
 
 def lay_out(features: Floats, seed: int, steps: int = 1000) -> Floats:
-    """(N, D) -> (N, 2) by so many steps of t-SNE of the principal components."""
+    """(N, D) -> (N, 2) by so many steps of t-SNE of the principal components.
+
+    Features that lie on a line, or in a point, are shown as they lie.
+    """
+    if np.linalg.matrix_rank(features - features.mean(axis=0)) < 2:
+        return _project(features)
     components = min(COMPONENTS, *features.shape)
     reduced = PCA(components, random_state=seed).fit_transform(features)
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)

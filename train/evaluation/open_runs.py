@@ -35,6 +35,7 @@ SELECTIONS = (*SPLITS, "all")
 PREDICTIONS_FILE = "predictions.csv"
 # In a run's folder: the workspaces, other than its own, that it was evaluated on.
 WORKSPACES_FILE = "workspaces.json"
+AND = " and "  # between the names of class views
 # Value of `--classes` -> the class view that merges the classes of a run.
 MERGED_VIEWS = {"3": "polarity"}
 
@@ -92,8 +93,10 @@ class RunSet:
 
     @property
     def outside(self) -> dict[str, int]:
-        """Label -> number of kept rows of the manifest that are outside of the class views."""
+        """Label -> number of kept rows of the selection that are outside of the class views."""
         is_outside = (self.manifest["status"] == "keep") & (self.viewed["status"] != "keep")
+        if self.selection != "all":
+            is_outside &= self.manifest["split"] == self.selection
         counts = self.manifest.loc[is_outside, "label"].value_counts().sort_index()
         return {str(name): int(count) for name, count in counts.items()}
 
@@ -101,8 +104,10 @@ class RunSet:
         """The end of a summary with the counts of `outside`; empty without a class view."""
         if not self.class_views:
             return ""
-        names, outside = " and ".join(self.class_views), self.outside
-        total = f"{amount(sum(outside.values()), 'kept row is', 'kept rows are')} outside of it"
+        names, outside = AND.join(self.class_views), self.outside
+        kind = "kept" if self.selection == "all" else self.selection
+        many = amount(sum(outside.values()), f"{kind} row is", f"{kind} rows are")
+        total = f"{many} outside of it"
         return f"; view {names}: {total}" + (f" ({format_counts(outside)})" if outside else "")
 
     def read_images(self, size: int) -> Images:

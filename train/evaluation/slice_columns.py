@@ -122,12 +122,18 @@ def _fill(row: Sequence[str], columns: int) -> list[str]:
 
 
 def slice_texts(values: "pd.Series[str]") -> Names:
-    """(N,) each value a slice; numbers of over `MOST_VALUES` values are cut into quarters."""
-    filled = values[values != ""]
-    numbers = pd.to_numeric(filled, errors="coerce")
-    if filled.nunique() <= MOST_VALUES or not np.isfinite(numbers).all():
+    """(N,) each value a slice; numbers of over `MOST_VALUES` values are cut into quarters.
+
+    A few words among many numbers, such as `unknown`, are a slice each beside the quarters.
+    """
+    numbers = pd.to_numeric(values, errors="coerce")
+    is_number = np.isfinite(numbers) & (values != "")
+    words = values[~is_number & (values != "")]
+    are_words = words.nunique() > MOST_VALUES or len(words) > is_number.sum()
+    if values[values != ""].nunique() <= MOST_VALUES or are_words:
         return values.to_numpy(dtype=object)
-    return cut_quarters(pd.to_numeric(values, errors="coerce").to_numpy(dtype=float))
+    quarters = cut_quarters(numbers.where(is_number).to_numpy(dtype=float))
+    return np.where(is_number, quarters, values.to_numpy(dtype=object)).astype(object)
 
 
 def cut_quarters(numbers: Numbers) -> Names:

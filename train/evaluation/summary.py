@@ -69,14 +69,23 @@ def _format_runs(spread: Mapping[str, str]) -> str:
     return f"; one by one: {', '.join(scores)}"
 
 
+def name_copy(metrics: Mapping[str, Any]) -> str:
+    """What the rows without a copy in train have none of, as far as that is known."""
+    if not metrics.get("learned_known", True):
+        return "known copy in train (what its weights had learned before is not known)"
+    if metrics["near_copies_known"]:
+        return "copy in train"
+    return (
+        "exact copy (`curate dedup` in a workspace with its train images finds the others) in train"
+    )
+
+
 def _format_copies(metrics: Mapping[str, Any]) -> str:
     """The rows without a copy in train, and the accuracy on them."""
     scores = metrics["without_copy_in_train"]
-    copy = "exact copy (`curate dedup` in a workspace with its train images finds the others)"
-    if metrics["near_copies_known"]:
-        copy = "copy"
+    copy = name_copy(metrics)
     accuracy = f", accuracy {format_percent(scores['accuracy'])}" if scores["rows"] else ""
-    return f"{amount(scores['rows'], 'row has', 'rows have')} no {copy} in train{accuracy}"
+    return f"{amount(scores['rows'], 'row has', 'rows have')} no {copy}{accuracy}"
 
 
 def _format_reads(metrics: Mapping[str, Any]) -> str:

@@ -87,7 +87,8 @@ def map_saliency(
     }  # fmt: skip
     write_json(folder / METRICS, counts | {"seed": seed})
     total = f"{sum(row_counts.values()):,} {run_set.selection} rows"
-    test = format_deletion(scores) if len(scores) else ""
+    tested = len(deletion) // max(len(scores), 1)
+    test = format_deletion(scores, tested, sum(row_counts.values())) if len(scores) else ""
     return Result(f"saliency: {run_set.name} on {total}{test} -> {folder}", counts)
 
 
@@ -233,17 +234,23 @@ def score_deletion(model: Any, pixels: Pixels, maps: Sequence[Maps], label: int)
     return pd.concat(tables)
 
 
-def format_deletion(scores: pd.DataFrame) -> str:
-    """The mean probabilities of the label: of the whole face, and by each method."""
+def format_deletion(scores: pd.DataFrame, tested: int, rows: int) -> str:
+    """The mean probabilities of the label: of the whole face, and by each method.
+
+    Parameters
+    ----------
+    tested : how many of the rows they are of: classes of one face have no other face's map
+    """
     methods = []
     for method, row in scores.iterrows():
         own, another = format_percent(row["own_map"]), format_percent(row["another_map"])
         methods.append(f"{method} {own} (another face's {another})")
     whole = format_percent(scores["whole"].iloc[0])
     share = f"{100 * HIDDEN_SHARE:.0f} %"
+    few = f" (of the {tested:,} in classes of two and more)" if tested < rows else ""
     return (
-        f": probability of the label {whole}, with the most salient {share} of the pixels hidden: "
-        f"{', '.join(methods)}"
+        f": probability of the label {whole}{few}, with the most salient {share} of the pixels "
+        f"hidden: {', '.join(methods)}"
     )
 
 

@@ -79,7 +79,7 @@ def require_files(files: Sequence[Path]) -> None:
     """Raise UsageError if a file does not exist."""
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
+        what = "is a folder" if Path(missing[0]).is_dir() else "there is no such file"
         raise UsageError(
-            f"{missing[0]}: there is no such file ({len(missing)} of {len(files)}): "
-            "name existing files"
+            f"{missing[0]}: {what} ({len(missing)} of {len(files)}): name existing files"
         )

@@ -23,9 +23,12 @@ from curate.result import Result
 from curate.workspace.manifest import source_of
 from curate.workspace.workspace import Workspace
 from train.data.targets import VAL_LABELS
+from train.evaluation.compare import note_old_labels, read_predictions
 from train.evaluation.evaluation_files import REMEDY, read_slices
 from train.evaluation.metrics import format_interval, format_percent
+from train.evaluation.open_runs import PREDICTIONS_FILE
 from train.evaluation.slices import HEADINGS, list_cells
+from train.evaluation.summary import name_copy
 from train.report.explanations import Table, is_of, read_masks
 from train.runs.errors import read_json, reading
 from train.runs.find import find_newest_run
@@ -106,6 +109,8 @@ def read_evaluation(folder: Path) -> Evaluation:
     with reading(file, REMEDY):
         scores, values = _list_scores(metrics)
         rows = int(metrics["rows"])
+    if (folder / PREDICTIONS_FILE).is_file():
+        note_old_labels(folder.parent, folder, read_predictions(folder))
     occlusion = folder.parent / f"occlusion-{name}"
     is_present = is_of(occlusion, str(metrics.get("manifest_sha256", "")))
     return Evaluation(
@@ -122,14 +127,18 @@ def read_evaluation(folder: Path) -> Evaluation:
 def _list_scores(metrics: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, float]]:
     """The scores as text, and both accuracies."""
     others = metrics["without_copy_in_train"]
-    copy = "copy" if metrics["near_copies_known"] else "exact copy (near ones are not known)"
+    copy = "exact copy (near ones are not known) in train"
+    if metrics["near_copies_known"] or not metrics.get("learned_known", True):
+        copy = name_copy(metrics)
     texts = {"accuracy, all rows": _with_interval(metrics, "accuracy")}
     values = {"accuracy, all rows": float(metrics["accuracy"])}
-    name = f"accuracy, {amount(others['rows'], 'row')} with no {copy} in train"
+    name = f"accuracy, {amount(others['rows'], 'row')} with no {copy}"
     texts[name] = "no such row"
     if others["rows"]:
         texts[name] = _with_interval(others, "accuracy")
         values[name] = float(others["accuracy"])
+    if metrics.get("mask", "none") != "none":
+        texts["mask in training"] = f"{metrics['mask']}; scored without"
     texts |= {
         "macro F1": _with_interval(metrics, "macro_f1"),
         "balanced accuracy": _with_interval(metrics, "balanced_accuracy"),

@@ -16,9 +16,14 @@ from curate.pages.charts import LineChart, make_line_chart
 from curate.pages.render import render_page
 from curate.result import Result
 from curate.workspace.workspace import Workspace
-from train.evaluation.compare import compare_runs, find_evaluation
+from train.evaluation.compare import (
+    compare_runs,
+    find_evaluation,
+    note_old_labels,
+    read_predictions,
+)
 from train.evaluation.metrics import format_interval
-from train.evaluation.open_runs import require_selection
+from train.evaluation.open_runs import PREDICTIONS_FILE, require_selection
 from train.report.mistakes import Mistake, list_mistakes, picture_mistakes
 from train.report.run_section import RunSection, Score, read_history, read_section
 from train.runs.errors import RunError
@@ -123,9 +128,10 @@ def _require_different(folders: Sequence[Path]) -> None:
 def _open_run(folder: Path, rows: str, scored_in: Workspace | None) -> OpenedRun:
     is_ensemble = folder.is_dir() and not (folder / RECIPE).is_file()
     if is_ensemble and any(folder.glob("evaluation-*")):
-        return OpenedRun(folder, find_evaluation(folder, rows, scored_in), None, None)
+        return OpenedRun(folder, _find_of_ensemble(folder, rows, scored_in), None, None)
     record = read_finished_run(folder)
     evaluation = find_evaluation(folder, rows, scored_in)
+    note_old_labels(folder, evaluation, read_predictions(evaluation))
     return OpenedRun(folder, evaluation, record, scored_in or Workspace(find_home(folder)))
 
 
@@ -138,6 +144,15 @@ def _show_run(
     if has_images and mistakes and run.record and run.home:
         mistakes = picture_mistakes(mistakes, run.evaluation, run.home, run.record, rows=rows)
     return section, mistakes
+
+
+def _find_of_ensemble(folder: Path, rows: str, scored_in: Workspace | None) -> Path:
+    """The evaluation of an ensemble on those rows, of the workspace if it names it."""
+    if scored_in is not None:
+        named = folder / f"evaluation-{scored_in.root.resolve().name}-{rows}"
+        if (named / PREDICTIONS_FILE).is_file():
+            return named
+    return find_evaluation(folder, rows, None)
 
 
 def _put_side_by_side(sections: Sequence[RunSection]) -> list[tuple[str, list[Score | None]]]:
@@ -167,7 +182,7 @@ def _compare(first: Path, second: Path, workspace: Workspace | None, rows: str) 
     """McNemar's test against the first run, or why the two cannot be compared."""
     try:
         compared = compare_runs(first, second, workspace=workspace, rows=rows, dry_run=True)
-    except RunError as error:
+    except (RunError, UsageError) as error:
         return Versus(second.name, str(error))
     found = compared.counts
     gain = f"{100 * found['gain']:+.1f} {format_interval(found['interval'])} points"

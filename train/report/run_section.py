@@ -129,6 +129,10 @@ def _score_copies(metrics: Mapping[str, Any]) -> list[Score]:
     """The accuracy on the rows without a copy in train, or that all rows are so."""
     others, rows = metrics["without_copy_in_train"], metrics["rows"]
     note = f"{others['rows']:,} of {rows:,} rows"
+    if not metrics.get("learned_known", True):
+        note += ", what its weights had learned is not known"
+    elif not metrics["near_copies_known"]:
+        note += ", near copies are not known"
     text = format_percent(others["accuracy"]) if others["rows"] else "-"
     return [Score("without leaked rows", text, note)]
 
@@ -148,6 +152,8 @@ def _score_views(metrics: Mapping[str, Any]) -> list[Score]:
 
 def _describe(record: RunRecord | None, metrics: Mapping[str, Any]) -> str:
     rows = f"scored on {metrics['rows']:,} {metrics['evaluated']} rows by --tta {metrics['tta']}"
+    if metrics.get("mask", "none") != "none":
+        rows += f", without the mask {metrics['mask']} of its training"
     if record is None:
         return f"an ensemble of {len(metrics.get('members', []))} runs, {rows}"
     view = f", classes {record.class_view}" if record.class_view else ""

@@ -81,6 +81,7 @@ class RunRecord:
     val_rows_sha256 : of the table of the val rows; empty in a record of an earlier version
     start_rows_sha256 : of the table of the rows that its `--weights` had learned; empty without
     weights_sha256 : of the file of `--weights`; empty without one
+    start_unknown : whether rows are not known that the weights at its start had learned
     """
 
     folder: Path
@@ -102,6 +103,12 @@ class RunRecord:
     val_rows_sha256: str = ""
     start_rows_sha256: str = ""
     weights_sha256: str = ""
+    start_unknown: bool = False
+
+    @property
+    def knows_learned(self) -> bool:
+        """Whether all rows are known that the model has learned, those of its `--weights` too."""
+        return not self.start_unknown and bool(self.start_rows_sha256 or not self.weights_sha256)
 
     @property
     def weights(self) -> Path:
@@ -178,6 +185,7 @@ def read_run_record(folder: Path) -> RunRecord:
             val_rows_sha256=_read(values, "val_rows_sha256", str, ""),
             start_rows_sha256=_read(values, "start_rows_sha256", str, ""),
             weights_sha256=_read(values, "weights_sha256", str, ""),
+            start_unknown=_read(values, "start_unknown", bool, False),
             targets=_read_targets(values),
         )
 

@@ -78,7 +78,7 @@ from train.training.fit import (
     make_model,
     predict_in_float32,
 )
-from train.training.start import check_start, list_start_tables
+from train.training.start import check_start, is_start_unknown, list_start_tables
 
 INPUT_COLUMNS = ("pixel_hash", "label", "status", "split")
 # The further columns that the targets of the loss are made of.
@@ -462,6 +462,7 @@ def _write_record(plan: Plan, train_examples: Examples, val_examples: Examples) 
     }
     if is_run_weights(plan.recipe.weights):
         tables |= list_start_tables(plan.recipe, tables[VAL_ROWS])
+        record |= {"start_unknown": True} if is_start_unknown(plan.recipe) else {}
     for name, table in tables.items():
         write_atomically(folder / name, table_bytes(table))
         record[f"{Path(name).stem}_sha256"] = sha256_of(folder / name)

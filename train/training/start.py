@@ -35,6 +35,12 @@ def list_start_tables(recipe: Recipe, val: pd.DataFrame) -> dict[str, pd.DataFra
     return {START_ROWS: record.read_learned_rows(), VAL_ROWS: chosen}
 
 
+def is_start_unknown(recipe: Recipe) -> bool:
+    """Whether the file of `--weights` has learned rows that no run beside it lists."""
+    record = _read_start(recipe)
+    return record is None or not record.knows_learned
+
+
 def _read_start(recipe: Recipe) -> RunRecord | None:
     """The record of the run beside its weights; None if there is none."""
     folder = Path(recipe.weights).parent
@@ -51,11 +57,13 @@ def check_start(recipe: Recipe, dataset: Dataset) -> None:
     record = _read_start(recipe)
     if not Path(recipe.weights).is_file():  # the network that is built from it refuses it
         return
-    if record is None:
+    if is_start_unknown(recipe):
+        run = "its run is not beside it" if record is None else "its run began with such weights"
         print_line(
-            f"run: what {recipe.weights} has learned is not known, as its run is not beside it: "
-            "accuracy on val and without copies in train may be too good"
+            f"run: what {recipe.weights} has learned is not known, as {run}: accuracy on val and "
+            "without copies in train may be too good"
         )
+    if record is None:
         return
     if record.classes != dataset.classes:
         raise UsageError(
