@@ -64,6 +64,8 @@ with show_status("loading Keras ..."), mute_stderr():
     if keras.backend.backend() == "tensorflow":
         import tensorflow
 
+        # Its warnings are about the speed of our code (`retracing`): nothing for a user to do.
+        tensorflow.get_logger().setLevel("ERROR")
         HAS_GPU = bool(tensorflow.config.list_physical_devices("GPU"))
     elif keras.backend.backend() == "jax":
         import jax
