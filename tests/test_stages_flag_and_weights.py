@@ -12,13 +12,15 @@ from sklearn.utils.class_weight import compute_class_weight
 from tables import make_manifest
 
 from curate.class_weights import weigh_classes
-from curate.errors import ManifestError, PredictionsError
+from curate.errors import ManifestError, PredictionsError, WorkspaceError
 from curate.label_issues.evidence import gather_evidence
 from curate.label_issues.scores import margin, self_confidence
 from curate.reports.audit import audit, format_audit, summarize_audit
 from curate.stages.flag import flag
+from curate.stages.fold import fold
 from curate.stages.weights import weights
 from curate.workspace.receipts import StageResult, new_receipt, write_receipt
+from curate.workspace.workspace import read_class_weights
 
 PROBS = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.35, 0.25]])
 GIVEN = ("angry", "angry", "sad", "happy")
@@ -287,3 +289,19 @@ def test_predictions_of_the_pictures_that_lay_there_before_are_noted(
     event = "`train oof` wrote it" if by_oof else "`curate flag` read it last"
     noted = f"{table.name}: pictures were changed or added since {event}, and it speaks of those"
     assert noted in curate("flag", *words).stderr
+
+
+def test_a_weight_that_is_no_number_names_the_way_out_of_its_own_file(tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text("class,weight\nangry,1.0\nhappy,much\n")
+    with pytest.raises(WorkspaceError, match=r"could not convert string .*: give each class a num"):
+        read_class_weights(own, {"angry": 3, "happy": 4}, check_counts=False)
+    made = tmp_path / "class_weights.csv"
+    made.write_text("class,count,weight\nangry,3,\n")
+    with pytest.raises(WorkspaceError, match="run `curate weights` again"):
+        read_class_weights(made, {"angry": 3})
+
+
+def test_one_photograph_has_no_folds():
+    with pytest.raises(ManifestError, match="all images are of one photograph or subject"):
+        fold(make_manifest([{}]), k=2, seed=0)

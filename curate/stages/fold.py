@@ -23,7 +23,7 @@ def fold(manifest: pd.DataFrame, k: int, seed: int = 0) -> StageResult:
 
     Raises
     ------
-    ManifestError  if no image can be read
+    ManifestError  if no image can be read, or all are of one photograph or subject
     UsageError  if there are fewer units (duplicate groups, subjects, single images) than folds
     """
     rows = manifest[manifest["pixel_hash"] != ""].reset_index(drop=True)
@@ -33,6 +33,11 @@ def fold(manifest: pd.DataFrame, k: int, seed: int = 0) -> StageResult:
         )
     units = link_rows(group_keys(rows).values())
     unit_count = len(np.unique(units))
+    if unit_count < 2:
+        raise ManifestError(
+            "manifest.csv: all images are of one photograph or subject: a fold needs others to "
+            "learn from: build more images"
+        )
     if k < 2 or k > unit_count:
         raise UsageError(
             f"fold: --k {k}: must be 2 to {unit_count}, the number of photographs and subjects here"

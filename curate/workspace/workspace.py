@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from curate.errors import PredictionsError, WorkspaceError, shorten
+from curate.errors import PredictionsError, WorkspaceError, first_line, shorten
 from curate.files import (
     create_file,
     load_intact_record,
@@ -299,8 +299,9 @@ def read_class_weights(
             f"{file}: cannot be opened ({error.strerror}): make it readable"
         ) from error
     except (ValueError, KeyError, OverflowError) as error:
+        way = "run `curate weights` again" if check_counts else "give each class a number above 0"
         raise WorkspaceError(
-            f"{file}: no table of class, count, weight: run `curate weights` again"
+            f"{file}: no table of class, count, weight ({first_line(error)}): {way}"
         ) from error
     if counted != dict(counts):
         raise WorkspaceError(
