@@ -213,12 +213,13 @@ def test_ctrl_c_ends_the_wait_for_a_lock(
     hold,
     monkeypatch: pytest.MonkeyPatch,  # type: ignore[no-untyped-def]
 ) -> None:
+    from curate.workspace import locks
     from curate.workspace.journal import file as journal
 
     hold(".decisions.jsonl.lock")
-    before, waits, real = read_files(finished.root), [], journal.hold_lock
+    before, waits, real = read_files(finished.root), [], locks.hold_lock
     monkeypatch.setattr(journal, "LOCK_SECONDS", 60)
-    monkeypatch.setattr(journal, "hold_lock", lambda *words: (waits.append(1), real(*words))[1])
+    monkeypatch.setattr(locks, "hold_lock", lambda *words: (waits.append(1), real(*words))[1])
     with ctrl_c_once(lambda: bool(waits)):
         result = curate("decide", FACE, "--keep", "-w", finished.root)
     assert (result.exit_code, result.stderr) == (

@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import Timeout
 
 from curate.errors import WorkspaceError, examples
 from curate.export.images import ExportedImage, list_files, require_images
 from curate.export.table import Format, format_export, label_table
-from curate.files import TEMPORARY, ensure_folder, remove_quietly, write_atomically
+from curate.files import TEMPORARY, remove_quietly, write_atomically
 from curate.images.decode import UnreadableImageError, decode_image, encode_png, read_recorded
 from curate.result import Result
-from curate.stderr import cannot_write
 from curate.workspace.invariants import require_whole_split
-from curate.workspace.locks import describe_holder, hold_lock
+from curate.workspace.locks import holding
 from curate.workspace.manifest import export_bytes, kept_rows, sources_of
 from curate.workspace.places import locate_named
 from curate.workspace.receipts import read_json
@@ -102,22 +100,19 @@ def hold_folder(target: Path) -> Iterator[None]:
     ------
     WorkspaceError  if another one does
     """
-    file = target.parent / f".{target.name}.export-lock"
-    try:
-        ensure_folder(target.parent)
-        lock = hold_lock(file, 0)
-    except Timeout as error:
-        raise WorkspaceError(
-            f"{target}: another export is writing here{describe_holder(file)}: wait until it is "
-            "done, or name another folder"
-        ) from error
-    except OSError as error:
-        raise cannot_write(file, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
-        remove_quietly(file)
+    lock = target.parent / f".{target.name}.export-lock"
+
+    def refuse(holder: str) -> WorkspaceError:
+        return WorkspaceError(
+            f"{target}: another export is writing here{holder}: wait until it is done, or name "
+            "another folder"
+        )
+
+    with holding(lock, 0, target, refuse):
+        try:
+            yield
+        finally:
+            remove_quietly(lock)
 
 
 def _write_export(

@@ -5,12 +5,14 @@ process, however that ends. Ctrl-C ends a wait.
 """
 
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
-from curate.errors import shorten
+from curate.errors import CandidError, shorten
+from curate.stderr import cannot_write
 
 _LOCKS = Path("/proc/locks")  # of Linux: one line per lock, with its process and file
 
@@ -26,6 +28,35 @@ def hold_lock(file: Path, seconds: float) -> BaseFileLock:
     lock = FileLock(file, timeout=seconds)
     lock.acquire()
     return lock
+
+
+@contextmanager
+def holding(
+    lock: Path, seconds: float, guarded: Path, refuse: Callable[[str], CandidError]
+) -> Iterator[None]:
+    """Hold a lock meanwhile; its folder is made.
+
+    Parameters
+    ----------
+    guarded : what the lock is for, to be named if the lock's file cannot be written
+    refuse : the error, given who holds the lock, if another process still does then
+
+    Raises
+    ------
+    CandidError  of `refuse`
+    WorkspaceError  if the disk is full or the folder cannot be written
+    """
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = hold_lock(lock, seconds)
+    except Timeout as error:
+        raise refuse(describe_holder(lock)) from error
+    except OSError as error:
+        raise cannot_write(guarded, error) from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def describe_holder(file: Path) -> str:

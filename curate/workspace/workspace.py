@@ -271,6 +271,23 @@ def _read_holder(file: Path) -> str:
     return ""
 
 
+def _read_weights(file: Path, columns: list[str], way: str) -> pd.DataFrame:
+    """The columns of a table of weights; WorkspaceError, which ends with `way`, without them."""
+    if not file.exists():
+        raise WorkspaceError(f"{file}: there are no class weights here: run `curate weights` first")
+    try:
+        types = {"class": str, "count": int, "weight": float}
+        return pd.read_csv(file, dtype=types, keep_default_na=False)[columns]
+    except OSError as error:
+        raise WorkspaceError(
+            f"{file}: cannot be opened ({error.strerror}): make it readable"
+        ) from error
+    except (ValueError, KeyError, OverflowError) as error:
+        raise WorkspaceError(
+            f"{file}: no table of class, count, weight ({first_line(error)}): {way}"
+        ) from error
+
+
 def read_class_weights(
     file: Path, counts: Mapping[str, int], *, check_counts: bool = True
 ) -> dict[str, float]:
@@ -285,24 +302,12 @@ def read_class_weights(
     ------
     WorkspaceError  if the file is missing or damaged, or does not fit the counts
     """
-    if not file.exists():
-        raise WorkspaceError(f"{file}: there are no class weights here: run `curate weights` first")
-    try:
-        types = {"class": str, "count": int, "weight": float}
-        table = pd.read_csv(file, dtype=types, keep_default_na=False)
-        weights = dict(zip(table["class"], table["weight"], strict=True))
-        counted = dict(counts)
-        if check_counts:
-            counted = dict(zip(table["class"], table["count"], strict=True))
-    except OSError as error:
-        raise WorkspaceError(
-            f"{file}: cannot be opened ({error.strerror}): make it readable"
-        ) from error
-    except (ValueError, KeyError, OverflowError) as error:
-        way = "run `curate weights` again" if check_counts else "give each class a number above 0"
-        raise WorkspaceError(
-            f"{file}: no table of class, count, weight ({first_line(error)}): {way}"
-        ) from error
+    way = "run `curate weights` again" if check_counts else "give each class a number above 0"
+    table = _read_weights(file, ["class", "weight", *(["count"] if check_counts else [])], way)
+    weights = dict(zip(table["class"], table["weight"], strict=True))
+    counted = dict(counts)
+    if check_counts:
+        counted = dict(zip(table["class"], table["count"], strict=True))
     if counted != dict(counts):
         raise WorkspaceError(
             f"{file}: the weights are for {format_counts(counted)}, but the rows of split train "

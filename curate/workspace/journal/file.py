@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from filelock import Timeout
-
 from curate.errors import JournalError
 from curate.files import ignore_sigint
 from curate.labels import VOCABULARY
@@ -34,7 +32,7 @@ from curate.workspace.journal.order import (
     sort_lines,
     split_order,
 )
-from curate.workspace.locks import describe_holder, hold_lock
+from curate.workspace.locks import holding
 
 _PART = 1 << 16  # bytes in which the last line is looked for from the end
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
@@ -149,21 +147,15 @@ def lock_journal(file: Path) -> Iterator[None]:
     JournalError  if another program holds it for `LOCK_SECONDS`; Ctrl-C ends the wait
     """
     target = file.resolve()
-    lock = target.with_name(f".{target.name}.lock")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        held = hold_lock(lock, LOCK_SECONDS)
-    except Timeout as error:
-        raise JournalError(
-            f"{file}: another program is writing here{describe_holder(lock)}: nothing was "
-            "recorded; wait until it is done, or end it"
-        ) from error
-    except OSError as error:
-        raise cannot_write(file, error) from error
-    try:
+
+    def refuse(holder: str) -> JournalError:
+        return JournalError(
+            f"{file}: another program is writing here{holder}: nothing was recorded; wait until it "
+            "is done, or end it"
+        )
+
+    with holding(target.with_name(f".{target.name}.lock"), LOCK_SECONDS, file, refuse):
         yield
-    finally:
-        held.release()
 
 
 def append_locked(
