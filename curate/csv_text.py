@@ -30,6 +30,8 @@ _MARKS = {
 }
 _CHUNK = 1 << 20  # bytes
 _WIDEST = 1 << 24  # characters of one value or line; pixels of a face take 10,000
+# After the last line: a quote that is never closed would swallow it. No file holds the character.
+_END = "\ufdd0end"
 # What a spreadsheet takes for a formula: cells that begin so, the wide forms of East Asia too. The
 # marks that `escape_cell` has put before one count as well, so that `read_cell` is its inverse.
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff0b\uff0d\uff1d\uff20]")
@@ -97,8 +99,17 @@ def read_csv(file: Path, form: CsvForm) -> Iterator[list[str]]:
         with _open(file, form.encoding) as stream:
             for _ in range(form.skipped_lines):
                 stream.readline(_WIDEST)
-            lines = _read_lines(stream)
-            yield from (row for row in csv.reader(lines, delimiter=form.delimiter) if row)
+            reader = csv.reader(_read_lines(stream), delimiter=form.delimiter)
+            begins = 1
+            for row in reader:
+                if row == [_END]:
+                    return
+                if row and _END in row[-1]:  # it is within quotes
+                    line = form.skipped_lines + begins
+                    raise csv.Error(f"a quote in line {line} is not closed: close it or double it")
+                if row:
+                    yield row
+                begins = reader.line_num + 1
     except (csv.Error, UnicodeError) as error:
         raise _no_text(file, error) from error
     except OSError as error:
@@ -160,11 +171,12 @@ def _open(file: Path, encoding: str) -> TextIO:
 
 
 def _read_lines(stream: TextIO) -> Iterator[str]:
-    """The lines; csv.Error for one that is endless, as a file of zeros is."""
+    """The lines, and `_END`; csv.Error for one that is endless, as a file of zeros is."""
     while line := stream.readline(_WIDEST):
         if len(line) == _WIDEST:
             raise csv.Error(f"a line has over {_WIDEST:,} characters")
         yield line
+    yield _END
 
 
 def _find_encoding(file: Path, whole: bool) -> str:

@@ -279,15 +279,23 @@ def fold(
 
     All images of a duplicate group, and all of a subject, are in one fold.
     """
+    from curate.duplicates.pair_table import describe_unknown_copies
     from curate.stages import fold as stage
     from curate.workspace.run import run_stage
     from curate.workspace.workspace import Workspace
 
     options: dict[str, Any] = {"k": k, "seed": seed}
+    files = Workspace(workspace)
+
+    def fold_noting_copies(manifest: Any) -> Any:
+        found = stage.fold(manifest, **options)
+        notes = describe_unknown_copies(files, manifest, stage.COPIES_UNKNOWN, stage.NEAR_UNKNOWN)
+        return replace(found, notes=[*found.notes, *notes])
+
     result = run_stage(
-        Workspace(workspace),
+        files,
         "fold",
-        partial(stage.fold, **options),
+        fold_noting_copies,
         input_columns=stage.INPUT_COLUMNS,
         options=options,
         dry_run=dry_run,
@@ -377,7 +385,7 @@ def split(
 
     All images of a duplicate group, and all of a subject, are in one part.
     """
-    from curate.duplicates.pair_table import knows_copies, knows_near_copies
+    from curate.duplicates.pair_table import describe_unknown_copies
     from curate.stages import split as stage
     from curate.workspace.class_views import name_class_view
     from curate.workspace.run import run_stage
@@ -390,9 +398,7 @@ def split(
 
     def split_noting_copies(manifest: Any) -> Any:
         found = stage.split(manifest, **options, class_view=class_view)
-        notes = [] if knows_copies(files, manifest) else [stage.COPIES_UNKNOWN]
-        if not knows_near_copies(files):
-            notes = [stage.NEAR_UNKNOWN]
+        notes = describe_unknown_copies(files, manifest, stage.COPIES_UNKNOWN, stage.NEAR_UNKNOWN)
         return replace(found, notes=[*found.notes, *notes])
 
     result = run_stage(

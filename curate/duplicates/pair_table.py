@@ -49,6 +49,15 @@ def knows_near_copies(workspace: Workspace) -> bool:
     return bool(receipt.get("options", {}).get("near", True))
 
 
+def describe_unknown_copies(
+    workspace: Workspace, manifest: pd.DataFrame, unknown: str, near_unknown: str
+) -> list[str]:
+    """The note of a stage that relies on dedup, if dedup has not looked, or not for near copies."""
+    if not knows_near_copies(workspace):
+        return [near_unknown]
+    return [] if knows_copies(workspace, manifest) else [unknown]
+
+
 def knows_copies(workspace: Workspace, manifest: pd.DataFrame) -> bool:
     """Whether dedup has run on these images."""
     receipt = read_receipts(workspace.root).get("dedup", {"reads": {}, "outputs": {}})

@@ -116,6 +116,7 @@ def _read_lines(table: Path) -> Iterator[Face]:
     lines = read_lists(table, is_line=lambda line: len(line) == len(COLUMNS))
     for number, line in enumerate(lines, start=1):
         if number == 1 and line[:1] and line[0].lower() == COLUMNS[0]:
+            _require_order(table, line)
             continue
         if len(line) != len(COLUMNS):
             raise SourceError(
@@ -123,6 +124,18 @@ def _read_lines(table: Path) -> Iterator[Face]:
                 f"({', '.join(COLUMNS)}): restore the list"
             )
         yield line[0], _read_box(line[1:5]), line[6]
+
+
+def _require_order(table: Path, header: Sequence[str]) -> None:
+    """Raise SourceError if the header names the columns in another order than AffectNet's."""
+    names = [name.lower() for name in header]
+    wrong = [name for name, own in zip(names, COLUMNS, strict=False) if name != own.lower()]
+    if wrong:
+        raise SourceError(
+            f"{table}: its header has {shorten(wrong[0])} in another place than AffectNet's "
+            f"({', '.join(COLUMNS)}): bring the columns into this order, or read it as a table, "
+            "`curate build LIST.csv --column path=… --column label=…`"
+        )
 
 
 def _read_box(values: Sequence[str]) -> str:

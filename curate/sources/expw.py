@@ -9,6 +9,7 @@ same sequence). A face on two lines is one face; one without an area is counted 
 faces as published.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,7 @@ def _read_face(values: list[str], where: str) -> SourceRow:
     try:
         *name, face, top, left, right, bottom, _confidence, code = values
         edges = [float(value) for value in (left, top, right, bottom)]
+        name = name if all(map(math.isfinite, edges)) else []
         label = CODES[int(code)] if int(code) >= 0 else ""
     except (ValueError, IndexError):
         name, label = [], ""

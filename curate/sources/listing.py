@@ -20,6 +20,8 @@ from curate.sources.tables.pictures import is_pointer, note_skipped
 from curate.sources.tables.unread import note_unread, suggest_way_out
 from curate.workspace.manifest import split_face
 
+# Layouts in which the class of a picture is that of its folder alone.
+BY_FOLDER = ("folder", "fer2013", "ckplus48")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -50,7 +52,7 @@ def list_faces(layout: Layout, root: Path, options: LayoutOptions) -> Listing:
             [row.path for row in left_out], "face", "with a label that --skip leaves out"
         ),
         *_note_other_expressions(named),
-        *note_unread(root, listing),
+        *note_unread(root, listing, by_folder=layout.NAME in BY_FOLDER),
     )
     names = listing.left_out | {row.source_label for row in left_out}
     return replace(listing, rows=named, notes=notes, left_out=names)

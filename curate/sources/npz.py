@@ -3,6 +3,7 @@
     faces.npz     pixels (N, H, W[, 3]), emotion (N,)[, usage (N,)]
     faces.npz     x_train, y_train, x_test, y_test
 
+With `subject` and `sequence`, images of one person or clip stay together.
 Other names that occur: images, x, data; label, labels, y; split. Each picture becomes a PNG
 `<split>/<row>.png` under the workspace. Values are 0 to 255, or floats from 0 to 1. Numbers of an
 array called `emotion` are FER2013's codes; other numbers need `--map 0=angry` and so on, or
@@ -27,8 +28,14 @@ from curate.sources.layout import LayoutOptions, Listing, SourceRow
 from curate.sources.tables.pictures import unwrap
 from curate.sources.tables.pixel_tables import SIDE, refuse_half_map, write_picture
 from curate.sources.tables.splits import word_split
-from curate.sources.tables.text_tables import is_no_label, name_columns, note_unlabelled
-from curate.stderr import with_progress
+from curate.sources.tables.text_tables import (
+    UNIT_NAMES,
+    is_no_label,
+    name_columns,
+    note_unlabelled,
+    read_unit,
+)
+from curate.stderr import note_once, with_progress
 
 NAME = "npz"
 MOST_UNPACKED = 16 << 30  # bytes: AffectNet at 128 x 128 in colour; zeros of 10 MB unpack to more
@@ -42,6 +49,7 @@ ROLES: Mapping[str, str] = {
         "label",
     ),
     **dict.fromkeys(("usage", "usages", "split", "splits"), "split"),
+    **{name: role for role, names in UNIT_NAMES.items() for name in (*names, f"{role}s")},
 }
 
 
@@ -54,6 +62,7 @@ class _Part:
     pixels : (N, H, W) or (N, H, W, 3) uint8
     labels : (N,) as text
     words : (N,) for the split of each row
+    units : subject and sequence -> (N,) as text, of those that the file has
     """
 
     split: str
@@ -61,6 +70,7 @@ class _Part:
     labels: list[str]
     words: list[str]
     is_emotion: bool
+    units: Mapping[str, list[str]]
 
 
 def detect(root: Path) -> bool:
@@ -119,7 +129,12 @@ def _list_faces(
             number = first + k
             split, folder = _place(part, k, f"{file} row {k}")
             path = f"{folder}/{number:05d}.png"
-            yield SourceRow(path, label_of[label], label, split, table_row=number), part.pixels[k]
+            units = {
+                role: read_unit(role, names[k], f"{file} row {k}")
+                for role, names in part.units.items()
+            }
+            row = SourceRow(path, label_of[label], label, split, table_row=number, **units)
+            yield row, part.pixels[k]
         first += len(part.labels)
 
 
@@ -136,6 +151,9 @@ def _find_file(root: Path) -> Path | None:
 def _read_parts(file: Path) -> Iterator[_Part]:
     arrays = _load(file)
     parts = _name_parts(file, list(arrays))
+    unused = set(arrays) - {name for part in parts.values() for name in part.values()}
+    if unused:
+        note_once(f"{file}: arrays that are not used: {name_columns(sorted(unused))}")
     if not parts or not all({"pixels", "label"} <= set(part) for part in parts.values()):
         raise SourceError(
             f"{file}: no arrays of pixels and labels for each part (it has "
@@ -149,7 +167,8 @@ def _read_parts(file: Path) -> Iterator[_Part]:
             if role != "pixels"
         }
         is_emotion = part["label"].lower().startswith("emotion")
-        yield _Part(split, pixels, texts["label"], texts.get("split", []), is_emotion)
+        units = {role: texts[role] for role in UNIT_NAMES if role in texts}
+        yield _Part(split, pixels, texts["label"], texts.get("split", []), is_emotion, units)
 
 
 def _name_parts(file: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:

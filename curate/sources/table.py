@@ -13,7 +13,6 @@ on. A row without a label is counted and skipped. Delimiters `;`, tab and `|`, U
 are recognised.
 """
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,12 +27,14 @@ from curate.sources.tables.pictures import keep_present
 from curate.sources.tables.splits import word_split
 from curate.sources.tables.text_tables import (
     SUFFIXES,
+    UNIT_NAMES,
     is_no_label,
     name_columns,
     note_unlabelled,
     read_columns,
     read_header,
     read_rows,
+    read_unit,
 )
 from curate.workspace.manifest import split_face
 
@@ -50,8 +51,7 @@ KNOWN = {
     ),
     "label": ("label", "emotion", "expression", "class", "labels", "class_name"),
     "split": ("split", "usage"),
-    "subject": ("subject", "person", "subject_id"),
-    "sequence": ("sequence", "video", "clip"),
+    **UNIT_NAMES,
 }  # fmt: skip
 ROLES = (*KNOWN, *FORMS)
 
@@ -234,26 +234,6 @@ def _relative(path: str, folder: Path, top: Path) -> str:
     return (folder.relative_to(top) / plain).as_posix()
 
 
-def _read_unit(role: str, cell: str, where: str) -> str:
-    """The name of a subject or sequence, in the one spelling that it has in every row.
-
-    Accents are composed (NFC), and `3.0` is `3`: so pandas writes whole numbers of a column in
-    which some are missing.
-
-    Raises
-    ------
-    SourceError  if it holds a control character, as a line break
-    """
-    if any(ord(character) < 32 for character in cell):
-        raise SourceError(
-            f"{where}: the {role} {shorten(repr(cell))} holds a line break or another control "
-            "character: remove it from the table"
-        )
-    name = unicodedata.normalize("NFC", cell)
-    whole, _, fraction = name.partition(".")
-    return whole if fraction == "0" and whole.isdecimal() else name
-
-
 def _make_row(
     path: str, face: Mapping[str, str], label_of: Mapping[str, str], where: str, box: str
 ) -> SourceRow:
@@ -268,7 +248,7 @@ def _make_row(
         given_label=label_of[face["label"]],
         source_label=face["label"],
         source_split=word_split(word),
-        subject=_read_unit("subject", face.get("subject", ""), where),
-        sequence=_read_unit("sequence", face.get("sequence", ""), where),
+        subject=read_unit("subject", face.get("subject", ""), where),
+        sequence=read_unit("sequence", face.get("sequence", ""), where),
         box=box,
     )

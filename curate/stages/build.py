@@ -29,7 +29,14 @@ from curate.sources.options import (
     require_record,
 )
 from curate.stages.build_measure import Seen, keep_seen, measure_source
-from curate.stages.build_sources import choose_roots, forget_sources, keep_others, note_others
+from curate.stages.build_sources import (
+    add_labelled_by_crowd,
+    choose_roots,
+    forget_sources,
+    keep_others,
+    note_moved,
+    note_others,
+)
 from curate.stages.build_summary import (
     count_changed_labels,
     count_rows,
@@ -38,7 +45,7 @@ from curate.stages.build_summary import (
     list_changes,
     warn_of_differences,
 )
-from curate.stages.large_units import warn_of_subjects
+from curate.stages.large_units import warn_of_open_frames, warn_of_subjects
 from curate.workspace.journal.decisions import Decision
 from curate.workspace.journal.verdicts import list_decided
 from curate.workspace.manifest import empty_manifest, owned_by, sources_of, split_face
@@ -100,6 +107,8 @@ def build(
     journal = workspace.read_journal()
     known = forget_sources(workspace.read_sources(), before, options.forgotten)
     roots = choose_roots(workspace, wanted, known, options.forgotten)
+    if options.votes is not None:
+        roots = add_labelled_by_crowd(workspace, roots, known)
     votes = _read_votes(options)
     read = [
         _list_source(
@@ -118,11 +127,12 @@ def build(
     if dry_run:
         rows = _assume_unchanged(rows, before)
     rows, votes_notes = add_votes(rows, before, votes)
-    rows, label_notes = _label_by_crowd(rows, sources)
+    rows, label_notes = _label_by_crowd(rows, {source.name: source.record for source in read})
     changes = [] if dry_run else list_changes(before, rows)
     decided = list_decided(rows, journal)
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
     notes += [*warn_of_subjects(rows), *note_others(workspace, others, roots, known)]
+    notes += [*warn_of_open_frames(rows), *note_moved(workspace, roots, known)]
     if not dry_run:
         keep_seen(workspace.cache, rows, looked)
     named = [place for source in read for place in _list_named(source, roots)] if wanted else []
@@ -275,7 +285,12 @@ def _assume_unchanged(rows: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
 def _label_by_crowd(
     rows: pd.DataFrame, sources: Mapping[str, Mapping[str, str]]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The crowd's majority as given label in the sources with `--labels ferplus`; and notes."""
+    """The crowd's majority as given label in the sources with `--labels ferplus`; and notes.
+
+    Parameters
+    ----------
+    sources : those that are read now: of the others the given label is the crowd's already
+    """
     by_crowd = [name for name, source in sources.items() if source.get("labels") == "ferplus"]
     is_by_crowd = sources_of(rows["path"]).isin(by_crowd)
     if not is_by_crowd.any():

@@ -34,6 +34,7 @@ def choose_roots(
     UsageError  if there is no source, two have one name, or a name cannot be one of a folder
     """
     roots = _name_sources(wanted)
+    _require_own_names(workspace, wanted, roots, known)
     if forgotten and not wanted:
         return {}
     if not wanted:
@@ -46,6 +47,60 @@ def choose_roots(
     if not roots:
         raise UsageError("build: no source: name a dataset, as in `curate build ~/data/fer2013`")
     return roots
+
+
+def _require_own_names(
+    workspace: Workspace,
+    wanted: Sequence[str],
+    roots: Mapping[str, Path],
+    known: Mapping[str, Mapping[str, str]],
+) -> None:
+    """Raise UsageError if a file or folder has the name of another source, which is still there.
+
+    A name that the user gives (`name=PATH`) says that this is the source from now on.
+    """
+    for name, root in roots.items():
+        origin = known.get(name, {}).get("origin")
+        if origin is None or any(text.startswith(f"{name}=") for text in wanted):
+            continue
+        other = workspace.image_root(origin)
+        if other.exists() and other.resolve() != root.resolve():
+            raise UsageError(
+                f"build: {root}: its name, '{name}', is that of another source here, {other}: give "
+                f"it its own, as in `curate build {name}-2={root}`; if it takes the place of the "
+                f"other, `curate build {name}={root}`"
+            )
+
+
+def note_moved(
+    workspace: Workspace, roots: Mapping[str, Path], known: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """A note per source that is read from another place than at the last build."""
+    notes = []
+    for name, root in roots.items():
+        record = known.get(name, {})
+        origin = record.get("origin")
+        if origin is None or workspace.image_root(origin).resolve() == root.resolve():
+            continue
+        kept = sorted(set(record) - {"root", "origin", "layout"})
+        still = f"; what was declared of it still holds ({', '.join(kept)})" if kept else ""
+        notes.append(f"{name}: is read from {root} now, and was from {origin} before{still}")
+    return notes
+
+
+def add_labelled_by_crowd(
+    workspace: Workspace, roots: Mapping[str, Path], known: Mapping[str, Mapping[str, str]]
+) -> dict[str, Path]:
+    """The roots, with the known sources of `--labels ferplus`, which new votes may label otherwise.
+
+    Where the crowd no longer agrees, the label is that of the data set, which build has to read.
+    """
+    others = {
+        name: source
+        for name, source in known.items()
+        if source.get("labels") == "ferplus" and name not in roots
+    }
+    return {**roots, **(choose_roots(workspace, (), others, ()) if others and roots else {})}
 
 
 def forget_sources(

@@ -222,13 +222,22 @@ def _near_pairs(
     if options.cache is not None:
         write_comparison(options.cache, pixels, found)
     # The frames of one sequence are alike without being copies.
-    sequence = list(group_keys(distinct)["sequence"])
+    sequences = _list_sequences(manifest[is_usable], pixels)
     pairs = []
     for pair in found:
-        if not sequence[pair.first] or sequence[pair.first] != sequence[pair.second]:
+        if not sequences[pair.first] & sequences[pair.second]:
             first, second = int(rows[pair.first]), int(rows[pair.second])
             pairs.append(replace(pair, first=first, second=second))
     return pairs
+
+
+def _list_sequences(manifest: pd.DataFrame, pixels: Sequence[str]) -> list[frozenset[str]]:
+    """The sequences of each picture, whichever of the rows with its pixels they are in."""
+    keys = group_keys(manifest)["sequence"]
+    found: dict[str, set[str]] = {}
+    for each, key in zip(manifest["pixel_hash"][keys != ""], keys[keys != ""], strict=True):
+        found.setdefault(each, set()).add(key)
+    return [frozenset(found.get(each, ())) for each in pixels]
 
 
 def _pairs_table(

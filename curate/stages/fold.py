@@ -15,6 +15,14 @@ from curate.workspace.links import link_rows
 from curate.workspace.manifest import group_keys
 from curate.workspace.receipts import StageResult
 
+COPIES_UNKNOWN = (
+    "fold: the copies among these images are not known, so a model may learn from a copy of what "
+    "it predicts: run `curate dedup`, then fold again"
+)
+NEAR_UNKNOWN = (
+    "fold: dedup has looked for exact copies alone, so a model may learn from an altered copy of "
+    "what it predicts: run `curate dedup`, then fold again"
+)
 INPUT_COLUMNS = ("pixel_hash", "given_label", "subject", "sequence", "duplicate_group")
 
 

@@ -6,8 +6,9 @@ giant unit: a fold or a split holds it whole, so the parts are far from the want
 
 import pandas as pd
 
+from curate.errors import amount, examples
 from curate.workspace.links import Units
-from curate.workspace.manifest import subject_keys
+from curate.workspace.manifest import sources_of, subject_keys
 
 # Of five folds or a test split of 15 % none can hold more without exceeding its size by half.
 LARGE_SHARE = 0.3
@@ -39,6 +40,24 @@ def warn_of_subjects(rows: pd.DataFrame) -> list[str]:
         f"{WAY_OUT}"
         for name, count in large.items()
         if len(counts) > FEW or _is_placeholder(str(name))
+    ]
+
+
+def warn_of_open_frames(rows: pd.DataFrame) -> list[str]:
+    """A warning of sequences of which some frames have a subject and others have none.
+
+    A sequence is one of its subject, so such frames are two sequences, which two parts may hold.
+    """
+    frames = rows[rows["sequence"] != ""]
+    clip = sources_of(frames["path"]) + "/" + frames["sequence"]
+    with_subject = set(clip[frames["subject"] != ""])
+    mixed = sorted(with_subject & set(clip[frames["subject"] == ""]))
+    if not mixed:
+        return []
+    many = amount(len(mixed), "sequence has", "sequences have")
+    return [
+        f"{many} frames with a subject and without one ({examples(mixed)}), which count as two and "
+        "may be in two folds or splits: give each frame its subject"
     ]
 
 

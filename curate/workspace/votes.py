@@ -27,6 +27,7 @@ ANSWERS = {"unknown": "unknown", "nf": "NF"}
 CROWD = (
     "neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt", "unknown", "NF",
 )  # fmt: skip
+MOST_VOTES = 1_000_000  # of an image and an answer: more is no count
 PASSED_OVER = ("path", "label")
 
 
@@ -53,7 +54,8 @@ def read_votes(file: Path) -> dict[str, str]:
     if table.empty:
         raise SourceError(f"{file}: the table has no row: restore the file")
     counts = table[list(answers)].apply(pd.to_numeric, errors="coerce")
-    no_count = (counts.isna() | (counts < 0) | (counts % 1 != 0)).any(axis=1)
+    is_count = (counts >= 0) & (counts <= MOST_VOTES) & (counts % 1 == 0)
+    no_count = ~is_count.all(axis=1)
     bad = table.loc[no_count | table["path"].duplicated(), "path"]
     if len(bad):
         raise SourceError(

@@ -7,6 +7,7 @@ both in pixels, or as shares of the picture's width and height (`relative_box`,
 `--column` declares a form as relative; pixels that look like shares are refused.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,9 @@ def read_box(columns: BoxColumns | None, row: Mapping[str, str], picture: Path, 
 
 def _read_edges(form: str, cells: Sequence[str], where: str) -> Edges:
     try:
-        x, y, right, bottom = (float(cell) for cell in cells)
+        x, y, right, bottom = edges = [float(cell) for cell in cells]
+        if not all(map(math.isfinite, edges)):
+            raise ValueError("an edge is no number")
     except ValueError as error:
         raise SourceError(
             f"{where} is no box: must be {_DESCRIPTIONS[form]}: correct it"

@@ -6,6 +6,7 @@ along (`__MACOSX`, empty folders, other archives) is passed by. A list may name 
 Folders are listed as a whole, since a check of each of 400,000 files takes a minute on a slow disk.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -200,8 +201,10 @@ def keep_present(
 def clip_box(x: float, y: float, right: float, bottom: float) -> str:
     """ "x y w h" of a box, clipped at the left and upper edge of the picture.
 
-    Empty where nothing is left of it.
+    Empty where nothing is left of it, or an edge is no number.
     """
+    if not all(map(math.isfinite, (x, y, right, bottom))):
+        return ""
     left, top = max(0, round(x)), max(0, round(y))
     width, height = round(right) - left, round(bottom) - top
     return f"{left} {top} {width} {height}" if width > 0 and height > 0 else ""

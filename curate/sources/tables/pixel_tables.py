@@ -17,7 +17,7 @@ from curate.labels import LEFT_OUT, canonical_label, write_option
 from curate.sources.fer2013 import USAGES
 from curate.sources.layout import SourceRow
 from curate.sources.tables.splits import usage_split
-from curate.sources.tables.text_tables import is_no_label, read_rows
+from curate.sources.tables.text_tables import find_unit, is_no_label, read_rows
 from curate.stderr import cannot_write, note_change, with_progress
 
 SIDE = 48
@@ -135,7 +135,9 @@ def read_row(
             f"{where}: Usage '{shorten(usage)}' is unknown: must be {', '.join(USAGES)}"
         )
     folder = usage if usage in USAGES else split or "rows"
-    return SourceRow(f"{folder}/{number:05d}.png", label, emotion, split)
+    subject, sequence = (find_unit(role, record, where) for role in ("subject", "sequence"))
+    path = f"{folder}/{number:05d}.png"
+    return SourceRow(path, label, emotion, split, subject=subject, sequence=sequence)
 
 
 def _label_of(emotion: str, codes: Sequence[str], spellings: Mapping[str, str]) -> str:

@@ -6,12 +6,14 @@ refused.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from curate.csv_text import CsvForm, find_form, read_csv, read_text
 from curate.errors import SourceError, amount, examples, shorten
 from curate.sources.tables.parquet_tables import read_parquet, write_cell
+from curate.stderr import note_once
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".parquet")
 # A value that means "no label" where a program wrote the table.
@@ -39,6 +41,13 @@ def read_columns(file: Path) -> list[str]:
     return _clean(next(read_csv(file, find_form(file, whole=False)), []))
 
 
+# Role -> the names that its column may have.
+UNIT_NAMES = {
+    "subject": ("subject", "person", "subject_id"),
+    "sequence": ("sequence", "video", "clip"),
+}
+
+
 def read_rows(file: Path, needs: Sequence[str], *, looks_like: str) -> Iterator[dict[str, str]]:
     """Each row as column -> value, without the spaces around them; columns in lower case.
 
@@ -62,13 +71,20 @@ def read_rows(file: Path, needs: Sequence[str], *, looks_like: str) -> Iterator[
             f"must be {looks_like}"
         )
     empty = dict.fromkeys(needs, "")  # for a row that was cut off
+    short = 0
     for number, row in enumerate(rows, start=1):
         if len(row) > len(header) and any(value.strip() for value in row[len(header) :]):
             raise SourceError(
                 f"{file}: row {number} below the header has {len(row)} values for "
                 f"{amount(len(header), 'column')}: write a value that holds the delimiter in quotes"
             )
+        short += len(row) < len(header)
         yield empty | dict(zip(header, map(str.strip, row), strict=False))
+    if short:
+        note_once(
+            f"{file}: {amount(short, 'row has', 'rows have')} fewer values than columns: what is "
+            "missing counts as empty at the end"
+        )
 
 
 def read_lists(
@@ -139,3 +155,29 @@ _OTHERS: dict[str, Callable[[Path], Iterator[list[str]]]] = {
 
 def _clean(header: list[str]) -> list[str]:
     return [name.strip().strip('"').strip().lower() for name in header]
+
+
+def read_unit(role: str, cell: str, where: str) -> str:
+    """The name of a subject or sequence, in the one spelling that it has in every row.
+
+    Accents are composed (NFC), and `3.0` is `3`: so pandas writes whole numbers of a column in
+    which some are missing.
+
+    Raises
+    ------
+    SourceError  if it holds a control character, as a line break
+    """
+    if any(ord(character) < 32 for character in cell):
+        raise SourceError(
+            f"{where}: the {role} {shorten(repr(cell))} holds a line break or another control "
+            "character: remove it from the table"
+        )
+    name = unicodedata.normalize("NFC", cell)
+    whole, _, fraction = name.partition(".")
+    return whole if fraction == "0" and whole.isdecimal() else name
+
+
+def find_unit(role: str, record: Mapping[str, str], where: str) -> str:
+    """The subject or sequence of a row, under any of its `UNIT_NAMES`; empty without one."""
+    cells = (record.get(name, "") for name in UNIT_NAMES[role])
+    return read_unit(role, next(filter(None, cells), ""), where)

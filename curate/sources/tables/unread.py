@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from curate.errors import shorten
+from curate.errors import SourceError, shorten
 from curate.labels import canonical_label, guess_class, write_option
 from curate.sources.layout import Listing
 from curate.sources.tables.pictures import (
@@ -36,10 +36,14 @@ _TABLES = (".csv", ".tsv", ".parquet", ".npz")
 _MOST_FOLDERS = 300
 
 
-def note_unread(root: Path, listing: Listing) -> tuple[str, ...]:
+def note_unread(root: Path, listing: Listing, *, by_folder: bool = False) -> tuple[str, ...]:
     """Notes about folders with pictures of which none is a row, and about files of other kinds.
 
     What `listing.noted` names is counted already.
+
+    Parameters
+    ----------
+    by_folder : whether the class of a picture is that of its folder, so that no table is read
     """
     if not root.is_dir():
         return ()
@@ -49,8 +53,16 @@ def note_unread(root: Path, listing: Listing) -> tuple[str, ...]:
     files_in, macs = _list_files(root, known)
     paths = [Path(place, name) for place, names in files_in.items() for name in names]
     unread = {Path(place): names for place, names in files_in.items() if place not in read}
+    tables = _list_kind(paths, root, _TABLES) if by_folder else []
+    lists = [file for file in tables if _names_labels(root / file)]
     return (
         *_note_folders(root, unread),
+        *note_skipped(
+            lists,
+            "table",
+            "of paths and labels beside the pictures, whose folders say their class: if the table "
+            "says it, build the table itself",
+        ),
         *note_skipped(
             _list_kind(paths, root, _FOREIGN),
             "file",
@@ -59,6 +71,16 @@ def note_unread(root: Path, listing: Listing) -> tuple[str, ...]:
         *note_skipped(_list_kind(paths, root, ARCHIVES), "archive", "that nobody has unpacked"),
         *note_skipped(macs, "folder", "added by a Mac, without a picture"),
     )
+
+
+def _names_labels(file: Path) -> bool:
+    """Whether a table has columns of paths and of labels."""
+    from curate.sources.table import detect
+
+    try:
+        return bool(detect(file))
+    except SourceError:  # no table
+        return False
 
 
 def suggest_way_out(root: Path, *, is_known: bool = False) -> str:
