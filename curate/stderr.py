@@ -133,7 +133,7 @@ def note_change(file: Path) -> None:
 
 
 def note_recorded(batch: str) -> str:
-    """Remember that the decisions are in the journal; what a later error says of them."""
+    """Remember that the decisions are in the journal; return how a later error puts it."""
     _recorded.append(batch)
     return _describe_changes()
 

@@ -153,7 +153,7 @@ def _face_bytes(item: ExportedImage) -> bytes:
 def list_sources(workspace: Workspace, kept: pd.DataFrame) -> dict[str, str]:
     """Source -> a digest of its image root, of the rows, for the listing of an export.
 
-    Two data sets may have one name; the root says which it is, and its digest shows no path.
+    Two data sets may have one name; their roots differ, and a digest shows no path.
     """
     roots = {name: record["root"] for name, record in workspace.read_sources().items()}
     names = sorted(set(sources_of(kept["path"])))

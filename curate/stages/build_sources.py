@@ -57,7 +57,7 @@ def _require_own_names(
 ) -> None:
     """Raise UsageError if a file or folder has the name of another source, which is still there.
 
-    A name that the user gives (`name=PATH`) says that this is the source from now on.
+    By a name that the user gives (`name=PATH`) it is this source from now on.
     """
     for name, root in roots.items():
         origin = known.get(name, {}).get("origin")
