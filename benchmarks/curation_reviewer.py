@@ -135,11 +135,16 @@ def read_evidence(files: Workspace, manifest: pd.DataFrame) -> tuple[pd.DataFram
 
 
 def suspects(workspace: Path, share: float, out: Path) -> str:
-    """Drop the most suspect rows of split train, a share of it."""
+    """Drop the most suspect rows of split train, a share of it.
+
+    The least suspect one of a class stays: a model would not know the class without it.
+    """
     manifest = Workspace(workspace).read()
     train = manifest[(manifest["split"] == "train") & (manifest["status"] == "keep")]
     ranked = train.assign(rank=pd.to_numeric(train["issue_rank"]).fillna(np.inf))
-    chosen = ranked.sort_values(["rank", "path"]).head(round(share * len(train)))
+    ranked = ranked.sort_values(["rank", "path"])
+    last = ranked.groupby("label")["path"].last()
+    chosen = ranked[~ranked["path"].isin(last)].head(round(share * len(train)))
     write_decisions(out, manifest, [(path, "drop", "") for path in chosen["path"]])
     return f"{out}: {len(chosen):,} of {len(train):,} rows of train dropped"
 
