@@ -240,7 +240,7 @@ def test_check_hashes_the_files_again(built, curate, tiny_faces, tmp_path):
     import shutil
 
     shutil.copytree(tiny_faces, tmp_path / "tiny")
-    curate("build", tmp_path / "tiny", "-w", built.root, "-j", 1)
+    curate("build", f"tiny={tmp_path / 'tiny'}", "-w", built.root, "-j", 1)
     (tmp_path / "tiny/train/sad/0.png").unlink()
     (tmp_path / "tiny/train/sad/1.png").write_bytes(b"other")
     result = curate("check", "--files", "-w", built.root)

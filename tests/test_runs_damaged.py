@@ -219,7 +219,7 @@ def test_a_class_of_val_alone_is_refused_by_a_dry_run(bars: Workspace) -> None:
     manifest = bars.read()
     manifest.loc[manifest["path"] == "bars/sad/17.png", "label"] = "fear"
     write_manifest(bars.manifest, manifest)
-    assert "split val: 1 row has the labels fear" in refuse(
+    assert "split train has no row of fear, but val has 1" in refuse(
         "run", "-w", bars.root, *SMALL, "--dry-run"
     )
 

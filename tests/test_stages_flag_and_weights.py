@@ -263,7 +263,7 @@ def test_predictions_of_the_pictures_that_lay_there_before_are_noted(
     """Two pictures of one class are exchanged: paths, labels and folds are as before."""
     pictures = Path(shutil.copytree(tiny_faces, tmp_path / "pictures" / "tiny"))
     words = ("-w", finished.root)
-    assert curate("build", pictures, *words, "-j", 1).exit_code == 0
+    assert curate("build", f"tiny={pictures}", *words, "-j", 1).exit_code == 0
     for stage in (("inspect",), ("dedup",), ("fold", "--k", "2")):
         assert curate(*stage, *words).exit_code == 0
     table = predict(finished)
