@@ -65,6 +65,9 @@ def test_an_image_that_the_curation_does_not_hold_keeps_its_copies(
     own_pairs = list_pairs(workspace, set(own))
     assert len(own_pairs) >= 2
     apply(curate, published, workspace)
+    once = read_files(workspace.root)
+    apply(curate, published, workspace)
+    assert read_files(workspace.root) == once
     rows = workspace.read().set_index("path")
     assert (rows.loc[own, "status"] == "drop").all()
     for path in own:

@@ -170,7 +170,7 @@ def require_free(target: Path, sources: Mapping[str, str]) -> None:
     others = [entry for entry in target.glob("*") if not is_own(entry.name)]
     if others and not (target / LISTING).is_file():
         raise WorkspaceError(f"{target}: holds other files than an export: name a new folder")
-    known = _read_record(target).get("sources", {})
+    known = dict(_read_record(target).get("sources", {}))
     others = sorted(name for name in known if sources.get(name) != known[name])
     if others:
         raise WorkspaceError(
