@@ -262,10 +262,12 @@ def format_noise(done: Mapping[str, Any]) -> str:
         cells = [spread(models.get(f"{state}-{way}", []), "crowd", "accuracy") for way in ways]
         table.append([state, draw.get("rows", ""), *cells, f"`{draw.get('sha256', '')[:16]}`"])
     body = (
-        "`python benchmarks/curation_pays.py`: images on which all annotators agree, a "
-        "share of their labels flipped; accuracy on the true labels of test, "
-        "percent, mean and standard deviation over seeds; the draw by its SHA-256. A rate without "
-        "a row has not been measured yet."
+        "`python benchmarks/curation_pays.py`: images on which all annotators agree, a share of "
+        "their labels flipped, symmetrically or along the confusions of annotators; a leak-free "
+        "split of 60/10/30, 12 epochs; accuracy on the true labels of test, percent, mean and "
+        "standard deviation over seeds; the draw by its SHA-256. plain: cross-entropy alone; fast: "
+        "with self-distillation; dropped: without as many of the most suspect rows as were "
+        "flipped; accepted: labels that the models believe by .9; oof: `--targets oof`."
     )
     table_text = to_table(["flipped, %", "images", *ways, "draw"], table)
     return f"{body}\n\n{table_text}" if table else ""
