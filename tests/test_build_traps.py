@@ -179,6 +179,18 @@ def test_rows_that_are_short_and_lists_beside_class_folders_are_counted(
     assert "1 row has fewer values than columns" in done.stderr
 
 
+def test_faces_without_a_box_in_a_table_of_boxes_are_counted(
+    curate: Curate, tiny_faces: Path, tmp_path: Path
+) -> None:
+    for k in range(3):
+        shutil.copy(tiny_faces / "train" / "sad" / f"{k}.png", tmp_path / f"{k}.png")
+    table = tmp_path / "faces.csv"
+    table.write_text("path,label,box\n0.png,sad,1 2 30 30\n1.png,sad,\n2.png,sad,\n")
+    done = curate("build", table, "-w", tmp_path / "ws", "-j", 1)
+    assert done.exit_code == 0
+    assert "faces.csv: 2 faces have no box: the whole picture is the face" in done.stderr
+
+
 def test_new_votes_lead_back_to_the_label_of_the_data_set(
     curate: Curate, tiny_faces: Path, tmp_path: Path
 ) -> None:

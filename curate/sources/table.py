@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from curate.errors import SourceError, UsageError, examples, shorten
+from curate.errors import SourceError, UsageError, amount, examples, shorten
 from curate.labels import canonical_labels
 from curate.sources.folder import SPLIT_NAMES
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
@@ -126,9 +126,20 @@ def list_table(
         *note_unlabelled(len(records) - len(labelled), [table]),
         *missing,
         *_note_rivals(table, columns.of, header, options.columns),
-        *(() if columns.boxes else note_unused(header, table)),
+        *(_note_boxless(table, present) if columns.boxes else note_unused(header, table)),
     )
     return present, notes
+
+
+def _note_boxless(table: Path, rows: Sequence[SourceRow]) -> tuple[str, ...]:
+    """A note about faces without a box in a table that has boxes."""
+    boxless = sum(not row.box for row in rows)
+    if not boxless:
+        return ()
+    return (
+        f"{table.name}: {amount(boxless, 'face has', 'faces have')} no box: the whole picture is "
+        "the face",
+    )
 
 
 def _note_rivals(
