@@ -191,6 +191,27 @@ def test_faces_without_a_box_in_a_table_of_boxes_are_counted(
     assert "faces.csv: 2 faces have no box: the whole picture is the face" in done.stderr
 
 
+def test_boxes_that_leave_their_pictures_are_counted(
+    curate: Curate, tiny_faces: Path, tmp_path: Path
+) -> None:
+    for k in range(3):
+        shutil.copy(tiny_faces / "train" / "sad" / f"{k}.png", tmp_path / f"{k}.png")
+    table = tmp_path / "faces.csv"
+    table.write_text(
+        "path,label,box\n0.png,sad,1 2 30 30\n1.png,sad,5 5 30 30\n2.png,sad,9 9 45 40\n"
+    )
+    words = ("-w", tmp_path / "ws", "-j", 1)
+    done = curate("build", table, *words)
+    assert "1 box leaves its picture: cut at the edge" in done.stderr
+    assert "corners" not in done.stderr
+    table.write_text(
+        "path,label,box\n0.png,sad,20 20 40 44\n1.png,sad,15 12 44 40\n2.png,sad,9 9 9 9\n"
+    )
+    done = curate("build", table, *words)
+    assert "2 boxes leave their pictures" in done.stderr
+    assert "`--column corners=NAME` reads them so" in done.stderr
+
+
 def test_new_votes_lead_back_to_the_label_of_the_data_set(
     curate: Curate, tiny_faces: Path, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ from curate.stages.build_summary import (
     format_plan,
     format_rows,
     list_changes,
+    warn_of_cut_boxes,
     warn_of_differences,
 )
 from curate.stages.large_units import warn_of_open_frames, warn_of_subjects
@@ -132,7 +133,8 @@ def build(
     decided = list_decided(rows, journal)
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
     notes += [*warn_of_subjects(rows), *note_others(workspace, others, roots, known)]
-    notes += [*warn_of_open_frames(rows), *note_moved(workspace, roots, known)]
+    notes += [*warn_of_open_frames(rows), *warn_of_cut_boxes(rows)]
+    notes += note_moved(workspace, roots, known)
     if not dry_run:
         keep_seen(workspace.cache, rows, looked)
     named = [place for source in read for place in _list_named(source, roots)] if wanted else []

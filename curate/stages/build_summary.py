@@ -13,6 +13,8 @@ from curate.errors import amount, examples
 from curate.result import format_counts
 from curate.workspace.manifest import SPLITS, sources_of, split_face
 
+MOSTLY = 0.5  # of the boxes: more of them that leave their pictures are no boxes
+
 NO_SPLIT = "none"
 COLUMNS = (*SPLITS, NO_SPLIT)
 
@@ -169,6 +171,25 @@ def warn_of_differences(rows: pd.DataFrame) -> list[str]:
     if source.nunique() < 2:
         return []
     return _warn_of_classes(rows, source) + _warn_of_sizes(rows, source)
+
+
+def warn_of_cut_boxes(rows: pd.DataFrame) -> list[str]:
+    """A warning of boxes that leave their picture: a face is smaller then than its box.
+
+    Where most of them do, corners were read as a corner and a size.
+    """
+    boxed = rows[(rows["box"] != "") & (rows["width"] != "")]
+    if boxed.empty:
+        return []
+    sizes = boxed["box"].str.split(expand=True)[[2, 3]].astype(int)
+    is_cut = (sizes[2] > boxed["width"].astype(int)) | (sizes[3] > boxed["height"].astype(int))
+    if not is_cut.any():
+        return []
+    many = amount(int(is_cut.sum()), "box leaves its picture", "boxes leave their pictures")
+    hint = ""
+    if is_cut.mean() > MOSTLY:
+        hint = ": if they hold corners, `--column corners=NAME` reads them so"
+    return [f"{many}: cut at the edge ({examples(list(boxed['path'][is_cut]))}){hint}"]
 
 
 def _warn_of_classes(rows: pd.DataFrame, source: "pd.Series[str]") -> list[str]:
