@@ -179,7 +179,7 @@ def explain_os_error(error: OSError) -> str:
 
 
 def explain_memory(error: Exception) -> str | None:
-    """The line for a failure to get memory, whoever asked for it; None for any other failure."""
+    """The line for a failure to get memory, of whatever library; None for any other failure."""
     # TensorFlow's error has a class of its own, and JAX's begins so; neither is imported for it.
     is_refused = isinstance(error, MemoryError) or (
         type(error).__name__ == "ResourceExhaustedError"

@@ -27,6 +27,13 @@ def copy_faces(tiny_faces: Path, folder: Path, labels: tuple[str, str], offset: 
     return folder
 
 
+def place_pictures(tiny_faces: Path, folder: Path) -> Path:
+    """Three pictures, and where a table of them goes."""
+    for k in range(3):
+        shutil.copy(tiny_faces / "train" / "sad" / f"{k}.png", folder / f"{k}.png")
+    return folder / "faces.csv"
+
+
 def test_another_data_set_of_one_name_does_not_replace_the_first(
     curate: Curate, tiny_faces: Path, tmp_path: Path
 ) -> None:
@@ -182,9 +189,7 @@ def test_rows_that_are_short_and_lists_beside_class_folders_are_counted(
 def test_faces_without_a_box_in_a_table_of_boxes_are_counted(
     curate: Curate, tiny_faces: Path, tmp_path: Path
 ) -> None:
-    for k in range(3):
-        shutil.copy(tiny_faces / "train" / "sad" / f"{k}.png", tmp_path / f"{k}.png")
-    table = tmp_path / "faces.csv"
+    table = place_pictures(tiny_faces, tmp_path)
     table.write_text("path,label,box\n0.png,sad,1 2 30 30\n1.png,sad,\n2.png,sad,\n")
     done = curate("build", table, "-w", tmp_path / "ws", "-j", 1)
     assert done.exit_code == 0
@@ -194,9 +199,7 @@ def test_faces_without_a_box_in_a_table_of_boxes_are_counted(
 def test_boxes_that_leave_their_pictures_are_counted(
     curate: Curate, tiny_faces: Path, tmp_path: Path
 ) -> None:
-    for k in range(3):
-        shutil.copy(tiny_faces / "train" / "sad" / f"{k}.png", tmp_path / f"{k}.png")
-    table = tmp_path / "faces.csv"
+    table = place_pictures(tiny_faces, tmp_path)
     table.write_text(
         "path,label,box\n0.png,sad,1 2 30 30\n1.png,sad,5 5 30 30\n2.png,sad,9 9 45 40\n"
     )

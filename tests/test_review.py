@@ -347,5 +347,7 @@ def test_decisions_that_do_not_count_here_are_listed(curate, tiny_faces, tmp_pat
     done = curate("merge", tmp_path / "theirs" / "decisions.jsonl", "-w", tmp_path / "ours")
     assert done.exit_code == 0
     assert "1 of the added lines do not count here" in done.stdout
-    assert "1 decision does not count (yours/train/happy/1.png): 1 of them are about" in done.stderr
+    assert "1 decision is stale" in done.stderr
+    assert "(first: yours/train/happy/1.png, batch" in done.stderr
+    assert "1 is about a picture that is here several times under other paths" in done.stderr
     assert "build it under the source name of the other workspace" in done.stderr

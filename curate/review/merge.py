@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import JournalError, amount, examples
+from curate.errors import JournalError, amount
 from curate.files import ignore_sigint, write_atomically
 from curate.result import Result
 from curate.review.agreement import list_disputed
@@ -27,7 +27,7 @@ from curate.workspace.journal.file import (
     to_line,
 )
 from curate.workspace.journal.order import unite
-from curate.workspace.journal.verdicts import current_decisions
+from curate.workspace.journal.verdicts import current_decisions, describe_stale
 from curate.workspace.light.index import find_lost
 from curate.workspace.run import apply_locked
 from curate.workspace.workspace import Workspace
@@ -121,15 +121,12 @@ def _summarize(
 
 def _explain_stale(stale: Sequence[Decision], manifest: pd.DataFrame) -> str:
     """Which of the added decisions do not count here, and why."""
-    several = manifest["sha256"][manifest["sha256"].duplicated()]
-    twice = sum(line.sha256 in set(several) for line in stale)
-    why = "their images are gone or changed"
-    if twice:
-        why = (
-            f"{twice:,} of them are about a picture that is here several times under other paths: "
-            "build it under the source name of the other workspace"
-        )
+    several = set(manifest["sha256"][manifest["sha256"].duplicated()])
+    twice = sum(line.sha256 in several for line in stale)
+    note = f"merge: {describe_stale(stale)}"
+    if not twice:
+        return note
     return (
-        f"merge: {amount(len(stale), 'decision does', 'decisions do')} not count "
-        f"({examples([line.path for line in stale])}): {why}"
+        f"{note}; {amount(twice, 'is', 'are')} about a picture that is here several times under "
+        "other paths: build it under the source name of the other workspace"
     )
