@@ -124,6 +124,18 @@ def test_sequences_with_frames_of_nobody_are_noted() -> None:
     assert warn_of_open_frames(rows.assign(subject="ann")) == []
 
 
+def test_people_in_two_sources_are_noted(curate: Curate, tiny_faces: Path, tmp_path: Path) -> None:
+    place_pictures(tiny_faces, tmp_path)
+    tables = (tmp_path / "train.csv", tmp_path / "test.csv")
+    tables[0].write_text("path,label,subject\n0.png,sad,ann\n1.png,sad,bob\n")
+    tables[1].write_text("path,label,subject\n2.png,sad,bob\n")
+    built = curate("build", *tables, "-w", tmp_path / "ws")
+    assert built.exit_code == 0
+    assert "1 subject is in several sources (first: bob in test and train)" in built.stderr
+    alone = curate("build", tables[0], "-w", tmp_path / "other")
+    assert "several sources" not in alone.stderr
+
+
 def test_persons_of_pixel_tables_and_arrays_are_read(curate: Curate, tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (4, 48, 48), np.uint8)
     lines = ["emotion,pixels,Usage,subject"]

@@ -46,7 +46,11 @@ from curate.stages.build_summary import (
     warn_of_cut_boxes,
     warn_of_differences,
 )
-from curate.stages.large_units import warn_of_open_frames, warn_of_subjects
+from curate.stages.large_units import (
+    warn_of_open_frames,
+    warn_of_shared_subjects,
+    warn_of_subjects,
+)
 from curate.workspace.journal.decisions import Decision
 from curate.workspace.journal.verdicts import list_decided
 from curate.workspace.manifest import empty_manifest, owned_by, sources_of, split_face
@@ -133,7 +137,7 @@ def build(
     decided = list_decided(rows, journal)
     notes += [*votes_notes, *label_notes, *changes, *warn_of_differences(rows)]
     notes += [*warn_of_subjects(rows), *note_others(workspace, others, roots, known)]
-    notes += [*warn_of_open_frames(rows), *warn_of_cut_boxes(rows)]
+    notes += [*warn_of_shared_subjects(rows), *warn_of_open_frames(rows), *warn_of_cut_boxes(rows)]
     notes += note_moved(workspace, roots, known)
     if not dry_run:
         keep_seen(workspace.cache, rows, looked)

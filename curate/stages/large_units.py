@@ -1,7 +1,8 @@
-"""Warnings of rows that must stay together and are a large share of all.
+"""Warnings of rows that stay together and should not, or do not and should.
 
 A value such as `unknown` in the place of a subject makes one person of many. Such a person is a
-giant unit: a fold or a split holds it whole, so the parts are far from the wanted sizes.
+giant unit: a fold or a split holds it whole, so the parts are far from the wanted sizes. A person
+whose pictures lie in two sources, as of `train.csv` and `test.csv`, counts as two.
 """
 
 import pandas as pd
@@ -40,6 +41,23 @@ def warn_of_subjects(rows: pd.DataFrame) -> list[str]:
         f"{WAY_OUT}"
         for name, count in large.items()
         if len(counts) > FEW or _is_placeholder(str(name))
+    ]
+
+
+def warn_of_shared_subjects(rows: pd.DataFrame) -> list[str]:
+    """A warning of subjects that several sources name: nothing keeps such people in one split."""
+    people = rows[rows["subject"] != ""]
+    source = sources_of(people["path"])
+    named_by = source.groupby(people["subject"]).agg(lambda names: sorted(set(names)))
+    shared = named_by[named_by.map(len) > 1]
+    if shared.empty:
+        return []
+    first, where = str(shared.index[0]), " and ".join(shared.iloc[0])
+    many = amount(len(shared), "subject is", "subjects are")
+    return [
+        f"{many} in several sources (first: {first} in {where}), as a different person in each; "
+        "if they are the same people, join the tables or folders into one source, so that no "
+        "split separates them"
     ]
 
 
