@@ -124,6 +124,23 @@ def test_sequences_with_frames_of_nobody_are_noted() -> None:
     assert warn_of_open_frames(rows.assign(subject="ann")) == []
 
 
+def test_a_folder_in_place_of_a_table_with_columns_names_both_ways_out(
+    curate: Curate, tiny_faces: Path, tmp_path: Path
+) -> None:
+    table = place_pictures(tiny_faces, tmp_path)
+    table.write_text("file,mood\n0.png,sad\n1.png,happy\n")
+    words = ("-w", tmp_path / "ws", "-j", 1)
+    columns = ("--column", "path=file", "--column", "label=mood")
+    assert curate("build", f"ds={table}", *columns, *words).exit_code == 0
+    folder = copy_faces(tiny_faces, tmp_path / "faces", ("happy", "sad"))
+    refused = curate("build", f"ds={folder}", *words)
+    assert refused.exit_code == 1
+    assert "ds has been built of a table, with `--column`" in refused.stderr
+    assert curate("build", f"other={folder}", *words).exit_code == 0
+    assert curate("build", "--forget", "ds", *words).exit_code == 0
+    assert curate("build", f"ds={folder}", *words).exit_code == 0
+
+
 def test_people_in_two_sources_are_noted(curate: Curate, tiny_faces: Path, tmp_path: Path) -> None:
     place_pictures(tiny_faces, tmp_path)
     tables = (tmp_path / "train.csv", tmp_path / "test.csv")

@@ -194,6 +194,12 @@ def test_an_imagefolder_is_read_by_its_metadata(tmp_path: Path) -> None:
     assert values_of(build(root), "given_label", "source_split") == {
         "test/a.png": "fear test", "train/a.png": "happy train", "train/b.png": "sad train",
     }  # fmt: skip
+    one = draw(tmp_path / "one", "data/train/a.png", "data/validation/a.png", "b.png")
+    lines = ("data/train/a.png,happy", "data/validation/a.png,sad", "b.png,fear")
+    write(one / "metadata.csv", "file_name,label", *lines)
+    assert values_of(build(one), "given_label", "source_split") == {
+        "data/train/a.png": "happy train", "data/validation/a.png": "sad val", "b.png": "fear ",
+    }  # fmt: skip
     flat = draw(tmp_path / "flat", "a.png", "b.png")
     write(flat / "metadata.csv", "file_name,label", "a.png,0", "b.png,1")
     assert_layout(flat, "imagefolder")

@@ -4,11 +4,13 @@
     root/train/metadata.csv       or one in each split's folder
     root/train/0001.png           `file_name` is relative to the folder of its metadata.csv
 
+A picture in a folder `train`, `validation` or `test` is of that split unless a column says another.
 metadata.jsonl is read too. Labels that are numbers need `--map 0=angry` and so on. Where the
 metadata has no label, class folders are (layout `folder`).
 """
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 from curate.sources import folder
 from curate.sources.layout import LayoutOptions, Listing, SourceRow
@@ -35,9 +37,15 @@ def rows(root: Path, options: LayoutOptions) -> Listing:
     for table in _find_tables(root):
         split = "" if table.parent == top else folder.split_of(table.parent)
         listed, noted = list_table(table, top, options, split)
-        found += listed
+        found += [replace(row, source_split=row.source_split or _split_in(row)) for row in listed]
         notes += noted
     return Listing(top, found, notes)
+
+
+def _split_in(row: SourceRow) -> str:
+    """The split that the folders of the picture name, those of the root first; or empty."""
+    folders = reversed(PurePosixPath(row.path).parents[:-1])
+    return next(filter(None, (folder.split_of(Path(each)) for each in folders)), "")
 
 
 def _find_tables(root: Path) -> list[Path]:

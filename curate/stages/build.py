@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate import engine
-from curate.errors import UsageError, examples, shorten
+from curate.errors import SourceError, UsageError, examples, shorten
 from curate.images.decode import ImageFacts
 from curate.labels import compose
 from curate.sources.ferplus_votes import find_pixels, is_ferplus, join_votes
@@ -190,6 +190,12 @@ def _list_source(
     kept, before, journal = last
     require_record(name, kept)
     reading = merge_options(options.reading, kept)
+    if root.is_dir() and kept.get("columns") and not options.reading.columns:
+        raise SourceError(
+            f"{root}: {name} has been built of a table, with `--column`, and this is a folder: "
+            f"name it otherwise, as in `curate build NAME={root}`, or take the table out first "
+            f"with `curate build --forget {name}`"
+        )
     layout = load_layout("table") if reading.get("columns") else detect_layout(root)
     unpack_to = None if dry_run else workspace.root / "images" / name
     layout_options = parse_options(reading, unpack_to)
