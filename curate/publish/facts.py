@@ -32,6 +32,7 @@ from curate.workspace.journal.decisions import (
     NOT_HELD,
     BatchHeader,
     Decision,
+    count_equal_files,
     is_machine,
     name_kept_labels,
 )
@@ -129,6 +130,7 @@ def replay(
         for path, decision in current_decisions(facts, journal).by_path.items()
         if not is_machine(decision.by)
     }
+    lines = count_equal_files(lines, facts)
     differs = match.is_matched & (rows["given_label"] != manifest["given_label"]).to_numpy()
     return Replay(
         facts=facts,

@@ -47,7 +47,9 @@ class AppLabels:
         queue, which has nothing to update
         """
         is_ours = {"$expr": {"$eq": ["$label.label", "$written"]}}
-        query = {"path": path, "$or": [is_ours, {"label.label": expected}]}
+        # The App takes a label away by leaving none, which the panel shows as an empty one.
+        shown = {"label.label": expected or {"$in": ["", None]}}
+        query = {"path": path, "$or": [is_ours, shown]}
         if self._samples.update_one(query, {"$set": to_fields(state)}).matched_count:
             return True
         return self._samples.find_one({"path": path}, {"_id": 1}) is None

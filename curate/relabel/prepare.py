@@ -5,7 +5,7 @@ Also here: PNG copies of the pictures that no browser draws. Services are starte
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,12 +13,12 @@ import pandas as pd
 
 from curate.errors import PredictionsError, WorkspaceError
 from curate.files import write_atomically
-from curate.images.decode import UnreadableImageError, encode_png, hash_picture, read_image
+from curate.images.decode import UnreadableImageError, encode_png, read_image
 from curate.relabel.queue import Selection, average_predictions, choose_rows, describe_rows
-from curate.relabel.session import Image, Session, session_files
+from curate.relabel.session import Image, Session, is_changed, session_files
 from curate.review.reviewers import ADJUDICATED, disagreements, require_person
 from curate.workspace.explained import require_explained
-from curate.workspace.journal.decisions import new_batch
+from curate.workspace.journal.decisions import equal_files, new_batch
 from curate.workspace.journal.verdicts import current_decisions, describe_stale
 from curate.workspace.predictions import read_posterior, read_predictions
 from curate.workspace.receipts import note_changed_predictions, note_unlike_receipt
@@ -58,7 +58,7 @@ def prepare_session(workspace: Workspace, options: RelabelOptions) -> tuple[Sess
     verdicts = disagreements(manifest, journal) if is_adjudication else {}
     queue = describe_rows(rows, manifest, probs, verdicts, blind=options.blind)
     shown = {path for row in queue for path in (row.path, *row.copies)}
-    images = _describe_images(workspace, manifest[manifest["path"].isin(shown)])
+    images = _describe_images(workspace, manifest, shown)
     notes += _note_missing([images[row.path].file for row in queue])
     notes += _note_changed([images[row.path] for row in queue])
     notes += [describe_stale(current.stale)] if current.stale else []
@@ -98,13 +98,21 @@ def _read_probs(
     return average_predictions(tables), []
 
 
-def _describe_images(workspace: Workspace, rows: pd.DataFrame) -> dict[str, Image]:
-    locate = workspace.locate()
-    is_redundant = rows["reason"].isin(["exact_copy", "near_copy"])
-    columns = (rows[name] for name in ("path", "sha256", "given_label", "box"))
+def _describe_images(
+    workspace: Workspace, manifest: pd.DataFrame, paths: Set[str]
+) -> dict[str, Image]:
+    rows = manifest[manifest["path"].isin(paths)]
+    locate, others = workspace.locate(), equal_files(manifest)
     return {
-        path: Image(sha256, label, str(locate(path).absolute()), box, bool(redundant))
-        for path, sha256, label, box, redundant in zip(*columns, is_redundant, strict=True)
+        row["path"]: Image(
+            row["sha256"],
+            row["given_label"],
+            str(locate(row["path"]).absolute()),
+            row["box"],
+            row["reason"] in ("exact_copy", "near_copy"),
+            others.get(row["path"], ""),
+        )
+        for row in rows.to_dict("records")
     }
 
 
@@ -122,19 +130,13 @@ def _note_missing(files: Sequence[str]) -> list[str]:
 
 def _note_changed(queue: Sequence[Image]) -> list[str]:
     """A decision holds for the bytes that `build` has recorded, and others would be shown."""
-    changed = [image.file for image in queue if _is_changed(image)]
+    changed = [image.file for image in queue if is_changed(image)]
     if not changed:
         return []
     return [
         f"{len(changed)} of {len(queue)} images have other bytes than `curate build` has recorded "
         f"(first: {changed[0]}): run it again before you review them"
     ]
-
-
-def _is_changed(image: Image) -> bool:
-    with contextlib.suppress(OSError):  # a missing one has a note of its own
-        return hash_picture(Path(image.file)) != image.sha256
-    return False
 
 
 def draw_for_browser(images: Mapping[str, Image], folder: Path) -> dict[str, Image]:

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 from curate.errors import JournalError
 from curate.labels import VOCABULARY
 from curate.relabel.app_labels import AppLabels, open_app_labels
-from curate.relabel.session import Session, read_session
+from curate.relabel.session import Session, is_changed, read_session
 from curate.relabel.session_journal import DecisionRequest, SessionJournal, open_session_journal
+from curate.stderr import forget_changes
 from curate.workspace.journal.decisions import VERDICTS, BatchHeader, new_batch
 
 SESSION = "CURATE_SESSION"  # environment variable: the file of the session's record
@@ -47,6 +48,7 @@ class DecisionWriter:
         ------
         JournalError  if an action, class, image or the token is invalid; nothing is recorded then
         """
+        forget_changes()  # of earlier keys, which an error about this one must not name
         header = self._new_header(token)
         require_valid_requests(requests, self.session_journal)
         with self.lock:
@@ -90,14 +92,21 @@ class DecisionWriter:
 def require_valid_requests(
     requests: Sequence[DecisionRequest], session_journal: SessionJournal
 ) -> None:
-    """Raise JournalError unless each request is a decision about an image of the session."""
+    """Raise JournalError unless each request decides about an image as the session shows it."""
     for request in requests:
-        is_known = request.path in session_journal.images and request.action in VERDICTS
+        is_text = all(isinstance(value, str) for value in astuple(request))
+        is_known = is_text and request.path in session_journal.images and request.action in VERDICTS
         is_class = request.action != "relabel" or request.label in VOCABULARY
         if not is_known or not is_class:
             raise JournalError(
                 f"'{request.action} {request.label}' of '{request.path}' is no decision of this "
                 "session"
+            )
+        image = session_journal.images[request.path]
+        if is_changed(image):
+            raise JournalError(
+                f"{image.file}: has other bytes than `curate build` has recorded, so nothing is "
+                "recorded: end the session, and run `curate build`"
             )
 
 

@@ -5,6 +5,8 @@ outlives a killed session, so that the reviewer's next session can record what w
 meanwhile.
 """
 
+import contextlib
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from curate.files import shorten_name, write_atomically
+from curate.images.decode import hash_picture
 from curate.relabel.queue import QueueRow
 from curate.workspace.workspace import Workspace
 
@@ -27,6 +30,7 @@ class Image:
     file : absolute path of a picture that a browser can draw
     box : `x y w h` of the face in the picture, in pixels; empty for the whole picture
     is_redundant : whether it is a redundant copy, which follows the decision about its original
+    equal_files : how many other paths have the same bytes, as in `Decision`
     """
 
     sha256: str
@@ -34,6 +38,17 @@ class Image:
     file: str
     box: str = ""
     is_redundant: bool = False
+    equal_files: str = ""
+
+
+def is_changed(image: Image) -> bool:
+    """Whether its file has other bytes now; a missing file has not, nor has a PNG copy of it."""
+    file = Path(image.file)
+    if not file.is_file() or file.stem == image.sha256:
+        return False
+    with contextlib.suppress(OSError):
+        return hash_picture(file) != image.sha256
+    return False
 
 
 @dataclass(frozen=True)
@@ -147,8 +162,10 @@ class SessionFiles:
 
 def session_files(workspace: Workspace, by: str) -> SessionFiles:
     """The files of a reviewer: each reviewer has a folder, so several can review one workspace."""
-    # A name of any length and any letters has a folder of its own.
-    name = shorten_name(re.sub(r"[^\w-]", "_", by) or "_", most_bytes=100)
+    # A name of any length and any letters has a folder of its own: `R 1` is not `R_1`.
+    plain = re.sub(r"[^\w-]", "_", by)
+    digest = hashlib.sha256(by.encode(errors="surrogatepass")).hexdigest()[:8]
+    name = shorten_name((plain or "_") if plain == by else f"{plain}-{digest}", most_bytes=100)
     return SessionFiles((workspace.cache / "relabel" / name).absolute())
 
 

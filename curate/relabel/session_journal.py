@@ -31,11 +31,14 @@ from curate.workspace.journal.order import (
     sort_key,
     sort_lines,
 )
+from curate.workspace.journal.verdicts import choose_decision
+
+END_BYTES = 4096  # of what was read, by which the file is known again
 
 
 @dataclass(frozen=True)
 class State:
-    """The label of an image, and the current decision about it (all empty if there is none).
+    """The label of an image, and the last decision about it (all empty if there is none).
 
     `is_done` : this session need not show the image: it is decided, or its disagreement is settled.
     """
@@ -78,6 +81,7 @@ class SessionJournal:
     is_adjudication: bool = False
     _lines: list[Decision] = field(default_factory=list)  # those that `_may_decide`
     _position: tuple[int, int] = (0, 0)  # inode of the file, bytes that were read of it
+    _end: bytes = b""  # the last of these bytes
     _last: Place = START
     _last_key: tuple[object, ...] = ()  # `sort_key` of the last line
     _read: set[int] = field(default_factory=set)  # the hashes of all lines of the journal
@@ -169,6 +173,7 @@ class SessionJournal:
             sha256=image.sha256,
             label=labels.get(request.action, ""),
             expected=request.expected,
+            equal_files=image.equal_files,
         )
 
     def _catch_up(self) -> None:
@@ -221,30 +226,36 @@ class SessionJournal:
         Merging replaces the journal, which is then read anew.
         """
         if not self.file.is_file():
-            self._position = (0, 0)
+            self._position, self._end = (0, 0), b""
             return b"", True
         with self.file.open("rb") as stream:
             inode, end = self._position
             status = os.fstat(stream.fileno())
-            is_anew = status.st_ino != inode or status.st_size < end
+            stream.seek(max(0, end - len(self._end)))
+            # A copy over the file keeps its inode, and may be longer.
+            is_anew = status.st_ino != inode or stream.read(len(self._end)) != self._end
             start = 0 if is_anew else end
             stream.seek(start)
             data = stream.read()
         data = data[: len(data) - len(split_lines(data)[1])]
         self._position = (status.st_ino, start + len(data))
+        self._end = (data if is_anew else self._end + data)[-END_BYTES:]
         return data, is_anew
 
     def _derive_states(self) -> dict[str, State]:
         states = {path: State(image.given_label) for path, image in self.images.items()}
+        lines_at: dict[str, list[Decision]] = {}
         lines = name_kept_labels(self._lines)
         for line in drop_undone([line for line in lines if self._counts(line)]):
             path = self._path_of(line)
-            image = self.images.get(path)
-            if image and image.sha256 == line.sha256:
-                is_labelled = line.action in ("keep", "relabel") and line.label
-                label = line.label if is_labelled else image.given_label
-                is_done = not self.is_adjudication or line.note == ADJUDICATED
-                states[path] = State(label, line.action, line.by, line.batch, is_done)
+            if path in self.images and self.images[path].sha256 == line.sha256:
+                lines_at.setdefault(path, []).append(line)
+        for path, about in lines_at.items():
+            last, counting = about[-1], choose_decision(about)
+            is_labelled = counting.action in ("keep", "relabel") and counting.label
+            label = counting.label if is_labelled else self.images[path].given_label
+            is_done = not self.is_adjudication or last.note == ADJUDICATED
+            states[path] = State(label, last.action, last.by, last.batch, is_done)
         return states
 
     def _counts(self, line: Decision) -> bool:

@@ -16,7 +16,13 @@ from curate.errors import JournalError
 from curate.result import Result, format_counts
 from curate.review.ballot import DROP, Ballot, fit_ballot, gather_ballot, read_believed
 from curate.review.reviewers import disagreements
-from curate.workspace.journal.decisions import CONSENSUS, BatchHeader, Decision, new_batch
+from curate.workspace.journal.decisions import (
+    CONSENSUS,
+    BatchHeader,
+    Decision,
+    count_equal_files,
+    new_batch,
+)
 from curate.workspace.journal.order import set_seen
 from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.run import apply_journal, record_decisions
@@ -114,7 +120,7 @@ def _to_lines(manifest: pd.DataFrame, chosen: list[Settled], header: BatchHeader
                 expected=str(rows.at[each.path, "label"]),
             )
         )
-    return lines
+    return count_equal_files(lines, manifest)
 
 
 def _summarize(chosen: list[Settled], header: BatchHeader, counts: dict[str, object]) -> str:

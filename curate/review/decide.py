@@ -18,7 +18,7 @@ from curate.review.accept import AT_LEAST, accept
 from curate.review.consensus import AT_LEAST as CONSENSUS_AT_LEAST
 from curate.review.consensus import settle
 from curate.review.light import MakeLines, Recorded, record_lightly
-from curate.review.reviewers import require_person
+from curate.review.reviewers import require_person, require_plain_note
 from curate.workspace.explained import derive_checked, require_explained
 from curate.workspace.journal.decisions import Decision, new_decisions, undo_batch
 from curate.workspace.journal.file import describe_cut
@@ -68,7 +68,7 @@ def decide(
 
     Raises
     ------
-    UsageError  unless exactly one kind of decision is requested, by a person
+    UsageError  unless exactly one kind of decision is requested, by a person, with a note of one
     JournalError  if an image, class or batch is unknown, if the journal does not explain the
         manifest, or if nothing shows who is right about disagreements that are to be settled;
         nothing is recorded then
@@ -76,6 +76,7 @@ def decide(
     """
     action = _read_action(options)
     require_person(by)
+    require_plain_note(note)
     if action in ("accept", "consensus"):
         require_explained(workspace)
         return _decide_by_models(workspace, options, by=by, note=note, dry_run=dry_run)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.errors import JournalError, amount
+from curate.errors import JournalError, amount, examples
 from curate.files import ignore_sigint, write_atomically
 from curate.result import Result
 from curate.review.agreement import list_disputed
@@ -27,7 +27,11 @@ from curate.workspace.journal.file import (
     to_line,
 )
 from curate.workspace.journal.order import unite
-from curate.workspace.journal.verdicts import current_decisions, describe_stale
+from curate.workspace.journal.verdicts import (
+    current_decisions,
+    describe_stale,
+    list_decided,
+)
 from curate.workspace.light.index import find_lost
 from curate.workspace.run import apply_locked
 from curate.workspace.workspace import Workspace
@@ -113,6 +117,15 @@ def _summarize(
         summary += "; review them with `curate relabel --disagreements`"
     counts = {"taken": taken, "lines": len(merged), "disagreements": queue, "by_machines": machines}
     counts["stale"] = len(stale)
+    undone = sorted(list_decided(manifest, ours) - list_decided(manifest, merged))
+    counts["undone"] = len(undone)
+    if undone:
+        images = amount(len(undone), "image has", "images have")
+        notes = [
+            *notes,
+            f"merge: {images} no verdict any more, as the added lines undo it "
+            f"({examples(undone)}): `curate log PATH` lists who did",
+        ]
     if stale:
         summary += f"; {len(stale):,} of the added lines do not count here"
         notes = [*notes, _explain_stale(stale, manifest)]

@@ -14,7 +14,13 @@ from curate.files import ignore_sigint
 from curate.result import Result
 from curate.review.reviewers import GIVEN_UP, RESTORED
 from curate.workspace.explained import BY_PEOPLE, find_unexplained, line_for, write_derived
-from curate.workspace.journal.decisions import BatchHeader, Decision, name_kept_labels, new_batch
+from curate.workspace.journal.decisions import (
+    BatchHeader,
+    Decision,
+    count_equal_files,
+    name_kept_labels,
+    new_batch,
+)
 from curate.workspace.journal.file import (
     append_locked,
     describe_cut,
@@ -102,9 +108,23 @@ def _settle(
     if batch:
         undo = batch if command == "restore" else lines[-1].batch
         summary += f"; batch {undo}, `curate undo {undo}` takes it back"
+    void = {(line.undoes, line.path) for line in lines if line.action == "refused"}
+    given_up = [line for line in journal if (line.batch, line.path) in void]
+    if given_up and command == "restore":
+        notes = [*notes, _describe_void(given_up)]
     counts = {"verdicts": len(paths), "batch": batch, "lines": len(lines)}
     table = _format_rows(manifest, after, paths) if dry_run else ""
     return Result(summary, counts=counts, table=table, notes=notes)
+
+
+def _describe_void(lines: Sequence[Decision]) -> str:
+    """Which decisions of the journal the manifest does not show, and so give way."""
+    first = f"{lines[0].action} of {lines[0].path} by {lines[0].by}"
+    return (
+        f"restore: {amount(len(lines), 'decision')} of the journal that the manifest does not show "
+        f"no longer {'counts' if len(lines) == 1 else 'count'} (first: {first}): if they should, "
+        "undo this batch and bring the journal back"
+    )
 
 
 def _restore_lines(
@@ -147,7 +167,7 @@ def _lines_that_give(
         left = manifest[wrong & manifest["path"].isin(paths)]
         decided = left.assign(reason="human").to_dict("records")
         lines += [line_for(row, **values) for row in decided]
-    return lines
+    return count_equal_files(lines, manifest)
 
 
 def _void(

@@ -13,10 +13,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from curate.errors import UsageError
+from curate.errors import UsageError, shorten
 from curate.workspace.journal.decisions import (
     CONSENSUS,
+    LEFT_OUT,
     MACHINE,
+    NO_FIT,
+    NOT_HELD,
     Decision,
     drop_undone,
     is_consensus,
@@ -45,6 +48,15 @@ def require_person(by: str) -> None:
         raise UsageError(
             f"--by {by}: names that begin with '{CONSENSUS}' are for `curate decide --consensus`, "
             "which is no reviewer: choose another name"
+        )
+
+
+def require_plain_note(note: str) -> None:
+    """Raise UsageError if a person's note is one by which a line is nobody's own verdict."""
+    if note in (ADJUDICATED, RESTORED, GIVEN_UP, NO_FIT, NOT_HELD) or note.startswith(LEFT_OUT):
+        raise UsageError(
+            f"--note '{shorten(note)}': such a note marks lines that are nobody's own verdict: "
+            "word it otherwise"
         )
 
 

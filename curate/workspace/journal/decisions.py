@@ -16,8 +16,9 @@ count like a person's, the newest first, and are no reviewer's own verdicts.
 """
 
 import secrets
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -50,7 +51,9 @@ class Decision:
     `order` is its place among all lines, and no part of what was decided: two lines that differ in
     it alone are equal. `seen` are the batches of the newest decisions about the image that its
     journal held then, `-` if there was none; decisions that have not seen each other are
-    concurrent. A new field has a default, so that old lines are still read.
+    concurrent. `equal_files` is how many other paths had the same bytes then, empty for none: such
+    a decision is about its path, and does not follow the bytes to another. A new field has a
+    default, so that old lines are still read.
     """
 
     batch: str
@@ -63,6 +66,7 @@ class Decision:
     expected: str = ""
     note: str = ""
     undoes: str = ""
+    equal_files: str = ""
     order: str = field(default="", compare=False)
     seen: str = field(default="", compare=False)
 
@@ -131,7 +135,7 @@ def new_decisions(
     _check_wanted(manifest, wanted)
     rows = manifest.set_index("path")
     header = new_batch(by, note=note)
-    return [
+    lines = [
         header.to_decision(
             action,
             label={"relabel": label, "keep": str(rows.at[path, "label"])}.get(action, ""),
@@ -141,6 +145,28 @@ def new_decisions(
         )
         for path, action, label in wanted
     ]
+    return count_equal_files(lines, manifest)
+
+
+def count_equal_files(lines: Sequence[Decision], manifest: pd.DataFrame) -> list[Decision]:
+    """The lines about images of a manifest, each with its `equal_files`."""
+    count_at = equal_files(manifest)
+    return [
+        replace(line, equal_files=count) if (count := count_at.get(line.path)) else line
+        for line in lines
+    ]
+
+
+def equal_files(manifest: pd.DataFrame) -> dict[str, str]:
+    """Path -> how many other paths have its bytes and face number; only where there are any."""
+    images = zip(manifest["sha256"].tolist(), manifest["path"].tolist(), strict=True)
+    image_at = {path: (sha256, split_face(path)[1]) for sha256, path in images}
+    paths_with = Counter(image_at.values())
+    return {
+        path: str(paths_with[image] - 1)
+        for path, image in image_at.items()
+        if paths_with[image] > 1
+    }
 
 
 def _check_wanted(manifest: pd.DataFrame, wanted: Sequence[tuple[str, str, str]]) -> None:

@@ -49,8 +49,11 @@ def read_journal(file: Path) -> list[Decision]:
 
 
 def read_bytes(file: Path) -> bytes:
-    """The bytes of a journal, none if there is no file."""
-    return file.read_bytes() if file.is_file() else b""
+    """The bytes of a journal, none if there is no file.
+
+    Line ends of Windows, which git or an editor may have put in, are read as our own.
+    """
+    return file.read_bytes().replace(b"\r\n", b"\n") if file.is_file() else b""
 
 
 def parse_journal(data: bytes, name: str) -> list[Decision]:
@@ -200,7 +203,7 @@ _NEEDED = frozenset({"batch", "by", "at", "action"})  # the fields without a def
 # The order of the fields in a line, not that of `Decision`; a field not named here is last.
 _FIRST = (
     "batch", "by", "at", "path", "sha256", "action", "label", "expected", "undoes", "note", "order",
-    "seen",
+    "seen", "equal_files",
 )  # fmt: skip
 # Fields that an action does not use and its lines leave out.
 _UNUSED = {
@@ -214,7 +217,9 @@ _UNUSED = {
 def to_line(decision: Decision) -> bytes:
     """The decision as a line of the journal: every field but those that its action does not use."""
     values = asdict(decision)
-    earlier = [name for name in ("order", "seen") if not values[name]]  # of an earlier version
+    earlier = [
+        name for name in ("order", "seen", "equal_files") if not values[name]
+    ]  # of an earlier version
     unused = (*_UNUSED[decision.action], *earlier)
     names = [name for name in dict.fromkeys((*_FIRST, *values)) if name not in unused]
     text = json.dumps({name: values[name] for name in names}, ensure_ascii=False)

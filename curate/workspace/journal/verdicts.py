@@ -21,8 +21,7 @@ class CurrentDecisions:
 
     Attributes
     ----------
-    by_path : path of the manifest -> its newest decision that is not undone; a machine's only where
-        no person has decided
+    by_path : path of the manifest -> the decision that counts (`choose_decision`)
     moved : (path, sha256) of a line of the journal -> the path of these bytes now, if it is another
     stale : decisions about bytes that are not in the manifest any more; they are not applied
     """
@@ -35,10 +34,10 @@ class CurrentDecisions:
 def derive_verdicts(manifest: pd.DataFrame, journal: Sequence[Decision]) -> pd.DataFrame:
     """Derive `label`, `status` and `reason` of every row; the only function that computes them.
 
-    The newest human decision that is not undone or unsure wins. Without one, a row is dropped if it
-    is unreadable, degenerate or a redundant copy, else kept with the label that a machine's
-    decision gives it (reason `machine`), else with the given label. A keep means the label that the
-    person saw, so a given label that a source changes later does not replace it.
+    The newest human decision that is not undone wins (`choose_decision`). Without one, a row is
+    dropped if it is unreadable, degenerate or a redundant copy, else kept with the label that a
+    machine's decision gives it (reason `machine`), else with the given label. A keep means the
+    label that the person saw, so a given label that a source changes later does not replace it.
 
     A copy is redundant only while the row it points to is kept and agrees with its given label:
     once that row is dropped, its copies are kept again, so the image is not lost. A redundant copy
@@ -99,25 +98,44 @@ def _machine_labels(manifest: pd.DataFrame, decisions: Mapping[str, Decision]) -
 
 
 def current_decisions(manifest: pd.DataFrame, journal: Sequence[Decision]) -> CurrentDecisions:
-    """The newest decision about each image that is not undone.
+    """The decision that counts about each image, of those that are not undone.
 
     A decision follows the bytes. If its path is gone or has other bytes now, and its sha256 (with
     its face number) is found exactly once elsewhere, the file was moved and the decision goes with
-    it. Otherwise the decision is stale: listed and not applied.
+    it. Otherwise the decision is stale: listed and not applied. So is one about an image whose
+    bytes had other paths too: what is found elsewhere may be its copy, with another label.
     """
     sha256_at = dict(zip(manifest["path"].tolist(), manifest["sha256"].tolist(), strict=True))
     moved = _find_moved(sha256_at, journal)
-    by_path: dict[str, Decision] = {}
+    lines_at: dict[str, list[Decision]] = {}
     stale: dict[str, Decision] = {}
     for decision in drop_undone(journal):
         is_here = sha256_at.get(decision.path) == decision.sha256
         here = decision.path if is_here else moved.get((decision.path, decision.sha256))
         if here is None:
             stale[decision.path] = decision
-        elif not is_machine(decision.by) or here not in by_path or is_machine(by_path[here].by):
-            by_path[here] = decision
+            continue
+        lines = lines_at.setdefault(here, [])
+        if not is_machine(decision.by) or all(is_machine(line.by) for line in lines):
+            lines.append(decision)
             stale.pop(here, None)  # decided again, about the present bytes
+    by_path = {path: choose_decision(lines) for path, lines in lines_at.items()}
     return CurrentDecisions(by_path, moved, tuple(stale.values()))
+
+
+def choose_decision(lines: Sequence[Decision]) -> Decision:
+    """The newest decision of people about an image, of machines only where no person has decided.
+
+    Unsure is no verdict: it withdraws the earlier ones of its own reviewer, and none of others.
+
+    Parameters
+    ----------
+    lines : those about one image that are not undone, oldest first, one or more
+    """
+    people = [line for line in lines if not is_machine(line.by)] or lines
+    newest = {line.by: number for number, line in enumerate(people)}
+    standing = [people[number] for number in sorted(newest.values())]
+    return ([line for line in standing if line.action != "unsure"] or standing)[-1]
 
 
 def list_decided(manifest: pd.DataFrame, journal: Sequence[Decision]) -> frozenset[str]:
@@ -144,7 +162,7 @@ def _find_moved(
     moved = {}
     for line in gone:
         paths = paths_of.get((line.sha256, split_face(line.path)[1]), [])
-        if len(paths) == 1:
+        if len(paths) == 1 and not line.equal_files:
             moved[line.path, line.sha256] = paths[0]
     return moved
 

@@ -1,9 +1,9 @@
 """The part of a workspace that some images depend on, and that depends on them: rows and lines.
 
 An excerpt is closed: of each row in it, it holds every line of the journal about the image, every
-line that voids one of these, the row's original and its copies, and the rows to which its bytes may
-have moved. So the pure functions of a manifest and a journal give of an excerpt what they give of
-the whole, for each of its rows; no rule of verdicts is written here.
+line that voids one of these, the row's original and its copies, and all rows of its bytes, to one
+of which it may have moved. So the pure functions of a manifest and a journal give of an excerpt
+what they give of the whole, for each of its rows; no rule of verdicts is written here.
 """
 
 import csv
@@ -129,7 +129,8 @@ class Gatherer:
             raise DamagedError from error
         path, original = row["path"], row["duplicate_of"]
         self._open += [("lines_path", key_of(path)), ("rows_original", key_of(path))]
-        self._open.append(("lines_image", image_key(path, row["sha256"])))
+        image = image_key(path, row["sha256"])
+        self._open += [("lines_image", image), ("rows_image", image)]
         if original:
             self._open.append(("rows_path", key_of(original)))
 
