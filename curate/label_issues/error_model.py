@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from curate.errors import amount
 from curate.label_issues.scores import Labels, Probs
 from curate.labels import VOCABULARY
 from curate.workspace.votes import choose_majority, votes_of
@@ -60,8 +61,9 @@ def name_verdicts(rows: pd.DataFrame) -> "pd.Series[str]":
     majorities = [choose_majority(votes_of(text), given) if text else "" for text, given in votes]
     verdicts = pd.Series(majorities, rows.index, dtype=str)
     verdicts = verdicts.where(verdicts.isin(VOCABULARY), "")
-    is_decided = (rows["reason"] == "human") & (rows["status"] == "keep")
-    return verdicts.mask(is_decided, rows["label"])
+    by_person = rows["reason"] == "human"
+    decided = rows["label"].where(rows["status"] == "keep", "")
+    return verdicts.mask(by_person, decided)
 
 
 def collect_verdicts(rows: pd.DataFrame) -> Probs:
@@ -79,6 +81,22 @@ def is_enough(verdicts: Probs) -> bool:
     wrong = int(np.nansum(verdicts))
     known = int(np.isfinite(verdicts).sum())
     return known >= FEWEST and min(wrong, known - wrong) >= FEWEST_OF_A_KIND
+
+
+def describe_lack(verdicts: int, wrong: int) -> str:
+    """What a curve lacks, in words.
+
+    Parameters
+    ----------
+    wrong : those of the verdicts that are another label than the given one
+    """
+    if not verdicts:
+        return "judge a random sample of 200"
+    return (
+        f"{wrong:,} of {amount(verdicts, 'verdict')} found a wrong label, and {FEWEST} verdicts "
+        f"with {FEWEST_OF_A_KIND} wrong and {FEWEST_OF_A_KIND} right are needed: judge more at "
+        "random"
+    )
 
 
 def calibrate(score: Probs, pair: Labels, verdicts: Probs, seed: int = 0) -> Calibration:

@@ -137,6 +137,11 @@ def _choose_kind(
     if selection.where:
         return offered, f"no kept image fulfils '{selection.where}'"
     advice = "no image has a suggested label; run `train oof` and `curate flag` first"
+    if (offered["issue_rank"] != "").any():
+        advice = (
+            "`curate flag` suggests no label that nobody has decided about; `curate relabel "
+            "--issues` shows what it marks, and `--random 200` any images"
+        )
     return suspects[suspects["suggested_label"] != ""], advice
 
 

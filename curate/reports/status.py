@@ -249,7 +249,9 @@ def _read_errors(root: Path, receipts: Mapping[str, Any]) -> dict[str, Any]:
         if {"errors_left"} <= counts.keys() and "next_looks" not in counts:
             raise KeyError("next_looks")
     return {
-        name: counts[name] for name in (*groups, "verdicts", "right", "posterior") if name in counts
+        name: counts[name]
+        for name in (*groups, "verdicts", "wrong_verdicts", "right", "posterior")
+        if name in counts
     }
 
 

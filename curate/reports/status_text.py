@@ -6,6 +6,7 @@ In: a status. Out: its lines. Nothing is read or written.
 from collections.abc import Mapping
 from typing import Any
 
+from curate.label_issues.error_model import describe_lack
 from curate.reports.status import Status
 
 
@@ -47,15 +48,18 @@ def _format_errors(status: Status) -> str:
         return "not judged yet"
     if "errors_left" not in errors:
         wrong = errors["errors"]["count"]
-        return (
-            f"the models call {wrong:,} wrong; judge a random sample of 200 for a better estimate"
-        )
+        lack = describe_lack(int(errors.get("verdicts", 0)), int(errors.get("wrong_verdicts", 0)))
+        return f"the models call {wrong:,} wrong; {lack} for a better estimate"
     left, looks = errors["errors_left"], errors["next_looks"]
     stale = " when flag ran last; run it again" if status.stages["flag"] == "stale" else ""
+    following = (
+        f"the next {looks['looks']:,} decisions find about {looks['errors']:,}"
+        if looks["looks"]
+        else "no suggestion is undecided"
+    )
     return (
         f"about {left['count']:,} wrong ones are left ({left['low']:,} to {left['high']:,}); "
-        f"the next {looks['looks']:,} decisions find about {looks['errors']:,}"
-        f"{_format_right(errors)}{stale}"
+        f"{following}{_format_right(errors)}{stale}"
     )
 
 

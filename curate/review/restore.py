@@ -108,23 +108,25 @@ def _settle(
     if batch:
         undo = batch if command == "restore" else lines[-1].batch
         summary += f"; batch {undo}, `curate undo {undo}` takes it back"
-    void = {(line.undoes, line.path) for line in lines if line.action == "refused"}
-    given_up = [line for line in journal if (line.batch, line.path) in void]
-    if given_up and command == "restore":
-        notes = [*notes, _describe_void(given_up)]
+    if command == "restore":
+        notes = [*notes, *_describe_void(journal, lines)]
     counts = {"verdicts": len(paths), "batch": batch, "lines": len(lines)}
     table = _format_rows(manifest, after, paths) if dry_run else ""
     return Result(summary, counts=counts, table=table, notes=notes)
 
 
-def _describe_void(lines: Sequence[Decision]) -> str:
-    """Which decisions of the journal the manifest does not show, and so give way."""
-    first = f"{lines[0].action} of {lines[0].path} by {lines[0].by}"
-    return (
-        f"restore: {amount(len(lines), 'decision')} of the journal that the manifest does not show "
-        f"no longer {'counts' if len(lines) == 1 else 'count'} (first: {first}): if they should, "
-        "undo this batch and bring the journal back"
-    )
+def _describe_void(journal: Sequence[Decision], made: Sequence[Decision]) -> list[str]:
+    """A note on the decisions of the journal that the manifest does not show and that give way."""
+    refused = {(line.undoes, line.path) for line in made if line.action == "refused"}
+    void = [line for line in journal if (line.batch, line.path) in refused]
+    if not void:
+        return []
+    many = amount(len(void), "decision of the journal counts", "decisions of the journal count")
+    first = f"{void[0].action} of {void[0].path} by {void[0].by}"
+    return [
+        f"restore: {many} no longer, as the manifest does not show them (first: {first}): if they "
+        "should, undo this batch and bring the journal back"
+    ]
 
 
 def _restore_lines(

@@ -24,6 +24,7 @@ import pandas as pd
 from curate.errors import PredictionsError, amount
 from curate.label_issues.error_model import (
     calibrate,
+    describe_lack,
     is_enough,
 )
 from curate.label_issues.evidence import Verdicts, common_classes, gather_evidence
@@ -348,7 +349,8 @@ def _format_summary(counts: Mapping[str, Any], score: str, models: int, precisio
     if "low" not in errors:
         return (
             f"{ranked}; the models call {errors['count']:,} labels wrong, {marked} "
-            "(not calibrated: judge a random sample of 200, and run flag again)"
+            f"(not calibrated: {describe_lack(counts['verdicts'], counts['wrong_verdicts'])}, and "
+            "run flag again)"
         )
     return (
         f"{ranked}; about {amount(errors['count'], 'label is', 'labels are')} wrong "

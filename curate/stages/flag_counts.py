@@ -13,7 +13,7 @@ import pandas as pd
 from curate.label_issues.error_model import Calibration, count_confidently, count_errors
 from curate.label_issues.evidence import Verdicts
 from curate.label_issues.judgement import Flags, Judgement
-from curate.label_issues.label_counts import count_labels
+from curate.label_issues.label_counts import count_labels, share_outside
 from curate.label_issues.posterior import Posterior
 from curate.label_issues.scores import Evidence, Probs
 
@@ -37,6 +37,7 @@ def count_by_score(
         "wrong": int((is_marked & ~is_open).sum()),
         "ambiguous": int((is_marked & is_open).sum()),
         "verdicts": int(np.isfinite(is_wrong).sum()),
+        "wrong_verdicts": int(np.nansum(is_wrong)),
     }
     labels, pairs = evidence.labels, []
     if calibration is None:
@@ -49,7 +50,7 @@ def count_by_score(
     is_left = _find_undecided(folded)
     counts["errors"] = count_errors(calibration, is_wrong, every)
     counts["errors_left"] = count_errors(calibration, is_wrong, is_left)
-    counts["next_looks"] = _expect_next(judgement, is_left, is_wrong)
+    counts["next_looks"] = _expect_next(folded, judgement, is_wrong)
     for g, s in sorted(set(zip(labels.tolist(), judgement.other.tolist(), strict=True))):
         found = count_errors(calibration, is_wrong, (labels == g) & (judgement.other == s))
         pairs.append((classes[g], classes[s], *_format_interval(found)))
@@ -77,11 +78,12 @@ def count_by_posterior(
             "is_left": is_left,
         }
     )
-    sums = count_labels(posterior, verdicts.classes, keys)
+    outside = share_outside(verdicts.classes, len(classes), judgement.score)
+    sums = count_labels(posterior, verdicts.classes, keys, outside)
     counts = {
         "errors": sums.count_wrong("given"),
         "errors_left": sums.count_wrong("label", "is_left"),
-        "next_looks": _expect_next(judgement, is_left, verdicts.is_wrong),
+        "next_looks": _expect_next(folded, judgement, verdicts.is_wrong),
         "right": {
             "rows": int(is_kept.sum()),
             "now": sums.count_right("label", "is_kept"),
@@ -105,9 +107,15 @@ def _format_interval(found: Mapping[str, int]) -> list[str]:
     return [str(found[name]) for name in ("low", "count", "high")]
 
 
-def _expect_next(judgement: Judgement, is_left: Flags, is_wrong: Probs) -> dict[str, int]:
-    """How many of the next images of the review queue are expected to have a wrong label."""
-    queue = np.flatnonzero(is_left)[np.argsort(judgement.rank[is_left])][:NEXT_LOOKS]
+def _expect_next(folded: pd.DataFrame, judgement: Judgement, is_wrong: Probs) -> dict[str, int]:
+    """How many of the next images of the review queue are expected to have a wrong label.
+
+    The queue of `curate relabel` without options: undecided, with a suggestion, which no machine
+    has accepted.
+    """
+    is_open = _find_undecided(folded) & (folded["reason"] != "machine").to_numpy()
+    is_queued = is_open & judgement.is_suggested
+    queue = np.flatnonzero(is_queued)[np.argsort(judgement.rank[is_queued])][:NEXT_LOOKS]
     assert judgement.probability is not None, "there are verdicts"
     # A row that no person has decided may still have a verdict of the crowd.
     expected = np.where(np.isfinite(is_wrong), is_wrong, judgement.probability)

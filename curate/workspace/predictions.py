@@ -174,7 +174,8 @@ def read_posterior(file: Path, manifest: pd.DataFrame) -> pd.DataFrame:
     if not file.is_file():
         raise PredictionsError(
             f"{file}: there is no class posterior here: judge a random sample of 200 "
-            "(`curate relabel --random 200`) and run `curate flag`"
+            "(`curate relabel --random 200`) and run `curate flag`, which prints why if it makes "
+            "none"
         )
     remedy = "run `curate flag` again"
     table = read_probabilities(file, list_judged(manifest), remedy)
