@@ -50,6 +50,20 @@ def test_one_good_reviewer_outweighs_two_poor_ones():
     assert (found == true).mean() > (majority == true).mean() + 0.1
 
 
+@pytest.mark.parametrize("careless", [0.5, 0.8, 1.0])
+@pytest.mark.parametrize(("reviewers", "strength"), [(2, 2.0), (3, 0.0), (3, 2.0)])
+def test_a_reviewer_who_presses_one_key_is_not_the_best(careless, reviewers, strength):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        true, votes = draw_team((0.8,) * reviewers, 200, seed, classes=7)
+        votes[rng.random(200) < careless, -1] = 4
+        believed = draw_model(true, seed, classes=7, strength=strength) if strength else None
+        found = find_consensus(votes, 7, believed)
+        assert found.quality[-1] < found.quality[:-1].min()
+        shares = (votes == true[:, None]).mean(axis=0)
+        assert np.abs(found.quality - shares).max() < 0.2
+
+
 def test_a_model_helps_as_far_as_it_knows_and_one_that_knows_nothing_does_no_harm():
     true, votes = draw_team((0.7, 0.7, 0.7), 600, 0)
     alone = (find_consensus(votes, 4).probs.argmax(axis=1) == true).mean()

@@ -141,7 +141,7 @@ def test_shuffled_rows_make_the_same_queue(order):
 @pytest.mark.parametrize(
     ("selection", "advice"),
     [
-        ({}, "no image has a suggested label; run `train oof` and `curate flag` first"),
+        ({}, "`curate flag` suggests no label that nobody has decided about; `curate relabel "),
         (
             {"issues": True},
             "nothing is marked; run `curate flag`, perhaps with a lower --precision",
