@@ -8,6 +8,7 @@ a Ray cluster. Every engine returns the same results (law 10).
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import get_context, resource_tracker
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 from curate.errors import CandidError, EngineError
@@ -126,7 +128,7 @@ def _open_pool(workers: int) -> Iterator[_Submit]:
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (os.getpid(),))
 
     def submit(fn: Callable[[Any], Any], chunk: Sequence[Any]) -> Callable[[], list[Any]]:
-        with _hold_interrupts():
+        with _hold_interrupts(), _hide_main(fn):
             return pool.submit(_run_chunk, fn, chunk).result
 
     # Its start unblocks SIGINT, so it must not happen inside `_hold_interrupts`.
@@ -139,6 +141,22 @@ def _open_pool(workers: int) -> Iterator[_Submit]:
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _hide_main(fn: Callable[[Any], Any]) -> Iterator[None]:
+    """Start no worker in the block with the main module, unless `fn` is in it.
+
+    A started process runs the main module again: for a script without the guard of `__main__`,
+    everything that the script does, once in each worker.
+    """
+    main = sys.modules["__main__"]
+    if getattr(getattr(fn, "func", fn), "__module__", "") != "__main__":
+        sys.modules["__main__"] = ModuleType("__main__")  # of no file
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

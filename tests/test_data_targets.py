@@ -85,7 +85,7 @@ def test_weights_of_a_file_need_every_class_and_no_counts(tmp_path: Path) -> Non
     }
     file.write_text("class,weight\nangry,1\nhappy,0\n")
     with pytest.raises(
-        WorkspaceError, match="no weight above 0 and up to 1000000 for happy, sad: give every class"
+        WorkspaceError, match="no weight of 1e-06 to 1000000 for happy, sad: give every class"
     ):
         choose_class_weights(str(file), Path("none"), COUNTS)
     assert choose_class_weights("none", Path("none"), COUNTS) is None

@@ -1,6 +1,7 @@
 """The contract of engine.map, the same for every engine."""
 
 import os
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -128,3 +129,25 @@ def test_the_libraries_of_a_worker_use_one_thread_and_the_environment_stays(monk
     monkeypatch.delenv("OPENCV_FOR_THREADS_NUM", raising=False)
     assert list(engine.map(count_threads, [1, 2], what="", workers=2)) == [1, 1]
     assert "OPENCV_FOR_THREADS_NUM" not in os.environ
+
+
+def test_workers_do_not_run_the_script_that_starts_them(tmp_path):
+    """A script for a notebook has no guard of `__main__`."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import operator\n"
+        "from curate import engine\n"
+        "print('begins')\n"
+        "print(list(engine.map(operator.neg, [1, 2, 3], what='', workers=2)))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert done.stdout == "begins\n[-1, -2, -3]\n"
+    guarded = tmp_path / "guarded.py"
+    guarded.write_text(
+        "from curate import engine\n"
+        "def square(number):\n    return number**2\n"
+        "if __name__ == '__main__':\n"
+        "    print(list(engine.map(square, [1, 2, 3], what='', workers=2)))\n"
+    )
+    done = subprocess.run([sys.executable, guarded], capture_output=True, text=True, check=True)
+    assert done.stdout == "[1, 4, 9]\n"

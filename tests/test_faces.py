@@ -374,3 +374,33 @@ def test_boxes_are_drawn_until_the_next_sampled_frame_whether_it_shows_a_face_or
         bool(draw(Frame(number, number / 5, plain.copy())).any()) for number in (0, 4, 5, 9, 10, 14)
     ]
     assert drawn == [True, True, False, False, True, True]
+
+
+def test_the_random_views_of_a_picture_are_those_of_evaluate(
+    bars: Workspace, tmp_path: Path
+) -> None:
+    run = bars.root / "runs" / "bars"
+    assert call("evaluate", run, "-w", bars.root, "--tta", "5").exit_code == 0
+    scored = pd.read_csv(run / "evaluation-test" / "predictions.csv").set_index("path")
+    sources = json.loads(bars.sources.read_text())
+    images = Path(sources["bars"]["root"])
+    files = [images / path.removeprefix("bars/") for path in scored.index]
+    words = ("--no-detect", "--tta", "5", "--out", tmp_path / "out", "-w", bars.root)
+    assert call("predict", *files, *words).exit_code == 0
+    predicted = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    names = [name for name in scored.columns if name.startswith("p_")]
+    np.testing.assert_allclose(predicted[names], scored[names], atol=2e-6)
+
+
+def test_a_table_of_another_program_is_not_replaced(bars: Workspace, tmp_path: Path) -> None:
+    picture, table = tmp_path / "a.png", tmp_path / "out" / "predictions.csv"
+    cv2.imwrite(str(picture), draw_bars("sad", 1))
+    table.parent.mkdir()
+    table.write_text("my,own\n1,2\n")
+    words = ("predict", picture, "--no-detect", "--out", table.parent, "-w", bars.root)
+    refused = call(*words)
+    assert refused.exit_code == 2
+    assert "its predictions.csv is not one of `train predict`" in refused.stderr
+    assert table.read_text() == "my,own\n1,2\n"
+    table.unlink()
+    assert [call(*words).exit_code for _ in range(2)] == [0, 0]

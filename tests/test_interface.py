@@ -117,7 +117,7 @@ def test_what_is_missing_or_wrong_is_refused_with_the_way_out(built_template, fi
         _ = curate.open(built_template).splits
     with pytest.raises(UsageError, match="split validation: must be one of train, val, test"):
         train.load(finished.root, "validation")
-    with pytest.raises(UsageError, match="size 0: must be 1 or more pixels"):
+    with pytest.raises(UsageError, match="size 0: must be a whole number of 1 to 4,096 pixels"):
         train.load(finished.root, "val", size=0)
     with pytest.raises(UsageError, match="must be 5, 7 or two and more of angry"):
         train.load(finished.root, "val", "smug,happy")
@@ -163,6 +163,31 @@ def test_a_class_view_a_size_and_class_weights_of_a_loaded_split(finished):
     of = curate.open(finished.root).weights()
     expected = [of[weighted.classes[k]] for k in weighted.labels]
     np.testing.assert_allclose(weighted.weights, expected, rtol=1e-6)
+
+
+def test_a_class_view_is_a_name_a_number_or_a_list(finished):
+    assert (
+        train.load(finished.root, classes=5).classes
+        == train.load(finished.root, classes="5").classes
+    )
+    for classes in (None, True, ["happy", 5]):
+        with pytest.raises(UsageError, match="classes"):
+            train.load(finished.root, classes=classes)
+    for size in (48.5, True, 0, 10**5):
+        with pytest.raises(UsageError, match="must be a whole number of 1 to 4,096 pixels"):
+            train.load(finished.root, size=size)
+    with pytest.raises(UsageError, match="batch_size 0: must be a whole number"):
+        train.as_tf_dataset(train.load(finished.root), 0)
+
+
+def test_a_curation_stays_that_of_its_workspace_after_a_change_of_folder(finished, monkeypatch):
+    monkeypatch.chdir(finished.root.parent)
+    opened = curate.open(finished.root.name)
+    path = opened.manifest.index[0]
+    before = opened.file_of(path).resolve(), opened.weights()
+    (finished.root / "elsewhere").mkdir()
+    monkeypatch.chdir(finished.root / "elsewhere")
+    assert (opened.file_of(path).resolve(), opened.weights()) == before
 
 
 def test_a_split_without_a_kept_row_is_refused(finished):

@@ -392,9 +392,32 @@ def test_ctrl_c_keeps_the_best_of_the_trials_that_are_done(
     out = workspace.root / "interrupted"
     done = call("tune", "-w", workspace.root, "--trials", "3", "--epochs", "1", "--out", out)
     assert done.exit_code == 130
+    assert "2 of 3 trials are kept: the command with --resume goes on" in done.stderr
     assert len(pd.read_csv(out / "trials.csv")) == 2
     assert json.loads((out / "best.json").read_text())["val_accuracy"] == 0.5
     assert (out / "trials.png").is_file()
+
+
+@pytest.mark.parametrize("broken_after", [1, 3])
+def test_a_search_that_was_broken_off_draws_as_an_unbroken_one(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken_after: int
+) -> None:
+    def end(*_: object, **__: object) -> tuple[None, list[dict[str, float]]]:
+        number = next(calls)
+        if number == stop:
+            raise KeyboardInterrupt
+        return None, [{"val_accuracy": (number % 3) / 4, "val_loss": 1.0}]
+
+    monkeypatch.setattr(tune, "fit_model", end)
+    words = ("tune", "-w", workspace.root, "--trials", "12", "--epochs", "1", "--out")
+    calls, stop = itertools.count(), -1
+    assert call(*words, tmp_path / "whole").exit_code == 0
+    calls, stop = itertools.count(), broken_after
+    assert call(*words, tmp_path / "torn").exit_code == 130
+    calls, stop = itertools.count(broken_after), -1
+    assert call(*words, tmp_path / "torn", "--resume").exit_code == 0
+    whole, torn = ((tmp_path / name / "trials.csv").read_bytes() for name in ("whole", "torn"))
+    assert whole == torn
 
 
 def test_a_search_that_was_broken_off_goes_on_with_its_trials(

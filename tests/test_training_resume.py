@@ -445,7 +445,10 @@ def test_a_run_broken_off_in_its_first_epoch_starts_from_its_weights_again(
     weights.rename(changed)
     refused = call("run", "-w", copy.root, "--resume", "--name", "torn")
     assert refused.exit_code == 1
-    assert f"--weights {weights}: has changed since this training began" in refused.stderr
+    assert f"--weights {weights}: no such file from here" in refused.stderr
+    weights.write_bytes(b"others")
+    other = call("run", "-w", copy.root, "--resume", "--name", "torn")
+    assert f"--weights {weights}: has changed since this training began" in other.stderr
     changed.rename(weights)
     done = call("run", "-w", copy.root, "--resume", "--name", "torn")
     assert done.exit_code == 0, done.output

@@ -5,13 +5,14 @@ table of class weights when it is asked for. What the command line would print a
 warning here.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from curate.errors import ManifestError, examples
 from curate.stderr import notes_as_warnings
-from curate.workspace.class_views import apply_class_view, find_class_view
+from curate.workspace.class_views import apply_class_view, find_class_view, join_class_view
 from curate.workspace.explained import VERDICT_COLUMNS, require_explained
 from curate.workspace.manifest import kept_rows
 from curate.workspace.workspace import Workspace, read_class_weights
@@ -76,13 +77,13 @@ class Curation:
             )
         return kept.set_index("path")[["split", "label"]]
 
-    def weights(self, classes: str = "") -> dict[str, float]:
+    def weights(self, classes: str | int | Sequence[str] = "") -> dict[str, float]:
         """Class -> weight of its images in the loss, as `curate weights` wrote them.
 
         Parameters
         ----------
-        classes : the class view that the weights were made under: 5, 7, polarity or classes with
-            commas between; empty for all classes
+        classes : the class view that the weights were made under: 5, 7, polarity, or two and more
+            classes; empty for all classes
 
         Raises
         ------
@@ -91,7 +92,7 @@ class Curation:
         """
         viewed = self._rows
         if classes:
-            viewed = apply_class_view(viewed, find_class_view(classes))
+            viewed = apply_class_view(viewed, find_class_view(join_class_view(classes)))
         kept = kept_rows(viewed)
         counts = kept.loc[kept["split"] == "train", "label"].value_counts().sort_index()
         by_name = {str(name): int(count) for name, count in counts.items()}
@@ -123,7 +124,7 @@ def open(workspace: str | Path = "manifests") -> Curation:
     ManifestError  if there is no manifest, or it breaks a rule
     JournalError  if the journal does not explain a verdict of the manifest
     """
-    found = Workspace(Path(workspace))
+    found = Workspace(Path(workspace).absolute())  # also after the program changes its folder
     with notes_as_warnings():
         rows = found.read()
         require_explained(found)

@@ -38,6 +38,23 @@ class ClassView:
     class_of: Mapping[str, str]
 
 
+def join_class_view(classes: str | int | Sequence[str]) -> str:
+    """The name of a class view that a program gives as a name, a number or a list of classes.
+
+    Raises
+    ------
+    UsageError  if it is none of them
+    """
+    if isinstance(classes, str | int):
+        return str(classes)
+    if isinstance(classes, Sequence) and all(isinstance(name, str) for name in classes):
+        return ",".join(classes)
+    raise UsageError(
+        f"classes {classes!r}: must be {', '.join(CLASS_SETS)}, a group, or a list of two and more "
+        f"of {', '.join(VOCABULARY)}"
+    )
+
+
 def find_class_view(name: str) -> ClassView:
     """The class view of that name; all classes if the name is empty.
 

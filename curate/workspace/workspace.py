@@ -33,7 +33,7 @@ from curate.workspace.receipts import note_unlike_receipt, read_json
 
 LOCK, HOLDER = ".lock", ".holder.lock"  # the lock, and who holds it
 LOCK_SECONDS = 10  # that a command waits for another one to finish writing
-MAX_CLASS_WEIGHT = 1e6
+MIN_CLASS_WEIGHT, MAX_CLASS_WEIGHT = 1e-6, 1e6
 _HOLDER_BYTES = 1000  # of a line about who holds the lock
 # What flag makes of all predictions and the verdicts: path, p_<class>. No model's table.
 POSTERIOR = "predictions/posterior.csv"
@@ -302,7 +302,11 @@ def read_class_weights(
     ------
     WorkspaceError  if the file is missing or damaged, or does not fit the counts
     """
-    way = "run `curate weights` again" if check_counts else "give each class a number above 0"
+    way = (
+        "run `curate weights` again"
+        if check_counts
+        else f"give each class a number of {MIN_CLASS_WEIGHT:g} or more"
+    )
     table = _read_weights(file, ["class", "weight", *(["count"] if check_counts else [])], way)
     weights = dict(zip(table["class"], table["weight"], strict=True))
     counted = dict(counts)
@@ -315,11 +319,15 @@ def read_class_weights(
         )
     if len(weights) < len(table):
         raise WorkspaceError(f"{file}: a class has two weights: give each class one")
-    missing = [name for name in counts if not 0 < weights.get(name, 0.0) <= MAX_CLASS_WEIGHT]
+    missing = [
+        name
+        for name in counts
+        if not MIN_CLASS_WEIGHT <= weights.get(name, 0.0) <= MAX_CLASS_WEIGHT
+    ]
     if missing:
         raise WorkspaceError(
-            f"{file}: no weight above 0 and up to {MAX_CLASS_WEIGHT:.0f} for {', '.join(missing)}: "
-            "give every class of split train one"
+            f"{file}: no weight of {MIN_CLASS_WEIGHT:g} to {MAX_CLASS_WEIGHT:.0f} for "
+            f"{', '.join(missing)}: give every class of split train one"
         )
     if check_counts:
         note_unlike_receipt(file.parent, "weights", file, "curate weights")

@@ -231,8 +231,10 @@ def choose_class_weights(
     if choice == OF_WORKSPACE:
         return read_class_weights(of_workspace, counts)
     if not Path(choice).is_file():
+        here = f"; from {Path.cwd()} there is none" if Path(choice).suffix else ""
         raise UsageError(
             f"--class-weights {choice}: must be one of {', '.join(SCHEMES)}, or an existing file"
+            f"{here}"
         )
     return read_class_weights(Path(choice), counts, check_counts=False)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from curate.csv_text import is_formula
-from curate.errors import SourceError, amount, examples
+from curate.csv_text import is_formula, read_frame
+from curate.errors import CandidError, SourceError, UsageError, amount, examples
 from curate.files import MAX_NAME_BYTES, shorten_name, write_atomically
 from curate.images.decode import UnreadableImageError, encode_png, read_image
 from curate.pages.cards import NOTE
@@ -27,6 +27,8 @@ from train.faces.boxes import Face, cut_face, draw_boxes, require_files
 from train.faces.detectors import DEFAULT_DETECTOR, find_faces, open_detector
 from train.faces.pictures import list_pictures
 from train.faces.predictor import DEFAULTS, Predictor, PredictorOptions, load_predictor
+
+TABLE = "predictions.csv"
 
 
 def predict_images(
@@ -50,8 +52,11 @@ def predict_images(
     Raises
     ------
     SourceError  if no picture can be read
-    UsageError  if a file is missing, or a folder holds no picture
+    UsageError  if a file is missing, a folder holds no picture, or `out` has a predictions.csv of
+        another program
     """
+    if out is not None:
+        _require_own(out / TABLE)
     pictures = list_pictures(images, out)
     require_files(pictures.named)
     images = pictures.files
@@ -78,7 +83,7 @@ def predict_images(
         table["drawing"] = [_name_cell(drawings[file]) for file, _ in found]
         _write_drawings(out, drawings, found, table, probs)
         # Last: its presence means that every drawing is there.
-        write_atomically(out / "predictions.csv", export_bytes(table))
+        write_atomically(out / TABLE, export_bytes(table))
     with_face = {file for file, _ in found}
     without_face = [str(file) for file in readable if file not in with_face]
     return Result(
@@ -110,6 +115,21 @@ def _read_pictures(
 def _names_in(folder: Path, files: Sequence[Path]) -> set[str]:
     """Names of those files that are in the folder: inputs that a drawing must not overwrite."""
     return {file.name for file in files if file.resolve().parent == folder.resolve()}
+
+
+def _require_own(table: Path) -> None:
+    """Raise UsageError if the table that would be replaced is not one of `train predict`."""
+    if not table.is_file():
+        return
+    try:
+        is_own = {"image", "box", "drawing"} <= set(read_frame(table).columns)
+    except (CandidError, OSError, ValueError):
+        is_own = False
+    if not is_own:
+        raise UsageError(
+            f"--out {table.parent}: its {table.name} is not one of `train predict`: choose another "
+            "folder"
+        )
 
 
 def name_drawings(files: Sequence[Path], taken: Collection[str] = ()) -> dict[Path, str]:

@@ -3,7 +3,6 @@
 Comes in: a run folder and faces cut out as squares. Goes out: class probabilities per face.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from curate.images.decode import pixel_hash
 from curate.workspace.workspace import Workspace
 from train.data.dataset import Pixels
 from train.data.tta import count_views, plan_tta, require_views
@@ -81,7 +81,7 @@ class Predictor:
         if not len(faces):
             return np.zeros((0, len(self.classes)))
         pixels = np.stack(faces)
-        keys = [hashlib.sha256(face.tobytes()).hexdigest() for face in pixels]
+        keys = [pixel_hash(face) for face in pixels]  # as of an image of that size in a manifest
         tta_views = plan_tta(self.tta, keys, self.run.recipe, self.seed)
         probs = predict_probs(self.model, pixels, np.arange(len(pixels)), tta_views)
         return merge_probs(probs, self.run.classes, self.classes)

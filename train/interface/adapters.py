@@ -5,6 +5,7 @@ In: a `LoadedSplit`. Out: the data set that `model.fit` or a `DataLoader` takes.
 
 from typing import Any
 
+from curate.errors import UsageError
 from train.interface.arrays import LoadedSplit
 
 
@@ -20,6 +21,8 @@ def as_tf_dataset(split: LoadedSplit, batch_size: int = 128, *, seed: int | None
     elements (B, S, S, 1) uint8 pixels, (B,) int64 labels, (B,) float32 weights; the last batch may
     be shorter
     """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise UsageError(f"batch_size {batch_size!r}: must be a whole number of 1 or more")
     import tensorflow
 
     rows = tensorflow.data.Dataset.from_tensor_slices(

@@ -14,11 +14,14 @@ import numpy.typing as npt
 
 from curate.errors import ManifestError, UsageError
 from curate.stderr import notes_as_warnings
+from curate.workspace.class_views import join_class_view
 from curate.workspace.manifest import SPLITS
 from curate.workspace.workspace import Workspace
 from train.data.dataset import load_images, read_dataset, select_examples
 from train.recipes.presets import FAST
 from train.recipes.recipe import Recipe
+
+MOST_PIXELS = 4096  # the side of a face; more is a mistake, and would fill the memory
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class LoadedSplit:
 def load(
     workspace: str | Path = "manifests",
     split: str = "train",
-    classes: str | Sequence[str] = "",
+    classes: str | int | Sequence[str] = "",
     *,
     size: int = 48,
     class_weights: str = "none",
@@ -78,10 +81,10 @@ def load(
     """
     if split not in SPLITS:
         raise UsageError(f"split {split}: must be one of {', '.join(SPLITS)}")
-    if size < 1:
-        raise UsageError(f"size {size}: must be 1 or more pixels")
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST_PIXELS:
+        raise UsageError(f"size {size!r}: must be a whole number of 1 to {MOST_PIXELS:,} pixels")
     recipe = replace(FAST, class_weights=class_weights)  # of the rest only the targets count here
-    class_view = classes if isinstance(classes, str) else ",".join(classes)
+    class_view = join_class_view(classes)
     with notes_as_warnings():
         return _load(Workspace(Path(workspace)), split, recipe, class_view, size)
 

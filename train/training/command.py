@@ -189,6 +189,12 @@ def _require_unchanged(workspace: Workspace, recipe: Recipe, began: Began, now: 
         ),
         f"--weights {recipe.weights}: has": began.weights_sha256 not in ("", now.weights_sha256),
     }
+    file = Path(recipe.weights)
+    if began.weights_sha256 and not now.weights_sha256:
+        raise RunError(
+            f"--weights {file}: no such file from here ({Path.cwd()}): bring it back, or run the "
+            "command in the folder where this training began"
+        )
     for what, is_changed in changed.items():
         if is_changed:
             raise RunError(

@@ -38,7 +38,7 @@ from train.recipes.recipe import (
 )
 from train.runs.folder import is_locked, lock_folder, write_json
 from train.training.checkpoint import Checkpoint
-from train.training.command import list_targets
+from train.training.command import RunInterruptedError, list_targets
 from train.training.fit import DivergedError, History, Training, fit_model, make_model
 from train.training.search_record import (
     SEARCH,
@@ -93,6 +93,7 @@ def tune_recipe(
         to go on had other options or data
     RunError  if its record is damaged, or another command trains there
     DivergedError  if training diverged in every trial
+    RunInterruptedError  on Ctrl-C; the finished trials are kept
     """
     if find_spec("optuna") is None:
         raise UsageError("tune: Optuna is not installed: `pip install 'candid-fer[tune]'`")
@@ -165,17 +166,30 @@ def _go_on(
             raise optuna.TrialPruned
         return float(best["val_accuracy"])
 
-    study = _create_study(recipe, options.seed, search.trials)
+    study = _create_study(recipe, search.trials)
     try:
-        study.optimize(judge, n_trials=max(0, options.trials - len(search.trials)))
-    except KeyboardInterrupt:
+        for number in range(len(search.trials), options.trials):
+            study.sampler = _open_sampler(options.seed, number)
+            study.optimize(judge, n_trials=1)
+    except KeyboardInterrupt as stop:
         if search.has_scores:
             _write_best(search, recipe)
-        raise
+        raise RunInterruptedError(
+            f"{search.folder}: interrupted; {len(search.trials)} of "
+            f"{amount(options.trials, 'trial')} are kept: the command with --resume goes on"
+        ) from stop
     return _write_best(search, recipe)
 
 
-def _create_study(recipe: Recipe, seed: int, trials: Sequence[FinishedTrial]) -> Any:
+def _open_sampler(seed: int, number: int) -> Any:
+    """The sampler of one trial: what it draws depends on the earlier trials, not on the process."""
+    import optuna
+
+    draws = np.random.SeedSequence((seed, number)).generate_state(1)[0]
+    return optuna.samplers.TPESampler(seed=int(draws))
+
+
+def _create_study(recipe: Recipe, trials: Sequence[FinishedTrial]) -> Any:
     """A study whose first trial is the recipe itself, so that the search never ends below it.
 
     Parameters
@@ -185,11 +199,8 @@ def _create_study(recipe: Recipe, seed: int, trials: Sequence[FinishedTrial]) ->
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # The finished trials begin with the draws of the seed itself.
-    draws = np.random.SeedSequence((seed, len(trials))).generate_state(1)[0] if trials else seed
     study = optuna.create_study(
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=int(draws)),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
     )
     study.add_trials(make_trials(trials))
