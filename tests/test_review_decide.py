@@ -53,6 +53,11 @@ def test_many_decisions_come_from_a_table_in_one_batch(finished, curate, tmp_pat
     journal = finished.read_journal()
     assert len({line.batch for line in journal[-2:]}) == 1
     assert finished.read().set_index("path").at["tiny/train/fear/0.png", "reason"] == ""
+    assert "not read" not in result.stderr
+    table.write_text("path,action,label,by\ntiny/train/sad/1.png,drop,,eve\n")
+    noted = curate("decide", "--from", table, "--by", "ann", "-w", finished.root)
+    assert "its by is not read: the decisions are by --by" in noted.stderr
+    assert finished.read_journal()[-1].by == "ann"
 
 
 @pytest.mark.parametrize(

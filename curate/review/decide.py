@@ -19,6 +19,7 @@ from curate.review.consensus import AT_LEAST as CONSENSUS_AT_LEAST
 from curate.review.consensus import settle
 from curate.review.light import MakeLines, Recorded, record_lightly
 from curate.review.reviewers import require_person, require_plain_note
+from curate.stderr import note_once
 from curate.workspace.explained import derive_checked, require_explained
 from curate.workspace.journal.decisions import Decision, new_decisions, undo_batch
 from curate.workspace.journal.file import describe_cut
@@ -183,6 +184,13 @@ def _read_table(file: Path) -> list[tuple[str, str, str]]:
         raise JournalError(
             f"{file}: {amount(len(missing), 'column is', 'columns are')} missing "
             f"({examples(missing)}): save it with the columns path, action, label"
+        )
+    meant = [name for name in ("by", "note") if name in table and (table[name] != "").any()]
+    if meant:
+        note_once(
+            f"{file}: its {examples(meant)} {'is' if len(meant) == 1 else 'are'} not read: the "
+            "decisions are by --by, with --note: give the rows of each reviewer in a table of "
+            "their own"
         )
     paths = table["path"].map(read_cell)
     wanted = list(dict.fromkeys(zip(paths, table["action"], table["label"], strict=True)))
