@@ -26,7 +26,7 @@ from curate.workspace.workspace import Workspace
 
 LARGE_BYTES = 16 << 20  # of the manifest or the journal; both are read whole below that
 MOST_TAIL_BYTES = 8 << 20  # of the journal's newer lines; if there are more, all files are read
-VERSION = 1
+VERSION = 2  # 1 took an unsure for the withdrawal of all verdicts
 LOOKUPS = ("lines_batch", "lines_session", "lines_undoes", "lines_path", "lines_image")
 
 Stamp = list[int]
