@@ -11,6 +11,7 @@ from PIL import Image
 from tables import make_manifest
 
 from curate.errors import JournalError
+from curate.relabel.queue import Selection, choose_rows
 from curate.relabel.save import require_valid_requests
 from curate.relabel.session import Image as Picture
 from curate.relabel.session import is_changed, session_files
@@ -19,6 +20,7 @@ from curate.review.reviewers import disagreements
 from curate.workspace.journal.decisions import Decision
 from curate.workspace.journal.file import append_decisions, read_journal
 from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
+from curate.workspace.manifest import find_contradictions
 from curate.workspace.workspace import Workspace
 
 ROWS = make_manifest([{"given_label": "sad"} for _ in range(3)])
@@ -166,3 +168,24 @@ def test_two_names_of_reviewers_have_two_folders(tmp_path: Path) -> None:
     names = ("R 1", "R_1", "R-1", "R/1")
     folders = {session_files(Workspace(tmp_path), by).folder for by in names}
     assert len(folders) == len(names)
+
+
+def test_copies_that_people_gave_two_labels_are_conflicts() -> None:
+    rows = make_manifest(
+        [{"given_label": "sad", "duplicate_group": group} for group in ("s/0.png", "s/0.png", "")]
+    )
+    paths = rows["path"][:2]
+    rows.loc[:1, "duplicate_group"] = paths[0]
+    rows.loc[1, ["duplicate_of", "duplicate_kind"]] = [paths[0], "near"]
+    lines = [
+        line(by, "relabel", label, path=path, sha256=sha256)
+        for by, label, path, sha256 in zip(
+            "ab", ("fear", "happy"), paths, rows["sha256"][:2], strict=True
+        )
+    ]
+    assert not find_contradictions(derive_verdicts(rows, [])).any()
+    judged = derive_verdicts(rows, lines)
+    assert list(find_contradictions(judged)) == [True, True, False]
+    queue = choose_rows(judged, lines, Selection(conflicts=True))
+    assert sorted(queue["path"]) == sorted(paths)
+    assert not find_contradictions(derive_verdicts(rows, lines[:1])).any()

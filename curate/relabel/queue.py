@@ -15,6 +15,7 @@ from curate.labels import VOCABULARY
 from curate.relabel.filters import match_rows
 from curate.review.reviewers import disagreements
 from curate.workspace.journal.decisions import Decision
+from curate.workspace.manifest import find_contradictions
 from curate.workspace.predictions import PREFIX, class_names
 
 TOP = 500  # about a quarter of an hour at two seconds an image
@@ -118,7 +119,8 @@ def _choose_kind(
     offered = manifest[(manifest["status"] == "keep") | (manifest["reason"] == "human")]
     if selection.conflicts:
         advice = "no label conflicts here; `curate dedup` finds them"
-        return offered[offered["label_conflict"] == "true"], advice
+        is_conflict = (offered["label_conflict"] == "true") | find_contradictions(offered)
+        return offered[is_conflict], advice
     if selection.disagreements:
         merge = "`curate merge OTHER/decisions.jsonl` takes in another's decisions"
         is_disputed = manifest["path"].isin(list(disagreements(manifest, journal)))

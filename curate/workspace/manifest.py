@@ -146,6 +146,17 @@ def kept_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[frame["status"] == "keep"]
 
 
+def find_contradictions(manifest: pd.DataFrame) -> "pd.Series[bool]":
+    """Whether each row is kept and a copy of it is kept under another label.
+
+    Two given labels, or two decisions: people may have judged the copies apart.
+    """
+    is_open = (manifest["status"] == "keep") & (manifest["duplicate_group"] != "")
+    rows = manifest[is_open]
+    labels = rows.groupby("duplicate_group")["label"].transform("nunique")
+    return (labels > 1).reindex(manifest.index, fill_value=False).astype(bool)
+
+
 def source_of(path: str) -> str:
     """The source of one row: the first part of its path."""
     return path.partition("/")[0]

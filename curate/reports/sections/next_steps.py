@@ -10,6 +10,7 @@ import pandas as pd
 from curate.errors import amount
 from curate.reports.sections.deciders import Deciders
 from curate.reports.status import COMMANDS, Status
+from curate.workspace.manifest import find_contradictions
 from curate.workspace.receipts import FOLDER, reading_receipt
 
 FEWEST_VERDICTS = 200  # from so many at random flag estimates how many labels are wrong
@@ -81,7 +82,8 @@ def list_steps(manifest: pd.DataFrame, status: Status, deciders: Deciders) -> li
         steps = []
     elif status.next_command.startswith("curate fold") and status.stages["split"] == "never":
         steps.append(Step(COMMANDS["split"], "or first a score by the labels as they are"))
-    conflicts = manifest[(manifest["label_conflict"] == "true") & (manifest["reason"] != "human")]
+    is_undecided = (manifest["label_conflict"] == "true") & (manifest["reason"] != "human")
+    conflicts = manifest[is_undecided | find_contradictions(manifest)]
     groups = conflicts["duplicate_group"].nunique()
     wanted = [
         (
@@ -89,7 +91,7 @@ def list_steps(manifest: pd.DataFrame, status: Status, deciders: Deciders) -> li
             "curate relabel --disagreements",
             "images on which people disagree",
         ),
-        (groups, "curate relabel --conflicts", "groups of copies under two labels are undecided"),
+        (groups, "curate relabel --conflicts", "groups of copies are under two labels"),
         (status.suspects_left, "curate relabel", "suspect labels are undecided"),
     ]
     steps += [Step(command, f"{count:,} {words}") for count, command, words in wanted if count]
