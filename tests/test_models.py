@@ -62,7 +62,7 @@ def test_a_built_model_has_its_precision_and_leaves_the_policy_of_keras_alone() 
 
 
 def test_folding_pixels_keeps_each_two_by_two_square_together() -> None:
-    from train.models.fast import space_to_depth
+    from train.models.build import space_to_depth
 
     pixels = keras.Input((4, 4, 1))
     fold = keras.Model(pixels, space_to_depth(pixels, 4))

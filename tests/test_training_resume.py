@@ -34,7 +34,7 @@ from train.runs.folder import lock_folder, make_folder
 from train.runs.record import read_run_record
 from train.training import fit, series
 from train.training.checkpoint import Checkpoint
-from train.training.command import require_free
+from train.training.plan import require_free
 from train.training.series import restore_options
 
 pytestmark = pytest.mark.filterwarnings(

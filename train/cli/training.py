@@ -226,7 +226,8 @@ def run(
 
     from train.recipes.presets import RECIPES
     from train.recipes.recipe import choose_class_view, override
-    from train.training.command import RunOptions, train_run
+    from train.training.command import train_run
+    from train.training.plan import RunOptions
     from train.training.series import resume_runs, train_series
 
     if resume:

@@ -28,17 +28,16 @@ from train.runs.record import (
     read_run_record,
 )
 from train.training.checkpoint import read_state
-from train.training.command import (
+from train.training.command import describe, train
+from train.training.distribute import find_worker
+from train.training.plan import (
     Began,
     RunOptions,
-    describe,
     find_beginning,
     find_runs_folder,
     prepare,
     require_free,
-    train,
 )
-from train.training.distribute import find_worker
 
 # Options whose value a resumed run takes from its record.
 RESUMED_OPTIONS = (

@@ -38,8 +38,9 @@ from train.recipes.recipe import (
 )
 from train.runs.folder import is_locked, lock_folder, write_json
 from train.training.checkpoint import Checkpoint
-from train.training.command import RunInterruptedError, list_targets
+from train.training.command import RunInterruptedError
 from train.training.fit import DivergedError, History, Training, fit_model, make_model
+from train.training.plan import list_targets
 from train.training.search_record import (
     SEARCH,
     TRIALS,
