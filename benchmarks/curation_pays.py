@@ -16,6 +16,7 @@ reviewer is the crowd's majority (`curation_reviewer.py`).
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import jobs
@@ -166,9 +167,6 @@ def decide_by_models(name: str, state: str, step: str) -> tuple[str, str]:
 
 def sit(state: str, votes: Path, keys: int, order: str) -> tuple[str, ...]:
     """One sitting of the reviewer, and flag again after it."""
-    if order == "mixed":
-        at_random = sit(state, votes, keys // 2, "random")
-        return (*at_random, *sit(state, votes, keys - keys // 2, "queue"))
     made = f"{state}.csv"
     how = f"--keys {keys} --order {order} --out {made}"
     return (
@@ -230,10 +228,8 @@ def plan_budgets(votes: Path, sizes: Sizes) -> Iterator[Job]:
     """The first 0 to 4,000 keys by the queue, at random and in cleanlab's order, on leak-free rows.
 
     The states at random are those of rows (e'), where they have been made; zero keys are row (b).
-    The most suspect images alone show a posterior nothing of the others, so its keys are mixed:
-    half of each sitting at random, half by the queue.
     """
-    for order in (*ORDERS, "mixed"):
+    for order in ORDERS:
         before, seen = "leakfree", 0
         for keys in sizes.budgets:
             state = f"leakfree-{order}-{keys}"
@@ -243,14 +239,10 @@ def plan_budgets(votes: Path, sizes: Sizes) -> Iterator[Job]:
             before, seen = state, keys
     # The budgets that show most first: 500 keys last.
     ordered = sorted(sizes.budgets, key=lambda keys: (keys < 1000, keys))
-    rows = [(order, "verdicts", keys) for order in ORDERS for keys in ordered]
-    rows += [("mixed", "posterior", keys) for keys in ordered]
-    rows += [("random", "posterior", k) for k in ordered if k not in sizes.posterior_keys]
-    for seed in sizes.seeds:
-        for order, targets, keys in rows:
-            name = f"budget/{order}-{targets}-{keys}/s{seed}"
-            state, words = f"leakfree-{order}-{keys}", f"--targets {targets}"
-            yield plan_model(name, state, words, seed, ("leakfree", votes), sizes)
+    for seed, order, keys in product(sizes.seeds, ORDERS, ordered):
+        name = f"budget/{order}-verdicts-{keys}/s{seed}"
+        state, words = f"leakfree-{order}-{keys}", "--targets verdicts"
+        yield plan_model(name, state, words, seed, ("leakfree", votes), sizes)
 
 
 def plan_noise(votes: Path, sizes: Sizes) -> Iterator[Job]:
