@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import call_curate
 from test_reports_card import HOSTILE, read_head, show
 from typer.testing import CliRunner, Result
 
@@ -150,3 +151,26 @@ def test_masks_of_an_earlier_manifest_are_left_out(copy: Workspace) -> None:
     done = call("card", run)
     assert "is of an earlier manifest than the scores, so left out" in done.stderr
     assert absent in show((run / "README.md").read_text())
+
+
+def test_card_and_page_name_old_labels_and_rows_outside_of_the_view(
+    copy: Workspace, tmp_path: Path
+) -> None:
+    run = copy.root / "runs" / "bars"
+    metrics = load_record(run / "evaluation-all" / "metrics.json")
+    seen = metrics | {"view": "5", "outside": {"disgust": 2, "surprise": 1}}
+    write_json(run / "evaluation-all" / "metrics.json", seen)
+    assert "scores are of earlier" not in call("card", run).output
+    card = (run / "README.md").read_text()
+    assert "rows outside of view 5" in card
+    assert "3 (disgust 2, surprise 1)" in card
+    assert "These scores are of earlier" not in card
+    path = copy.read().query("status == 'keep' and label == 'sad'")["path"].iloc[0]
+    assert call_curate("decide", path, "--label", "happy", "-w", copy.root).exit_code == 0
+    assert call("card", run).exit_code == 0
+    assert "These scores are of earlier rows or labels" in (run / "README.md").read_text()
+    page = tmp_path / "page.html"
+    words = ("--rows", "all", "--out", page, "--no-images")
+    assert call("report", run, *words).exit_code == 0
+    assert "These scores are of earlier rows or labels" in page.read_text()
+    assert "3 further rows are outside of its classes" in page.read_text()

@@ -228,3 +228,14 @@ def test_the_stages_are_the_activities_of_its_provenance(
     receipts.pop("weights")
     assert ended == {f"urn:candid:stage:{name}": each["at"] for name, each in receipts.items()}
     assert [each["@id"] for each in record["prov:wasDerivedFrom"]] == ["urn:candid:source:tiny"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--published", "2026-13-01"), ("--published", "hello"), ("--url", "javascript:alert(1)")],
+)
+def test_a_day_or_a_web_page_that_is_none_is_refused(finished, curate, words):
+    refused = curate("card", *words, "-w", finished.root)
+    assert refused.exit_code == 2
+    assert f"{words[0]} {words[1]}: must" in refused.stderr
+    assert not (finished.root / "card").exists()

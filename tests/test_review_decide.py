@@ -195,6 +195,34 @@ def test_the_next_command_repeats_what_was_asked_for(finished, curate):
         "curate split --from-source --by-subject"
     )
     assert status.USUAL["dedup"]["sure"] == SURE
+    learned = {"models": {"hog": {}}, "within": "train", "seed": 0, "seeds": 2}
+    assert status._name_command("oof", learned) == (
+        "train oof --models hog --within train --seeds 2"
+    )
+    assert status._name_command("oof", {"models": {"fast": {}, "hog": {}}}) == "train oof"
+    recipe = {"name": "fast", "targets": "given", "class_weights": "sqrt"}
+    assert status._name_command("run", {"recipe": recipe}) == (
+        "train run --targets given --class-weights sqrt"
+    )
+    plain = {"name": "long", "class_weights": "workspace"}
+    assert status._name_command("run", {"recipe": plain}) == (
+        "train run --recipe long --class-weights"
+    )
+    table = Path("my tables/mine.csv")
+    options = {"score": "combined", "precision": 0.5, "predictions": [str(table)]}
+    assert status._name_command("flag", options) == (
+        "curate flag --predictions 'my tables/mine.csv'"
+    )
+
+
+def test_the_next_command_repeats_the_tables_that_flag_was_given(finished, curate):
+    words = ("-w", finished.root)
+    assert curate("flag", *words).exit_code == 0
+    assert "predictions" not in read_receipts(finished.root)["flag"]["options"]
+    file = finished.root / "predictions" / "model.csv"
+    named = file if file.is_file() else next((finished.root / "predictions").iterdir())
+    assert curate("flag", "--predictions", named, *words).exit_code == 0
+    assert read_receipts(finished.root)["flag"]["options"]["predictions"] == [str(named)]
 
 
 def test_a_stage_is_stale_once_a_column_it_read_has_changed(finished, curate):

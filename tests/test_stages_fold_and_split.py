@@ -160,3 +160,27 @@ def test_a_split_before_the_copies_are_known_is_noted(built, curate):
     assert noted in curate("split", "-w", built.root).stderr
     assert curate("dedup", "-w", built.root, "-j", "1").exit_code == 0
     assert noted not in curate("split", "-w", built.root).stderr
+
+
+def test_a_split_notes_classes_that_no_row_of_val_or_test_shows() -> None:
+    rows = make_manifest([{"given_label": "sad" if k else "happy"} for k in range(40)])
+    notes = split.split(rows, (70, 15, 15)).notes
+    assert any("no row of happy in val, happy in test" in note for note in notes)
+    assert any(
+        "no kept row is of class fear" in note
+        for note in split.split(
+            make_manifest([{"given_label": "sad"} for _ in range(40)]), class_view="sad,fear"
+        ).notes
+    )
+
+
+def test_a_split_notes_the_rows_of_the_earlier_test_that_are_elsewhere_now() -> None:
+    rows = make_manifest([{"given_label": "sad"} for _ in range(40)])
+    first = split.split(rows, (70, 15, 15))
+    assert not any("earlier test" in note for note in first.notes)
+    again = rows.assign(split=first.columns["split"])
+    assert not any("earlier test" in note for note in split.split(again, (70, 15, 15)).notes)
+    other = split.split(again, (70, 15, 15), seed=1)
+    moved = int(((again["split"] == "test") & (other.columns["split"] != "test")).sum())
+    assert moved
+    assert any(f"{moved} of the 6 rows of the earlier test" in note for note in other.notes)

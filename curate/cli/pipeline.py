@@ -349,6 +349,8 @@ def flag(
     options: dict[str, Any] = {"score": score, "precision": precision}
     root = files.root
     compute = partial(stage.flag_tables, root=root, files=tables, independent=outside, **options)
+    named = {"predictions": predictions or [], "independent": outside}
+    options |= {name: list(map(str, files)) for name, files in named.items() if files}
     result = run_stage(
         files,
         "flag",

@@ -23,7 +23,7 @@ METADATA = "metadata.csv"
 def export_imagefolder(
     workspace: Workspace, target: Path, *, form: Format, dry_run: bool
 ) -> Result:
-    """Write the images and metadata.csv: file_name, label, manifest_path (p_<class> for ferplus).
+    """Write the images and metadata.csv: file_name, label, manifest_path, and as `label_table`.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def _list_metadata(table: pd.DataFrame) -> dict[str, bytes]:
     """The metadata.csv of each split; its file names are relative to the folder of the split."""
     named = table.rename(columns={"file": "file_name", "path": "manifest_path"})
     named["file_name"] = named["file_name"].str.partition("/")[2]
-    shares = named.filter(regex="^p_")
-    columns = named[["file_name", "label", "manifest_path"]].join(shares)
+    further = named.filter(regex="^(subject|sequence|p_.*)$")
+    columns = named[["file_name", "label", "manifest_path"]].join(further)
     parts = {split: columns[named["split"] == split] for split in SPLITS}
     return {f"{split}/{METADATA}": export_bytes(part) for split, part in parts.items() if len(part)}

@@ -16,7 +16,7 @@ from curate.files import require_own, write_atomically
 from curate.labels import VOCABULARY
 from curate.result import Result, format_counts
 from curate.workspace.invariants import require_whole_split
-from curate.workspace.manifest import export_bytes, kept_rows
+from curate.workspace.manifest import export_bytes, kept_rows, sources_of
 from curate.workspace.places import locate_named
 from curate.workspace.votes import share_votes, votes_of
 from curate.workspace.workspace import Workspace
@@ -29,7 +29,7 @@ FERPLUS_ORDER = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fea
 
 
 def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: bool) -> Result:
-    """Write one table of the kept rows: path, file, label, split (and p_<class> for ferplus).
+    """Write one table of the kept rows: `label_table`, and the box of each face if there are any.
 
     Raises
     ------
@@ -44,6 +44,8 @@ def export_csv(workspace: Workspace, target: Path, *, form: Format, dry_run: boo
     images = list_files(kept, locate_named(workspace, kept["path"]))
     require_images(images)
     table = label_table(kept, [str(image.file.absolute()) for image in images], form)
+    if (kept["box"] != "").any():  # several faces may share a file
+        table.insert(4, "box", kept["box"])
     if not dry_run:
         write_atomically(target, export_bytes(table))
     return format_export(table, kept, str(target))
@@ -57,11 +59,18 @@ def _require_own(target: Path) -> None:
 
 
 def label_table(kept: pd.DataFrame, files: list[str], form: Format) -> pd.DataFrame:
-    """path, file, label, split of each row.
+    """path, file, label, split of each row; subject and sequence if some row has one.
 
-    For ferplus also p_<class> in the order of FER+; they sum to 1 in each row.
+    For ferplus also p_<class> in the order of FER+; they sum to 1 in each row. With several sources
+    the name of a subject or sequence begins with its source, as they are different ones there.
     """
     table = kept[["path"]].assign(file=files, label=kept["label"], split=kept["split"])
+    source = sources_of(kept["path"])
+    is_one = source.nunique() < 2
+    for name in ("subject", "sequence"):
+        if (kept[name] != "").any():
+            named = kept[name] if is_one else source + "/" + kept[name]
+            table[name] = named.where(kept[name] != "", "")
     if form == "plain":
         return table
     shares = [

@@ -9,8 +9,11 @@ References
 T. Gebru et al., Datasheets for Datasets, Communications of the ACM 2021
 """
 
+import re
+from datetime import date
 from pathlib import Path
 
+from curate.errors import UsageError, shorten
 from curate.files import write_atomically
 from curate.pages.cards import CARD, INTENDED_USE, mark_card, name_licence, require_own_card
 from curate.pages.render import render_card
@@ -45,9 +48,11 @@ def write_card(
 
     Raises
     ------
+    UsageError  if the day is none, or the page no web address
     ManifestError  if there is no manifest
     WorkspaceError  if the folder holds a README.md of somebody else, or a receipt is damaged
     """
+    _require_valid(options)
     folder = out or workspace.root / "card"
     require_own_card(folder, COMMAND)
     snapshot = Snapshot(workspace.root)
@@ -67,6 +72,21 @@ def write_card(
     summary = f"card: {name}, {facts.status.rows:,} images{missing} -> {folder / CARD}"
     counts = {"folder": str(folder), "changed": changed, "not_run": never}
     return Result(summary, counts)
+
+
+def _require_valid(options: CardOptions) -> None:
+    """Raise UsageError unless the day is a day and the page can be opened in a browser."""
+    if options.published is not None:
+        try:
+            is_day = date.fromisoformat(options.published).isoformat() == options.published
+        except ValueError:
+            is_day = False
+        if not is_day:
+            raise UsageError(
+                f"--published {shorten(options.published)}: must be a day, as 2026-11-26"
+            )
+    if options.url is not None and not re.fullmatch(r"https?://[^\s/]+\S*", options.url):
+        raise UsageError(f"--url {shorten(options.url)}: must begin with https:// or http://")
 
 
 def format_card(facts: CardFacts, options: CardOptions) -> str:

@@ -4,6 +4,7 @@ In: the manifest, the journal and the receipts. Out: a `Status`. Nothing is
 written but the index of a large workspace, in its cache.
 """
 
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -55,10 +56,12 @@ JUDGING = ("fold", "oof", "flag")
 USUAL: Mapping[str, Mapping[str, object]] = {
     "dedup": {"near": True, "sure": 0.975},
     "fold": {"seed": 0},
+    "oof": {"seeds": 1, "seed": 0},
     "flag": {"score": "combined", "precision": 0.5},
     "split": {"by_subject": False, "seed": 0},
     "weights": {"scheme": "balanced"},
 }
+OOF_MODELS = "fast,hog"
 # Those of them that take no value.
 SWITCHES = {"near": "--exact-only", "by_subject": "--by-subject"}
 
@@ -220,19 +223,47 @@ def _name_next(root: Path, stages: Mapping[str, str], receipts: Mapping[str, Any
 
 
 def _name_command(stage: str, options: Mapping[str, Any]) -> str:
-    command = COMMANDS[stage]
-    if stage == "split" and options.get("from_source"):
-        command = "curate split --from-source"
-    elif stage == "split" and options.get("ratios"):
-        ratios = " ".join(f"{ratio:g}" for ratio in options["ratios"])
-        command = f"curate split --ratios {ratios}"
-    elif stage == "fold" and options:
-        command = f"curate fold --k {options['k']}"
-    usual = USUAL.get(stage, {})
-    for name, value in options.items():
-        if name in usual and value != usual[name]:
-            command += f" {SWITCHES[name]}" if name in SWITCHES else f" --{name} {value}"
+    name = {"split": _name_split, "fold": _name_fold, "oof": _name_oof, "run": _name_run}.get(stage)
+    command = name(options) if name and options else COMMANDS[stage]
+    for option, usual in USUAL.get(stage, {}).items():
+        value = options.get(option, usual)
+        if value != usual:
+            command += f" {SWITCHES[option]}" if option in SWITCHES else f" --{option} {value}"
+    for option in ("predictions", "independent"):
+        command += "".join(f" --{option} {shlex.quote(file)}" for file in options.get(option, ()))
     return command
+
+
+def _name_split(options: Mapping[str, Any]) -> str:
+    if options.get("from_source"):
+        return "curate split --from-source"
+    ratios = options.get("ratios")
+    return (
+        f"curate split --ratios {' '.join(f'{ratio:g}' for ratio in ratios)}"
+        if ratios
+        else (COMMANDS["split"])
+    )
+
+
+def _name_fold(options: Mapping[str, Any]) -> str:
+    return f"curate fold --k {options['k']}"
+
+
+def _name_oof(options: Mapping[str, Any]) -> str:
+    models = ",".join(options["models"])
+    command = "train oof" if models == OOF_MODELS else f"train oof --models {models}"
+    return f"{command} --within {options['within']}" if options.get("within") else command
+
+
+def _name_run(options: Mapping[str, Any]) -> str:
+    recipe = options["recipe"]
+    command = "train run" if recipe["name"] == "fast" else f"train run --recipe {recipe['name']}"
+    if recipe.get("targets", "verdicts") != "verdicts":
+        command += f" --targets {recipe['targets']}"
+    weights = recipe["class_weights"]
+    return command + {"none": "", "workspace": " --class-weights"}.get(
+        weights, f" --class-weights {shlex.quote(weights)}"
+    )
 
 
 def _read_errors(root: Path, receipts: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ KNOWN = {
     **UNIT_NAMES,
 }  # fmt: skip
 ROLES = (*KNOWN, *FORMS)
+# How a table of `curate export` begins: there `path` is that of a manifest.
+EXPORTED = ("path", "file", "label", "split")
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ def _name_columns(table: Path, header: Sequence[str], given: Mapping[str, str]) 
     """The columns of each role, by `--column` or by their usual names."""
     cleaned = _clean_columns(given, table, header)
     one_of = {role: names[0] for role, names in cleaned.items() if role in KNOWN}
-    column_of = {role: _first_of(names, header) for role, names in KNOWN.items()} | one_of
+    column_of = _find_usual(header) | one_of
     missing = [role for role in ("path", "label") if not column_of[role]]
     if missing:
         raise SourceError(
@@ -201,6 +203,13 @@ def _name_columns(table: Path, header: Sequence[str], given: Mapping[str, str]) 
     forms = {role: names for role, names in cleaned.items() if role not in KNOWN}
     named = {role: name for role, name in column_of.items() if name}
     return _Columns(named, find_boxes(header, forms))
+
+
+def _find_usual(header: Sequence[str]) -> dict[str, str]:
+    """The column of each role by its usual names; empty for none."""
+    found = {role: _first_of(names, header) for role, names in KNOWN.items()}
+    is_export = tuple(header[: len(EXPORTED)]) == EXPORTED
+    return found | {"path": "file"} if is_export else found
 
 
 def _clean_columns(

@@ -173,6 +173,47 @@ def _require_subjects(manifest: pd.DataFrame) -> None:
         )
 
 
+def _note_gaps(viewed: pd.DataFrame, class_view: ClassView) -> list[str]:
+    """A note of empty parts, and one of classes that no row of val or test shows.
+
+    Parameters
+    ----------
+    viewed : the manifest with its new split under the class view
+    """
+    kept = kept_rows(viewed)
+    parts = {name: set(kept.loc[kept["split"] == name, "label"]) for name in SPLITS}
+    notes = [] if parts["train"] else ["split: train has no row"]
+    gaps = [
+        f"{label} in {name}"
+        for label in sorted(set(kept["label"]))
+        for name in ("val", "test")
+        if parts[name] and label not in parts[name]
+    ]
+    if gaps:
+        notes.append(
+            f"split: no row of {', '.join(gaps)}: such a class is not scored there; add images, or "
+            "try other --ratios or another --seed"
+        )
+    absent = sorted(set(class_view.class_of.values()) - set(kept["label"]))
+    if absent and class_view.name:
+        notes.append(f"split: no kept row is of class {', '.join(absent)}")
+    return notes
+
+
+def _note_moved(before: "pd.Series[str]", now: "pd.Series[str]") -> list[str]:
+    """A note if rows of the earlier test are in train or val now."""
+    held_out = before == "test"
+    counts = now[held_out & now.isin(["train", "val"])].value_counts()
+    if counts.empty:
+        return []
+    named = format_counts(counts.sort_index().to_dict())
+    return [
+        f"split: {int(counts.sum()):,} of the {int(held_out.sum()):,} rows of the earlier test are "
+        f"elsewhere now ({named}): scores of models that were trained before do not compare with "
+        "later ones: train them anew"
+    ]
+
+
 def _result(
     manifest: pd.DataFrame, parts: "pd.Series[str]", class_view: ClassView, note: str
 ) -> StageResult:
@@ -188,6 +229,8 @@ def _result(
     untrained = count_untrained(viewed)
     notes = [
         *warn_of_untrained(untrained, "split"),
+        *_note_gaps(viewed, class_view),
+        *_note_moved(manifest["split"], column),
         *warn_of_units(kept_rows(manifest), _units_of_kept(manifest), "split"),
     ]
     counts = {**sizes, "not_in_train": untrained}

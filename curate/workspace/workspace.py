@@ -315,7 +315,8 @@ def read_class_weights(
     if counted != dict(counts):
         raise WorkspaceError(
             f"{file}: the weights are for {format_counts(counted)}, but the rows of split train "
-            f"are {format_counts(counts)}: run `curate weights` again"
+            f"are {format_counts(counts)}: run `curate weights` again, with the --classes or "
+            "--group of the training"
         )
     if len(weights) < len(table):
         raise WorkspaceError(f"{file}: a class has two weights: give each class one")

@@ -181,7 +181,7 @@ def read_pictures_digest(evaluation: Path) -> str:
     return str(read_json(evaluation / METRICS, REMEDY).get("pictures_sha256", ""))
 
 
-def note_old_labels(run: Path, evaluation: Path, table: pd.DataFrame) -> None:
+def note_old_labels(run: Path, evaluation: Path, table: pd.DataFrame) -> str:
     """Print a note if the rows or labels of an evaluation are no longer those of the workspace.
 
     Of a run in the workspace that it was trained in; where another one lies is not known.
@@ -189,22 +189,28 @@ def note_old_labels(run: Path, evaluation: Path, table: pd.DataFrame) -> None:
     Parameters
     ----------
     table : of `read_predictions`
+
+    Returns
+    -------
+    a sentence for a page about the scores; empty if they are of the present rows and labels
     """
     rows = evaluation.name.removeprefix("evaluation-")
     if rows not in SELECTIONS or not (run / RECIPE).is_file():
-        return
+        return ""
     record, home = read_run_record(run), Workspace(find_home(run))
     if not home.manifest.is_file():
-        return
+        return ""
     viewed = apply_class_view(home.read(), find_class_view(record.class_view))
     is_scored = (viewed["status"] == "keep") & ((viewed["split"] == rows) | (rows == "all"))
     now = viewed.loc[is_scored, ["path", "label"]].sort_values("path", ignore_index=True)
-    if not now.equals(table[["path", "label"]]):
-        command = ["train", "evaluate", str(run), "--rows", rows, "-w", str(home.root)]
-        note_once(
-            f"{evaluation}: its rows or labels have changed since it was scored: run "
-            f"`{shlex.join(command)}` again"
-        )
+    if now.equals(table[["path", "label"]]):
+        return ""
+    command = ["train", "evaluate", str(run), "--rows", rows, "-w", str(home.root)]
+    note_once(
+        f"{evaluation}: its rows or labels have changed since it was scored: run "
+        f"`{shlex.join(command)}` again"
+    )
+    return "These scores are of earlier rows or labels: the workspace has others now."
 
 
 def _format_protocol(protocol: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from curate.errors import amount
 from curate.files import write_atomically
 from curate.pages.cards import CARD, INTENDED_USE, mark_card, name_licence, require_own_card
 from curate.pages.render import render_card
-from curate.result import Result
+from curate.result import Result, format_counts
 from curate.workspace.manifest import source_of
 from curate.workspace.workspace import Workspace
 from train.data.targets import VAL_LABELS
@@ -109,8 +109,11 @@ def read_evaluation(folder: Path) -> Evaluation:
     with reading(file, REMEDY):
         scores, values = _list_scores(metrics)
         rows = int(metrics["rows"])
+    if "view" in metrics:
+        scores[f"rows outside of view {metrics['view']}"] = _count_outside(metrics)
     if (folder / PREDICTIONS_FILE).is_file():
-        note_old_labels(folder.parent, folder, read_predictions(folder))
+        old = note_old_labels(folder.parent, folder, read_predictions(folder))
+        scores |= {"labels": old} if old else {}
     occlusion = folder.parent / f"occlusion-{name}"
     is_present = is_of(occlusion, str(metrics.get("manifest_sha256", "")))
     return Evaluation(
@@ -147,6 +150,13 @@ def _list_scores(metrics: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, 
         "manifest's SHA-256": str(metrics["manifest_sha256"]),
     }
     return texts, values
+
+
+def _count_outside(metrics: Mapping[str, Any]) -> str:
+    """How many rows of which classes were not scored, as the run does not know them."""
+    outside = dict(metrics["outside"])
+    named = f" ({format_counts(outside)})" if outside else ""
+    return f"{sum(outside.values()):,}{named}"
 
 
 def _with_interval(scores: Mapping[str, Any], name: str) -> str:

@@ -7,7 +7,7 @@ rows, that is a read of test and counted.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.errors import UsageError, amount
@@ -41,9 +41,9 @@ class Versus:
 
     name: str
     gain: str
-    won: int = 0
-    lost: int = 0
-    p_value: float = 1.0
+    won: int | None = None
+    lost: int | None = None
+    p_value: float | None = None
 
 
 def report_runs(
@@ -110,12 +110,14 @@ class OpenedRun:
     ----------
     record, home : of a run, and the workspace of its rows; both None for an ensemble, which has
         only evaluations
+    old : a sentence if the scores are of earlier labels
     """
 
     folder: Path
     evaluation: Path
     record: RunRecord | None
     home: Workspace | None
+    old: str = ""
 
 
 def _require_different(folders: Sequence[Path]) -> None:
@@ -131,8 +133,8 @@ def _open_run(folder: Path, rows: str, scored_in: Workspace | None) -> OpenedRun
         return OpenedRun(folder, _find_of_ensemble(folder, rows, scored_in), None, None)
     record = read_finished_run(folder)
     evaluation = find_evaluation(folder, rows, scored_in)
-    note_old_labels(folder, evaluation, read_predictions(evaluation))
-    return OpenedRun(folder, evaluation, record, scored_in or Workspace(find_home(folder)))
+    old = note_old_labels(folder, evaluation, read_predictions(evaluation))
+    return OpenedRun(folder, evaluation, record, scored_in or Workspace(find_home(folder)), old)
 
 
 def _show_run(
@@ -140,6 +142,8 @@ def _show_run(
 ) -> tuple[RunSection, Sequence[Mistake]]:
     """The section of a run and its mistakes, those of an ensemble without pictures."""
     section = read_section(run.folder.name, run.evaluation, run.record, has_images=has_images)
+    if run.old:
+        section = replace(section, about=f"{section.about} {run.old}")
     mistakes = list_mistakes(run.evaluation)
     if has_images and mistakes and run.record and run.home:
         mistakes = picture_mistakes(mistakes, run.evaluation, run.home, run.record, rows=rows)

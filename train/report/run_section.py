@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.errors import amount
 from curate.pages.charts import (
     BarChart,
     HeatCell,
@@ -154,6 +155,9 @@ def _describe(record: RunRecord | None, metrics: Mapping[str, Any]) -> str:
     rows = f"scored on {metrics['rows']:,} {metrics['evaluated']} rows by --tta {metrics['tta']}"
     if metrics.get("mask", "none") != "none":
         rows += f", without the mask {metrics['mask']} of its training"
+    outside = sum(dict(metrics.get("outside", {})).values())
+    if outside:
+        rows += f"; {amount(outside, 'further row is', 'further rows are')} outside of its classes"
     if record is None:
         return f"an ensemble of {len(metrics.get('members', []))} runs, {rows}"
     view = f", classes {record.class_view}" if record.class_view else ""

@@ -82,16 +82,14 @@ def list_steps(manifest: pd.DataFrame, status: Status, deciders: Deciders) -> li
         steps = []
     elif status.next_command.startswith("curate fold") and status.stages["split"] == "never":
         steps.append(Step(COMMANDS["split"], "or first a score by the labels as they are"))
-    is_undecided = (manifest["label_conflict"] == "true") & (manifest["reason"] != "human")
-    conflicts = manifest[is_undecided | find_contradictions(manifest)]
-    groups = conflicts["duplicate_group"].nunique()
+    groups = manifest.loc[find_contradictions(manifest), "duplicate_group"].nunique()
     wanted = [
         (
             len(deciders.found.disagreements),
             "curate relabel --disagreements",
             "images on which people disagree",
         ),
-        (groups, "curate relabel --conflicts", "groups of copies are under two labels"),
+        (groups, "curate relabel --conflicts", "times copies are kept under two labels"),
         (status.suspects_left, "curate relabel", "suspect labels are undecided"),
     ]
     steps += [Step(command, f"{count:,} {words}") for count, command, words in wanted if count]
