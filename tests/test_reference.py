@@ -21,7 +21,7 @@ from train.runs.catalogue import EVALUATION, FACES, RUN, TUNING
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 # Columns that a table has only where its inputs do.
-OPTIONAL = {"margin_auc", "within", "p_<class>", "belief_weight"}
+OPTIONAL = {"margin_auc", "within", "p_<class>", "belief_weight", "box", "subject", "sequence"}
 
 
 def compile_name(name: str) -> re.Pattern[str]:
