@@ -214,7 +214,8 @@ accuracy without any copy.
 {columns}
 
 Mean and standard deviation over the seeds; an empty cell or `?` was not measured. By the choice of
-the test images alone an accuracy without any copy is known to ± {width:.1f} points (95 %). A commit
+the test images alone an accuracy without any copy is known to ± {width:.1f} points (95 %). How many
+images that was is in the last table: the lists of copies have become more exact. A commit
 is that of the code, of ours the first whose RESULTS.md has the figures. This page is written by
 `python benchmarks/leaderboard.py page` from the files in `leaderboard/`;
 [CONTRIBUTING.md](../CONTRIBUTING.md#a-model-of-the-leaderboard) shows how to add yours."""

@@ -137,7 +137,8 @@ On the test part of {where}, which has no known copy of a photograph of train or
 
 The score again, from the ONNX file alone, and the model again:
 
-    python examples/score_checkpoint.py model.onnx fer2013.csv curation/splits/{clean}.csv
+    python examples/score_checkpoint.py examples/small_model/model.onnx fer2013.csv \\
+        manifests/fer2013/splits/{clean}.csv
     python benchmarks/small_model.py fer2013.csv FOLDER
 
 ## Training

@@ -219,7 +219,7 @@ WORKSPACE: tuple[WrittenFile, ...] = (
         "receipts/<stage>.json",
         "each stage, last of all",
         "options, what it read and wrote (SHA-256), counts, seconds, versions",
-        "yes; `curate status` forgets the stage",
+        "yes, but the stage counts as never run: run it again",
     ),
     WrittenFile(
         "images/<source>/<picture>",

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from curate.errors import UsageError
 from curate.workspace.manifest import write_manifest
+from curate.workspace.receipts import digest_column
 from curate.workspace.workspace import Workspace
 from train.cli.training import app
 from train.evaluation.calibration import bin_confidences, calibration_error
@@ -414,14 +415,23 @@ def test_reads_of_several_commands_at_once_are_all_counted(tmp_path: Path) -> No
     assert json.loads((tmp_path / "reads.json").read_text())["test_reads"] == 40
 
 
+def write_dedup_receipt(workspace: Workspace, *, near: bool) -> None:
+    manifest = workspace.read()
+    columns = ("pixel_hash", "duplicate_group")
+    reads = {name: digest_column(manifest, name) for name in columns}
+    receipt = {"reads": reads, "inputs": {}, "outputs": {}, "options": {"near": near}}
+    (workspace.root / "receipts" / "dedup.json").write_text(json.dumps(receipt))
+
+
 @pytest.mark.parametrize("near", [None, False, True])
 def test_near_copies_are_known_where_dedup_has_searched_for_them(
     copy: Workspace, near: bool | None
 ) -> None:
     if near is not None:
-        options = {"near": near, "sure": 0.975}
-        receipt = {"reads": {}, "inputs": {}, "outputs": {}, "options": options}
-        (copy.root / "receipts" / "dedup.json").write_text(json.dumps(receipt))
+        write_dedup_receipt(copy, near=near)
+        path = copy.read().query("status == 'keep' and split == 'test'")["path"].iloc[0]
+        # Dedup reads decisions, too: it is stale, and finds no other copies.
+        assert call_curate("decide", path, "--keep", "-w", copy.root).exit_code == 0
     result = evaluate_runs(copy, [copy.root / "runs" / "short"])
     assert result.counts["near_copies_known"] == bool(near)
     else_exact = "exact copy (`curate dedup` in a workspace with its train images finds the others)"
@@ -431,13 +441,11 @@ def test_near_copies_are_known_where_dedup_has_searched_for_them(
 
 def test_near_copies_of_images_that_are_not_here_are_not_known(copy: Workspace) -> None:
     """Dedup compared what this workspace holds, and the model learned from other images."""
-    options = {"near": True, "sure": 0.975}
-    receipt = {"reads": {}, "inputs": {}, "outputs": {}, "options": options}
-    (copy.root / "receipts" / "dedup.json").write_text(json.dumps(receipt))
     manifest = copy.read()
     is_here = (manifest["split"] != "train") & (manifest["duplicate_of"] == "")
     kept = manifest[is_here].reset_index(drop=True)
     write_manifest(copy.manifest, kept)
+    write_dedup_receipt(copy, near=True)
     copy.basis.unlink(missing_ok=True)
     result = evaluate_runs(copy, [copy.root / "runs" / "short"])
     assert not result.counts["near_copies_known"]

@@ -228,7 +228,7 @@ def dedup(
         float,
         typer.Option(
             min=0.25,
-            help="GB for thumbnails and candidates; the index takes 0.8 KB an image more.",
+            help="GB for thumbnails and candidates; the index takes 0.3 KB an image more.",
         ),
     ] = 4,
     engine: EngineName = "local",

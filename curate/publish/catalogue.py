@@ -45,7 +45,7 @@ CURATION: tuple[WrittenFile, ...] = (
     WrittenFile(
         "labels.csv",
         "publish",
-        "each image that a model suspects or somebody has decided about",
+        "each image that flag has ranked or somebody has decided about",
         columns={
             **_KEY,
             "suspicion_rank": "1 is the most suspect",
@@ -77,5 +77,5 @@ CURATION: tuple[WrittenFile, ...] = (
         "publish",
         "name, version, licence, sources, how each number is made, SHA-256 and rows of every table",
     ),
-    WrittenFile("README.md", "publish", "the page of the curation"),
+    WrittenFile("README.md", "a person", "the page of the curation; no command writes it"),
 )

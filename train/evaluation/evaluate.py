@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.duplicates import pair_table
 from curate.errors import amount
 from curate.result import Result
 from curate.workspace.links import link_rows
 from curate.workspace.manifest import group_keys
-from curate.workspace.receipts import is_stale, read_receipts
 from curate.workspace.workspace import Workspace
 from train.data.copies import Mask, has_copy_in_train
 from train.data.dataset import Rows
@@ -268,14 +268,12 @@ def knows_near_copies(run_set: RunSet) -> bool:
     """Whether `curate dedup` has searched these images for near copies of what the models learned.
 
     It does so without `--exact-only`; images that came later have not been searched, and neither
-    has what the models learned if it is not in this workspace.
+    has what the models learned if it is not in this workspace. A decision changes no copy.
     """
-    root = run_set.workspace.root
-    receipt = read_receipts(root).get("dedup")
-    if receipt is None or is_stale(root, run_set.manifest, receipt):
-        return False
-    is_here = _read_learned_rows(run_set)["pixel_hash"].isin(run_set.manifest["pixel_hash"])
-    return bool(receipt["options"].get("near", False)) and bool(is_here.all())
+    workspace, manifest = run_set.workspace, run_set.manifest
+    is_here = _read_learned_rows(run_set)["pixel_hash"].isin(manifest["pixel_hash"])
+    is_searched = pair_table.knows_copies(workspace, manifest)
+    return is_searched and pair_table.knows_near_copies(workspace) and bool(is_here.all())
 
 
 def find_units(run_set: RunSet) -> Rows | None:

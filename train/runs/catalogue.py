@@ -227,7 +227,7 @@ FACES: tuple[WrittenFile, ...] = (
         },
     ),
     WrittenFile("timeline.png", "timeline", "the probabilities of each track over time"),
-    WrittenFile("video.json", "timeline", "which video it was, and how many frames were decoded"),
+    WrittenFile("video.json", "timeline", "which video it was"),
     WrittenFile("annotated.mp4", "timeline --annotate", "the video with boxes and names"),
 )
 
