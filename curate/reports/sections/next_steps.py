@@ -83,16 +83,17 @@ def list_steps(manifest: pd.DataFrame, status: Status, deciders: Deciders) -> li
     elif status.next_command.startswith("curate fold") and status.stages["split"] == "never":
         steps.append(Step(COMMANDS["split"], "or first a score by the labels as they are"))
     groups = manifest.loc[find_contradictions(manifest), "duplicate_group"].nunique()
+    disputed = len(deciders.found.disagreements)
     wanted = [
-        (
-            len(deciders.found.disagreements),
-            "curate relabel --disagreements",
-            "images on which people disagree",
-        ),
-        (groups, "curate relabel --conflicts", "times copies are kept under two labels"),
-        (status.suspects_left, "curate relabel", "suspect labels are undecided"),
+        (disputed, "curate relabel --disagreements", "image", "on which people disagree"),
+        (groups, "curate relabel --conflicts", "duplicate group", "kept under two labels"),
+        (status.suspects_left, "curate relabel", "suspect label", "to be judged"),
     ]
-    steps += [Step(command, f"{count:,} {words}") for count, command, words in wanted if count]
+    steps += [
+        Step(command, f"{amount(count, noun)} {what}")
+        for count, command, noun, what in wanted
+        if count
+    ]
     if status.errors and "errors_left" not in status.errors:
         command = f"curate relabel --random {FEWEST_VERDICTS}"
         steps.append(Step(command, "then flag estimates how many labels are wrong"))
