@@ -124,7 +124,8 @@ def test_the_card_of_the_small_model_has_its_score_and_the_way_to_it(
     monkeypatch.setattr(small_model, "PUBLISHED", tmp_path / "none.json")
     card = small_model.describe(tmp_path, run, ["train", "run"], scored)
     assert scored.stdout in card
-    assert "score_checkpoint.py model.onnx fer2013.csv curation/splits/clean-70-15-15.csv" in card
+    assert "score_checkpoint.py examples/small_model/model.onnx fer2013.csv" in card
+    assert "manifests/fer2013/splits/clean-70-15-15.csv" in card
     assert "1.3 MB" in card
     assert "24 epochs of which val chose number 20, 1.5 minutes" in card
     assert "| train | 1,470 |" in card

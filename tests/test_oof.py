@@ -402,7 +402,8 @@ def test_class_weights_of_other_classes_are_refused(copy: Workspace) -> None:
     assert done.exit_code == 1
     assert done.stderr.endswith(
         "the weights are for angry 16, fear 15, but the rows of split train are angry 16, "
-        "happy 15, sad 16: run `curate weights` again\n"
+        "happy 15, sad 16: run `curate weights` again, with the --classes or --group of the "
+        "training\n"
     )
 
 

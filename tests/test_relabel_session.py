@@ -141,7 +141,11 @@ def test_shuffled_rows_make_the_same_queue(order):
 @pytest.mark.parametrize(
     ("selection", "advice"),
     [
-        ({}, "`curate flag` suggests no label that nobody has decided about; `curate relabel "),
+        (
+            {},
+            "`curate flag` suggests no label that nobody has decided about; `curate relabel "
+            "--issues` shows what it marks, and `--random 200` any images",
+        ),
         (
             {"issues": True},
             "nothing is marked; run `curate flag`, perhaps with a lower --precision",
@@ -157,7 +161,7 @@ def test_shuffled_rows_make_the_same_queue(order):
     ],
 )
 def test_an_empty_queue_names_the_command_that_fills_it(selection, advice):
-    rows = RANKED.assign(suggested_label="", issue="", label_conflict="")
+    rows = RANKED.assign(suggested_label="", issue="", label_conflict="", duplicate_group="")
     with pytest.raises(ManifestError) as caught:
         choose(manifest=rows, **selection)
     assert str(caught.value) == f"manifest.csv: no image to review: {advice}"

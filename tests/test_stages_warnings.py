@@ -33,7 +33,7 @@ def test_split_warns_of_a_class_that_is_only_in_test(curate, tmp_path):
     found = json.loads(curate("split", "--from-source", "--json", *words).stdout)
     assert found["not_in_train"] == {"fear": {"test": 3}}
     for options in (("--classes", "happy,sad", "--from-source"), ("--ratios", 70, 15, 15)):
-        assert curate("split", *options, *words).stderr == ""
+        assert "is in no row of train" not in curate("split", *options, *words).stderr
 
 
 # a value in the place of a subject

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from curate.errors import ManifestError, WorkspaceError
-from curate.workspace.receipts import digest_column, read_receipts
+from curate.workspace.receipts import knows_copies, knows_near_copies
 from curate.workspace.workspace import Workspace
 
 PAIR_COLUMNS = ["path_a", "path_b", "score", "transform", "band"]
@@ -37,30 +37,16 @@ def read_pairs(file: Path, *, may_lack: bool = False) -> pd.DataFrame:
 
 def require_copies(workspace: Workspace, manifest: pd.DataFrame) -> None:
     """Raise ManifestError unless dedup has run on these images."""
-    if not knows_copies(workspace, manifest):
+    if not knows_copies(workspace.root, manifest):
         raise ManifestError(
             "manifest.csv: the copies are not known yet, or no longer: run `curate dedup` first"
         )
-
-
-def knows_near_copies(workspace: Workspace) -> bool:
-    """Whether dedup has looked for altered copies too, not with `--exact-only`."""
-    receipt = read_receipts(workspace.root).get("dedup", {})
-    return bool(receipt.get("options", {}).get("near", True))
 
 
 def describe_unknown_copies(
     workspace: Workspace, manifest: pd.DataFrame, unknown: str, near_unknown: str
 ) -> list[str]:
     """The note of a stage that relies on dedup, if dedup has not looked, or not for near copies."""
-    if not knows_near_copies(workspace):
+    if not knows_near_copies(workspace.root):
         return [near_unknown]
-    return [] if knows_copies(workspace, manifest) else [unknown]
-
-
-def knows_copies(workspace: Workspace, manifest: pd.DataFrame) -> bool:
-    """Whether dedup has run on these images."""
-    receipt = read_receipts(workspace.root).get("dedup", {"reads": {}, "outputs": {}})
-    digests = {**receipt["reads"], **receipt["outputs"]}
-    columns = ("pixel_hash", "duplicate_group")
-    return all(digests.get(name) == digest_column(manifest, name) for name in columns)
+    return [] if knows_copies(workspace.root, manifest) else [unknown]

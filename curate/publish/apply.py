@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from curate.duplicates.pair_table import knows_copies, read_pairs
+from curate.duplicates.pair_table import read_pairs
 from curate.errors import WorkspaceError, amount, examples
 from curate.files import ignore_sigint, write_atomically
 from curate.publish.check import broken_laws as broken_curation_laws
@@ -31,7 +31,7 @@ from curate.workspace.journal.decisions import APPLY, BatchHeader, list_applied,
 from curate.workspace.journal.file import append_locked, lock_journal, read_bytes
 from curate.workspace.journal.verdicts import derive_verdicts
 from curate.workspace.manifest import table_bytes
-from curate.workspace.receipts import StageResult, new_receipt, write_receipt
+from curate.workspace.receipts import StageResult, knows_copies, new_receipt, write_receipt
 from curate.workspace.snapshots import FACTS, finish_snapshot, is_unfinished, keep_snapshot
 from curate.workspace.workspace import Workspace
 
@@ -107,7 +107,7 @@ def apply_curation(
     _require_same_set(derived.after, curation, match, options)
     header = new_batch(options.by, note=f"{curation.title}, split {name}")
     own_pairs = None
-    if knows_copies(workspace, derived.after):
+    if knows_copies(workspace.root, derived.after):
         own_pairs = read_pairs(workspace.pairs, may_lack=True)
     plan = _plan(derived, curation, name, match, header, own_pairs)
     if plan.is_new and not dry_run:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from curate.duplicates.pair_table import knows_near_copies, read_pairs, require_copies
+from curate.duplicates.pair_table import read_pairs, require_copies
 from curate.errors import ManifestError, UsageError, WorkspaceError, amount, examples
 from curate.files import write_atomically
 from curate.publish.curation import (
@@ -39,7 +39,7 @@ from curate.result import Result
 from curate.workspace.explained import derive_checked
 from curate.workspace.invariants import require_whole_split
 from curate.workspace.manifest import export_bytes, sources_of
-from curate.workspace.receipts import read_receipts
+from curate.workspace.receipts import knows_near_copies, read_receipts
 from curate.workspace.snapshots import STAGES
 from curate.workspace.workspace import Workspace
 
@@ -62,7 +62,7 @@ def publish(
     withdrawn = read_withdrawn(folder) | require_hashes("--withdraw", added)
     derived = derive_checked(workspace)
     require_copies(workspace, derived.after)
-    if not knows_near_copies(workspace):
+    if not knows_near_copies(workspace.root):
         raise ManifestError(
             "manifest.csv: dedup has looked for exact copies alone, and splits without copies are "
             "published: run `curate dedup` first"

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 
 import pandas as pd
 
-from curate.duplicates.pair_table import knows_near_copies, require_copies
+from curate.duplicates.pair_table import require_copies
 from curate.errors import ManifestError
 from curate.stderr import note_once
+from curate.workspace.receipts import knows_near_copies
 from curate.workspace.workspace import Workspace
 
 HELD_OUT = ("val", "test")
@@ -58,7 +59,7 @@ def audit_workspace(workspace: Workspace) -> list[Leak]:
     """
     manifest = workspace.read()
     require_copies(workspace, manifest)
-    if not knows_near_copies(workspace):
+    if not knows_near_copies(workspace.root):
         note_once(NEAR_UNKNOWN)
     return audit(manifest)
 

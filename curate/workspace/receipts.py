@@ -281,3 +281,17 @@ def read_json(file: Path) -> dict[str, Any]:
         raise WorkspaceError(
             f"{file}: holds no JSON object: remove it and run the command that writes it again"
         ) from error
+
+
+def knows_copies(root: Path, manifest: pd.DataFrame) -> bool:
+    """Whether dedup has run on these images."""
+    receipt = read_receipts(root).get("dedup", {"reads": {}, "outputs": {}})
+    digests = {**receipt["reads"], **receipt["outputs"]}
+    columns = ("pixel_hash", "duplicate_group")
+    return all(digests.get(name) == digest_column(manifest, name) for name in columns)
+
+
+def knows_near_copies(root: Path) -> bool:
+    """Whether dedup has looked for altered copies too, not with `--exact-only`."""
+    receipt = read_receipts(root).get("dedup", {})
+    return bool(receipt.get("options", {}).get("near", True))

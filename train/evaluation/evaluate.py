@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.duplicates import pair_table
 from curate.errors import amount
 from curate.result import Result
+from curate.workspace import receipts
 from curate.workspace.links import link_rows
 from curate.workspace.manifest import group_keys
 from curate.workspace.workspace import Workspace
@@ -270,10 +270,10 @@ def knows_near_copies(run_set: RunSet) -> bool:
     It does so without `--exact-only`; images that came later have not been searched, and neither
     has what the models learned if it is not in this workspace. A decision changes no copy.
     """
-    workspace, manifest = run_set.workspace, run_set.manifest
+    root, manifest = run_set.workspace.root, run_set.manifest
     is_here = _read_learned_rows(run_set)["pixel_hash"].isin(manifest["pixel_hash"])
-    is_searched = pair_table.knows_copies(workspace, manifest)
-    return is_searched and pair_table.knows_near_copies(workspace) and bool(is_here.all())
+    is_searched = receipts.knows_copies(root, manifest) and receipts.knows_near_copies(root)
+    return is_searched and bool(is_here.all())
 
 
 def find_units(run_set: RunSet) -> Rows | None:
