@@ -1,5 +1,6 @@
 """decide, status, check, report and the receipts: what a person sees of a workspace."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ from curate.workspace.journal.file import append_decisions
 from curate.workspace.journal.verdicts import current_decisions, derive_verdicts
 from curate.workspace.manifest import kept_rows, write_manifest
 from curate.workspace.receipts import read_receipts
+from train.cli.training import oof
 
 COPY = "tiny/train/happy/copy.png"
 
@@ -195,6 +197,7 @@ def test_the_next_command_repeats_what_was_asked_for(finished, curate):
         "curate split --from-source --by-subject"
     )
     assert status.USUAL["dedup"]["sure"] == SURE
+    assert inspect.signature(oof).parameters["models"].default == status.OOF_MODELS
     learned = {"models": {"hog": {}}, "within": "train", "seed": 0, "seeds": 2}
     assert status._name_command("oof", learned) == (
         "train oof --models hog --within train --seeds 2"

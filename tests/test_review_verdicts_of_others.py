@@ -157,6 +157,11 @@ def test_a_key_about_a_picture_that_has_changed_is_refused(tmp_path: Path) -> No
     images = {"s/a.png": Picture("0" * 64, "sad", str(picture))}
     assert is_changed(images["s/a.png"])
     assert not is_changed(Picture("0" * 64, "sad", str(tmp_path / "gone.png")))
+    for folder, is_found in ((tmp_path, True), (tmp_path / ".cache", False)):  # a PNG copy of ours
+        folder.mkdir(exist_ok=True)
+        named = folder / f"{'1' * 64}.png"
+        named.write_bytes(picture.read_bytes())
+        assert is_changed(Picture("1" * 64, "sad", str(named))) == is_found
     session = SessionJournal(tmp_path / "decisions.jsonl", images, {})
     with pytest.raises(JournalError, match="has other bytes than `curate build` has recorded"):
         require_valid_requests([DecisionRequest("s/a.png", "keep")], session)
@@ -189,3 +194,19 @@ def test_copies_that_people_gave_two_labels_are_conflicts() -> None:
     queue = choose_rows(judged, lines, Selection(conflicts=True))
     assert sorted(queue["path"]) == sorted(paths)
     assert not find_contradictions(derive_verdicts(rows, lines[:1])).any()
+
+
+def test_a_restored_journal_names_the_decisions_that_give_way(
+    curate: Curate, finished: Workspace, tmp_path: Path
+) -> None:
+    """The journal was replaced by one with another decision, which the manifest does not show."""
+    first, second = finished.read()["path"][:2]
+    other = Path(shutil.copytree(finished.root, tmp_path / "other"))
+    assert curate("decide", first, "--drop", "-w", finished.root).exit_code == 0
+    assert curate("decide", second, "--drop", "--by", "eve", "-w", other).exit_code == 0
+    shutil.copy(other / "decisions.jsonl", finished.journal)
+    restored = curate("journal", "restore", "-w", finished.root)
+    assert restored.exit_code == 0
+    assert f"counts no longer, as the manifest does not show them (first: drop of {second}" in (
+        restored.stderr
+    )

@@ -16,6 +16,7 @@ from pathlib import Path
 from curate.files import shorten_name, write_atomically
 from curate.images.decode import hash_picture
 from curate.relabel.queue import QueueRow
+from curate.stderr import CACHE
 from curate.workspace.workspace import Workspace
 
 
@@ -44,7 +45,8 @@ class Image:
 def is_changed(image: Image) -> bool:
     """Whether its file has other bytes now; a missing file has not, nor has a PNG copy of it."""
     file = Path(image.file)
-    if not file.is_file() or file.stem == image.sha256:
+    is_copy = file.stem == image.sha256 and CACHE in file.parts
+    if not file.is_file() or is_copy:
         return False
     with contextlib.suppress(OSError):
         return hash_picture(file) != image.sha256

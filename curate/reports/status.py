@@ -202,7 +202,7 @@ def judge_stages(
 
 
 def _name_next(root: Path, stages: Mapping[str, str], receipts: Mapping[str, Any]) -> str:
-    """The command of the first stage that is not done, with the options of its last run.
+    """The command of the first stage that is not done, with the main options of its last run.
 
     Whoever split before he judged the labels wants a score of them as they are first.
     """
@@ -237,12 +237,10 @@ def _name_command(stage: str, options: Mapping[str, Any]) -> str:
 def _name_split(options: Mapping[str, Any]) -> str:
     if options.get("from_source"):
         return "curate split --from-source"
-    ratios = options.get("ratios")
-    return (
-        f"curate split --ratios {' '.join(f'{ratio:g}' for ratio in ratios)}"
-        if ratios
-        else (COMMANDS["split"])
-    )
+    if not options.get("ratios"):
+        return COMMANDS["split"]
+    ratios = " ".join(f"{ratio:g}" for ratio in options["ratios"])
+    return f"curate split --ratios {ratios}"
 
 
 def _name_fold(options: Mapping[str, Any]) -> str:
